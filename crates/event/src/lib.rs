@@ -1,0 +1,23 @@
+//! The vocabulary of Doorbook: what every other crate means by a record, a target, a principal,
+//! an outcome, an instant.
+//!
+//! **Invariant:** no I/O, no wall clock, no randomness, and no name of a foreign API or log format.
+//! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
+//!
+//! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
+//! [`canonical`], [`registry`].
+
+pub mod access;
+pub mod canonical;
+pub mod identity;
+pub mod record;
+pub mod registry;
+pub mod target;
+pub mod text;
+pub mod time;
+
+pub use access::{Access, Action, Class, Classes, Client, Outcome, Peer, Principal, WrittenTime};
+pub use record::Record;
+pub use target::{HostName, LogId, ProjectId, Scope, Seq, Target};
+pub use text::{Shared, Text};
+pub use time::{Clock, Random, Timestamp};

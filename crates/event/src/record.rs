@@ -1,0 +1,332 @@
+//! [`Record`]: what the WAL and the logs hold. Never changed after commit; what was wrong or
+//! becomes known later is a further record.
+//!
+//! The WAL form of a record is the two-element CBOR array `[kind, body]` in the deterministic
+//! encoding of RFC 8949 §4.2 (shortest integers, ascending integer keys, absent members left out).
+//! `docs/design/records.md` lists every kind with its number, including those that no version
+//! writes yet; their numbers are never given to anything else.
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::RegistryChange;
+use crate::{Access, Action, Principal, Target, Text, Timestamp};
+
+/// One member of a log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum Record {
+    /// Someone came to a target.
+    #[n(1)]
+    Access(#[n(0)] Access),
+    // 2 = sighting, 3 = amendment: see docs/design/records.md
+    /// What could and could not be seen, and since when.
+    #[n(4)]
+    Coverage(#[n(0)] Coverage),
+    // 5 = heartbeat
+    /// Projects, clusters, hosts, keys or roles changed.
+    #[n(6)]
+    Registry(#[n(0)] RegistryChange),
+    /// An import began, ended or was interrupted; the latest one of an id holds.
+    #[n(7)]
+    ImportReceipt(#[n(0)] ImportReceipt),
+    /// An import was taken back.
+    #[n(8)]
+    Retraction(#[n(0)] Retraction),
+    // 9 = tombstone
+    /// Someone used Doorbook.
+    #[n(10)]
+    Own(#[n(0)] Access),
+    /// Bytes that could not be read.
+    #[n(11)]
+    Quarantine(#[n(0)] Quarantine),
+}
+
+/// An interval in which a target was not, or not surely, observable.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Coverage {
+    /// What could not be seen.
+    #[n(0)]
+    pub target: Target,
+    /// Which actions.
+    #[n(1)]
+    pub actions: Vec<Action>,
+    /// Which outcomes of them.
+    #[n(2)]
+    pub hidden: Hidden,
+    /// Why.
+    #[n(3)]
+    pub cause: Text,
+    /// Who brought it about, where the source tells.
+    #[n(4)]
+    pub actor: Option<Actor>,
+    /// The time of the line that begins it.
+    #[n(5)]
+    pub from: Timestamp,
+    /// The time of the line that ends it; `None` while no line has.
+    #[n(6)]
+    pub to: Option<Timestamp>,
+    /// The last line that was read while it lasted; what `to: None` is known up to.
+    #[n(7)]
+    pub last_seen: Timestamp,
+}
+
+/// Which outcomes are hidden during a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Hidden {
+    /// Successes leave no line; failures still do.
+    #[n(0)]
+    Successes,
+    /// Neither leaves a line.
+    #[n(1)]
+    All,
+}
+
+/// Who did something, and from where.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Actor {
+    /// Who.
+    #[n(0)]
+    pub principal: Principal,
+    /// From where.
+    #[n(1)]
+    pub peer: crate::Peer,
+}
+
+/// Bytes that look like a record and could not be read. Kept, counted, never dropped.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Quarantine {
+    /// The target whose input held them.
+    #[n(0)]
+    pub target: Target,
+    /// Why they could not be read.
+    #[n(1)]
+    pub reason: Text,
+    /// Where they stood.
+    #[n(2)]
+    pub place: Place,
+    /// The bytes, the first [`Quarantine::BYTES_MAX`] of them.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub bytes: Vec<u8>,
+    /// How many there were.
+    #[n(4)]
+    pub length_bytes: u64,
+    /// SHA-256 of all of them.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub sha256: [u8; 32],
+}
+
+impl Quarantine {
+    /// 64 KiB: three times the longest line that mongod was seen to write (20.9 kB).
+    pub const BYTES_MAX: usize = 64 * 1024;
+}
+
+/// A place in an input.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct Place {
+    /// The file's name as it was given; `-` for standard input.
+    #[n(0)]
+    pub file: Text,
+    /// Line number, from 1.
+    #[n(1)]
+    pub line: u64,
+    /// Offset of the line's first byte in the decompressed input, from 0.
+    #[n(2)]
+    pub offset_bytes: u64,
+}
+
+/// The name of an import: `imp-` and ten characters.
+pub type ImportId = Text;
+
+/// What an import was and what it did.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct ImportReceipt {
+    /// Its name.
+    #[n(0)]
+    pub id: ImportId,
+    /// Who ran it.
+    #[n(1)]
+    pub by: Principal,
+    /// When it began, by our clock.
+    #[n(2)]
+    pub started: Timestamp,
+    /// When it ended; `None` while it runs or if it was cut off.
+    #[n(3)]
+    pub ended: Option<Timestamp>,
+    /// How far it got.
+    #[n(4)]
+    pub state: ImportState,
+    /// The project's cluster that the records were put under.
+    #[n(5)]
+    pub cluster: Text,
+    /// The host the user named, if any.
+    #[n(6)]
+    pub host: Option<Text>,
+    /// The inputs in the order in which they were read.
+    #[n(7)]
+    pub files: Vec<ImportedFile>,
+    /// Totals over all files.
+    #[n(8)]
+    pub counts: ImportCounts,
+    /// Message ids of the access component that this version does not know.
+    #[n(9)]
+    pub unknown_ids: Vec<UnknownId>,
+}
+
+/// How far an import got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportState {
+    /// Still running, or cut off without a word.
+    #[n(0)]
+    Running,
+    /// Read to the end.
+    #[n(1)]
+    Complete,
+    /// Stopped by its user or by an error; what was committed stays.
+    #[n(2)]
+    Interrupted,
+    /// Taken back.
+    #[n(3)]
+    Retracted,
+}
+
+/// One input of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ImportedFile {
+    /// The name as it was given; `-` for standard input.
+    #[n(0)]
+    pub name: Text,
+    /// Size as stored (compressed if it is), in bytes, as far as it was read.
+    #[n(1)]
+    pub size_bytes: u64,
+    /// Modification time, where there is one.
+    #[n(2)]
+    pub modified: Option<Timestamp>,
+    /// SHA-256 of the bytes as stored, as far as they were read.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub sha256: [u8; 32],
+    /// The canonical host that its records were put under.
+    #[n(4)]
+    pub host: Text,
+    /// Physical lines.
+    #[n(5)]
+    pub lines: u64,
+}
+
+/// What an import found. `events + duplicates` is what the input held; the counts after `events`
+/// are shares of `events`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(map)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportCounts {
+    /// Physical lines read.
+    #[n(0)]
+    pub lines: u64,
+    /// Access records added.
+    #[n(1)]
+    pub events: u64,
+    /// Logins among them: successes that are not suspect.
+    #[n(2)]
+    pub successes: u64,
+    /// Explicit failure lines of authentication among them.
+    #[n(3)]
+    pub failures: u64,
+    /// Success lines among them that their own log contradicts.
+    #[n(4)]
+    pub suspect: u64,
+    /// Logins among them that their log can neither confirm nor contradict.
+    #[n(5)]
+    pub unconfirmed: u64,
+    /// Events that were already there.
+    #[n(6)]
+    pub duplicates: u64,
+    /// Lines put aside unread.
+    #[n(7)]
+    pub quarantined: u64,
+    /// Intervals of blindness found.
+    #[n(8)]
+    pub gaps: u64,
+    /// The earliest event found, added or not.
+    #[n(9)]
+    pub from: Option<Timestamp>,
+    /// The latest event found, added or not.
+    #[n(10)]
+    pub to: Option<Timestamp>,
+}
+
+impl ImportCounts {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: &ImportCounts) {
+        self.lines += other.lines;
+        self.events += other.events;
+        self.successes += other.successes;
+        self.failures += other.failures;
+        self.suspect += other.suspect;
+        self.unconfirmed += other.unconfirmed;
+        self.duplicates += other.duplicates;
+        self.quarantined += other.quarantined;
+        self.gaps += other.gaps;
+        self.from = [self.from, other.from].into_iter().flatten().min();
+        self.to = [self.to, other.to].into_iter().flatten().max();
+    }
+
+    /// Counts one added access.
+    pub fn count(&mut self, access: &Access) {
+        use crate::{Class, Outcome};
+        self.events += 1;
+        match access.outcome {
+            _ if access.classes.contains(Class::Suspect) => self.suspect += 1,
+            _ if access.action != Action::Authenticate => {}
+            Outcome::Success => {
+                self.successes += 1;
+                self.unconfirmed += u64::from(access.classes.contains(Class::Unconfirmed));
+            }
+            Outcome::Failure { .. } => {
+                self.failures += u64::from(!access.classes.contains(Class::Inferred));
+            }
+            Outcome::Unknown => {}
+        }
+    }
+}
+
+/// A message id of the access component that this version does not know.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct UnknownId {
+    /// The id.
+    #[n(0)]
+    pub id: u64,
+    /// The server version that wrote it, where the input says.
+    #[n(1)]
+    pub version: Option<Text>,
+    /// How often.
+    #[n(2)]
+    pub count: u64,
+    /// The message of the first one.
+    #[n(3)]
+    pub message: Text,
+}
+
+/// An import taken back: its records leave every answer, and stay in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Retraction {
+    /// Which import.
+    #[n(0)]
+    pub import: ImportId,
+    /// Who took it back.
+    #[n(1)]
+    pub by: Principal,
+    /// When, by our clock.
+    #[n(2)]
+    pub at: Timestamp,
+}

@@ -1,0 +1,636 @@
+//! The registry: projects, clusters, hosts, keys, service accounts and their roles.
+//!
+//! [`Registry`] is the state, [`RegistryChange`] what changes it. Every change is checked by
+//! [`Registry::check`] before it is written and applied by [`Registry::apply`] after; applying the
+//! same changes in the same order gives the same registry on every node and after every restart.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use crate::{HostName, ProjectId, Text, Timestamp};
+
+/// A project: what Atlas calls a group.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Project {
+    /// Its id, unique.
+    #[n(0)]
+    pub id: ProjectId,
+    /// Its name, unique, compared as written.
+    #[n(1)]
+    pub name: Text,
+    /// When it was created, by our clock.
+    #[n(2)]
+    pub created: Timestamp,
+}
+
+/// A cluster of a project.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Cluster {
+    /// Its project.
+    #[n(0)]
+    pub project: ProjectId,
+    /// Its name, unique in the project; ASCII letters, digits and hyphens.
+    #[n(1)]
+    pub name: Text,
+    /// When it was created, by our clock.
+    #[n(2)]
+    pub created: Timestamp,
+}
+
+/// A mongod or mongos of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Host {
+    /// Its project.
+    #[n(0)]
+    pub project: ProjectId,
+    /// Its cluster.
+    #[n(1)]
+    pub cluster: Text,
+    /// Its canonical name, unique in the project.
+    #[n(2)]
+    pub name: HostName,
+    /// Other names that users know it by; each unique in the project.
+    #[n(3)]
+    pub aliases: Vec<Text>,
+}
+
+/// An API key for HTTP Digest.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Key {
+    /// The public half: the user name of the digest.
+    #[n(0)]
+    pub public: Text,
+    /// HA1 of RFC 7616: MD5 of `public:realm:private`. Whoever has it can sign requests: it is as
+    /// good as the private key, and the data directory is as secret as the key.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub ha1: [u8; 16],
+    /// The project it belongs to.
+    #[n(2)]
+    pub project: ProjectId,
+    /// What it may do there.
+    #[n(3)]
+    pub role: Role,
+    /// When it was created, by our clock.
+    #[n(4)]
+    pub created: Timestamp,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("public", &self.public).field("role", &self.role).finish()
+    }
+}
+
+/// A service account for OAuth 2 client credentials.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ServiceAccount {
+    /// The client id.
+    #[n(0)]
+    pub client_id: Text,
+    /// SHA-256 of the client secret (256 random bits, so that a slow hash would add nothing).
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub secret_sha256: [u8; 32],
+    /// The project it belongs to.
+    #[n(2)]
+    pub project: ProjectId,
+    /// What it may do there.
+    #[n(3)]
+    pub role: Role,
+    /// When it was created, by our clock.
+    #[n(4)]
+    pub created: Timestamp,
+}
+
+impl fmt::Debug for ServiceAccount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServiceAccount")
+            .field("client_id", &self.client_id)
+            .field("role", &self.role)
+            .finish()
+    }
+}
+
+/// What a caller may do in a project. The names are Atlas's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Role {
+    /// Everything.
+    #[n(0)]
+    Owner,
+    /// See that projects, clusters and hosts exist.
+    #[n(1)]
+    ReadOnly,
+    /// Watch; included the access history until 2025.
+    #[n(2)]
+    MonitoringAdmin,
+    /// Manage database users; includes the access history.
+    #[n(3)]
+    DatabaseAccessAdmin,
+    /// Read logs; includes the access history.
+    #[n(4)]
+    ClusterLogViewer,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Role; 5] = [
+        Role::Owner,
+        Role::ReadOnly,
+        Role::MonitoringAdmin,
+        Role::DatabaseAccessAdmin,
+        Role::ClusterLogViewer,
+    ];
+
+    /// The name in Atlas's documentation.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Role::Owner => "Project Owner",
+            Role::ReadOnly => "Project Read Only",
+            Role::MonitoringAdmin => "Project Monitoring Admin",
+            Role::DatabaseAccessAdmin => "Project Database Access Admin",
+            Role::ClusterLogViewer => "Project Cluster Log Viewer",
+        }
+    }
+
+    /// The name in Atlas's API.
+    pub const fn api_name(self) -> &'static str {
+        match self {
+            Role::Owner => "GROUP_OWNER",
+            Role::ReadOnly => "GROUP_READ_ONLY",
+            Role::MonitoringAdmin => "GROUP_MONITORING_ADMIN",
+            Role::DatabaseAccessAdmin => "GROUP_DATABASE_ACCESS_ADMIN",
+            Role::ClusterLogViewer => "GROUP_CLUSTER_LOG_VIEWER",
+        }
+    }
+
+    /// A role by either name; case, spaces, hyphens and underscores do not matter.
+    pub fn parse(text: &str) -> Option<Role> {
+        let plain = |text: &str| -> String {
+            let letters = text.chars().filter(|c| !matches!(c, ' ' | '-' | '_'));
+            letters.flat_map(char::to_lowercase).collect()
+        };
+        let wanted = plain(text);
+        Role::ALL
+            .into_iter()
+            .find(|role| plain(role.title()) == wanted || plain(role.api_name()) == wanted)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.api_name())
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.api_name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Role::parse(&text).ok_or_else(|| serde::de::Error::custom("unknown role"))
+    }
+}
+
+/// One change of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum RegistryChange {
+    /// A project came to be.
+    #[n(0)]
+    ProjectCreated(#[n(0)] Project),
+    /// A cluster came to be.
+    #[n(1)]
+    ClusterCreated(#[n(0)] Cluster),
+    /// A host came to its cluster.
+    #[n(2)]
+    HostAdded(#[n(0)] Host),
+    /// A host got another name.
+    #[n(3)]
+    HostAliasAdded {
+        /// The host's project.
+        #[n(0)]
+        project: ProjectId,
+        /// The host.
+        #[n(1)]
+        host: HostName,
+        /// The further name.
+        #[n(2)]
+        alias: Text,
+    },
+    /// An API key was handed out.
+    #[n(4)]
+    KeyCreated(#[n(0)] Key),
+    /// An API key ends.
+    #[n(5)]
+    KeyDeleted {
+        /// Its public half.
+        #[n(0)]
+        public: Text,
+    },
+    /// A service account was handed out.
+    #[n(6)]
+    ServiceAccountCreated(#[n(0)] ServiceAccount),
+    /// A service account ends.
+    #[n(7)]
+    ServiceAccountDeleted {
+        /// Its client id.
+        #[n(0)]
+        client_id: Text,
+    },
+}
+
+impl RegistryChange {
+    /// What kind of thing changes, and its name: the target of the event that records the change.
+    /// Never a secret.
+    pub fn subject(&self) -> (&'static str, String) {
+        match self {
+            RegistryChange::ProjectCreated(project) => ("project", project.name.to_string()),
+            RegistryChange::ClusterCreated(cluster) => ("cluster", cluster.name.to_string()),
+            RegistryChange::HostAdded(host) => ("host", host.name.to_string()),
+            RegistryChange::HostAliasAdded { host, .. } => ("host", host.to_string()),
+            RegistryChange::KeyCreated(key) => ("key", key.public.to_string()),
+            RegistryChange::KeyDeleted { public } => ("key", public.to_string()),
+            RegistryChange::ServiceAccountCreated(account) => {
+                ("service_account", account.client_id.to_string())
+            }
+            RegistryChange::ServiceAccountDeleted { client_id } => {
+                ("service_account", client_id.to_string())
+            }
+        }
+    }
+
+    /// What happens to it.
+    pub const fn verb(&self) -> &'static str {
+        match self {
+            RegistryChange::ProjectCreated(_)
+            | RegistryChange::ClusterCreated(_)
+            | RegistryChange::KeyCreated(_)
+            | RegistryChange::ServiceAccountCreated(_) => "create",
+            RegistryChange::HostAdded(_) => "add",
+            RegistryChange::HostAliasAdded { .. } => "add_alias",
+            RegistryChange::KeyDeleted { .. } | RegistryChange::ServiceAccountDeleted { .. } => {
+                "delete"
+            }
+        }
+    }
+}
+
+/// Why a change cannot be made. The text is for the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryError {
+    /// What the change creates is there already.
+    Exists(String),
+    /// What the change refers to is not there.
+    Missing(String),
+    /// The change itself is malformed.
+    Invalid(String),
+}
+
+impl fmt::Display for RegistryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (RegistryError::Exists(text)
+        | RegistryError::Missing(text)
+        | RegistryError::Invalid(text)) = self;
+        f.write_str(text)
+    }
+}
+
+impl std::error::Error for RegistryError {}
+
+/// All projects, clusters, hosts, keys and service accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Registry {
+    #[n(0)]
+    projects: BTreeMap<ProjectId, Project>,
+    #[n(1)]
+    clusters: BTreeMap<ProjectId, BTreeMap<Text, Cluster>>,
+    #[n(2)]
+    hosts: BTreeMap<ProjectId, BTreeMap<HostName, Host>>,
+    #[n(3)]
+    keys: BTreeMap<Text, Key>,
+    #[n(4)]
+    service_accounts: BTreeMap<Text, ServiceAccount>,
+}
+
+impl Registry {
+    /// Every project, by id.
+    pub fn projects(&self) -> impl Iterator<Item = &Project> {
+        self.projects.values()
+    }
+
+    /// A project by id.
+    pub fn project(&self, id: ProjectId) -> Option<&Project> {
+        self.projects.get(&id)
+    }
+
+    /// A project by name.
+    pub fn project_named(&self, name: &str) -> Option<&Project> {
+        self.projects.values().find(|project| &*project.name == name)
+    }
+
+    /// A project by id or, where the text is no known id, by name.
+    pub fn find_project(&self, id_or_name: &str) -> Option<&Project> {
+        let by_id = id_or_name.parse().ok().and_then(|id| self.project(id));
+        by_id.or_else(|| self.project_named(id_or_name))
+    }
+
+    /// The clusters of a project, by name.
+    pub fn clusters(&self, project: ProjectId) -> impl Iterator<Item = &Cluster> {
+        self.clusters.get(&project).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// A cluster by name.
+    pub fn cluster(&self, project: ProjectId, name: &str) -> Option<&Cluster> {
+        self.clusters.get(&project)?.get(name)
+    }
+
+    /// The hosts of a project, by canonical name.
+    pub fn hosts(&self, project: ProjectId) -> impl Iterator<Item = &Host> {
+        self.hosts.get(&project).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// A host by its canonical name.
+    pub fn host(&self, project: ProjectId, name: &HostName) -> Option<&Host> {
+        self.hosts.get(&project)?.get(name)
+    }
+
+    /// The hosts that a user's text means: with a port exactly one, without a port every host of
+    /// that name, or the one that has the text (with or without its port) as an alias.
+    pub fn find_hosts(&self, project: ProjectId, text: &str) -> Vec<&Host> {
+        let lower = text.to_ascii_lowercase();
+        let parsed = HostName::parse(text).ok();
+        let is_alias = |host: &&Host| {
+            host.aliases.iter().any(|alias| {
+                **alias == *lower
+                    || parsed.as_ref().is_some_and(|(name, has_port)| {
+                        *has_port && alias == &name.name && host.name.port == name.port
+                    })
+            })
+        };
+        let is_named = |host: &&Host| {
+            parsed.as_ref().is_some_and(|(name, has_port)| {
+                host.name.name == name.name && (!has_port || host.name.port == name.port)
+            })
+        };
+        self.hosts(project).filter(|host| is_named(host) || is_alias(host)).collect()
+    }
+
+    /// Every key, by its public half.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.keys.values()
+    }
+
+    /// A key by its public half.
+    pub fn key(&self, public: &str) -> Option<&Key> {
+        self.keys.get(public)
+    }
+
+    /// Every service account, by client id.
+    pub fn service_accounts(&self) -> impl Iterator<Item = &ServiceAccount> {
+        self.service_accounts.values()
+    }
+
+    /// A service account by client id.
+    pub fn service_account(&self, client_id: &str) -> Option<&ServiceAccount> {
+        self.service_accounts.get(client_id)
+    }
+
+    /// Whether `change` can be applied now.
+    pub fn check(&self, change: &RegistryChange) -> Result<(), RegistryError> {
+        use RegistryError::{Exists, Invalid, Missing};
+        let project_exists = |id: ProjectId| match self.project(id) {
+            Some(_) => Ok(()),
+            None => Err(Missing(format!("no project {id}"))),
+        };
+        match change {
+            RegistryChange::ProjectCreated(project) => {
+                // Atlas's rule for group names, so that no client meets a name it refuses.
+                let allowed = |c: char| c.is_alphanumeric() || " -_.,:()&@+'".contains(c);
+                if project.name.is_empty()
+                    || project.name.chars().count() > 64
+                    || !project.name.chars().all(allowed)
+                {
+                    return Err(Invalid(format!(
+                        "{:?} is not a project name: 1 to 64 letters, digits, spaces and -_.,:()&@+'",
+                        &*project.name
+                    )));
+                }
+                if self.project(project.id).is_some() {
+                    return Err(Exists(format!("there is a project {} already", project.id)));
+                }
+                if self.project_named(&project.name).is_some() {
+                    return Err(Exists(format!("there is a project {:?} already", &*project.name)));
+                }
+                Ok(())
+            }
+            RegistryChange::ClusterCreated(cluster) => {
+                project_exists(cluster.project)?;
+                if !is_cluster_name(&cluster.name) {
+                    return Err(Invalid(format!(
+                        "{:?} is not a cluster name: 1 to 64 ASCII letters, digits and hyphens, no hyphen first",
+                        &*cluster.name
+                    )));
+                }
+                match self.cluster(cluster.project, &cluster.name) {
+                    Some(_) => Err(Exists(format!("there is a cluster {} already", cluster.name))),
+                    None => Ok(()),
+                }
+            }
+            RegistryChange::HostAdded(host) => {
+                project_exists(host.project)?;
+                if self.cluster(host.project, &host.cluster).is_none() {
+                    return Err(Missing(format!("no cluster {} in this project", host.cluster)));
+                }
+                if let Some(other) = self.host(host.project, &host.name) {
+                    return Err(Exists(format!(
+                        "{} is a host of cluster {} already",
+                        host.name, other.cluster
+                    )));
+                }
+                host.aliases.iter().try_for_each(|alias| self.check_alias(host.project, alias))
+            }
+            RegistryChange::HostAliasAdded { project, host, alias } => {
+                project_exists(*project)?;
+                if self.host(*project, host).is_none() {
+                    return Err(Missing(format!("no host {host} in this project")));
+                }
+                self.check_alias(*project, alias)
+            }
+            RegistryChange::KeyCreated(key) => {
+                project_exists(key.project)?;
+                match self.key(&key.public) {
+                    Some(_) => Err(Exists(format!("there is a key {} already", key.public))),
+                    None => Ok(()),
+                }
+            }
+            RegistryChange::KeyDeleted { public } => match self.key(public) {
+                Some(_) => Ok(()),
+                None => Err(Missing(format!("no key {public}"))),
+            },
+            RegistryChange::ServiceAccountCreated(account) => {
+                project_exists(account.project)?;
+                match self.service_account(&account.client_id) {
+                    Some(_) => {
+                        Err(Exists(format!("there is a service account {}", account.client_id)))
+                    }
+                    None => Ok(()),
+                }
+            }
+            RegistryChange::ServiceAccountDeleted { client_id } => {
+                match self.service_account(client_id) {
+                    Some(_) => Ok(()),
+                    None => Err(Missing(format!("no service account {client_id}"))),
+                }
+            }
+        }
+    }
+
+    fn check_alias(&self, project: ProjectId, alias: &str) -> Result<(), RegistryError> {
+        if HostName::parse(alias).is_err() || alias.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(RegistryError::Invalid(format!(
+                "{alias:?} is not a host alias: a lower-case host name, with or without port"
+            )));
+        }
+        match self.find_hosts(project, alias).first() {
+            Some(host) => {
+                Err(RegistryError::Exists(format!("{alias} means {} already", host.name)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Applies a change that [`Registry::check`] allowed.
+    pub fn apply(&mut self, change: &RegistryChange) {
+        match change.clone() {
+            RegistryChange::ProjectCreated(project) => {
+                self.projects.insert(project.id, project);
+            }
+            RegistryChange::ClusterCreated(cluster) => {
+                let clusters = self.clusters.entry(cluster.project).or_default();
+                clusters.insert(cluster.name.clone(), cluster);
+            }
+            RegistryChange::HostAdded(host) => {
+                self.hosts.entry(host.project).or_default().insert(host.name.clone(), host);
+            }
+            RegistryChange::HostAliasAdded { project, host, alias } => {
+                let host = self.hosts.get_mut(&project).and_then(|hosts| hosts.get_mut(&host));
+                host.expect("check found the host").aliases.push(alias);
+            }
+            RegistryChange::KeyCreated(key) => {
+                self.keys.insert(key.public.clone(), key);
+            }
+            RegistryChange::KeyDeleted { public } => {
+                self.keys.remove(&public);
+            }
+            RegistryChange::ServiceAccountCreated(account) => {
+                self.service_accounts.insert(account.client_id.clone(), account);
+            }
+            RegistryChange::ServiceAccountDeleted { client_id } => {
+                self.service_accounts.remove(&client_id);
+            }
+        }
+    }
+}
+
+/// Whether the text can name a cluster (Atlas's pattern `^[a-zA-Z0-9][a-zA-Z0-9-]*$`, 64 at most).
+pub fn is_cluster_name(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    (1..=64).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (Registry, ProjectId) {
+        let id = ProjectId::new([1; 12]);
+        let mut registry = Registry::default();
+        let created = Timestamp::from_seconds(0);
+        let host = |name: &str, cluster: &str, aliases: &[&str]| {
+            RegistryChange::HostAdded(Host {
+                project: id,
+                cluster: cluster.into(),
+                name: HostName::parse(name).expect("valid").0,
+                aliases: aliases.iter().map(|alias| Text::from(*alias)).collect(),
+            })
+        };
+        for change in [
+            RegistryChange::ProjectCreated(Project { id, name: "shop".into(), created }),
+            RegistryChange::ClusterCreated(Cluster { project: id, name: "orders".into(), created }),
+            host("db-1:27017", "orders", &["orders-shard-00-00.example"]),
+            host("db-1:27018", "orders", &[]),
+            host("db-2", "orders", &[]),
+        ] {
+            registry.check(&change).expect("allowed");
+            registry.apply(&change);
+        }
+        (registry, id)
+    }
+
+    #[test]
+    fn a_text_means_every_host_it_names() {
+        let (registry, id) = sample();
+        let check = |text: &str, expected: &[&str]| {
+            let found: Vec<_> =
+                registry.find_hosts(id, text).iter().map(|host| host.name.to_string()).collect();
+            assert_eq!(found, expected, "{text}");
+        };
+        check("db-1", &["db-1:27017", "db-1:27018"]);
+        check("DB-1:27018", &["db-1:27018"]);
+        check("orders-shard-00-00.example", &["db-1:27017"]);
+        check("orders-shard-00-00.example:27017", &["db-1:27017"]);
+        check("orders-shard-00-00.example:27018", &[]);
+        check("db-3", &[]);
+        check("not a host", &[]);
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let (registry, id) = sample();
+        let created = Timestamp::from_seconds(0);
+        let project = |id, name: &str| {
+            RegistryChange::ProjectCreated(Project { id, name: name.into(), created })
+        };
+        let alias = |alias: &str| RegistryChange::HostAliasAdded {
+            project: id,
+            host: HostName::parse("db-2").expect("valid").0,
+            alias: alias.into(),
+        };
+        let other = ProjectId::new([2; 12]);
+        assert!(matches!(registry.check(&project(id, "new")), Err(RegistryError::Exists(_))));
+        assert!(matches!(registry.check(&project(other, "shop")), Err(RegistryError::Exists(_))));
+        assert!(matches!(registry.check(&project(other, "")), Err(RegistryError::Invalid(_))));
+        assert!(matches!(registry.check(&alias("db-1")), Err(RegistryError::Exists(_))));
+        assert!(matches!(registry.check(&alias("a b")), Err(RegistryError::Invalid(_))));
+        assert_eq!(registry.check(&alias("second")), Ok(()));
+    }
+
+    #[test]
+    fn roles_go_by_both_of_their_names() {
+        for role in Role::ALL {
+            assert_eq!(Role::parse(role.title()), Some(role));
+            assert_eq!(Role::parse(role.api_name()), Some(role));
+        }
+        assert_eq!(Role::parse("project-read-only"), Some(Role::ReadOnly));
+        assert_eq!(Role::parse("root"), None);
+    }
+
+    #[test]
+    fn survives_its_disk_form() {
+        let (registry, _) = sample();
+        let bytes = minicbor::to_vec(&registry).expect("encodes");
+        assert_eq!(minicbor::decode::<Registry>(&bytes).expect("decodes"), registry);
+    }
+}

@@ -1,0 +1,37 @@
+//! [`Batch`]: what a source hands on.
+
+use doorbook_event::record::{Coverage, Quarantine, UnknownId};
+use doorbook_event::{Access, Timestamp};
+
+/// A bounded group of what was found in an input, in the order in which it was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Events.
+    pub accesses: Vec<Access>,
+    /// Intervals of blindness that ended, or (from the interpreter's `finish`) that last beyond
+    /// the input's end.
+    pub coverage: Vec<Coverage>,
+    /// Bytes that look like a record and could not be read.
+    pub quarantine: Vec<Quarantine>,
+    /// Message ids of the access component that this version does not know; an id may stand in
+    /// several batches, each with its own count.
+    pub unknown_ids: Vec<UnknownId>,
+    /// Physical lines that were read for this batch.
+    pub lines: u64,
+    /// Bytes of the raw records in `accesses` and of `quarantine`: what bounds a batch.
+    pub size_bytes: usize,
+    /// The latest time of any line, whether it made a record or not.
+    pub latest: Option<Timestamp>,
+}
+
+impl Batch {
+    /// Whether the batch is as large as one durable write should be.
+    pub fn is_full(&self) -> bool {
+        self.size_bytes >= Batch::SIZE_BYTES_MAX || self.accesses.len() >= Batch::EVENTS_MAX
+    }
+
+    /// 64 MiB of raw records: what an import may hold in memory at once.
+    pub const SIZE_BYTES_MAX: usize = 64 << 20;
+    /// 256 Ki events: at about 0.5 kB of structure each, twice [`Batch::SIZE_BYTES_MAX`].
+    pub const EVENTS_MAX: usize = 256 << 10;
+}

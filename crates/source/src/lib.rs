@@ -1,0 +1,15 @@
+//! From the outside to records: one module per kind of input.
+//!
+//! **Invariant:** knows [`doorbook_event`] only. Every foreign input format lives here and nowhere
+//! else; nothing here knows how records are stored or served, and nothing here takes the time or
+//! a random number by itself.
+//!
+//! Suggested reading order: [`batch`], [`input`] (files to physical lines), [`wrapping`] (what
+//! transports put around a line), [`mongod`] (lines to records).
+
+pub mod batch;
+pub mod input;
+pub mod mongod;
+pub mod wrapping;
+
+pub use batch::Batch;
