@@ -1,1 +1,170 @@
-//! Doorbook.
+//! The store: one data directory that loses nothing it acknowledged and answers from all of it.
+//!
+//! **Invariant:** the only crate that touches the data directory. Every write goes through the
+//! [`disk::Disk`] seam, so that each of them can be made to fail in a test; the time and random
+//! bytes come in through [`Options`]. Nothing here knows an input format or an API.
+//!
+//! Suggested reading order: [`catalog`] (what is known besides rows), [`filter`] (what can be
+//! asked), then the way of a record: `wal`, `memtable`, `segment`, `identity`, `select`.
+
+pub mod catalog;
+pub mod disk;
+pub mod error;
+pub mod filter;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use doorbook_event::record::{
+    Actor, Coverage, ImportCounts, ImportId, ImportedFile, Quarantine, UnknownId,
+};
+use doorbook_event::registry::RegistryChange;
+use doorbook_event::{
+    Access, Clock, LogId, ProjectId, Random, Record, Scope, Seq, Text, Timestamp,
+};
+
+pub use catalog::Catalog;
+pub use error::{Error, ErrorKind};
+pub use filter::{Filter, Page};
+
+/// What a store needs to open.
+#[derive(Clone)]
+pub struct Options {
+    /// The data directory; created, with mode 0700, where there is none.
+    pub data_dir: PathBuf,
+    /// Where the present comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where unpredictable bytes come from.
+    pub random: Arc<dyn Random>,
+    /// The I/O seam.
+    pub disk: Arc<dyn disk::Disk>,
+    /// Rows held in memory before they become a segment, in bytes of their WAL form.
+    pub memtable_size_bytes: usize,
+    /// Free disk space below which imports are refused, so that the server can still record who
+    /// asked and an operator can still make room.
+    pub reserve_size_bytes: u64,
+}
+
+/// An open data directory. Cheap to clone; all methods may be called from any thread and block.
+#[derive(Clone)]
+pub struct Store(Arc<()>);
+
+/// A group of records of one scope for [`Store::commit`].
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Whose history.
+    pub scope: Scope,
+    /// Which source told it.
+    pub source: Text,
+    /// The records, in order.
+    pub records: Vec<Record>,
+}
+
+/// A record with its place in the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// Which log.
+    pub log: LogId,
+    /// Position in that log.
+    pub seq: Seq,
+    /// When it was received, by our clock.
+    pub ingest_time: Timestamp,
+    /// Which source told it.
+    pub source: Text,
+    /// The record.
+    pub record: Record,
+}
+
+/// What an import is begun with.
+#[derive(Clone, Debug)]
+pub struct ImportStart {
+    /// Who runs it.
+    pub by: Actor,
+    /// The project whose history it belongs to.
+    pub project: ProjectId,
+    /// The cluster.
+    pub cluster: Text,
+    /// The host the user named, if any.
+    pub host: Option<Text>,
+    /// Which kind of source the records come from, such as `mongod-log`.
+    pub source: Text,
+}
+
+/// A bounded part of an import. Committed whole or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct ImportBatch {
+    /// Events, in the order of the input.
+    pub accesses: Vec<Access>,
+    /// Intervals of blindness.
+    pub coverage: Vec<Coverage>,
+    /// Bytes that could not be read.
+    pub quarantine: Vec<Quarantine>,
+}
+
+/// How an import ended.
+#[derive(Clone, Debug)]
+pub struct ImportEnd {
+    /// Read to the end, or stopped before it.
+    pub complete: bool,
+    /// Its inputs.
+    pub files: Vec<ImportedFile>,
+    /// Physical lines read.
+    pub lines: u64,
+    /// Message ids that were not known.
+    pub unknown_ids: Vec<UnknownId>,
+}
+
+impl Store {
+    /// Opens the data directory, takes its lock and recovers: afterwards everything that was ever
+    /// acknowledged is there, once.
+    pub fn open(_options: Options) -> Result<Store, Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// What is known besides rows: the registry, imports, coverage. A snapshot; it never changes.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        Arc::default()
+    }
+
+    /// Writes records. When this returns, all of them are durable and visible, or none is.
+    pub fn commit(&self, _entries: Vec<Entry>) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// Changes the registry: all changes or none, each checked against the ones before it. Every
+    /// change is also an event of the system scope that says who made it.
+    pub fn change_registry(&self, _by: &Actor, _changes: Vec<RegistryChange>) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// Begins an import and names it.
+    pub fn begin_import(&self, _start: ImportStart) -> Result<ImportId, Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
+    /// left 0: only the caller knows).
+    pub fn import(&self, _id: &ImportId, _batch: ImportBatch) -> Result<ImportCounts, Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// Ends an import. Returns its totals.
+    pub fn end_import(&self, _id: &ImportId, _end: ImportEnd) -> Result<ImportCounts, Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// Takes an import back: none of its records is in any later answer.
+    pub fn retract(&self, _id: &ImportId, _by: &Actor) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// The newest rows that a filter matches, and how many match in all.
+    pub fn select(&self, _filter: &Filter) -> Result<Page, Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+
+    /// Waits for what is being written and releases the lock. Later calls fail.
+    pub fn close(&self) -> Result<(), Error> {
+        Err(Error::new(ErrorKind::Io, "not built"))
+    }
+}
