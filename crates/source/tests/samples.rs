@@ -38,7 +38,7 @@ fn every_sample_gives_the_counted_events() {
         wrong.extend(truth_differences(&folder.join(file), &batch.accesses));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(index.len(), 46, "the samples changed");
+    assert!(index.len() >= 46, "samples are missing");
 }
 
 #[test]
