@@ -5,9 +5,12 @@
 //! differently is valid all the same and takes the slow way. Only the head decides what a line is:
 //! a slow query may hold any text that a login line holds.
 
-use doorbook_event::{Action, Class, Classes, Outcome, Peer, Principal, Text, Timestamp};
+use doorbook_event::{
+    Action, Class, Classes, Client, Outcome, Peer, Principal, Shared, Text, Timestamp,
+};
 
 use super::blindness::{Cause, Switch};
+use super::client::Clients;
 use super::connections::Open;
 use super::facts::{self, Version, id};
 use super::json::{self, Cursor, JsonText, Value};
@@ -25,10 +28,8 @@ struct Head<'a> {
     severity: &'a [u8],
     component: &'a [u8],
     id: u64,
-    /// At the members that follow.
+    /// Behind the opening brace or a comma.
     cursor: Cursor<'a>,
-    /// Whether the cursor is right behind the opening brace or a comma.
-    is_at_member: bool,
 }
 
 /// What follows the head, but for `attr`.
@@ -37,6 +38,8 @@ struct Tail<'a> {
     context: &'a [u8],
     message: &'a [u8],
     is_truncated: bool,
+    /// The client, if its document was read before.
+    client: Option<Shared<Client>>,
 }
 
 /// The members of `attr` that any message has.
@@ -133,7 +136,11 @@ impl Interpreter {
             return;
         }
         let mut fields = Fields::default();
-        let Some(tail) = tail(head, |key, value| fields.set(key, value)) else {
+        let set = |key, value| {
+            fields.set(key, value);
+            Needed::More
+        };
+        let Some(tail) = tail(head, &self.clients, set) else {
             return self.quarantine("the line is not whole", line, place, out);
         };
         let event = match head.id {
@@ -165,7 +172,7 @@ impl Interpreter {
     ) -> Option<Draft<'a>> {
         let principal = self.principal(fields, tail)?;
         let connection = connection_number(tail.context);
-        let client = fields.document.and_then(|document| self.clients.of_json(document));
+        let client = self.client(fields, tail);
         let mut draft = self.draft(fields, tail, at);
         draft.outcome = if is_success { Outcome::Success } else { self.failure(fields) };
         draft.mechanism = fields.mechanism.map(|mechanism| self.texts.text(&mechanism.bytes()));
@@ -223,6 +230,11 @@ impl Interpreter {
             }
             _ => false,
         }
+    }
+
+    fn client(&mut self, fields: &Fields<'_>, tail: &Tail<'_>) -> Option<Shared<Client>> {
+        let read = || self.clients.of_json(fields.document?);
+        tail.client.clone().or_else(read)
     }
 
     fn restricted<'a>(
@@ -352,8 +364,21 @@ impl Interpreter {
         if !is_read {
             return;
         }
+        if head.id == id::ENDED
+            && let Some(number) = context(head).and_then(connection_number)
+        {
+            return self.end(number, None, out);
+        }
         let mut fields = Fields::default();
-        let Some(tail) = tail(head, |key, value| fields.set(key, value)) else { return };
+        let set = |key, value| {
+            fields.set(key, value);
+            match head.id {
+                id::ACCEPTED if fields.connection.is_some() && fields.client.is_some() => Needed::No,
+                id::METADATA if fields.document.is_some() => Needed::No,
+                _ => Needed::More,
+            }
+        };
+        let Some(tail) = tail(head, &self.clients, set) else { return };
         let connection = connection_number(tail.context);
         match head.id {
             id::ACCEPTED => {
@@ -363,14 +388,14 @@ impl Interpreter {
                 }
             }
             id::ENDED => {
-                if let Some(number) = fields.connection.or(connection) {
+                if let Some(number) = fields.connection {
                     self.end(number, None, out);
                 }
             }
             id::METADATA => {
-                let client = fields.document.and_then(|document| self.clients.of_json(document));
+                let client = self.client(&fields, &tail);
                 if let (Some(number), Some(client)) = (connection, client) {
-                    self.life.connections.entry(number).0.client = Some(client);
+                    self.describe(number, client, out);
                 }
             }
             id::STARTING | id::RESTARTED => self.start_life(at, true, out),
@@ -450,7 +475,7 @@ fn fast_head(line: &[u8]) -> Option<Head<'_>> {
     }
     let rest = rest[digits..].strip_prefix(b",")?;
     let cursor = Cursor::new(line, line.len() - rest.len());
-    Some(Head { time, severity, component, id, cursor, is_at_member: true })
+    Some(Head { time, severity, component, id, cursor })
 }
 
 /// A head in any order and spacing; the line must be whole.
@@ -474,18 +499,39 @@ fn slow_head(line: &[u8]) -> Option<Head<'_>> {
         component: component?.raw,
         id: u64::try_from(id?).ok()?,
         cursor,
-        is_at_member: true,
     })
 }
 
-/// The rest of a line. `None` if it is not whole.
+/// Whether the reader of a line needs more of its attributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    More,
+    No,
+}
+
+/// The thread of a line.
+fn context<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
+    let mut cursor = head.cursor;
+    let mut first = true;
+    while let Some(key) = cursor.key(first)? {
+        first = false;
+        let value = cursor.value()?;
+        if key.raw == b"ctx" {
+            return value.text().map(|context| context.raw);
+        }
+    }
+    None
+}
+
+/// The rest of a line. `None` if it is not whole, as far as it is needed.
 fn tail<'a>(
     head: &Head<'a>,
-    mut on_attribute: impl FnMut(&'a [u8], Value<'a>),
+    clients: &Clients,
+    mut on_attribute: impl FnMut(&'a [u8], Value<'a>) -> Needed,
 ) -> Option<Tail<'a>> {
     let mut cursor = head.cursor;
     let mut tail = Tail::default();
-    let mut first = head.is_at_member;
+    let mut first = true;
     while let Some(key) = cursor.key(first)? {
         first = false;
         match key.raw {
@@ -496,8 +542,17 @@ fn tail<'a>(
                 let mut first = true;
                 while let Some(key) = cursor.key(first)? {
                     first = false;
+                    if key.raw == b"doc"
+                        && let Some((client, length)) = known_client(cursor.rest(), clients)
+                    {
+                        cursor.advance(length);
+                        tail.client = Some(client);
+                        continue;
+                    }
                     let value = cursor.value()?;
-                    on_attribute(key.raw, value);
+                    if on_attribute(key.raw, value) == Needed::No {
+                        return Some(tail);
+                    }
                 }
             }
             b"truncated" => {
@@ -510,4 +565,13 @@ fn tail<'a>(
         }
     }
     cursor.is_done().then_some(tail)
+}
+
+/// The client whose document `rest` begins with, and the document's length. A guess at where the
+/// document ends saves looking for it: if what was read before is exactly what stands there, the
+/// guess is right.
+fn known_client(rest: &[u8], clients: &Clients) -> Option<(Shared<Client>, usize)> {
+    let ends = [&b",\"extraInfo\":{}}}"[..], b"}}"];
+    let length = rest.len() - ends.iter().find(|end| rest.ends_with(end))?.len();
+    Some((clients.known(&rest[..length])?, length))
 }

@@ -316,6 +316,15 @@ impl Interpreter {
         }
     }
 
+    /// A client says what it is.
+    fn describe(&mut self, number: u64, client: Shared<Client>, out: &mut Batch) {
+        let (known, forgotten) = self.life.connections.entry(number);
+        known.client = Some(client);
+        if let Some(forgotten) = forgotten {
+            Interpreter::close(forgotten, out);
+        }
+    }
+
     fn set_version(&mut self, version: Option<Version>) {
         if version.is_some() {
             self.life.version = version;

@@ -288,9 +288,10 @@ impl Interpreter {
                 self.end(number, Some(peer), out);
             }
         } else if let Some((peer, number, document)) = text::metadata(message) {
-            let (known, _) = self.life.connections.entry(number);
-            if line.connection == Some(number) && known.accepted.is_none_or(|known| known == peer) {
-                known.client = self.clients.of_text(document);
+            let accepted = self.accepted(line.connection);
+            let is_own = line.connection == Some(number) && accepted.is_none_or(|a| a == peer);
+            if is_own && let Some(client) = self.clients.of_text(document) {
+                self.describe(number, client, out);
             }
         } else {
             self.settle_announcement(line.connection, out);
