@@ -49,7 +49,7 @@ pub fn cargo_deny() -> Result<PathBuf> {
         let mut install = cargo(["install", "cargo-deny", "--version", CARGO_DENY_VERSION]);
         install.args(["--locked", "--debug", "--no-default-features", "--root"]).arg(&root);
         // Not beside our own artifacts: none of it is shared.
-        let target = tempfile::tempdir()?;
+        let target = tempfile::tempdir_in(cache()?)?;
         run(install.env("CARGO_TARGET_DIR", target.path()))
     })?;
     Ok(binary)

@@ -373,7 +373,9 @@ impl Interpreter {
         let set = |key, value| {
             fields.set(key, value);
             match head.id {
-                id::ACCEPTED if fields.connection.is_some() && fields.client.is_some() => Needed::No,
+                id::ACCEPTED if fields.connection.is_some() && fields.client.is_some() => {
+                    Needed::No
+                }
                 id::METADATA if fields.document.is_some() => Needed::No,
                 _ => Needed::More,
             }
