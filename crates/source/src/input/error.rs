@@ -24,8 +24,8 @@ pub enum ErrorKind {
     /// The content is not a text log, nor one in a compression that is read here: convert it.
     Binary,
     /// The compressed data is cut off or damaged. The lines before that were delivered. Those of
-    /// data that is cut off are good; damage in gzip data may show only at its end, so that lines
-    /// before the error may be wrong: get a better copy.
+    /// data that is cut off are good; damage may show only at the data's end, where its checksum
+    /// is, so that lines before the error may be wrong: get a better copy.
     Broken,
     /// The operating system failed to deliver. The lines before that were delivered; try again.
     Io,
