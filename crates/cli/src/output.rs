@@ -19,6 +19,11 @@ pub fn line(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{}", safe(text))?)
 }
 
+/// Prints the heading of a list, with an empty line before it.
+pub fn heading(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "\n{text}")?)
+}
+
 /// Prints a table with a line of headings. Columns are as wide as they need to be; the last one is
 /// not padded.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {

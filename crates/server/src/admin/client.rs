@@ -69,9 +69,11 @@ impl Connection {
     }
 
     /// A sink for one import.
-    pub fn into_sink(self) -> Box<dyn Sink> {
+    pub fn sink(&mut self) -> Box<dyn Sink + '_> {
         match self {
-            Connection::Here(admin, by) => Box::new(StoreSink::new(admin.store, by)),
+            Connection::Here(admin, by) => {
+                Box::new(StoreSink::new(admin.store.clone(), by.clone()))
+            }
             Connection::There(client) => Box::new(SocketSink(client)),
         }
     }
@@ -130,9 +132,9 @@ fn gone(error: std::io::Error) -> Failure {
 }
 
 /// Into the store of a running server.
-pub struct SocketSink(SocketClient);
+pub struct SocketSink<'a>(&'a mut SocketClient);
 
-impl Sink for SocketSink {
+impl Sink for SocketSink<'_> {
     fn begin(&mut self, begin: &Begin) -> Result<Begun, Failure> {
         self.0.call(FrameType::Begin, begin)
     }

@@ -147,11 +147,29 @@ impl Admin {
             Some(id) => ("project", Text::from(id.to_string())),
             None => ("system", Text::from("doorbook")),
         };
+        let target = Target::Own { kind: kind.into(), name };
+        self.record_own(by, Action::Query, target, attributes)
+    }
+
+    /// Records what the server does itself.
+    pub fn record(&self, by: &Actor, action: Action, base_url: &str) -> Result<(), Failure> {
+        let target = Target::Own { kind: "server".into(), name: base_url.into() };
+        let version = env!("CARGO_PKG_VERSION").into();
+        self.record_own(by, action, target, BTreeMap::from([("version".into(), version)]))
+    }
+
+    fn record_own(
+        &self,
+        by: &Actor,
+        action: Action,
+        target: Target,
+        attributes: BTreeMap<Text, Text>,
+    ) -> Result<(), Failure> {
         let access = Access {
-            target: Target::Own { kind: kind.into(), name },
+            target,
             event_time: self.clock.now(),
             written_time: WrittenTime::Complete,
-            action: Action::Query,
+            action,
             outcome: Outcome::Success,
             principal: by.principal.clone(),
             mechanism: None,

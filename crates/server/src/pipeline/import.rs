@@ -192,32 +192,40 @@ struct Over;
 
 impl Reader {
     fn read(mut self, prepared: Vec<Prepared>, hosts: &[Text]) {
-        for (one, host) in prepared.into_iter().zip(hosts) {
-            match self.input(one, host) {
+        let mut inputs = prepared.into_iter().zip(hosts).peekable();
+        while let Some((one, host)) = inputs.next() {
+            let next = inputs.peek();
+            let goes_on = next.is_some_and(|(next, to)| next.input.continues && *to == host);
+            match self.input(one, host, goes_on) {
                 Ok(Ok(())) => {}
                 Ok(Err(failure)) => {
-                    // The lines before it stay.
-                    if self.send_part().is_ok() {
-                        drop(self.sender.send(Said::Failed(failure)));
-                    }
+                    drop(self.sender.send(Said::Failed(failure)));
                     return;
                 }
                 Err(Over) => return,
             }
         }
-        drop(self.finish());
+        drop(self.sender.send(Said::Done));
     }
 
-    fn finish(&mut self) -> Result<(), Over> {
-        if let Some((_, mut interpreter)) = self.interpreter.take() {
-            interpreter.finish(&mut self.batch);
+    /// Nothing more comes from this host's log; its last line stood at `place`.
+    fn finish_interpreter(&mut self, place: LinePlace) {
+        let Some((_, mut interpreter)) = self.interpreter.take() else { return };
+        while let Some(rest) = self.unwrapper.finish() {
+            interpreter.line(rest, place, &mut self.batch);
+            // Its parts were counted as they came.
+            self.batch.lines -= 1;
         }
-        self.send_part()?;
-        self.sender.send(Said::Done).map_err(|_| Over)
+        interpreter.finish(&mut self.batch);
     }
 
-    /// Reads one input. The inner error is the input's.
-    fn input(&mut self, mut one: Prepared, host: &Text) -> Result<Result<(), Failure>, Over> {
+    /// Reads one input; `goes_on`: the next one continues it. The inner error is the input's.
+    fn input(
+        &mut self,
+        mut one: Prepared,
+        host: &Text,
+        goes_on: bool,
+    ) -> Result<Result<(), Failure>, Over> {
         let before = self.progress.size_bytes.load(Ordering::Relaxed);
         self.begin_input(&one.input, host);
         let mut lines = match one.lines() {
@@ -225,10 +233,12 @@ impl Reader {
             Err(error) => return Ok(Err(failure(&error))),
         };
         let mut n_lines = 0;
+        let mut last_offset_bytes = 0;
         let end = loop {
             match lines.next_line() {
                 Ok(Some(line)) => {
                     n_lines = line.number;
+                    last_offset_bytes = line.offset_bytes;
                     self.line(&line);
                     if self.batch.is_full() {
                         self.send_part()?;
@@ -250,9 +260,11 @@ impl Reader {
         let stored = lines.stored();
         self.progress.lines.fetch_add(n_lines % 1024, Ordering::Relaxed);
         self.progress.size_bytes.store(before + stored.size_bytes, Ordering::Relaxed);
-        if end.is_err() {
-            self.send_part()?;
+        if matches!(end, Ok(Ok(()))) && !goes_on {
+            self.finish_interpreter(LinePlace { line: n_lines, offset_bytes: last_offset_bytes });
         }
+        // Before the file is said to be read: the store counts equal events per file.
+        self.send_part()?;
         let file = ImportedFile {
             name: one.input.name,
             size_bytes: stored.size_bytes,
@@ -273,7 +285,7 @@ impl Reader {
         let Origin::File(path) = one.input.origin.clone() else { return };
         self.begin_input(&one.input, host);
         if self.follow_file(path, &one.input, host).is_ok() {
-            drop(self.finish());
+            drop(self.sender.send(Said::Done));
         }
     }
 
@@ -317,6 +329,8 @@ impl Reader {
                 std::thread::sleep(FOLLOW_INTERVAL / 2);
             }
         }
+        self.finish_interpreter(LinePlace { line: n_lines, offset_bytes: size_bytes });
+        self.send_part()?;
         let file = ImportedFile {
             name: input.name.clone(),
             size_bytes,
@@ -332,9 +346,6 @@ impl Reader {
     fn begin_input(&mut self, input: &Input, host: &Text) {
         let is_same_host = self.interpreter.as_ref().is_some_and(|(known, _)| known == host);
         if !is_same_host {
-            if let Some((_, mut interpreter)) = self.interpreter.take() {
-                interpreter.finish(&mut self.batch);
-            }
             let target = Target::Host { cluster: self.cluster.clone(), host: host.clone() };
             let zone = self.zone.clone();
             self.interpreter = Some((host.clone(), Interpreter::new(Settings { target, zone })));
@@ -348,7 +359,9 @@ impl Reader {
         if let Some((_, interpreter)) = &mut self.interpreter {
             interpreter.begin_file(hints, continues, &mut self.batch);
         }
-        self.unwrapper = Unwrapper::new();
+        if !continues {
+            self.unwrapper = Unwrapper::new();
+        }
     }
 
     fn line(&mut self, line: &Line<'_>) {

@@ -53,6 +53,8 @@ pub struct ImportSession {
     files: Vec<ImportedFile>,
     lines: u64,
     unknown_ids: BTreeMap<(u64, Option<Text>), UnknownId>,
+    /// The next part is of another file than the last one.
+    is_next_file: bool,
     ended: bool,
 }
 
@@ -106,6 +108,7 @@ impl ImportSession {
             files: Vec::new(),
             lines: 0,
             unknown_ids: BTreeMap::new(),
+            is_next_file: false,
             ended: false,
         };
         Ok((session, Begun { id, host, found: found.iter().map(canonical).collect() }))
@@ -128,6 +131,9 @@ impl ImportSession {
             coverage: batch.coverage,
             quarantine: batch.quarantine,
         };
+        if std::mem::take(&mut self.is_next_file) {
+            self.store.0.import_next_file(&self.id)?;
+        }
         let is_empty = part.accesses.is_empty() && part.coverage.is_empty();
         let mut counts = match is_empty && part.quarantine.is_empty() {
             true => ImportCounts::default(),
@@ -138,9 +144,11 @@ impl ImportSession {
         Ok(counts)
     }
 
-    /// Takes note of an input that was read, wholly or as far as it could be.
+    /// Takes note of an input that was read, wholly or as far as it could be. What comes after it
+    /// is from the next one.
     pub fn file(&mut self, file: ImportedFile) {
         self.files.push(file);
+        self.is_next_file = true;
     }
 
     /// Ends the import and returns its receipt.

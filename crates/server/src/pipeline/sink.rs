@@ -11,7 +11,7 @@ use crate::pipeline::session::{Begin, Begun, ImportSession};
 /// Where an import's records go: into a store that this process holds ([`StoreSink`]), or over the
 /// admin socket into that of a running server (`admin::client::SocketSink`). Both end in the same
 /// [`ImportSession`], so that the result is the same.
-pub trait Sink: Send {
+pub trait Sink {
     /// Begins the import.
     fn begin(&mut self, begin: &Begin) -> Result<Begun, Failure>;
     /// Commits a part. What this returns is durable.
