@@ -1,1 +1,4 @@
-//! Doorbook.
+//! The server: the Atlas-compatible API, who may use it, and the record of who did.
+
+pub mod admin;
+pub mod pipeline;
