@@ -271,9 +271,7 @@ mod tests {
         let authenticator = Authenticator::new([7; 32], NOW);
         let challenge = challenge(&authenticator);
         let later = NOW.plus_seconds(301);
-        let verify = |header: &str| {
-            authenticator.verify(&registry(), later, "GET", TARGET, header)
-        };
+        let verify = |header: &str| authenticator.verify(&registry(), later, "GET", TARGET, header);
         assert_eq!(verify(&sign(&challenge, KEY, ("GET", TARGET), 1)), Verdict::Stale);
         let wrong = sign(&challenge, (KEY.0, "guess"), ("GET", TARGET), 1);
         assert_eq!(verify(&wrong), Verdict::Refused(Some(KEY.0.into())));

@@ -121,11 +121,8 @@ pub fn serve(
         Endpoint::Token => form.and_then(|form| match form.get("grant_type")? {
             "client_credentials" => {
                 let access_token = tokens.issue(random, now, client_id.clone());
-                let body = Issued {
-                    access_token,
-                    expires_in: LIFETIME_SECONDS,
-                    token_type: "Bearer",
-                };
+                let body =
+                    Issued { access_token, expires_in: LIFETIME_SECONDS, token_type: "Bearer" };
                 Ok(respond(StatusCode::OK, &body))
             }
             _ => Err(Failure::UnsupportedGrantType),
@@ -372,8 +369,7 @@ mod tests {
         let setting = Setting::new();
         let escaped = SECRET.replace('%', "%25").replace('+', "%2B");
         for secret in [SECRET, &escaped] {
-            let (status, _) =
-                setting.post(Endpoint::Token, &format!("{ID}:{secret}"), GRANT).await;
+            let (status, _) = setting.post(Endpoint::Token, &format!("{ID}:{secret}"), GRANT).await;
             assert_eq!(status, 200, "{secret}");
         }
     }
@@ -413,9 +409,8 @@ mod tests {
         let others = issue(OTHER, 0);
         let own: Vec<_> = (1..=65).map(|second| issue(ID, second)).collect();
         let later = NOW.plus_seconds(70);
-        let is_good = |token: &str| {
-            setting.tokens.account_of(&setting.registry, later, token).is_some()
-        };
+        let is_good =
+            |token: &str| setting.tokens.account_of(&setting.registry, later, token).is_some();
         assert!(is_good(&others) && !is_good(&own[0]) && is_good(&own[1]) && is_good(&own[64]));
     }
 }

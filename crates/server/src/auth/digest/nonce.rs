@@ -180,7 +180,8 @@ mod tests {
         damaged.replace_range(5..6, if damaged[5..6] == *"A" { "B" } else { "A" });
         let foreign = Nonces::new([8; 32], START).issue(last);
         let before_start = Nonces::new([7; 32], START.plus_seconds(-60)).issue(START);
-        for bad in [damaged.as_str(), &foreign, &before_start, "", "x", "SlgYP7Tv3FS/BuCj/x4WQRIV"] {
+        for bad in [damaged.as_str(), &foreign, &before_start, "", "x", "SlgYP7Tv3FS/BuCj/x4WQRIV"]
+        {
             assert_eq!(nonces.spend(last, bad, 1), Use::Stale, "{bad}");
         }
     }
