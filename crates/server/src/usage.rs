@@ -441,9 +441,9 @@ mod tests {
             usage.0.sender.send(Message::Used(used)).expect("the thread runs");
         }
         usage.close();
-        let counts =
+        let counts: usize =
             rows_of(&seen).iter().map(|row| row.1.parse::<usize>().expect("a number")).sum();
-        assert_eq!(PENDING_MAX + more, counts);
+        assert_eq!(counts, PENDING_MAX + more);
         let seen = seen.lock().expect("no panic");
         let is_overflow = |record: &&Record| matches!(record, Record::Own(a) if a.principal == Principal::Doorbook);
         // The flush interval may pass in between on a slow machine, and then there is room.
@@ -453,7 +453,10 @@ mod tests {
     #[test]
     fn a_full_queue_never_makes_an_answer_wait() {
         let (release, held) = sync_channel::<()>(0);
-        let (usage, seen) = start(move || held.recv().is_err() && false);
+        let (usage, seen) = start(move || {
+            let _ = held.recv(); // an error means released
+            false
+        });
         usage.record(query(1, "held"));
         std::thread::sleep(FLUSH_INTERVAL + Duration::from_millis(100)); // now inside the commit
         let began = now();
