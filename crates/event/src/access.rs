@@ -481,6 +481,12 @@ impl Classes {
     }
 }
 
+impl From<Class> for Classes {
+    fn from(class: Class) -> Classes {
+        Classes::NONE.with(class)
+    }
+}
+
 impl FromIterator<Class> for Classes {
     fn from_iter<I: IntoIterator<Item = Class>>(classes: I) -> Classes {
         classes.into_iter().fold(Classes::NONE, Classes::with)

@@ -9,7 +9,7 @@
 
 use minicbor::Encoder;
 
-use crate::{Access, LogId, Outcome, Peer, Principal, Scope, Seq, Timestamp, WrittenTime};
+use crate::{Access, Classes, LogId, Outcome, Peer, Principal, Scope, Seq, Timestamp, WrittenTime};
 
 /// Version of both encodings; the first member of the public one.
 pub const VERSION: u8 = 1;
@@ -52,9 +52,10 @@ pub fn public(placed: &Placed<'_>, access: &Access) -> Vec<u8> {
 
 /// What identifies or may identify a person: `{0: principal kind, 1: principal names, 2: address,
 /// 3: port, 4: mechanism, 5: connection, 6: client, 7: reason, 8: code, 9: written time,
-/// 10: attributes, 11: raw record}`. Addresses are text in the form of RFC 5952; the client is
+/// 10: attributes, 11: raw record, 12: classes, 13: process start, 14: speculative, 15: the address
+/// was joined}`. Together with the public half every column is covered. Addresses are text in the form of RFC 5952; the client is
 /// `[application, driver, driver version, os, platform, via, origin]` with null for what it did not
-/// say; a complete written time is left out.
+/// say; a complete written time, no classes and an address that was not joined are left out.
 pub fn personal(access: &Access) -> Vec<u8> {
     let mut members = Members::new();
     members.put(0, |e| e.str(access.principal.kind()).map(drop));
@@ -126,6 +127,18 @@ pub fn personal(access: &Access) -> Vec<u8> {
     if !access.raw.is_empty() {
         members.put(11, |e| e.bytes(&access.raw).map(drop));
     }
+    if access.classes != Classes::NONE {
+        members.put(12, |e| e.u16(access.classes.bits()).map(drop));
+    }
+    if let Some(process_start) = access.process_start {
+        members.put(13, |e| e.i64(process_start.micros()).map(drop));
+    }
+    if let Some(speculative) = access.speculative {
+        members.put(14, |e| e.bool(speculative).map(drop));
+    }
+    if access.peer_joined {
+        members.put(15, |e| e.bool(true).map(drop));
+    }
     members.finish()
 }
 
@@ -192,8 +205,9 @@ mod tests {
         "657373061b0005fa3424381d70071b0005fa34246e3900086a6d6f6e676f642d6c6f6709030a1829",
     );
     const PERSONAL: &str = concat!(
-        "a8006475736572018265616c6963656561646d696e026831302e302e302e310304046d534352414d",
-        "2d5348412d323536050706876a6f72646572732d617069f6f6f6f6f6f60b477b2274223a317d",
+        "aa006475736572018265616c6963656561646d696e026831302e302e302e310304046d534352414d",
+        "2d5348412d323536050706876a6f72646572732d617069f6f6f6f6f6f60b477b2274223a317d0d1b",
+        "0005f9c5248320000ef5",
     );
 
     /// The public half must not move with anything personal, or erasure would break it.
@@ -219,5 +233,53 @@ mod tests {
         };
         assert_eq!(public(&placed, &login()), public(&placed, &other));
         assert_ne!(personal(&login()), personal(&other));
+    }
+
+    /// Whatever column is changed, one of the halves changes with it.
+    #[test]
+    fn every_column_is_in_one_of_the_halves() {
+        let scope = Scope::System;
+        let placed = Placed {
+            scope: &scope,
+            kind: 1,
+            log: LogId(0),
+            seq: 0,
+            ingest_time: Timestamp::from_seconds(0),
+            source: "x",
+        };
+        let halves = |access: &Access| (public(&placed, access), personal(access));
+        let check = |what: &str, change: fn(&mut Access)| {
+            let mut other = login();
+            change(&mut other);
+            assert_ne!(halves(&login()), halves(&other), "{what}");
+        };
+        check("target", |a| {
+            a.target = crate::Target::Own { kind: "orders".into(), name: "x".into() };
+        });
+        check("event_time", |a| a.event_time = a.event_time.plus_micros(1));
+        check("written_time", |a| a.written_time = WrittenTime::Partial("x".into()));
+        check("action", |a| a.action = crate::Action::Authorize);
+        check("outcome", |a| a.outcome = Outcome::Unknown);
+        check("reason", |a| {
+            a.outcome = Outcome::Failure { reason: Some("x".into()), code: None };
+            assert_ne!(personal(a), {
+                let mut without = a.clone();
+                without.outcome = Outcome::Failure { reason: None, code: Some(18) };
+                personal(&without)
+            });
+        });
+        check("principal", |a| a.principal = Principal::Unauthenticated);
+        check("mechanism", |a| a.mechanism = None);
+        check("peer", |a| a.peer = Peer::UnixSocket);
+        check("peer_joined", |a| a.peer_joined = true);
+        check("connection", |a| a.connection = None);
+        check("process_start", |a| a.process_start = None);
+        check("client", |a| a.client = None);
+        check("speculative", |a| a.speculative = Some(false));
+        check("classes", |a| a.classes.insert(crate::Class::Suspect));
+        check("attributes", |a| {
+            a.attributes.insert("a".into(), "b".into());
+        });
+        check("raw", |a| a.raw.push(0));
     }
 }

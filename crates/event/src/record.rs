@@ -330,3 +330,55 @@ pub struct Retraction {
     #[n(2)]
     pub at: Timestamp,
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever stands on a damaged disk, decoding ends in a record or an error.
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = minicbor::decode::<Record>(&bytes);
+        }
+
+        /// Nor does a record with some bytes changed.
+        #[test]
+        fn a_damaged_record_never_panics(at in 0_usize..100, byte in any::<u8>()) {
+            let record = Record::Access(crate::access::tests_support::login());
+            let mut bytes = minicbor::to_vec(record).expect("encodes");
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            let _ = minicbor::decode::<Record>(&bytes);
+        }
+    }
+
+    #[test]
+    fn an_import_counts_logins_failures_and_what_is_neither() {
+        use crate::access::tests_support::login;
+        use crate::{Class, Outcome};
+        let failure = Outcome::Failure { reason: None, code: None };
+        let mut counts = ImportCounts::default();
+        counts.count(&login());
+        counts.count(&Access { classes: Class::Unconfirmed.into(), ..login() });
+        counts.count(&Access { classes: Class::Suspect.into(), ..login() });
+        counts.count(&Access { outcome: failure.clone(), ..login() });
+        counts.count(&Access {
+            outcome: failure.clone(),
+            classes: Class::Inferred.into(),
+            ..login()
+        });
+        counts.count(&Access { outcome: failure, action: Action::Authorize, ..login() });
+        let expected = ImportCounts {
+            events: 6,
+            successes: 2,
+            unconfirmed: 1,
+            suspect: 1,
+            failures: 1,
+            ..ImportCounts::default()
+        };
+        assert_eq!(counts, expected);
+    }
+}

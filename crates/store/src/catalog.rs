@@ -7,7 +7,7 @@ use doorbook_event::registry::Registry;
 use doorbook_event::{ProjectId, Scope};
 
 /// A snapshot of everything that is not a row of the history.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Catalog {
     /// Projects, clusters, hosts, keys, service accounts.
     pub registry: Registry,
@@ -15,4 +15,36 @@ pub struct Catalog {
     pub imports: BTreeMap<ImportId, (ProjectId, ImportReceipt)>,
     /// Known intervals of blindness, per scope, by beginning.
     pub coverage: BTreeMap<Scope, Vec<Coverage>>,
+}
+
+/// What adding an interval of blindness to those that are known does to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// It was known, with everything it says.
+    Known,
+    /// It says more of one that was known.
+    Extended,
+    /// It was not known.
+    New,
+}
+
+/// Adds an interval to those that are known, by beginning. Intervals of one target with the same
+/// cause and beginning are one, however often and in whatever order they are told: a line that ends
+/// it is worth more than none, and of two such lines the first ended it.
+pub(crate) fn merge_coverage(known: &mut Vec<Coverage>, new: &Coverage) -> Merged {
+    let same = |old: &&mut Coverage| {
+        (&old.target, &old.cause, old.from) == (&new.target, &new.cause, new.from)
+    };
+    if let Some(old) = known.iter_mut().find(same) {
+        let before = old.clone();
+        old.to = [old.to, new.to].into_iter().flatten().min();
+        old.last_seen = old.last_seen.max(new.last_seen);
+        if old.actor.is_none() {
+            old.actor.clone_from(&new.actor);
+        }
+        return if *old == before { Merged::Known } else { Merged::Extended };
+    }
+    let at = known.partition_point(|old| old.from <= new.from);
+    known.insert(at, new.clone());
+    Merged::New
 }

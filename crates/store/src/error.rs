@@ -1,7 +1,8 @@
 //! [`Error`]: what can go wrong in a store, by what the caller must do about it.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// What the caller must do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +42,49 @@ impl Error {
     /// An error without file or cause.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
         Error { kind, message: message.into(), path: None, source: None }
+    }
+
+    /// What the operating system refused; `what` completes "cannot".
+    pub(crate) fn io(path: &Path, what: &str, error: io::Error) -> Error {
+        let kind = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::DiskFull,
+            _ => ErrorKind::Io,
+        };
+        Error {
+            kind,
+            message: format!("cannot {what}"),
+            path: Some(path.to_owned()),
+            source: Some(Box::new(error)),
+        }
+    }
+
+    /// A file that is not what we wrote.
+    pub(crate) fn damaged(path: &Path, message: impl Into<String>) -> Error {
+        Error {
+            kind: ErrorKind::Damaged,
+            message: message.into(),
+            path: Some(path.to_owned()),
+            source: None,
+        }
+    }
+
+    /// With what a library said.
+    pub(crate) fn because(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The same once more, for a caller whose write failed together with others.
+    pub(crate) fn again(&self) -> Error {
+        Error {
+            kind: self.kind,
+            message: self.message.clone(),
+            path: self.path.clone(),
+            source: self.source.as_ref().map(|source| source.to_string().into()),
+        }
     }
 }
 

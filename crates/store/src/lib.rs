@@ -12,8 +12,20 @@ pub mod disk;
 pub mod error;
 pub mod filter;
 
+mod commit;
+mod directory;
+mod frame;
+mod identity;
+mod import;
+mod memtable;
+mod own;
+mod segment;
+mod select;
+mod state;
+mod wal;
+
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, RwLock};
 
 use doorbook_event::record::{
     Actor, Coverage, ImportCounts, ImportId, ImportedFile, Quarantine, UnknownId,
@@ -47,7 +59,7 @@ pub struct Options {
 
 /// An open data directory. Cheap to clone; all methods may be called from any thread and block.
 #[derive(Clone)]
-pub struct Store(Arc<()>);
+pub struct Store(Arc<Inner>);
 
 /// A group of records of one scope for [`Store::commit`].
 #[derive(Clone, Debug)]
@@ -117,54 +129,77 @@ pub struct ImportEnd {
 impl Store {
     /// Opens the data directory, takes its lock and recovers: afterwards everything that was ever
     /// acknowledged is there, once.
-    pub fn open(_options: Options) -> Result<Store, Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn open(options: Options) -> Result<Store, Error> {
+        Inner::open(options).map(|inner| Store(Arc::new(inner)))
     }
 
     /// What is known besides rows: the registry, imports, coverage. A snapshot; it never changes.
     pub fn catalog(&self) -> Arc<Catalog> {
-        Arc::default()
+        Arc::clone(&self.0.state().catalog)
     }
 
     /// Writes records. When this returns, all of them are durable and visible, or none is.
-    pub fn commit(&self, _entries: Vec<Entry>) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn commit(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        self.0.commit_entries(entries)
     }
 
     /// Changes the registry: all changes or none, each checked against the ones before it. Every
     /// change is also an event of the system scope that says who made it.
-    pub fn change_registry(&self, _by: &Actor, _changes: Vec<RegistryChange>) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn change_registry(&self, by: &Actor, changes: Vec<RegistryChange>) -> Result<(), Error> {
+        self.0.write_registry(by, changes)
     }
 
     /// Begins an import and names it.
-    pub fn begin_import(&self, _start: ImportStart) -> Result<ImportId, Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn begin_import(&self, start: ImportStart) -> Result<ImportId, Error> {
+        self.0.start_import(start)
+    }
+
+    /// Says that what follows is from the next input file: equal events of one file are as many
+    /// events, the same events in the next file are the same ones.
+    pub fn import_next_file(&self, id: &ImportId) -> Result<(), Error> {
+        self.0.start_import_file(id)
     }
 
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
-    pub fn import(&self, _id: &ImportId, _batch: ImportBatch) -> Result<ImportCounts, Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
+        self.0.add_to_import(id, batch)
     }
 
     /// Ends an import. Returns its totals.
-    pub fn end_import(&self, _id: &ImportId, _end: ImportEnd) -> Result<ImportCounts, Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn end_import(&self, id: &ImportId, end: ImportEnd) -> Result<ImportCounts, Error> {
+        self.0.finish_import(id, end)
     }
 
     /// Takes an import back: none of its records is in any later answer.
-    pub fn retract(&self, _id: &ImportId, _by: &Actor) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn retract(&self, id: &ImportId, by: &Actor) -> Result<(), Error> {
+        self.0.take_back_import(id, by)
     }
 
     /// The newest rows that a filter matches, and how many match in all.
-    pub fn select(&self, _filter: &Filter) -> Result<Page, Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    pub fn select(&self, filter: &Filter) -> Result<Page, Error> {
+        select::select(&self.0.state(), filter)
     }
 
-    /// Waits for what is being written and releases the lock. Later calls fail.
-    pub fn close(&self) -> Result<(), Error> {
-        Err(Error::new(ErrorKind::Io, "not built"))
+    /// A secret of this data directory: 32 random bytes, made when first asked for. A name is
+    /// lower-case letters, digits and hyphens.
+    pub fn secret(&self, name: &str) -> Result<[u8; 32], Error> {
+        self.0.secret(name)
     }
+
+    /// Waits for what is being written and releases the lock. Later writes fail.
+    pub fn close(&self) -> Result<(), Error> {
+        self.0.close()
+    }
+}
+
+/// An open store, behind its handles.
+struct Inner {
+    options: Options,
+    keys: identity::Keys,
+    writer: Mutex<commit::Writer>,
+    state: RwLock<Arc<state::State>>,
+    imports: Mutex<import::Imports>,
+    /// Given back when the store is closed.
+    lock: Mutex<Option<Box<dyn disk::DiskFile>>>,
 }

@@ -1,0 +1,166 @@
+//! The data directory: opened, recovered, closed.
+//!
+//! ```text
+//! LOCK                  held by flock while the store is open
+//! FORMAT                "doorbook data directory, format 1\n"
+//! secret/NAME           32 random bytes
+//! wal/FIRSTLSN.wal      see `wal`
+//! segments/NAME.parquet see `segment`
+//! catalog/LSN.cbor      see `snapshot`
+//! ```
+//! Opening takes the lock, reads the newest snapshot that is whole, replays the WAL behind it, and
+//! removes segment files that no frame names: they are what a crash left of an import or a flush.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::commit::Writer;
+use crate::disk::{Disk, read_up_to, write_all_at};
+use crate::error::{Error, ErrorKind};
+use crate::identity::Keys;
+use crate::import::Imports;
+use crate::state::State;
+use crate::wal::Wal;
+use crate::{Inner, Options};
+
+const FORMAT: &str = "doorbook data directory, format 1\n";
+
+impl Inner {
+    pub(crate) fn open(options: Options) -> Result<Inner, Error> {
+        let disk = &options.disk;
+        let dir = &options.data_dir;
+        for dir in [dir.clone(), wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)]
+        {
+            disk.create_dir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
+        }
+        let lock_path = dir.join("LOCK");
+        let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::WouldBlock => Error {
+                path: Some(dir.clone()),
+                ..Error::new(ErrorKind::Locked, "another process has this data directory open")
+            },
+            _ => Error::io(&lock_path, "lock", error),
+        })?;
+        check_format(&**disk, dir)?;
+
+        let mut state = State::default();
+        let after = state.lsn;
+        let wal = Wal::recover(Arc::clone(disk), wal_dir(dir), after, |lsn, ops, size| {
+            for op in ops {
+                state.apply(op).map_err(|misfit| {
+                    Error::damaged(&wal_dir(dir), format!("frame {lsn}: {}", misfit.0))
+                })?;
+            }
+            state.lsn = lsn;
+            state.replay_size_bytes += size;
+            Ok(())
+        })?;
+
+        Ok(Inner {
+            keys: Keys::new(&*options.random),
+            writer: Mutex::new(Writer { wal, is_closed: false, snapshots: Vec::new() }),
+            state: RwLock::new(Arc::new(state)),
+            imports: Mutex::new(Imports::default()),
+            lock: Mutex::new(Some(lock)),
+            options,
+        })
+    }
+
+    pub(crate) fn close(&self) -> Result<(), Error> {
+        // Whoever writes now is waited for.
+        match self.writer.lock() {
+            Ok(mut writer) => writer.is_closed = true,
+            Err(poisoned) => poisoned.into_inner().is_closed = true,
+        }
+        self.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        Ok(())
+    }
+
+    pub(crate) fn secret(&self, name: &str) -> Result<[u8; 32], Error> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if name.is_empty() || !name.bytes().all(allowed) {
+            return Err(Error::new(ErrorKind::Invalid, format!("{name:?} cannot name a secret")));
+        }
+        // The writer's lock, so that two first calls do not make two secrets.
+        let _writer = self.writer()?;
+        let disk = &*self.options.disk;
+        let dir = secret_dir(&self.options.data_dir);
+        let path = dir.join(name);
+        if let Some(bytes) = read_file(disk, &path)? {
+            return bytes
+                .try_into()
+                .map_err(|_| Error::damaged(&path, "a secret is 32 bytes long"));
+        }
+        let mut secret = [0; 32];
+        self.options.random.fill(&mut secret);
+        write_file(disk, &dir, name, &secret)?;
+        Ok(secret)
+    }
+}
+
+/// Refuses a directory of a format that this version does not know; marks a new one.
+fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    let path = dir.join("FORMAT");
+    match read_file(disk, &path)? {
+        None => {
+            write_file(disk, dir, "FORMAT", FORMAT.as_bytes())?;
+            // A new directory's own name must last, too.
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            disk.sync_dir(parent).map_err(|e| Error::io(parent, "sync the directory", e))
+        }
+        Some(bytes) if bytes == FORMAT.as_bytes() => Ok(()),
+        Some(bytes) => Err(Error::damaged(
+            &path,
+            format!(
+                "this program reads {FORMAT:?}, the directory says {:?}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(80)])
+            ),
+        )),
+    }
+}
+
+/// A small file whole; `None` where there is none.
+pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let file = match disk.open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(path, "open", error)),
+    };
+    let size = file.size_bytes().map_err(|error| Error::io(path, "read the size of", error))?;
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
+    read_up_to(&*file, 0, size).map(Some).map_err(|error| Error::io(path, "read", error))
+}
+
+/// Writes a file so that after any crash either all of it is there under its name, or none.
+pub(crate) fn write_file(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let path = dir.join(name);
+    let new = dir.join(format!("{name}.new"));
+    let failed = |what: &str, error| Error::io(&path, what, error);
+    let file = disk.create(&new).map_err(|e| failed("create", e))?;
+    write_all_at(&*file, bytes, 0).map_err(|e| failed("write", e))?;
+    file.sync().map_err(|e| failed("sync", e))?;
+    disk.rename(&new, &path).map_err(|e| failed("rename", e))?;
+    disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))
+}
+
+pub(crate) fn wal_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("wal")
+}
+
+pub(crate) fn segment_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("segments")
+}
+
+pub(crate) fn catalog_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("catalog")
+}
+
+fn secret_dir(data_dir: &Path) -> PathBuf {
+    data_dir.join("secret")
+}

@@ -1,0 +1,173 @@
+//! [`Row`]: a record with its place, and [`Memtable`]: the rows of one log that no segment holds yet.
+
+use std::sync::Arc;
+
+use doorbook_event::{Access, Classes, LogId, Record, Seq, Target, Text, Timestamp};
+
+use crate::Placed;
+use crate::filter::Order;
+
+/// A record with its place in its log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Row {
+    pub(crate) seq: Seq,
+    pub(crate) ingest_time: Timestamp,
+    pub(crate) source: Text,
+    pub(crate) record: Record,
+}
+
+/// The numbers of the record kinds in `docs/design/records.md`.
+pub(crate) mod kind {
+    pub(crate) const ACCESS: u8 = 1;
+    pub(crate) const COVERAGE: u8 = 4;
+    pub(crate) const REGISTRY: u8 = 6;
+    pub(crate) const IMPORT_RECEIPT: u8 = 7;
+    pub(crate) const RETRACTION: u8 = 8;
+    pub(crate) const OWN: u8 = 10;
+    pub(crate) const QUARANTINE: u8 = 11;
+}
+
+impl Row {
+    /// The number of the record's kind.
+    pub(crate) fn kind(&self) -> u8 {
+        match self.record {
+            Record::Access(_) => kind::ACCESS,
+            Record::Coverage(_) => kind::COVERAGE,
+            Record::Registry(_) => kind::REGISTRY,
+            Record::ImportReceipt(_) => kind::IMPORT_RECEIPT,
+            Record::Retraction(_) => kind::RETRACTION,
+            Record::Own(_) => kind::OWN,
+            Record::Quarantine(_) => kind::QUARANTINE,
+        }
+    }
+
+    /// The target; records that are about none stand under the empty names.
+    pub(crate) fn target(&self) -> Option<&Target> {
+        match &self.record {
+            Record::Access(access) | Record::Own(access) => Some(&access.target),
+            Record::Coverage(coverage) => Some(&coverage.target),
+            Record::Quarantine(quarantine) => Some(&quarantine.target),
+            Record::Registry(_) | Record::ImportReceipt(_) | Record::Retraction(_) => None,
+        }
+    }
+
+    /// Group and member of the target.
+    pub(crate) fn names(&self) -> (&str, &str) {
+        self.target().map_or(("", ""), |target| {
+            let (group, member) = target.names();
+            (group, member)
+        })
+    }
+
+    /// The instant by which the row is sorted: for what is no event, when we received it.
+    pub(crate) fn event_time(&self) -> Timestamp {
+        match &self.record {
+            Record::Access(access) | Record::Own(access) => access.event_time,
+            _ => self.ingest_time,
+        }
+    }
+
+    /// The columns of an access.
+    pub(crate) fn access(&self) -> Option<&Access> {
+        match &self.record {
+            Record::Access(access) | Record::Own(access) => Some(access),
+            _ => None,
+        }
+    }
+
+    /// The classes; rows that are no access have none.
+    pub(crate) fn classes(&self) -> Classes {
+        self.access().map_or(Classes::NONE, |access| access.classes)
+    }
+
+    /// The place in the order of answers.
+    pub(crate) fn order(&self, log: LogId) -> Order {
+        Order { event_time: self.event_time(), log, seq: self.seq }
+    }
+
+    /// As answers hold it.
+    pub(crate) fn placed(&self, log: LogId) -> Placed {
+        Placed {
+            log,
+            seq: self.seq,
+            ingest_time: self.ingest_time,
+            source: self.source.clone(),
+            record: self.record.clone(),
+        }
+    }
+}
+
+/// Rows of one log in the order of their seq. A clone is a snapshot and shares every row: rows lie
+/// in chunks that never change, and each chunk is at least twice as long as the one after it, so
+/// that there are few of them, however small the commits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Memtable {
+    chunks: Vec<Arc<[Arc<Row>]>>,
+}
+
+impl Memtable {
+    /// Adds rows at the end.
+    pub(crate) fn push(&mut self, rows: Vec<Row>) {
+        if rows.is_empty() {
+            return;
+        }
+        let mut chunk: Vec<Arc<Row>> = rows.into_iter().map(Arc::new).collect();
+        while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
+            chunk.splice(0..0, last.iter().cloned());
+        }
+        self.chunks.push(chunk.into());
+    }
+
+    /// All rows, by seq.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Arc<Row>> + Clone {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    /// The rows from `seq` on, by seq.
+    pub(crate) fn rows_from(&self, seq: Seq) -> impl Iterator<Item = &Arc<Row>> {
+        self.chunks.iter().flat_map(move |chunk| {
+            let start = chunk.partition_point(|row| row.seq < seq);
+            chunk[start..].iter()
+        })
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorbook_event::Principal;
+    use doorbook_event::record::Retraction;
+
+    fn row(seq: Seq) -> Row {
+        let at = Timestamp::from_seconds(0);
+        let record = Retraction { import: "imp-x".into(), by: Principal::Doorbook, at };
+        Row { seq, ingest_time: at, source: "test".into(), record: Record::Retraction(record) }
+    }
+
+    #[test]
+    fn a_snapshot_stays_and_chunks_stay_few() {
+        let mut memtable = Memtable::default();
+        let mut snapshot = None;
+        for seq in 0..1000 {
+            if seq == 500 {
+                snapshot = Some(memtable.clone());
+            }
+            memtable.push(vec![row(seq)]);
+        }
+        let seqs = |memtable: &Memtable| memtable.rows().map(|row| row.seq).collect::<Vec<_>>();
+        assert_eq!(seqs(&memtable), (0..1000).collect::<Vec<_>>());
+        assert_eq!(seqs(&snapshot.expect("taken")), (0..500).collect::<Vec<_>>());
+        assert!(memtable.chunks.len() <= 10, "{} chunks", memtable.chunks.len());
+        assert_eq!(memtable.rows_from(990).count(), 10);
+    }
+}

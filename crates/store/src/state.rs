@@ -1,0 +1,235 @@
+//! [`State`]: everything the store knows at one instant, and how a commit changes it.
+//!
+//! A state never changes. A commit makes the next one from a copy, which shares all that did not
+//! change, and publishes it when its frame is durable; readers keep the one they began with, so
+//! that no answer mixes two. Recovery is the same [`State::apply`] over the frames of the WAL.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
+use doorbook_event::{LogId, Record, Scope, Seq};
+
+use crate::catalog::{Catalog, merge_coverage};
+use crate::filter::AsOf;
+use crate::frame::{Op, Records};
+use crate::memtable::{Memtable, Row};
+use crate::segment::{Segment, SegmentMeta};
+use crate::wal::Lsn;
+
+/// Everything the store knows at one instant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// The last frame it knows.
+    pub(crate) lsn: Lsn,
+    /// What callers see besides rows.
+    pub(crate) catalog: Arc<Catalog>,
+    /// Which rows each import added.
+    pub(crate) import_rows: Arc<BTreeMap<ImportId, Vec<(LogId, Range<Seq>)>>>,
+    /// What each import said of blindness, so that it can be taken back.
+    pub(crate) gaps: Arc<BTreeMap<Scope, Vec<(Option<ImportId>, Coverage)>>>,
+    /// The log of each scope.
+    pub(crate) scopes: Arc<BTreeMap<Scope, LogId>>,
+    /// The logs, by number.
+    pub(crate) logs: Vec<Arc<LogState>>,
+    /// Bytes of WAL payload that a restart would have to replay.
+    pub(crate) replay_size_bytes: usize,
+}
+
+/// One log at one instant.
+#[derive(Clone, Debug)]
+pub(crate) struct LogState {
+    /// Whose history.
+    pub(crate) scope: Scope,
+    /// The next record's position: how many records the log has.
+    pub(crate) next_seq: Seq,
+    /// Rows that no segment holds yet.
+    pub(crate) memtable: Memtable,
+    /// The other rows.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    /// Rows of retracted imports, by position.
+    pub(crate) retracted: Vec<Range<Seq>>,
+}
+
+/// An operation that does not fit the state it is applied to; says why.
+#[derive(Debug)]
+pub(crate) struct Misfit(pub(crate) String);
+
+impl State {
+    /// The log of a scope, if any record was ever written to it.
+    pub(crate) fn log(&self, scope: &Scope) -> Option<(LogId, &Arc<LogState>)> {
+        let id = *self.scopes.get(scope)?;
+        Some((id, self.logs.get(id.0 as usize)?))
+    }
+
+    /// The present state of a scope's logs, for a page that must not change.
+    pub(crate) fn as_of(&self, scope: &Scope) -> AsOf {
+        self.log(scope).map(|(id, log)| (id, log.next_seq)).into_iter().collect()
+    }
+
+    /// Takes one step. On an error the state is to be thrown away.
+    pub(crate) fn apply(&mut self, op: Op) -> Result<(), Misfit> {
+        match op {
+            Op::Log { log, scope } => self.add_log(log, scope),
+            Op::Records(records) => self.add_records(records),
+            Op::Segment(meta) => self.add_segment(meta),
+            Op::Flushed(metas) => self.flushed(metas),
+            Op::Counts { import, counts } => self.count(&import, &counts),
+        }
+    }
+
+    fn add_log(&mut self, id: LogId, scope: Scope) -> Result<(), Misfit> {
+        if id.0 as usize != self.logs.len() || self.scopes.contains_key(&scope) {
+            return Err(Misfit(format!("log {} of {scope} is there already", id.0)));
+        }
+        Arc::make_mut(&mut self.scopes).insert(scope.clone(), id);
+        self.logs.push(Arc::new(LogState {
+            scope,
+            next_seq: 0,
+            memtable: Memtable::default(),
+            segments: Vec::new(),
+            retracted: Vec::new(),
+        }));
+        Ok(())
+    }
+
+    /// The log to which `count` rows come from `base_seq` on, with their place taken.
+    fn extend(&mut self, id: LogId, base_seq: Seq, count: u64) -> Result<&mut LogState, Misfit> {
+        let Some(log) = self.logs.get_mut(id.0 as usize) else {
+            return Err(Misfit(format!("there is no log {}", id.0)));
+        };
+        let log = Arc::make_mut(log);
+        if log.next_seq != base_seq {
+            return Err(Misfit(format!(
+                "records of log {} begin at {base_seq}, not at {}",
+                id.0, log.next_seq
+            )));
+        }
+        log.next_seq += count;
+        Ok(log)
+    }
+
+    fn add_records(&mut self, group: Records) -> Result<(), Misfit> {
+        let Records { log: id, base_seq, ingest_time, source, import, records } = group;
+        let scope = self.extend(id, base_seq, records.len() as u64)?.scope.clone();
+        if let Some(import) = &import {
+            self.add_import_rows(import, id, base_seq..base_seq + records.len() as u64);
+        }
+        for record in &records {
+            self.learn(&scope, import.as_ref(), record)?;
+        }
+        let rows = records.into_iter().zip(base_seq..);
+        let rows = rows
+            .map(|(record, seq)| Row { seq, ingest_time, source: source.clone(), record })
+            .collect();
+        Arc::make_mut(&mut self.logs[id.0 as usize]).memtable.push(rows);
+        Ok(())
+    }
+
+    fn add_segment(&mut self, meta: SegmentMeta) -> Result<(), Misfit> {
+        let rows = meta.base_seq..meta.base_seq + meta.rows();
+        let log = self.extend(meta.log, rows.start, meta.rows())?;
+        log.segments.push(Arc::new(Segment::new(meta.clone())));
+        if let Some(import) = &meta.import {
+            self.add_import_rows(import, meta.log, rows);
+        }
+        Ok(())
+    }
+
+    fn flushed(&mut self, metas: Vec<SegmentMeta>) -> Result<(), Misfit> {
+        for meta in metas {
+            let log = self.logs.get_mut(meta.log.0 as usize).map(Arc::make_mut);
+            let log = log.ok_or_else(|| Misfit(format!("there is no log {}", meta.log.0)))?;
+            if log.memtable.len() as u64 != meta.rows() {
+                return Err(Misfit(format!("segment {} is not the rows in memory", meta.name)));
+            }
+            log.memtable = Memtable::default();
+            log.segments.push(Arc::new(Segment::new(meta)));
+        }
+        match self.logs.iter().position(|log| !log.memtable.is_empty()) {
+            Some(id) => Err(Misfit(format!("log {id} was left out of a flush"))),
+            None => Ok(()),
+        }
+    }
+
+    fn count(&mut self, import: &ImportId, counts: &ImportCounts) -> Result<(), Misfit> {
+        let catalog = Arc::make_mut(&mut self.catalog);
+        let Some((_, receipt)) = catalog.imports.get_mut(import) else {
+            return Err(Misfit(format!("there is no import {import}")));
+        };
+        receipt.counts.add(counts);
+        Ok(())
+    }
+
+    /// What a record changes besides being a row.
+    fn learn(
+        &mut self,
+        scope: &Scope,
+        import: Option<&ImportId>,
+        record: &Record,
+    ) -> Result<(), Misfit> {
+        match record {
+            Record::Access(_) | Record::Own(_) | Record::Quarantine(_) => {}
+            Record::Coverage(coverage) => {
+                let gaps = Arc::make_mut(&mut self.gaps).entry(scope.clone()).or_default();
+                gaps.push((import.cloned(), coverage.clone()));
+                let catalog = Arc::make_mut(&mut self.catalog);
+                let known = catalog.coverage.entry(scope.clone()).or_default();
+                merge_coverage(known, coverage);
+            }
+            Record::Registry(change) => {
+                let registry = &mut Arc::make_mut(&mut self.catalog).registry;
+                registry.check(change).map_err(|error| Misfit(error.to_string()))?;
+                registry.apply(change);
+            }
+            Record::ImportReceipt(receipt) => {
+                let Scope::Project(project) = scope else {
+                    return Err(Misfit(format!("import {} is of no project", receipt.id)));
+                };
+                let imports = &mut Arc::make_mut(&mut self.catalog).imports;
+                imports.insert(receipt.id.clone(), (*project, receipt.clone()));
+            }
+            Record::Retraction(retraction) => self.take_back(scope, &retraction.import)?,
+        }
+        Ok(())
+    }
+
+    fn take_back(&mut self, scope: &Scope, import: &ImportId) -> Result<(), Misfit> {
+        let catalog = Arc::make_mut(&mut self.catalog);
+        let Some((_, receipt)) = catalog.imports.get_mut(import) else {
+            return Err(Misfit(format!("there is no import {import}")));
+        };
+        receipt.state = ImportState::Retracted;
+        for (log, rows) in self.import_rows.get(import).into_iter().flatten() {
+            let log = Arc::make_mut(&mut self.logs[log.0 as usize]);
+            let at = log.retracted.partition_point(|range| range.start < rows.start);
+            log.retracted.insert(at, rows.clone());
+        }
+        if let Some(gaps) = Arc::make_mut(&mut self.gaps).get_mut(scope) {
+            gaps.retain(|(of, _)| of.as_ref() != Some(import));
+            let mut known = Vec::new();
+            for (_, coverage) in gaps.iter() {
+                merge_coverage(&mut known, coverage);
+            }
+            catalog.coverage.insert(scope.clone(), known);
+        }
+        Ok(())
+    }
+
+    fn add_import_rows(&mut self, import: &ImportId, log: LogId, rows: Range<Seq>) {
+        let ranges = Arc::make_mut(&mut self.import_rows).entry(import.clone()).or_default();
+        match ranges.last_mut() {
+            Some((last_log, last)) if *last_log == log && last.end == rows.start => {
+                last.end = rows.end;
+            }
+            _ => ranges.push((log, rows)),
+        }
+    }
+}
+
+/// Whether a position is in one of the ranges, which are sorted and do not overlap.
+pub(crate) fn contains(ranges: &[Range<Seq>], seq: Seq) -> bool {
+    let after = ranges.partition_point(|range| range.start <= seq);
+    after > 0 && seq < ranges[after - 1].end
+}

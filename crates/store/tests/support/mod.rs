@@ -1,0 +1,135 @@
+//! What the tests of the store share: a store in a directory of its own, and events to put in it.
+#![expect(dead_code, reason = "each test file uses its own part of this")]
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use doorbook_event::record::{Actor, ImportId};
+use doorbook_event::registry::{Cluster, Project, RegistryChange};
+use doorbook_event::time::{CountingRandom, ManualClock};
+use doorbook_event::{
+    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Timestamp,
+    WrittenTime,
+};
+use doorbook_store::disk::{Disk, SystemDisk};
+use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
+use tempfile::TempDir;
+
+/// The project of every test.
+pub const PROJECT: ProjectId = ProjectId::new([0x5a; 12]);
+
+/// Midnight of an ordinary day.
+pub const NOW: Timestamp = Timestamp::from_seconds(1_790_000_000);
+
+pub fn scope() -> Scope {
+    Scope::Project(PROJECT)
+}
+
+pub fn actor() -> Actor {
+    let principal = Principal::OsUser { uid: 1000, name: Some("op".into()) };
+    Actor { principal, peer: Peer::UnixSocket }
+}
+
+/// A data directory that lives as long as this.
+pub struct Place {
+    pub dir: TempDir,
+    pub clock: Arc<ManualClock>,
+    pub random: Arc<CountingRandom>,
+    pub memtable_size_bytes: usize,
+}
+
+impl Place {
+    pub fn new() -> Place {
+        Place {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+            clock: Arc::new(ManualClock::new(NOW)),
+            random: Arc::default(),
+            memtable_size_bytes: 48 << 20,
+        }
+    }
+
+    pub fn with_memtable(memtable_size_bytes: usize) -> Place {
+        Place { memtable_size_bytes, ..Place::new() }
+    }
+
+    pub fn options(&self) -> Options {
+        self.options_on(Arc::new(SystemDisk))
+    }
+
+    pub fn options_on(&self, disk: Arc<dyn Disk>) -> Options {
+        Options {
+            data_dir: self.dir.path().join("data"),
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            disk,
+            memtable_size_bytes: self.memtable_size_bytes,
+            reserve_size_bytes: 0,
+        }
+    }
+
+    pub fn open(&self) -> Store {
+        Store::open(self.options()).expect("opens")
+    }
+
+    /// A new store with the project and its cluster.
+    pub fn open_new(&self) -> Store {
+        let store = self.open();
+        add_project(&store);
+        store
+    }
+}
+
+pub fn project_changes() -> Vec<RegistryChange> {
+    let project = Project { id: PROJECT, name: "shop".into(), created: NOW };
+    let cluster = Cluster { project: PROJECT, name: "orders".into(), created: NOW };
+    vec![RegistryChange::ProjectCreated(project), RegistryChange::ClusterCreated(cluster)]
+}
+
+pub fn add_project(store: &Store) {
+    store.change_registry(&actor(), project_changes()).expect("a new project");
+}
+
+pub fn start() -> ImportStart {
+    ImportStart {
+        by: actor(),
+        project: PROJECT,
+        cluster: "orders".into(),
+        host: None,
+        source: "mongod-log".into(),
+    }
+}
+
+pub fn end() -> ImportEnd {
+    ImportEnd { complete: true, files: Vec::new(), lines: 0, unknown_ids: Vec::new() }
+}
+
+/// Imports accesses as one file in one batch.
+pub fn import(store: &Store, accesses: Vec<Access>) -> ImportId {
+    let id = store.begin_import(start()).expect("begins");
+    store.import(&id, ImportBatch { accesses, ..ImportBatch::default() }).expect("imports");
+    store.end_import(&id, end()).expect("ends");
+    id
+}
+
+/// The `n`-th login: one a second, each by a user and from an address of its own.
+pub fn login(n: i64) -> Access {
+    Access {
+        target: Target::Host { cluster: "orders".into(), host: "db-1:27017".into() },
+        event_time: NOW.plus_seconds(n),
+        written_time: WrittenTime::Complete,
+        action: Action::Authenticate,
+        outcome: Outcome::Success,
+        principal: Principal::User { name: format!("user-{n}").into(), database: "admin".into() },
+        mechanism: Some("SCRAM-SHA-256".into()),
+        peer: Peer::ip(IpAddr::from([10, 0, 0, 1]), Some(40_000)),
+        peer_joined: false,
+        connection: u64::try_from(n).ok(),
+        process_start: None,
+        client: None,
+        speculative: None,
+        classes: Classes::NONE,
+        attributes: BTreeMap::new(),
+        raw: format!("line {n}").into_bytes(),
+    }
+}
