@@ -76,7 +76,7 @@ fn safe_json(json: &str) -> String {
     safe
 }
 
-const fn is_risky(c: char) -> bool {
+fn is_risky(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' // direction

@@ -43,9 +43,8 @@ pub fn instant(text: &str) -> Result<Timestamp, String> {
 
 /// A time zone: an IANA name or an offset.
 pub fn time_zone(text: &str) -> Result<TimeZone, String> {
-    let malformed = || {
-        format!("{text:?} is neither a time zone's name (Europe/Berlin) nor an offset (+02:00)")
-    };
+    let malformed =
+        || format!("{text:?} is neither a time zone's name (Europe/Berlin) nor an offset (+02:00)");
     if text.eq_ignore_ascii_case("utc") || text == "Z" {
         return Ok(TimeZone::UTC);
     }

@@ -65,9 +65,8 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             if json {
                 return output::json(&clusters);
             }
-            let row = |c: &ClusterView| {
-                vec![c.project.to_string(), c.name.to_string(), hosts_of(c)]
-            };
+            let row =
+                |c: &ClusterView| vec![c.project.to_string(), c.name.to_string(), hosts_of(c)];
             let rows: Vec<_> = clusters.iter().map(row).collect();
             output::table(&["PROJECT", "CLUSTER", "HOSTS"], &rows)
         }

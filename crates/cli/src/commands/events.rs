@@ -140,8 +140,7 @@ fn print_events(rows: &[EventRow]) -> anyhow::Result<()> {
             (Some(address), None) => address.to_string(),
             (None, _) => row.peer.clone(),
         };
-        let attributes =
-            || row.attributes.iter().map(|(key, value)| format!("{key}={value}"));
+        let attributes = || row.attributes.iter().map(|(key, value)| format!("{key}={value}"));
         let details = match &row.reason {
             Some(reason) => reason.to_string(),
             None => attributes().collect::<Vec<_>>().join(" "),

@@ -107,8 +107,7 @@ fn read(connection: &mut Connection, args: &Import) -> anyhow::Result<pipeline::
 }
 
 fn inputs(args: &Import) -> anyhow::Result<Vec<Input>> {
-    let expansion =
-        expand(&args.files).map_err(|error| pipeline::inputs::failure(&error))?;
+    let expansion = expand(&args.files).map_err(|error| pipeline::inputs::failure(&error))?;
     for left_out in &expansion.left_out {
         let path = left_out.path.display().to_string();
         eprintln!("doorbook: not read: {} ({})", output::safe(&path), left_out.why);
@@ -116,7 +115,9 @@ fn inputs(args: &Import) -> anyhow::Result<Vec<Input>> {
     match (&expansion.inputs[..], args.follow) {
         ([one], true) if one.size_bytes.is_some() => {}
         (_, true) => {
-            return Err(Failure::invalid("--follow takes one file that is neither - nor a pipe").into());
+            return Err(
+                Failure::invalid("--follow takes one file that is neither - nor a pipe").into()
+            );
         }
         (_, false) => {}
     }
@@ -195,7 +196,8 @@ fn summary(details: &ImportDetails, base_url: Option<String>) -> anyhow::Result<
         ))?;
     }
     for gap in &details.coverage {
-        let what = if gap.hidden == "all" { "attempts left no line" } else { "successes left no line" };
+        let what =
+            if gap.hidden == "all" { "attempts left no line" } else { "successes left no line" };
         let by = gap.by.as_ref().map(|by| format!(", by {by}")).unwrap_or_default();
         output::line(&format!(
             "  Blind: {what} on{} from {} to {} ({}{by})",
