@@ -44,7 +44,8 @@ pub fn curl() -> Option<&'static str> {
 pub fn mongods() -> Vec<PathBuf> {
     let named = std::env::var_os(MONGOD_VAR).unwrap_or_default();
     let installed = installed().and_then(|tools| existing(tools.join("mongod/mongod")));
-    installed.into_iter().chain(std::env::split_paths(&named)).collect()
+    let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
+    installed.into_iter().chain(named).collect()
 }
 
 /// The shared real logs with their counts.
