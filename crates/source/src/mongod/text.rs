@@ -447,9 +447,12 @@ pub fn ended(message: &[u8]) -> Option<Peer> {
     peer(split_last(rest, b" (").map_or(rest, |(address, _)| address))
 }
 
+/// How `client metadata` lines begin.
+pub const METADATA: &[u8] = b"received client metadata from ";
+
 /// `received client metadata from <address> conn<n>: { ... }`
 pub fn metadata(message: &[u8]) -> Option<(Peer, u64, &[u8])> {
-    let rest = message.strip_prefix(b"received client metadata from ")?;
+    let rest = message.strip_prefix(METADATA)?;
     let (head, document) = split_first(rest, b": {")?;
     let (address, connection) = split_last(head, b" conn")?;
     let document = &rest[rest.len() - document.len() - 1..];
