@@ -148,7 +148,8 @@ impl Connections {
     /// Whether an `accepted` of this number, in a log that cannot be forged, can only come from a
     /// new process.
     pub fn is_new_life(&self, number: u64) -> bool {
-        number == 1 && self.run.is_some_and(|run| run.last >= 1)
+        let is_again = |run: Run| run.first <= 1 || run.last > DISORDER_MAX;
+        number == 1 && self.run.is_some_and(is_again)
     }
 
     /// Whether this number continues the run.

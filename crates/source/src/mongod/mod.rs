@@ -43,6 +43,9 @@ mod text;
 mod text_lines;
 mod time;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use doorbook_event::record::{Actor, Place, Quarantine, UnknownId};

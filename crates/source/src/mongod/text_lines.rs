@@ -104,6 +104,9 @@ impl Interpreter {
         if matches!(said, Said::Success { client: None, .. }) && self.life.shows_client {
             said = Said::Open;
         }
+        if line.prefix.component == b"ACCESS" && line.prefix.message.len() < 4 {
+            said = Said::Cut;
+        }
         if said == Said::Open {
             if may_continue {
                 return self.wait_for_end(line);
@@ -138,7 +141,9 @@ impl Interpreter {
                 draft.principal = self.login(line.connection).unwrap_or(Principal::Unauthenticated);
                 self.emit(draft, line.raw, out);
             }
-            Said::Open => self.quarantine("the line is not whole", line.raw, line.place, out),
+            Said::Open | Said::Cut => {
+                self.quarantine("the line is not whole", line.raw, line.place, out)
+            }
             Said::Other => self.settle(line.connection, out),
         }
     }
