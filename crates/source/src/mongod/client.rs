@@ -18,7 +18,13 @@ const DOCUMENT_BYTES_MAX: usize = 4096;
 /// Documents that were seen, by their bytes.
 #[derive(Debug)]
 pub struct Clients {
-    slots: Vec<Option<(Box<[u8]>, Shared<Client>)>>,
+    slots: Vec<Option<Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    document: Box<[u8]>,
+    client: Shared<Client>,
 }
 
 impl Default for Clients {
@@ -34,7 +40,7 @@ impl Clients {
             return None;
         }
         match &self.slots[super::intern::slot(document, SLOTS)] {
-            Some((known, client)) if **known == *document => Some(client.clone()),
+            Some(known) if *known.document == *document => Some(known.client.clone()),
             _ => None,
         }
     }
@@ -59,10 +65,10 @@ impl Clients {
         }
         let slot = &mut self.slots[super::intern::slot(document, SLOTS)];
         match slot {
-            Some((known, client)) if **known == *document => Some(client.clone()),
+            Some(known) if *known.document == *document => Some(known.client.clone()),
             _ => {
                 let client = Shared::from(read(document)?);
-                *slot = Some((document.into(), client.clone()));
+                *slot = Some(Known { document: document.into(), client: client.clone() });
                 Some(client)
             }
         }

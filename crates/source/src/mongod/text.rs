@@ -402,10 +402,10 @@ fn announced(rest: &[u8]) -> Option<Said<'_>> {
 /// `couldn't find user <u>@<db>, <db>.system.users` and `key mismatch <u>, ns:<db>`
 fn failure_of_2_4(rest: &[u8]) -> Said<'_> {
     let found = if let Some(name) = rest.strip_prefix(b"couldn't find user ") {
-        split_last(name, b", ").and_then(|(user, namespace)| {
+        split_last(name, b", ").map(|(user, namespace)| {
             let database = split_first(namespace, b".").map_or(namespace, |(db, _)| db);
             let own = split_last(user, b"@").filter(|(_, db)| *db == database);
-            Some((own.map_or(user, |(user, _)| user), database))
+            (own.map_or(user, |(user, _)| user), database)
         })
     } else if let Some(name) = rest.strip_prefix(b"key mismatch ") {
         split_last(name, b", ns:")
@@ -452,8 +452,19 @@ pub fn said_leniently(message: &[u8]) -> Said<'_> {
     failure.map_or(Said::Open, Said::Failure)
 }
 
-/// The user, database and address in a line that claims a success, however it ends.
-pub fn claimed_success(message: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> {
+/// Who a line claims to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// Who.
+    pub user: &'a [u8],
+    /// Which database knows them; empty if it does not say.
+    pub database: &'a [u8],
+    /// From where.
+    pub client: Option<&'a [u8]>,
+}
+
+/// What a line claims that begins like a success, however it ends.
+pub fn claimed_success(message: &[u8]) -> Option<Claim<'_>> {
     let rest = message.strip_prefix(SUCCESS)?;
     let (who, client) = match split_last(rest, FROM) {
         Some((who, tail)) => {
@@ -464,7 +475,7 @@ pub fn claimed_success(message: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> 
         None => (rest, None),
     };
     let (user, database) = split_last(who, b" on ").unwrap_or((who, b""));
-    Some((user, database, client))
+    Some(Claim { user, database, client })
 }
 
 /// `connection accepted from <address> #<n> (k connections now open)`

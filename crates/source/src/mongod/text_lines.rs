@@ -373,12 +373,10 @@ impl Interpreter {
             return;
         }
         let Some(parts) = self.parts(line, place) else { return };
-        let Some((user, database, client)) = text::claimed_success(parts.prefix.message) else {
-            return;
-        };
-        let mut draft = self.text_draft(parts, client, true);
+        let Some(claim) = text::claimed_success(parts.prefix.message) else { return };
+        let mut draft = self.text_draft(parts, claim.client, true);
         draft.outcome = Outcome::Success;
-        draft.principal = self.user(user, database);
+        draft.principal = self.user(claim.user, claim.database);
         draft.classes = Classes::NONE.with(Class::Suspect);
         // What is known of the connection that it names is not known of this line.
         draft.connection = None;
