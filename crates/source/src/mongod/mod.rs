@@ -1,13 +1,13 @@
 //! mongod and mongos logs (2.4 - 8.x) to access records.
 //!
-//! [`Interpreter`] is handed physical lines without their transport's wrapping and fills a
-//! [`Batch`]: every authentication attempt that has a line, every denied action, the intervals in
+//! `Interpreter` is handed physical lines without their transport's wrapping and fills a
+//! `Batch`: every authentication attempt that has a line, every denied action, the intervals in
 //! which attempts have no line, and every line that looks like one of these and cannot be read.
 //! **Nothing is dropped in silence, nothing panics, and memory is bounded whatever the input.**
 //!
-//! Suggested reading order: [`facts`] (ids, versions), [`json`] and [`json_lines`] (4.4 and later),
-//! [`text`] and [`text_lines`] (up to 4.2), [`connections`] (what other lines say), [`blindness`],
-//! [`time`].
+//! Suggested reading order: `facts` (ids, versions), `json` and `json_lines` (4.4 and later),
+//! `text` and `text_lines` (up to 4.2), `connections` (what other lines say), `blindness`,
+//! `time`.
 //!
 //! # Forged lines
 //!
@@ -17,11 +17,11 @@
 //! 1. A record that begins like an authentication and does not end like one is continued by the
 //!    following physical lines, until it ends as mongod would have ended it, with the address that
 //!    its connection was accepted from. It becomes one event; success lines inside of it become
-//!    [`Class::Suspect`] events; nothing inside of it changes any state.
+//!    `Class::Suspect` events; nothing inside of it changes any state.
 //! 2. A line whose connection was accepted from another address, has ended, or was never accepted
-//!    although the log covers its number, is [`Class::Suspect`], successes and failures alike. A
-//!    success on a connection that was accepted before the log begins is [`Class::Unconfirmed`].
-//! 3. State cannot be poisoned cheaply ([`connections`]): a forged `end connection` needs the
+//!    although the log covers its number, is `Class::Suspect`, successes and failures alike. A
+//!    success on a connection that was accepted before the log begins is `Class::Unconfirmed`.
+//! 3. State cannot be poisoned cheaply (`connections`): a forged `end connection` needs the
 //!    victim's port, a forged start of the process is undone by the next accepted number, a forged
 //!    `accepted` can make a number unknown and never wrong. A real login does not become suspect.
 //!
