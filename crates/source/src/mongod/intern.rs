@@ -1,10 +1,6 @@
 //! Strings that repeat: mechanisms, databases, users, reasons. One allocation for all of them.
 
-use std::hash::Hasher;
-
 use doorbook_event::Text;
-
-use super::connections::NumberHasher;
 
 /// 4096 strings, each in the slot of its hash; a newcomer replaces what is there. Nothing grows,
 /// and the worst that chosen names can do is what would happen without the table.
@@ -41,16 +37,32 @@ impl Texts {
 
 /// Where in a table of `slots` (a power of two) `bytes` belong.
 pub fn slot(bytes: &[u8], slots: usize) -> usize {
-    let mut hasher = NumberHasher::default();
-    let (words, rest) = bytes.as_chunks::<8>();
-    for word in words {
-        hasher.write_u64(u64::from_le_bytes(*word));
-    }
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    hasher.write_u64(u64::from_le_bytes(last) ^ bytes.len() as u64);
     // The upper bits depend on every input bit; masking keeps the value below `slots`.
-    (hasher.finish() >> 20) as usize & (slots - 1)
+    (hash(bytes) >> 40) as usize & (slots - 1)
+}
+
+/// A number that differs for different `bytes` unless someone takes pains.
+pub fn hash(bytes: &[u8]) -> u64 {
+    // Four independent products at a time: a chain of them would be as long as the text.
+    let mut lanes = [bytes.len() as u64, 1, 2, 3];
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane = mix(*lane, u64::from_le_bytes(*word));
+        }
+    }
+    let mut last = [0; 32];
+    last[..rest.len()].copy_from_slice(rest);
+    let (words, _) = last.as_chunks::<8>();
+    for (lane, word) in lanes.iter_mut().zip(words) {
+        *lane = mix(*lane, u64::from_le_bytes(*word));
+    }
+    lanes.into_iter().reduce(mix).unwrap_or_default()
+}
+
+fn mix(lane: u64, word: u64) -> u64 {
+    (lane.rotate_left(23) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 #[cfg(test)]

@@ -5,10 +5,13 @@
 //! differently is valid all the same and takes the slow way. Only the head decides what a line is:
 //! a slow query may hold any text that a login line holds.
 
-use doorbook_event::{Action, Class, Classes, Outcome, Peer, Principal, Text, Timestamp};
+use doorbook_event::{
+    Action, Class, Classes, Client, Outcome, Peer, Principal, Shared, Text, Timestamp,
+};
 
 use super::blindness::{Cause, Switch};
-use super::connections::Open;
+use super::client::Clients;
+use super::connections::RefusedStart;
 use super::facts::{self, Version, id};
 use super::json::{self, Cursor, JsonText, Value};
 use super::text::{connection_number, peer};
@@ -25,10 +28,8 @@ struct Head<'a> {
     severity: &'a [u8],
     component: &'a [u8],
     id: u64,
-    /// At the members that follow.
+    /// Behind the opening brace or a comma.
     cursor: Cursor<'a>,
-    /// Whether the cursor is right behind the opening brace or a comma.
-    is_at_member: bool,
 }
 
 /// What follows the head, but for `attr`.
@@ -37,6 +38,8 @@ struct Tail<'a> {
     context: &'a [u8],
     message: &'a [u8],
     is_truncated: bool,
+    /// The client, if its document was read before.
+    client: Option<Shared<Client>>,
 }
 
 /// The members of `attr` that any message has.
@@ -112,6 +115,7 @@ impl Interpreter {
             return;
         };
         self.saw_time(at, out);
+        self.saw_json(line.len());
         if is_access {
             if head.severity.first() != Some(&b'D') {
                 self.access_line(&head, at, line, place, out);
@@ -133,7 +137,11 @@ impl Interpreter {
             return;
         }
         let mut fields = Fields::default();
-        let Some(tail) = tail(head, |key, value| fields.set(key, value)) else {
+        let set = |key, value| {
+            fields.set(key, value);
+            Needed::More
+        };
+        let Some(tail) = tail(head, &self.clients, set) else {
             return self.quarantine("the line is not whole", line, place, out);
         };
         let event = match head.id {
@@ -165,8 +173,8 @@ impl Interpreter {
     ) -> Option<Draft<'a>> {
         let principal = self.principal(fields, tail)?;
         let connection = connection_number(tail.context);
-        let client = fields.document.and_then(|document| self.clients.of_json(document));
-        let mut draft = self.draft(fields, tail, at);
+        let client = self.client(fields, tail);
+        let mut draft = self.draft(fields, tail, at, is_success);
         draft.outcome = if is_success { Outcome::Success } else { self.failure(fields) };
         draft.mechanism = fields.mechanism.map(|mechanism| self.texts.text(&mechanism.bytes()));
         draft.speculative = fields.speculative;
@@ -175,16 +183,15 @@ impl Interpreter {
             let client = client.as_ref().or_else(|| joined.and_then(|c| c.client.as_ref()));
             let application = client.and_then(|client| client.application.as_deref());
             let is_member = fields.cluster_member == Some(true);
-            draft.classes = facts::classes_of(name.as_bytes(), is_member, application);
-            if let Some(number) = connection
-                && self.follows_on_connection(number, name, &draft, is_success)
-            {
+            let classes = facts::classes_of(name.as_bytes(), is_member, application);
+            draft.classes = draft.classes.iter().chain(classes.iter()).collect();
+            let is_fallback = self.is_fallback(name, &draft, is_success);
+            if is_fallback {
                 draft.classes.insert(Class::Retry);
             }
         }
-        if is_success && let Some(known) = connection.and_then(|n| self.life.connections.get_mut(n))
-        {
-            known.login = Some(Box::new(principal.clone()));
+        if is_success && !draft.classes.contains(Class::Suspect) {
+            self.log_in(connection, &principal);
         }
         draft.principal = principal;
         draft.client = client;
@@ -197,32 +204,28 @@ impl Interpreter {
 
     /// Whether this is the fallback after a refused speculative start; leaves behind what the next
     /// line on the connection needs to know.
-    fn follows_on_connection(
-        &mut self,
-        number: u64,
-        user: &Text,
-        draft: &Draft<'_>,
-        is_success: bool,
-    ) -> bool {
+    fn is_fallback(&mut self, user: &Text, draft: &Draft<'_>, is_success: bool) -> bool {
+        let Some(number) = draft.connection else { return false };
         let is_start = !is_success && draft.speculative == Some(true);
-        let known = self.life.connections.get_mut(number);
-        let open = known.and_then(|known| known.open.take());
-        if is_start {
+        let user = super::intern::hash(user.as_bytes());
+        let now = is_start.then_some(RefusedStart { user, at: draft.time.at });
+        let known = match self.life.connections.get_mut(number) {
+            Some(known) => known,
             // A file may begin after the connection did; the pair is a pair all the same.
-            let (known, _) = self.life.connections.entry(number);
-            let user = user.clone();
-            known.open = Some(Box::new(Open::Speculative { user, at: draft.time.at }));
-        }
-        match open.as_deref() {
-            Some(Open::Speculative { user: before, at }) => {
-                let later = draft.time.at.micros().saturating_sub(at.micros());
-                !is_success
-                    && draft.speculative == Some(false)
-                    && before == user
-                    && (0..=FALLBACK_MICROS_MAX).contains(&later)
-            }
-            _ => false,
-        }
+            None if is_start => self.life.connections.entry(number),
+            None => return false,
+        };
+        let before = std::mem::replace(&mut known.refused_start, now);
+        let may_be = !is_success && draft.speculative == Some(false);
+        before.filter(|before| may_be && before.user == user).is_some_and(|before| {
+            let later = draft.time.at.micros().saturating_sub(before.at.micros());
+            (0..=FALLBACK_MICROS_MAX).contains(&later)
+        })
+    }
+
+    fn client(&mut self, fields: &Fields<'_>, tail: &Tail<'_>) -> Option<Shared<Client>> {
+        let read = || self.clients.of_json(fields.document?);
+        tail.client.clone().or_else(read)
     }
 
     fn restricted<'a>(
@@ -232,29 +235,29 @@ impl Interpreter {
         at: Timestamp,
     ) -> Option<Draft<'a>> {
         let principal = self.principal(fields, tail)?;
-        let mut draft = self.draft(fields, tail, at);
+        let mut draft = self.draft(fields, tail, at, false);
         let reason = fields.reason.map(|reason| self.texts.text(&reason.bytes()));
         draft.outcome = Outcome::Failure { reason, code: None };
-        if let Principal::User { name, .. } = &principal {
-            draft.classes = facts::classes_of(name.as_bytes(), false, None);
-        }
         draft.principal = principal;
         draft.classes.insert(Class::Inferred);
         Some(draft)
     }
 
     fn denied<'a>(&mut self, fields: &Fields<'a>, tail: &Tail<'a>, at: Timestamp) -> Draft<'a> {
-        let mut draft = self.draft(fields, tail, at);
+        let mut draft = self.draft(fields, tail, at, false);
         draft.action = Action::Authorize;
         draft.outcome = self.failure(fields);
-        let known = draft.connection.and_then(|number| self.life.connections.get(number));
-        if let Some(login) = known.and_then(|known| known.login.as_deref()) {
-            draft.principal = login.clone();
-        }
+        draft.principal = self.login(draft.connection).unwrap_or(Principal::Unauthenticated);
         draft
     }
 
-    fn draft<'a>(&self, fields: &Fields<'a>, tail: &Tail<'a>, at: Timestamp) -> Draft<'a> {
+    fn draft<'a>(
+        &self,
+        fields: &Fields<'a>,
+        tail: &Tail<'a>,
+        at: Timestamp,
+        is_success: bool,
+    ) -> Draft<'a> {
         let stated = fields.client.map(JsonText::bytes);
         let address = stated.as_deref().map(|text| peer(text).unwrap_or(Peer::Unknown));
         let mut draft = Draft {
@@ -270,6 +273,9 @@ impl Interpreter {
             classes: Classes::NONE,
             attributes: Default::default(),
         };
+        if !self.is_certain() {
+            draft.classes = self.judged(draft.connection, address, is_success);
+        }
         if address == Some(Peer::Unknown) {
             let text = Text::from_bytes_lossy(&stated.unwrap_or_default());
             draft.attributes.insert(self.words.client.clone(), text);
@@ -352,28 +358,46 @@ impl Interpreter {
         if !is_read {
             return;
         }
+        if head.id == id::ENDED
+            && self.is_certain()
+            && let Some(number) = context(head).and_then(connection_number)
+        {
+            // Where the line may be forged its address is compared, for which it is read whole.
+            return self.end(number, None, out);
+        }
         let mut fields = Fields::default();
-        let Some(tail) = tail(head, |key, value| fields.set(key, value)) else { return };
+        let set = |key, value| {
+            fields.set(key, value);
+            match head.id {
+                id::ACCEPTED if fields.connection.is_some() && fields.client.is_some() => {
+                    Needed::No
+                }
+                id::METADATA if fields.document.is_some() => Needed::No,
+                _ => Needed::More,
+            }
+        };
+        let Some(tail) = tail(head, &self.clients, set) else { return };
         let connection = connection_number(tail.context);
         match head.id {
             id::ACCEPTED => {
                 let address = fields.client.map(|client| peer(&client.bytes()));
                 if let (Some(number), Some(address)) = (fields.connection, address) {
-                    self.accept(number, address.unwrap_or(Peer::Unknown), true, out);
+                    self.accept(number, address.unwrap_or(Peer::Unknown));
                 }
             }
             id::ENDED => {
-                if let Some(number) = fields.connection.or(connection) {
-                    self.end(number, None, out);
+                let stated = fields.client.and_then(|client| peer(&client.bytes()));
+                if let Some(number) = fields.connection {
+                    self.end(number, stated.filter(|_| !self.is_certain()), out);
                 }
             }
             id::METADATA => {
-                let client = fields.document.and_then(|document| self.clients.of_json(document));
+                let client = self.client(&fields, &tail);
                 if let (Some(number), Some(client)) = (connection, client) {
-                    self.life.connections.entry(number).0.client = Some(client);
+                    self.life.connections.entry(number).client = Some(client);
                 }
             }
-            id::STARTING | id::RESTARTED => self.start_life(at, true, out),
+            id::STARTING | id::RESTARTED => self.start_life(at, out),
             id::BUILD_INFO => self.build_info(&fields, &tail, at, out),
             id::OPTIONS => self.options(&fields, at, out),
             _ => self.parameter_set(&fields, connection, at, out),
@@ -384,7 +408,7 @@ impl Interpreter {
         // mongos has no line of its own for its start; a rotated file repeats this line under the
         // connection or signal that asked for the rotation.
         if tail.context == b"mongosMain" {
-            self.start_life(at, true, out);
+            self.start_life(at, out);
         }
         let version = fields.build.and_then(|build| json::at_path(build, &[b"version"]));
         let version = version.and_then(Value::text);
@@ -450,7 +474,7 @@ fn fast_head(line: &[u8]) -> Option<Head<'_>> {
     }
     let rest = rest[digits..].strip_prefix(b",")?;
     let cursor = Cursor::new(line, line.len() - rest.len());
-    Some(Head { time, severity, component, id, cursor, is_at_member: true })
+    Some(Head { time, severity, component, id, cursor })
 }
 
 /// A head in any order and spacing; the line must be whole.
@@ -474,18 +498,39 @@ fn slow_head(line: &[u8]) -> Option<Head<'_>> {
         component: component?.raw,
         id: u64::try_from(id?).ok()?,
         cursor,
-        is_at_member: true,
     })
 }
 
-/// The rest of a line. `None` if it is not whole.
+/// Whether the reader of a line needs more of its attributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    More,
+    No,
+}
+
+/// The thread of a line.
+fn context<'a>(head: &Head<'a>) -> Option<&'a [u8]> {
+    let mut cursor = head.cursor;
+    let mut first = true;
+    while let Some(key) = cursor.key(first)? {
+        first = false;
+        let value = cursor.value()?;
+        if key.raw == b"ctx" {
+            return value.text().map(|context| context.raw);
+        }
+    }
+    None
+}
+
+/// The rest of a line. `None` if it is not whole, as far as it is needed.
 fn tail<'a>(
     head: &Head<'a>,
-    mut on_attribute: impl FnMut(&'a [u8], Value<'a>),
+    clients: &Clients,
+    mut on_attribute: impl FnMut(&'a [u8], Value<'a>) -> Needed,
 ) -> Option<Tail<'a>> {
     let mut cursor = head.cursor;
     let mut tail = Tail::default();
-    let mut first = head.is_at_member;
+    let mut first = true;
     while let Some(key) = cursor.key(first)? {
         first = false;
         match key.raw {
@@ -496,8 +541,17 @@ fn tail<'a>(
                 let mut first = true;
                 while let Some(key) = cursor.key(first)? {
                     first = false;
+                    if key.raw == b"doc"
+                        && let Some((client, length)) = known_client(cursor.rest(), clients)
+                    {
+                        cursor.advance(length);
+                        tail.client = Some(client);
+                        continue;
+                    }
                     let value = cursor.value()?;
-                    on_attribute(key.raw, value);
+                    if on_attribute(key.raw, value) == Needed::No {
+                        return Some(tail);
+                    }
                 }
             }
             b"truncated" => {
@@ -510,4 +564,13 @@ fn tail<'a>(
         }
     }
     cursor.is_done().then_some(tail)
+}
+
+/// The client whose document `rest` begins with, and the document's length. A guess at where the
+/// document ends saves looking for it: if what was read before is exactly what stands there, the
+/// guess is right.
+fn known_client(rest: &[u8], clients: &Clients) -> Option<(Shared<Client>, usize)> {
+    let ends = [&b",\"extraInfo\":{}}}"[..], b"}}"];
+    let length = rest.len() - ends.iter().find(|end| rest.ends_with(end))?.len();
+    Some((clients.known(&rest[..length])?, length))
 }
