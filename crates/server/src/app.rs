@@ -76,15 +76,14 @@ struct Inner {
 }
 
 impl App {
-    /// Over an open store. `digest_secret` must stay the same between the processes that share a
-    /// store, and secret.
+    /// Over an open store. Starts the thread that records uses; [`App::close`] ends it.
     pub fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         settings: Settings,
-        digest_secret: [u8; 32],
-    ) -> App {
+    ) -> Result<App, Error> {
+        let digest_secret = store.secret("digest-nonce")?;
         let sink = {
             let store = store.clone();
             Box::new(move |records: Vec<Record>| -> Result<(), Error> {
@@ -92,7 +91,7 @@ impl App {
                 store.commit(vec![Entry { scope: Scope::System, source, records }])
             })
         };
-        App(Arc::new(Inner {
+        Ok(App(Arc::new(Inner {
             auth: Auth::new(digest_secret, clock.now()),
             usage: Usage::start(Arc::clone(&clock), sink),
             access_history_buckets: atlas::rate_limit::Buckets::new(settings.access_history_rate),
@@ -101,7 +100,13 @@ impl App {
             clock,
             random,
             settings,
-        }))
+        })))
+    }
+
+    /// Commits what callers did so far. [`crate::http::serve`] does this when it ends; the store
+    /// can be closed afterwards.
+    pub fn close(&self) {
+        self.0.usage.close();
     }
 
     /// Every surface.

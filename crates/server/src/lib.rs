@@ -10,3 +10,6 @@ pub mod app;
 pub mod auth;
 pub mod http;
 pub mod usage;
+
+#[cfg(test)]
+mod test_support;
