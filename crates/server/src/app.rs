@@ -77,13 +77,15 @@ struct Inner {
 
 impl App {
     /// Over an open store. Starts the thread that records uses; [`App::close`] ends it.
+    ///
+    /// `digest_secret` is [`Store::secret`] `digest-nonce`.
     pub fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         settings: Settings,
-    ) -> Result<App, Error> {
-        let digest_secret = store.secret("digest-nonce")?;
+        digest_secret: [u8; 32],
+    ) -> App {
         let sink = {
             let store = store.clone();
             Box::new(move |records: Vec<Record>| -> Result<(), Error> {
@@ -91,7 +93,7 @@ impl App {
                 store.commit(vec![Entry { scope: Scope::System, source, records }])
             })
         };
-        Ok(App(Arc::new(Inner {
+        App(Arc::new(Inner {
             auth: Auth::new(digest_secret, clock.now()),
             usage: Usage::start(Arc::clone(&clock), sink),
             access_history_buckets: atlas::rate_limit::Buckets::new(settings.access_history_rate),
@@ -100,7 +102,7 @@ impl App {
             clock,
             random,
             settings,
-        })))
+        }))
     }
 
     /// Commits what callers did so far. [`crate::http::serve`] does this when it ends; the store

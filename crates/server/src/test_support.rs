@@ -23,5 +23,6 @@ pub fn app_in(dir: &Path, settings: Settings) -> App {
         reserve_size_bytes: 0,
     })
     .expect("opens");
-    App::new(store, clock, random, settings).expect("a secret")
+    let digest_secret = store.secret("digest-nonce").expect("a secret");
+    App::new(store, clock, random, settings, digest_secret)
 }

@@ -90,7 +90,8 @@ impl Server {
         })
         .expect("opens");
         store.change_registry(&operator(), registry_changes()).expect("allowed");
-        let app = App::new(store, clock.clone(), random, settings).expect("a secret");
+        let digest_secret = store.secret("digest-nonce").expect("a secret");
+        let app = App::new(store, clock.clone(), random, settings, digest_secret);
         Server { router: app.router(), app, clock, connection: None, _dir: dir }
     }
 
