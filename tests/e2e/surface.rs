@@ -1,0 +1,1 @@
+//! What scripts rely on: words, exit codes, refusals.
