@@ -76,8 +76,9 @@ struct Inner {
 }
 
 impl App {
-    /// Over an open store. `digest_secret` must stay the same between the processes that share a
-    /// store, and secret.
+    /// Over an open store. Starts the thread that records uses; [`App::close`] ends it.
+    ///
+    /// `digest_secret` is [`Store::secret`] `digest-nonce`.
     pub fn new(
         store: Store,
         clock: Arc<dyn Clock>,
@@ -102,6 +103,12 @@ impl App {
             random,
             settings,
         }))
+    }
+
+    /// Commits what callers did so far. [`crate::http::serve`] does this when it ends; the store
+    /// can be closed afterwards.
+    pub fn close(&self) {
+        self.0.usage.close();
     }
 
     /// Every surface.

@@ -14,3 +14,6 @@ pub mod auth;
 pub mod http;
 pub mod pipeline;
 pub mod usage;
+
+#[cfg(test)]
+mod test_support;

@@ -195,6 +195,7 @@ impl Recorder {
 }
 
 /// Monotonic time for intervals; what is recorded is the [`Clock`]'s.
+#[expect(clippy::disallowed_methods, reason = "how long to wait, never what time it is")]
 fn now() -> Instant {
     Instant::now()
 }
