@@ -158,7 +158,9 @@ fn pieces_of_a_split_record_lose_the_usual_wrapping_and_no_more() {
 #[test]
 fn a_bare_record_makes_no_wrapping_the_usual_one() {
     let wrapped = format!("db | {TEXT}");
-    check(&[&wrapped, "db | y", TEXT, "db | y"], &[TEXT, "y", TEXT, "db | y"]);
+    for bare in [TEXT, JSON] {
+        check(&[&wrapped, "db | y", bare, "db | y"], &[TEXT, "y", bare, "db | y"]);
+    }
 }
 
 #[test]
@@ -171,6 +173,7 @@ fn lines_of_other_services_pass_through() {
 #[test]
 fn comments_and_empty_lines() {
     check(&["# failJSON: {}", JSON, "", "# x", TEXT], &["SKIP", JSON, "SKIP", "SKIP", TEXT]);
+    check(&["\u{feff}# failJSON: {}", "# x"], &["SKIP", "SKIP"]);
     check(&["", "\r"], &["SKIP", "SKIP"]);
     let wrapped = format!("db | {JSON}");
     check(&[&wrapped, "db | "], &[JSON, "SKIP"]);
