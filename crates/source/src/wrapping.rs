@@ -33,9 +33,10 @@
 //! characters itself, and the raw record must be what the file says. The empty line is skipped, so
 //! a name with two line feeds in a row reads as with one.
 //!
-//! A carriage return at a line's end belongs to the transport if the record is JSON, or if the
-//! line before ended with one too (and on the first line); else it is the last byte of a split
-//! name and stays.
+//! A carriage return at a line's end belongs to the transport if the record is JSON, or if every line
+//! of the input so far ended with one; else it is the last byte of a split name and stays. One line
+//! before is not enough to go by: a name that is written twice in its line (as in "Could not find
+//! user") splits it twice, with two in a row.
 
 mod docker;
 mod headers;
@@ -93,7 +94,7 @@ impl Unwrapper {
     pub fn unwrap<'a>(&'a mut self, line: &'a [u8]) -> Unwrapped<'a> {
         if self.begun && headers::is_json(line) && line.last() != Some(&b'\r') {
             self.usual = Layers::default();
-            self.returns.before = false;
+            self.returns.always = false;
             return Unwrapped::Line(line);
         }
         self.unwrap_slowly(line)
@@ -254,20 +255,21 @@ impl Held {
 
 /// Carriage returns at line ends; see the module's documentation.
 struct Returns {
-    before: bool,
+    /// Every line so far ended with one: the transport put them there.
+    always: bool,
 }
 
 impl Default for Returns {
     fn default() -> Returns {
-        Returns { before: true }
+        Returns { always: true }
     }
 }
 
 impl Returns {
     fn strip<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
         let stripped = line.strip_suffix(b"\r");
-        let before = mem::replace(&mut self.before, stripped.is_some());
-        stripped.filter(|_| before || headers::is_json(line)).unwrap_or(line)
+        self.always &= stripped.is_some();
+        stripped.filter(|_| self.always || headers::is_json(line)).unwrap_or(line)
     }
 }
 
