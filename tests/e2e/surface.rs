@@ -36,7 +36,7 @@ fn a_refused_command_says_why_and_changes_nothing() -> Result<()> {
         (with(&["login.log"]), 2, "--host"),
         (with(&["--host", "db-2.example.net", "login.log"]), 3, "--add-host"),
         (with(&["--host", HOST, "missing.log"]), 1, "missing.log"),
-        (with(&["--host", HOST, "binary.log"]), 2, "binary.log"),
+        (with(&["--host", HOST, "binary.log"]), 1, "binary.log"),
         (with(&["--host", HOST, "--time-zone", "Mars/Olympus", "login.log"]), 2, "Mars/Olympus"),
         (vec!["import", "--project", "Nope", "--cluster", CLUSTER, "login.log"], 3, "Nope"),
         (vec!["import", "--project", "Orders", "--cluster", "Nope", "login.log"], 3, "Nope"),
