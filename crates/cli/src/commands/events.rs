@@ -138,6 +138,7 @@ fn print_events(rows: &[EventRow]) -> anyhow::Result<()> {
             (Some(IpAddr::V6(address)), Some(port)) => format!("[{address}]:{port}"),
             (Some(address), Some(port)) => format!("{address}:{port}"),
             (Some(address), None) => address.to_string(),
+            (None, _) if row.peer == "unknown" => "-".to_owned(),
             (None, _) => row.peer.clone(),
         };
         let attributes = || row.attributes.iter().map(|(key, value)| format!("{key}={value}"));

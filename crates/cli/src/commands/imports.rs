@@ -175,7 +175,7 @@ fn show(details: &ImportDetails) -> anyhow::Result<()> {
     if !details.quarantine.is_empty() {
         output::heading("Lines that could not be read")?;
         for row in &details.quarantine {
-            let raw: String = row.raw.as_deref().unwrap_or("").chars().take(100).collect();
+            let raw: String = row.raw.as_deref().unwrap_or("").chars().take(200).collect();
             output::line(&format!("  {}:{} {}: {raw}", row.file, row.line, row.reason))?;
         }
     }

@@ -28,6 +28,13 @@ pub enum Command {
     },
 }
 
+/// What scripts rely on: these two and nothing else.
+#[derive(serde::Serialize)]
+struct Created<'a> {
+    id: ProjectId,
+    name: &'a str,
+}
+
 pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create { name, id, json } => {
@@ -39,7 +46,7 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
                 other => return Err(out_of_turn(&other)),
             };
             match json {
-                true => output::json(&project),
+                true => output::json(&Created { id: project.id, name: &project.name }),
                 false => output::line(&format!("project {} {}", project.id, project.name)),
             }
         }

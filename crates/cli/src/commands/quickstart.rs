@@ -4,6 +4,7 @@
 //! takes the sample of the last time back, imports one that is dated now, and makes a new key (the
 //! private half of the old one is not known any more, by design).
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -39,7 +40,7 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let stop = interrupt::flag()?;
     let data_dir = data_dir.or(DEFAULT_DATA_DIR);
     let server = start(&data_dir, args.listen)?;
-    let prepared = prepare(server.admin(), &data_dir);
+    let prepared = prepare(server.admin());
     match prepared.and_then(|prepared| tell(&server, &data_dir, &prepared)) {
         Ok(()) => server.run(&stop),
         Err(error) => {
@@ -73,11 +74,11 @@ struct Prepared {
     import: ImportView,
 }
 
-fn prepare(admin: &Admin, data_dir: &Path) -> anyhow::Result<Prepared> {
+fn prepare(admin: &Admin) -> anyhow::Result<Prepared> {
     let by = os_user::current();
     let project = project(admin, &by)?;
     retract_old_samples(admin, &by)?;
-    let import = import_sample(admin, &by, data_dir)?;
+    let import = import_sample(admin, &by)?;
     let request =
         Request::KeyCreate { project: PROJECT.to_owned(), role: Role::DatabaseAccessAdmin };
     let key = match admin.execute(&by, request)? {
@@ -128,13 +129,18 @@ fn retract_old_samples(admin: &Admin, by: &Actor) -> anyhow::Result<()> {
 
 const SAMPLE_FILE: &str = "quickstart-sample.log";
 
-fn import_sample(admin: &Admin, by: &Actor, data_dir: &Path) -> anyhow::Result<ImportView> {
-    // Beside the history, as a file that one can look at and import again by hand.
-    let file = data_dir.join(SAMPLE_FILE);
-    std::fs::write(&file, quickstart::sample(admin.clock.now()))
+fn import_sample(admin: &Admin, by: &Actor) -> anyhow::Result<ImportView> {
+    // The pipeline reads files; the data directory is the store's alone.
+    let name = format!("doorbook-{}-{SAMPLE_FILE}", std::process::id());
+    let file = std::env::temp_dir().join(name);
+    let sample = quickstart::sample(admin.clock.now());
+    std::fs::File::create_new(&file)
+        .and_then(|mut to| to.write_all(sample.as_bytes()))
         .with_context(|| format!("cannot write {}", file.display()))?;
     let mut connection = Connection::Here(Box::new(admin.clone()), by.clone());
-    import::import_file(&mut connection, PROJECT, CLUSTER, &file)
+    let imported = import::import_file(&mut connection, PROJECT, CLUSTER, &file);
+    std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+    imported
 }
 
 fn tell(server: &Server, data_dir: &Path, prepared: &Prepared) -> anyhow::Result<()> {
@@ -156,7 +162,7 @@ fn tell(server: &Server, data_dir: &Path, prepared: &Prepared) -> anyhow::Result
     output::heading("Paste into another terminal:")?;
     let base = format!("{}/api/atlas/v2/groups/{project}/dbAccessHistory", server.base_url());
     let user = format!("{}:{}", key.public_key, key.private_key);
-    let mut show = |what: String, tail: &str| -> anyhow::Result<()> {
+    let show = |what: String, tail: &str| -> anyhow::Result<()> {
         output::heading(&format!("# {what}"))?;
         output::line(&format!(
             "curl --silent --digest --user {user} --header 'Accept: \

@@ -252,7 +252,8 @@ fn the_only_project(registry: &doorbook_event::registry::Registry) -> Result<Pro
             "there is no project yet; create one with `doorbook project create`",
         )),
         several => {
-            let names: Vec<&str> = several.iter().map(|project| &*project.name).collect();
+            let mut names: Vec<&str> = several.iter().map(|project| &*project.name).collect();
+            names.sort_unstable();
             Err(Failure::invalid(format!("give --project: there is {}", list(&names))))
         }
     }

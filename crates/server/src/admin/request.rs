@@ -138,32 +138,45 @@ pub enum Request {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EventsQuery {
     /// A project; `None` with `system` unset means the only one there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
     /// Doorbook's own history instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
     /// Only of this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
     /// Only of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// Earliest event time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// Latest event time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
     /// Successes only, failures only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub success: Option<bool>,
     /// Only of this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Only from this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
     /// Only rows with one of these classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<ClassWord>,
     /// Only rows with none of these classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<ClassWord>,
     /// Bytes that could not be read instead of events.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quarantine: bool,
     /// At most this many rows in this answer.
     pub limit: usize,
     /// Where the last answer ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<Cursor>,
 }
 

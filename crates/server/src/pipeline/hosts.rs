@@ -53,7 +53,8 @@ pub fn find_project(registry: &Registry, project: &str) -> Result<ProjectId, Fai
     if let Some(project) = registry.find_project(project) {
         return Ok(project.id);
     }
-    let known: Vec<&str> = registry.projects().map(|project| &*project.name).collect();
+    let mut known: Vec<&str> = registry.projects().map(|project| &*project.name).collect();
+    known.sort_unstable();
     let next = match &known[..] {
         [] => "there is none yet; create one with `doorbook project create`".to_owned(),
         known => format!("there is {}", list(known)),

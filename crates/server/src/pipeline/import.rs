@@ -234,18 +234,33 @@ impl Reader {
         };
         let mut n_lines = 0;
         let mut last_offset_bytes = 0;
+        // A last line that no line feed ends. Where a broken archive cut it off it is half a line,
+        // and half a user name is a login that never was; the error names its place.
+        let mut tail: Option<Vec<u8>> = None;
         let end = loop {
             match lines.next_line() {
                 Ok(Some(line)) => {
                     n_lines = line.number;
                     last_offset_bytes = line.offset_bytes;
-                    self.line(&line);
+                    match line.content {
+                        Content::Bytes(bytes) if !line.complete => tail = Some(bytes.to_vec()),
+                        _ => self.line(&line),
+                    }
                     if self.batch.is_full() {
                         self.send_part()?;
                     }
                 }
-                Ok(None) => break Ok(Ok(())),
-                Err(error) => break Ok(Err(failure(&error))),
+                Ok(None) => {
+                    if let Some(bytes) = &tail {
+                        let place = LinePlace { line: n_lines, offset_bytes: last_offset_bytes };
+                        self.bytes(bytes, place);
+                    }
+                    break Ok(Ok(()));
+                }
+                Err(error) => {
+                    self.batch.lines += u64::from(tail.is_some());
+                    break Ok(Err(failure(&error)));
+                }
             }
             // Often enough for eyes and for Ctrl-C, seldom enough to cost nothing.
             if n_lines % 1024 == 0 {
@@ -365,17 +380,22 @@ impl Reader {
     }
 
     fn line(&mut self, line: &Line<'_>) {
-        let Some((_, interpreter)) = &mut self.interpreter else { return };
         let place = LinePlace { line: line.number, offset_bytes: line.offset_bytes };
-        let out = &mut self.batch;
         match &line.content {
-            Content::Bytes(bytes) => match self.unwrapper.unwrap(bytes) {
-                Unwrapped::Line(bytes) => interpreter.line(bytes, place, out),
-                _ => out.lines += 1,
-            },
+            Content::Bytes(bytes) => self.bytes(bytes, place),
             Content::Oversized(long) => {
+                let Some((_, interpreter)) = &mut self.interpreter else { return };
+                let out = &mut self.batch;
                 interpreter.oversized(long.head, long.length_bytes, long.sha256, place, out);
             }
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8], place: LinePlace) {
+        let Some((_, interpreter)) = &mut self.interpreter else { return };
+        match self.unwrapper.unwrap(bytes) {
+            Unwrapped::Line(bytes) => interpreter.line(bytes, place, &mut self.batch),
+            Unwrapped::Partial | Unwrapped::Skip => self.batch.lines += 1,
         }
     }
 

@@ -165,13 +165,7 @@ impl Read for Recording {
     }
 }
 
-/// An input's error for the person who named it.
+/// An input's error for the person who named it. Nothing is wrong with the command then.
 pub fn failure(error: &input::Error) -> Failure {
-    let message = with_causes(error);
-    match error.kind() {
-        input::ErrorKind::Name | input::ErrorKind::Broken | input::ErrorKind::Io => {
-            Failure::failed(message)
-        }
-        input::ErrorKind::Binary => Failure::invalid(message),
-    }
+    Failure::failed(with_causes(error))
 }

@@ -12,10 +12,19 @@ use super::text::peer;
 /// 1024 documents; a client that invents more only loses the sharing.
 const SLOTS: usize = 1024;
 
+/// mongod refuses documents of more than 512 bytes from a client; routers add a little.
+const DOCUMENT_BYTES_MAX: usize = 4096;
+
 /// Documents that were seen, by their bytes.
 #[derive(Debug)]
 pub struct Clients {
-    slots: Vec<Option<(Box<[u8]>, Shared<Client>)>>,
+    slots: Vec<Option<Known>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    document: Box<[u8]>,
+    client: Shared<Client>,
 }
 
 impl Default for Clients {
@@ -27,8 +36,11 @@ impl Default for Clients {
 impl Clients {
     /// The client of a JSON document, if exactly these bytes were read before.
     pub fn known(&self, document: &[u8]) -> Option<Shared<Client>> {
+        if document.len() > DOCUMENT_BYTES_MAX {
+            return None;
+        }
         match &self.slots[super::intern::slot(document, SLOTS)] {
-            Some((known, client)) if **known == *document => Some(client.clone()),
+            Some(known) if *known.document == *document => Some(known.client.clone()),
             _ => None,
         }
     }
@@ -48,12 +60,15 @@ impl Clients {
         document: &[u8],
         read: impl FnOnce(&[u8]) -> Option<Client>,
     ) -> Option<Shared<Client>> {
+        if document.len() > DOCUMENT_BYTES_MAX {
+            return None;
+        }
         let slot = &mut self.slots[super::intern::slot(document, SLOTS)];
         match slot {
-            Some((known, client)) if **known == *document => Some(client.clone()),
+            Some(known) if *known.document == *document => Some(known.client.clone()),
             _ => {
                 let client = Shared::from(read(document)?);
-                *slot = Some((document.into(), client.clone()));
+                *slot = Some(Known { document: document.into(), client: client.clone() });
                 Some(client)
             }
         }

@@ -13,7 +13,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use doorbook_event::{Access, Client, Peer, Principal, Shared, Text, Timestamp};
+use doorbook_event::{Client, Peer, Principal, Shared, Timestamp};
 
 /// 1,048,576 connections. At about 100 bytes each the table is bounded by about 0.1 GB; mongod's own
 /// default limit is below (`net.maxIncomingConnections`, 838,860 with common settings). Beyond it the
@@ -34,22 +34,17 @@ pub struct Connection {
     pub client: Option<Shared<Client>>,
     /// Its last successful login.
     pub login: Option<Box<Principal>>,
-    /// What its last authentication line left open.
-    pub open: Option<Box<Open>>,
+    /// Its last authentication line was a refused speculative start; a fallback may follow.
+    pub refused_start: Option<RefusedStart>,
 }
 
-/// What an authentication line leaves open for the next one on the same connection.
-#[derive(Debug)]
-pub enum Open {
-    /// A refused speculative start; a fallback by the same user may follow.
-    Speculative {
-        /// Who.
-        user: Text,
-        /// When.
-        at: Timestamp,
-    },
-    /// 2.4 and 2.6: someone authenticates; it is a login unless the next line says otherwise.
-    Announced(Box<Access>),
+/// A refused speculative start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedStart {
+    /// Who: a hash, because names can be long and there is one of these for each connection.
+    pub user: u64,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What the log's other lines say of a line that names a connection.
@@ -94,50 +89,40 @@ impl Connections {
         self.table.get_mut(&number)
     }
 
-    /// The connection, known from now on. What had to be forgotten for it is the second value.
-    pub fn entry(&mut self, number: u64) -> (&mut Connection, Option<Connection>) {
-        let mut forgotten = None;
+    /// The connection, known from now on; the oldest one may be forgotten for it.
+    pub fn entry(&mut self, number: u64) -> &mut Connection {
         if !self.table.contains_key(&number) {
             if self.table.len() >= CONNECTIONS_MAX {
-                forgotten = self.forget_oldest();
+                self.forget_oldest();
             }
-            self.order.push_back(number);
             if self.order.len() > 2 * self.table.len() + 1024 {
                 self.order.retain(|number| self.table.contains_key(number));
-                self.order.push_back(number);
             }
+            self.order.push_back(number);
         }
-        (self.table.entry(number).or_default(), forgotten)
+        self.table.entry(number).or_default()
     }
 
-    fn forget_oldest(&mut self) -> Option<Connection> {
+    fn forget_oldest(&mut self) {
         while let Some(number) = self.order.pop_front() {
-            if let Some(connection) = self.table.remove(&number) {
-                // It is no longer known that every number of the run that is not in the table ended.
+            if self.table.remove(&number).is_some() {
+                // It is no longer known that every number of the run that is not here ended.
                 if let Some(run) = &mut self.run {
                     run.first = run.first.max(number.saturating_add(1));
                 }
-                return Some(connection);
+                return;
             }
         }
-        None
     }
 
-    /// `connection accepted`. What had to be forgotten is returned.
-    pub fn accept(&mut self, number: u64, peer: Peer) -> Option<Connection> {
+    /// `connection accepted`.
+    pub fn accept(&mut self, number: u64, peer: Peer) {
         self.extend_run(number);
-        let (connection, forgotten) = self.entry(number);
-        match connection.accepted {
-            None => connection.accepted = Some(peer),
-            Some(known) if known == peer => {}
-            Some(_) => {
-                // One of the two lines is forged. The later one is believed for the address, and
-                // neither is held against a login.
-                connection.accepted = Some(peer);
-                connection.is_disputed = true;
-            }
-        }
-        forgotten
+        let connection = self.entry(number);
+        // Where two lines disagree one of them is forged. The later one is believed for the
+        // address, and neither is held against a login.
+        connection.is_disputed |= connection.accepted.is_some_and(|known| known != peer);
+        connection.accepted = Some(peer);
     }
 
     fn extend_run(&mut self, number: u64) {
@@ -163,7 +148,8 @@ impl Connections {
     /// Whether an `accepted` of this number, in a log that cannot be forged, can only come from a
     /// new process.
     pub fn is_new_life(&self, number: u64) -> bool {
-        number == 1 && self.run.is_some_and(|run| run.last >= 1)
+        let is_again = |run: Run| run.first <= 1 || run.last > DISORDER_MAX;
+        number == 1 && self.run.is_some_and(is_again)
     }
 
     /// Whether this number continues the run.
@@ -176,25 +162,15 @@ impl Connections {
         self.run.is_some()
     }
 
-    /// `end connection`. `peer` is compared where the line could be forged. What was known of the
-    /// connection is returned.
-    pub fn end(&mut self, number: u64, peer: Option<Peer>) -> Option<Connection> {
-        let connection = self.table.get(&number)?;
-        if let (Some(accepted), Some(peer)) = (connection.accepted, peer)
-            && accepted != peer
-        {
-            return None;
+    /// `end connection`. `peer` is given where the line could be forged.
+    pub fn end(&mut self, number: u64, peer: Option<Peer>) {
+        let Some(connection) = self.table.get(&number) else { return };
+        match (connection.accepted, peer) {
+            (Some(accepted), Some(peer)) if accepted != peer => {}
+            _ => {
+                self.table.remove(&number);
+            }
         }
-        self.table.remove(&number)
-    }
-
-    /// Every connection, and none is known any more.
-    pub fn drain(&mut self) -> Vec<Connection> {
-        let mut numbers: Vec<u64> = self.table.keys().copied().collect();
-        numbers.sort_unstable();
-        let taken = numbers.into_iter().filter_map(|number| self.table.remove(&number)).collect();
-        *self = Connections::default();
-        taken
     }
 
     /// What the log says of a line that claims to be from connection `number`, and from `peer` if

@@ -103,16 +103,20 @@ const MONITOR_APPLICATIONS: [&str; 5] = [
 
 /// Whether bytes that cannot be read may be an authentication or a denial.
 pub fn looks_like_access(bytes: &[u8]) -> bool {
-    const SIGNS: [&[u8]; 13] = [
+    // Other programs' lines stand between mongod's in some collected logs, and applications write
+    // "Authentication failed" too; so these are mongod's own spellings only.
+    const SIGNS: [&[u8]; 15] = [
         b"\"ACCESS\"",
         b" ACCESS ",
         b"IACCESS ",
-        b"Successfully authenticated",
-        b"authentication failed for",
-        b"Failed to authenticate",
-        b"Authentication failed",
-        b"Authentication succeeded",
-        b"Successful authentication",
+        b"Successfully authenticated as principal",
+        b" authentication failed for ",
+        b" with mechanism ",
+        b"\"msg\":\"Authentication failed",
+        b"\"msg\":\"Authentication succeeded",
+        b"\"msg\":\"Successful authentication",
+        b"\"msg\":\"Successfully authenticated",
+        b"\"msg\":\"Failed to authenticate",
         b"\"id\":20249",
         b"\"id\":20250",
         b"\"id\":5286306",

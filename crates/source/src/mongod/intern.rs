@@ -37,6 +37,12 @@ impl Texts {
 
 /// Where in a table of `slots` (a power of two) `bytes` belong.
 pub fn slot(bytes: &[u8], slots: usize) -> usize {
+    // The upper bits depend on every input bit; masking keeps the value below `slots`.
+    (hash(bytes) >> 40) as usize & (slots - 1)
+}
+
+/// A number that differs for different `bytes` unless someone takes pains.
+pub fn hash(bytes: &[u8]) -> u64 {
     // Four independent products at a time: a chain of them would be as long as the text.
     let mut lanes = [bytes.len() as u64, 1, 2, 3];
     let (blocks, rest) = bytes.as_chunks::<32>();
@@ -52,9 +58,7 @@ pub fn slot(bytes: &[u8], slots: usize) -> usize {
     for (lane, word) in lanes.iter_mut().zip(words) {
         *lane = mix(*lane, u64::from_le_bytes(*word));
     }
-    let all = lanes.into_iter().reduce(mix).unwrap_or_default();
-    // The upper bits depend on every input bit; masking keeps the value below `slots`.
-    (all >> 40) as usize & (slots - 1)
+    lanes.into_iter().reduce(mix).unwrap_or_default()
 }
 
 fn mix(lane: u64, word: u64) -> u64 {

@@ -11,7 +11,7 @@ use doorbook_event::{
 
 use super::blindness::{Cause, Switch};
 use super::client::Clients;
-use super::connections::Open;
+use super::connections::RefusedStart;
 use super::facts::{self, Version, id};
 use super::json::{self, Cursor, JsonText, Value};
 use super::text::{connection_number, peer};
@@ -115,6 +115,7 @@ impl Interpreter {
             return;
         };
         self.saw_time(at, out);
+        self.saw_json(line.len());
         if is_access {
             if head.severity.first() != Some(&b'D') {
                 self.access_line(&head, at, line, place, out);
@@ -173,7 +174,7 @@ impl Interpreter {
         let principal = self.principal(fields, tail)?;
         let connection = connection_number(tail.context);
         let client = self.client(fields, tail);
-        let mut draft = self.draft(fields, tail, at);
+        let mut draft = self.draft(fields, tail, at, is_success);
         draft.outcome = if is_success { Outcome::Success } else { self.failure(fields) };
         draft.mechanism = fields.mechanism.map(|mechanism| self.texts.text(&mechanism.bytes()));
         draft.speculative = fields.speculative;
@@ -182,16 +183,15 @@ impl Interpreter {
             let client = client.as_ref().or_else(|| joined.and_then(|c| c.client.as_ref()));
             let application = client.and_then(|client| client.application.as_deref());
             let is_member = fields.cluster_member == Some(true);
-            draft.classes = facts::classes_of(name.as_bytes(), is_member, application);
-            if let Some(number) = connection
-                && self.follows_on_connection(number, name, &draft, is_success)
-            {
+            let classes = facts::classes_of(name.as_bytes(), is_member, application);
+            draft.classes = draft.classes.iter().chain(classes.iter()).collect();
+            let is_fallback = self.is_fallback(name, &draft, is_success);
+            if is_fallback {
                 draft.classes.insert(Class::Retry);
             }
         }
-        if is_success && let Some(known) = connection.and_then(|n| self.life.connections.get_mut(n))
-        {
-            known.login = Some(Box::new(principal.clone()));
+        if is_success && !draft.classes.contains(Class::Suspect) {
+            self.log_in(connection, &principal);
         }
         draft.principal = principal;
         draft.client = client;
@@ -204,32 +204,23 @@ impl Interpreter {
 
     /// Whether this is the fallback after a refused speculative start; leaves behind what the next
     /// line on the connection needs to know.
-    fn follows_on_connection(
-        &mut self,
-        number: u64,
-        user: &Text,
-        draft: &Draft<'_>,
-        is_success: bool,
-    ) -> bool {
+    fn is_fallback(&mut self, user: &Text, draft: &Draft<'_>, is_success: bool) -> bool {
+        let Some(number) = draft.connection else { return false };
         let is_start = !is_success && draft.speculative == Some(true);
-        let known = self.life.connections.get_mut(number);
-        let open = known.and_then(|known| known.open.take());
-        if is_start {
+        let user = super::intern::hash(user.as_bytes());
+        let now = is_start.then_some(RefusedStart { user, at: draft.time.at });
+        let known = match self.life.connections.get_mut(number) {
+            Some(known) => known,
             // A file may begin after the connection did; the pair is a pair all the same.
-            let (known, _) = self.life.connections.entry(number);
-            let user = user.clone();
-            known.open = Some(Box::new(Open::Speculative { user, at: draft.time.at }));
-        }
-        match open.as_deref() {
-            Some(Open::Speculative { user: before, at }) => {
-                let later = draft.time.at.micros().saturating_sub(at.micros());
-                !is_success
-                    && draft.speculative == Some(false)
-                    && before == user
-                    && (0..=FALLBACK_MICROS_MAX).contains(&later)
-            }
-            _ => false,
-        }
+            None if is_start => self.life.connections.entry(number),
+            None => return false,
+        };
+        let before = std::mem::replace(&mut known.refused_start, now);
+        let may_be = !is_success && draft.speculative == Some(false);
+        before.filter(|before| may_be && before.user == user).is_some_and(|before| {
+            let later = draft.time.at.micros().saturating_sub(before.at.micros());
+            (0..=FALLBACK_MICROS_MAX).contains(&later)
+        })
     }
 
     fn client(&mut self, fields: &Fields<'_>, tail: &Tail<'_>) -> Option<Shared<Client>> {
@@ -244,29 +235,29 @@ impl Interpreter {
         at: Timestamp,
     ) -> Option<Draft<'a>> {
         let principal = self.principal(fields, tail)?;
-        let mut draft = self.draft(fields, tail, at);
+        let mut draft = self.draft(fields, tail, at, false);
         let reason = fields.reason.map(|reason| self.texts.text(&reason.bytes()));
         draft.outcome = Outcome::Failure { reason, code: None };
-        if let Principal::User { name, .. } = &principal {
-            draft.classes = facts::classes_of(name.as_bytes(), false, None);
-        }
         draft.principal = principal;
         draft.classes.insert(Class::Inferred);
         Some(draft)
     }
 
     fn denied<'a>(&mut self, fields: &Fields<'a>, tail: &Tail<'a>, at: Timestamp) -> Draft<'a> {
-        let mut draft = self.draft(fields, tail, at);
+        let mut draft = self.draft(fields, tail, at, false);
         draft.action = Action::Authorize;
         draft.outcome = self.failure(fields);
-        let known = draft.connection.and_then(|number| self.life.connections.get(number));
-        if let Some(login) = known.and_then(|known| known.login.as_deref()) {
-            draft.principal = login.clone();
-        }
+        draft.principal = self.login(draft.connection).unwrap_or(Principal::Unauthenticated);
         draft
     }
 
-    fn draft<'a>(&self, fields: &Fields<'a>, tail: &Tail<'a>, at: Timestamp) -> Draft<'a> {
+    fn draft<'a>(
+        &self,
+        fields: &Fields<'a>,
+        tail: &Tail<'a>,
+        at: Timestamp,
+        is_success: bool,
+    ) -> Draft<'a> {
         let stated = fields.client.map(JsonText::bytes);
         let address = stated.as_deref().map(|text| peer(text).unwrap_or(Peer::Unknown));
         let mut draft = Draft {
@@ -282,6 +273,9 @@ impl Interpreter {
             classes: Classes::NONE,
             attributes: Default::default(),
         };
+        if !self.is_certain() {
+            draft.classes = self.judged(draft.connection, address, is_success);
+        }
         if address == Some(Peer::Unknown) {
             let text = Text::from_bytes_lossy(&stated.unwrap_or_default());
             draft.attributes.insert(self.words.client.clone(), text);
@@ -365,8 +359,10 @@ impl Interpreter {
             return;
         }
         if head.id == id::ENDED
+            && self.is_certain()
             && let Some(number) = context(head).and_then(connection_number)
         {
+            // Where the line may be forged its address is compared, for which it is read whole.
             return self.end(number, None, out);
         }
         let mut fields = Fields::default();
@@ -386,21 +382,22 @@ impl Interpreter {
             id::ACCEPTED => {
                 let address = fields.client.map(|client| peer(&client.bytes()));
                 if let (Some(number), Some(address)) = (fields.connection, address) {
-                    self.accept(number, address.unwrap_or(Peer::Unknown), true, out);
+                    self.accept(number, address.unwrap_or(Peer::Unknown));
                 }
             }
             id::ENDED => {
+                let stated = fields.client.and_then(|client| peer(&client.bytes()));
                 if let Some(number) = fields.connection {
-                    self.end(number, None, out);
+                    self.end(number, stated.filter(|_| !self.is_certain()), out);
                 }
             }
             id::METADATA => {
                 let client = self.client(&fields, &tail);
                 if let (Some(number), Some(client)) = (connection, client) {
-                    self.describe(number, client, out);
+                    self.life.connections.entry(number).client = Some(client);
                 }
             }
-            id::STARTING | id::RESTARTED => self.start_life(at, true, out),
+            id::STARTING | id::RESTARTED => self.start_life(at, out),
             id::BUILD_INFO => self.build_info(&fields, &tail, at, out),
             id::OPTIONS => self.options(&fields, at, out),
             _ => self.parameter_set(&fields, connection, at, out),
@@ -411,7 +408,7 @@ impl Interpreter {
         // mongos has no line of its own for its start; a rotated file repeats this line under the
         // connection or signal that asked for the rotation.
         if tail.context == b"mongosMain" {
-            self.start_life(at, true, out);
+            self.start_life(at, out);
         }
         let version = fields.build.and_then(|build| json::at_path(build, &[b"version"]));
         let version = version.and_then(Value::text);

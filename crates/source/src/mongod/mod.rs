@@ -1,13 +1,13 @@
 //! mongod and mongos logs (2.4 - 8.x) to access records.
 //!
-//! [`Interpreter`] is handed physical lines without their transport's wrapping and fills a
-//! [`Batch`]: every authentication attempt that has a line, every denied action, the intervals in
+//! `Interpreter` is handed physical lines without their transport's wrapping and fills a
+//! `Batch`: every authentication attempt that has a line, every denied action, the intervals in
 //! which attempts have no line, and every line that looks like one of these and cannot be read.
 //! **Nothing is dropped in silence, nothing panics, and memory is bounded whatever the input.**
 //!
-//! Suggested reading order: [`facts`] (ids, versions), [`json`] and [`json_lines`] (4.4 and later),
-//! [`text`] and [`text_lines`] (up to 4.2), [`connections`] (what other lines say), [`blindness`],
-//! [`time`].
+//! Suggested reading order: `facts` (ids, versions), `json` and `json_lines` (4.4 and later),
+//! `text` and `text_lines` (up to 4.2), `connections` (what other lines say), `blindness`,
+//! `time`.
 //!
 //! # Forged lines
 //!
@@ -17,11 +17,11 @@
 //! 1. A record that begins like an authentication and does not end like one is continued by the
 //!    following physical lines, until it ends as mongod would have ended it, with the address that
 //!    its connection was accepted from. It becomes one event; success lines inside of it become
-//!    [`Class::Suspect`] events; nothing inside of it changes any state.
+//!    `Class::Suspect` events; nothing inside of it changes any state.
 //! 2. A line whose connection was accepted from another address, has ended, or was never accepted
-//!    although the log covers its number, is [`Class::Suspect`], successes and failures alike. A
-//!    success on a connection that was accepted before the log begins is [`Class::Unconfirmed`].
-//! 3. State cannot be poisoned cheaply ([`connections`]): a forged `end connection` needs the
+//!    although the log covers its number, is `Class::Suspect`, successes and failures alike. A
+//!    success on a connection that was accepted before the log begins is `Class::Unconfirmed`.
+//! 3. State cannot be poisoned cheaply (`connections`): a forged `end connection` needs the
 //!    victim's port, a forged start of the process is undone by the next accepted number, a forged
 //!    `accepted` can make a number unknown and never wrong. A real login does not become suspect.
 //!
@@ -43,7 +43,10 @@ mod text;
 mod text_lines;
 mod time;
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
 
 use doorbook_event::record::{Actor, Place, Quarantine, UnknownId};
 use doorbook_event::{
@@ -55,7 +58,7 @@ use sha2::{Digest, Sha256};
 use crate::Batch;
 use blindness::{Blindness, Cause, Switch};
 use client::Clients;
-use connections::{Connection, Connections, Open};
+use connections::{Connections, Standing};
 use facts::Version;
 use intern::Texts;
 use text_lines::Continued;
@@ -108,9 +111,38 @@ pub struct Interpreter {
     previous: Option<Box<Life>>,
     blindness: Blindness,
     continued: Option<Continued>,
+    /// 2.4 and 2.6: someone authenticates, and it is a login unless the connection's next line says
+    /// otherwise.
+    announced: VecDeque<(u64, Access)>,
+    format: Format,
     unknown_ids: BTreeMap<(u64, Option<Text>), (u64, Text)>,
     latest: Option<Timestamp>,
 }
+
+/// Which generation of lines the log has. A client can write a JSON line into a text log, but
+/// neither kind into a JSON log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// No line was read yet.
+    Unknown,
+    /// Text, and this many bytes of JSON since the last line of text.
+    Text {
+        /// Bytes.
+        json_bytes: usize,
+    },
+    /// JSON.
+    Json,
+}
+
+/// A node that is upgraded from 4.2 to 4.4 goes on in JSON in the same file. mongod 4.2 cuts its
+/// records at 10 kB, so nobody can put this much JSON between two lines of text.
+const JSON_BYTES_CERTAIN: usize = 32 << 10;
+
+/// mongod writes a refusal right behind the announcement; after this many others there is none.
+const ANNOUNCED_MAX: usize = 256;
+
+/// A name that is longer is not kept for the lines that follow on its connection.
+const LOGIN_BYTES_MAX: usize = 1024;
 
 /// From one start of the process to the next.
 #[derive(Debug, Default)]
@@ -171,6 +203,8 @@ impl Interpreter {
             previous: None,
             blindness: Blindness::default(),
             continued: None,
+            announced: VecDeque::new(),
+            format: Format::Unknown,
             unknown_ids: BTreeMap::new(),
             latest: None,
         }
@@ -226,11 +260,10 @@ impl Interpreter {
     /// The input ends: what was left open is decided.
     pub fn finish(&mut self, out: &mut Batch) {
         self.give_up_record(out);
-        if let Some(previous) = self.previous.take() {
-            self.end_life(*previous, out);
-        }
-        let life = std::mem::take(&mut self.life);
-        self.end_life(life, out);
+        self.settle_all(out);
+        self.previous = None;
+        self.life = Life::default();
+        self.format = Format::Unknown;
         let last_seen = self.latest.take().unwrap_or_default();
         self.blindness.finish(last_seen, &self.target, &mut out.coverage);
         self.hand_out_unknown_ids(out);
@@ -249,79 +282,109 @@ impl Interpreter {
         out.latest = out.latest.max(Some(at));
     }
 
-    /// A process starts. `is_certain`: the line cannot be forged.
-    fn start_life(&mut self, at: Timestamp, is_certain: bool, out: &mut Batch) {
+    /// Whether lines of this kind cannot have been written by a client.
+    fn is_certain(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    fn saw_json(&mut self, length: usize) {
+        match &mut self.format {
+            Format::Json => {}
+            Format::Unknown => self.format = Format::Json,
+            Format::Text { json_bytes } => {
+                *json_bytes += length;
+                if *json_bytes >= JSON_BYTES_CERTAIN {
+                    self.format = Format::Json;
+                }
+            }
+        }
+    }
+
+    fn saw_text(&mut self) {
+        if self.format != Format::Json {
+            self.format = Format::Text { json_bytes: 0 };
+        }
+    }
+
+    fn start_life(&mut self, at: Timestamp, out: &mut Batch) {
+        self.settle_all(out);
         let life = Life { started: Some(at), ..Life::default() };
         let old = std::mem::replace(&mut self.life, life);
         self.blindness.process_started(at);
-        if old.connections.has_run() || self.previous.is_none() {
-            if let Some(previous) = self.previous.replace(Box::new(old)) {
-                self.end_life(*previous, out);
-            }
-        } else {
-            // `SERVER RESTARTED` and `MongoDB starting` are two lines of one start.
-            self.end_life(old, out);
-        }
-        if is_certain && let Some(previous) = self.previous.take() {
-            self.end_life(*previous, out);
+        if self.is_certain() {
+            self.previous = None;
+        } else if old.connections.has_run() {
+            // `SERVER RESTARTED` and `MongoDB starting` are two lines of one start; only before the
+            // first of them is there a life to go back to.
+            self.previous = Some(Box::new(old));
         }
     }
 
-    /// What a life left open is decided.
-    fn end_life(&mut self, mut life: Life, out: &mut Batch) {
-        for connection in life.connections.drain() {
-            Interpreter::close(connection, out);
-        }
-    }
-
-    /// Nothing more comes from this connection.
-    fn close(connection: Connection, out: &mut Batch) {
-        if let Some(open) = connection.open {
-            Interpreter::decide(*open, out);
-        }
-    }
-
-    /// Nothing contradicted an announcement of 2.4 or 2.6: it is a login.
-    fn decide(open: Open, out: &mut Batch) {
-        if let Open::Announced(access) = open {
-            out.size_bytes += access.raw.len();
-            out.accesses.push(*access);
-        }
-    }
-
-    fn accept(&mut self, number: u64, peer: Peer, is_certain: bool, out: &mut Batch) {
-        if is_certain && self.life.connections.is_new_life(number) {
-            let life = std::mem::take(&mut self.life);
-            self.end_life(life, out);
+    fn accept(&mut self, number: u64, peer: Peer) {
+        if self.is_certain() && self.life.connections.is_new_life(number) {
+            self.life = Life::default();
         }
         if !self.life.connections.has_run()
             && let Some(previous) = self.previous.take()
+            && previous.connections.is_next(number)
         {
-            if previous.connections.is_next(number) {
-                // The count goes on, so no process started: that line was forged.
-                let forged = std::mem::replace(&mut self.life, *previous);
-                self.end_life(forged, out);
-            } else {
-                self.end_life(*previous, out);
-            }
+            // The count goes on, so no process started: that line was forged.
+            self.life = *previous;
         }
-        if let Some(forgotten) = self.life.connections.accept(number, peer) {
-            Interpreter::close(forgotten, out);
-        }
+        self.life.connections.accept(number, peer);
     }
 
     fn end(&mut self, number: u64, peer: Option<Peer>, out: &mut Batch) {
-        if let Some(connection) = self.life.connections.end(number, peer) {
-            Interpreter::close(connection, out);
+        self.settle(Some(number), out);
+        self.life.connections.end(number, peer);
+    }
+
+    /// A connection says something else, or ends: what it announced was not refused.
+    fn settle(&mut self, connection: Option<u64>, out: &mut Batch) {
+        let is_its = |announced: &(u64, Access)| Some(announced.0) == connection;
+        if let Some(at) = self.announced.iter().position(is_its)
+            && let Some((_, access)) = self.announced.remove(at)
+        {
+            hand_out(access, out);
         }
     }
 
-    /// A client says what it is.
-    fn describe(&mut self, number: u64, client: Shared<Client>, out: &mut Batch) {
-        let (known, forgotten) = self.life.connections.entry(number);
-        known.client = Some(client);
-        if let Some(forgotten) = forgotten {
-            Interpreter::close(forgotten, out);
+    fn settle_all(&mut self, out: &mut Batch) {
+        for (_, access) in std::mem::take(&mut self.announced) {
+            hand_out(access, out);
+        }
+    }
+
+    /// The connection's outcome is known: what it announced was this.
+    fn fulfil(&mut self, connection: Option<u64>) {
+        self.announced.retain(|(number, _)| Some(*number) != connection);
+    }
+
+    /// Remembers who logged in.
+    fn log_in(&mut self, connection: Option<u64>, principal: &Principal) {
+        let Some(known) = connection.and_then(|number| self.life.connections.get_mut(number))
+        else {
+            return;
+        };
+        let is_kept = match principal {
+            Principal::User { name, database } => name.len() + database.len() <= LOGIN_BYTES_MAX,
+            _ => false,
+        };
+        known.login = is_kept.then(|| Box::new(principal.clone()));
+    }
+
+    /// Who logged in last.
+    fn login(&self, connection: Option<u64>) -> Option<Principal> {
+        let known = self.life.connections.get(connection?)?;
+        known.login.as_deref().cloned()
+    }
+
+    /// What the rest of the log says of a line that a client may have written.
+    fn judged(&self, connection: Option<u64>, peer: Option<Peer>, is_success: bool) -> Classes {
+        match self.life.connections.standing(connection, peer) {
+            Standing::Contradicted => Classes::NONE.with(Class::Suspect),
+            Standing::Unknown if is_success => Classes::NONE.with(Class::Unconfirmed),
+            Standing::Unknown | Standing::Confirmed => Classes::NONE,
         }
     }
 
@@ -347,16 +410,15 @@ impl Interpreter {
     }
 
     fn actor(&self, connection: Option<u64>) -> Option<Actor> {
-        let connection = self.life.connections.get(connection?)?;
-        let principal = (**connection.login.as_ref()?).clone();
-        Some(Actor { principal, peer: connection.accepted.unwrap_or(Peer::Unknown) })
+        let principal = self.login(connection)?;
+        let accepted = self.life.connections.get(connection?)?.accepted;
+        Some(Actor { principal, peer: accepted.unwrap_or(Peer::Unknown) })
     }
 
     /// Joins what other lines say, and hands the event out.
     fn emit(&mut self, draft: Draft<'_>, raw: &[u8], out: &mut Batch) {
         let access = self.access(draft, raw);
-        out.size_bytes += access.raw.len();
-        out.accesses.push(access);
+        hand_out(access, out);
     }
 
     fn access(&mut self, draft: Draft<'_>, raw: &[u8]) -> Access {
@@ -419,4 +481,9 @@ impl Interpreter {
             out.unknown_ids.push(UnknownId { id, version, count, message });
         }
     }
+}
+
+fn hand_out(access: Access, out: &mut Batch) {
+    out.size_bytes += access.raw.len();
+    out.accesses.push(access);
 }

@@ -2,8 +2,9 @@
 //!
 //! **Parse from the right.** mongod writes user names as they come, so a name can hold anything
 //! that a line can, ` on admin from client 6.6.6.6:666 ; ` included. What mongod appends itself is
-//! at the end of the line, so the last occurrence of a separator is its own. A reason that repeats
-//! the user's name behind that is checked against the name that was found.
+//! at the end of the line, so the last occurrence of a separator is its own. The reason `UserNotFound`
+//! repeats the name behind that; a name is right if the reason repeats exactly it, to the line's end,
+//! and that goes before everything else.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -61,6 +62,8 @@ pub enum Said<'a> {
     /// It begins like an authentication and does not end like one: its user name may hold a line
     /// break, and the next lines are the rest.
     Open,
+    /// It ends within the words that an authentication begins with.
+    Cut,
     /// Nothing of the above.
     Other,
 }
@@ -209,8 +212,26 @@ pub fn said(message: &[u8], accepted: Option<Peer>) -> Said<'_> {
     match lower {
         Some(rest) if memmem::find(rest, b"not authorized").is_some() => Said::Denied,
         _ if message.starts_with(b"not authorized on ") => Said::Denied,
+        _ if is_cut(message) => Said::Cut,
         _ => Said::Other,
     }
+}
+
+/// Whether `message` is the beginning of something that would have been read if it went on.
+fn is_cut(message: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 5] = [
+        SUCCESS,
+        b"Failed to authenticate ",
+        b"Failed to acquire user '",
+        b" authenticate db: ",
+        b"Unauthorized: not authorized on ",
+    ];
+    let is_beginning = |whole: &&[u8]| message.len() >= 4 && whole.starts_with(message);
+    let is_sasl = message.strip_prefix(b"SASL ").is_some_and(|rest| {
+        let rest = rest.iter().position(|b| *b == b' ').map_or(&b""[..], |at| &rest[at..]);
+        b" authentication failed for ".starts_with(rest)
+    });
+    is_sasl || BEGINNINGS.iter().any(is_beginning)
 }
 
 /// `<u> on <db> from client <address>`, up to 3.4 without the address.
@@ -228,9 +249,7 @@ fn success(rest: &[u8], accepted: Option<Peer>) -> Said<'_> {
         }
     }
     match split_last(who, b" on ") {
-        Some((user, database)) if !has_line_break(database) => {
-            Said::Success { user, database, client }
-        }
+        Some((user, database)) if is_database(database) => Said::Success { user, database, client },
         _ => Said::Open,
     }
 }
@@ -252,6 +271,7 @@ fn failure_on<'a>(
     accepted: Option<Peer>,
 ) -> Option<Failure<'a>> {
     let mut end = rest.len();
+    let mut found = None;
     while let Some(at) = rfind(&rest[..end], b" ; ") {
         end = at;
         let reason = &rest[at + 3..];
@@ -260,19 +280,27 @@ fn failure_on<'a>(
             None => (&rest[..at], None),
         };
         let Some((user, database)) = split_last(who, b" on ") else { continue };
+        if !is_database(database) {
+            continue;
+        }
         if is_own_client(client, accepted) && is_reason_for(reason, user, database) {
             let mechanism = Some(mechanism);
             let is_truncated = false;
-            return Some(Failure { user, database, client, mechanism, reason, is_truncated });
+            let failure = Failure { user, database, client, mechanism, reason, is_truncated };
+            if reason.starts_with(UNKNOWN_USER) {
+                return Some(failure);
+            }
+            found.get_or_insert(failure);
         }
     }
-    None
+    found
 }
 
 /// `<u>@<db> [from client <address> ]with mechanism <M>: <Code>: <reason>`
 fn failure_at(rest: &[u8], accepted: Option<Peer>) -> Option<Failure<'_>> {
     const WITH: &[u8] = b" with mechanism ";
     let mut end = rest.len();
+    let mut found = None;
     while let Some(at) = rfind(&rest[..end], WITH) {
         end = at;
         let tail = &rest[at + WITH.len()..];
@@ -287,10 +315,14 @@ fn failure_at(rest: &[u8], accepted: Option<Peer>) -> Option<Failure<'_>> {
         if is_own && is_reason_for(reason, user, database) {
             let mechanism = Some(mechanism);
             let is_truncated = false;
-            return Some(Failure { user, database, client, mechanism, reason, is_truncated });
+            let failure = Failure { user, database, client, mechanism, reason, is_truncated };
+            if reason.starts_with(UNKNOWN_USER) {
+                return Some(failure);
+            }
+            found.get_or_insert(failure);
         }
     }
-    None
+    found
 }
 
 fn is_own_client(client: Option<&[u8]>, accepted: Option<Peer>) -> bool {
@@ -361,17 +393,19 @@ fn announced(rest: &[u8]) -> Option<Said<'_>> {
         let end = ends.iter().filter_map(|end| rfind(value, end)).min();
         Some(&value[..end.unwrap_or(value.len().checked_sub(1)?)])
     };
-    let mechanism = value(b"mechanism: \"").filter(|mechanism| is_mechanism(mechanism));
+    let mechanism = split_first(command, b" mechanism: \"")
+        .and_then(|(_, rest)| rest.split(|b| *b == b'"').next())
+        .filter(|mechanism| is_mechanism(mechanism));
     Some(Said::Announced { user: value(b" user: \""), database, mechanism })
 }
 
 /// `couldn't find user <u>@<db>, <db>.system.users` and `key mismatch <u>, ns:<db>`
 fn failure_of_2_4(rest: &[u8]) -> Said<'_> {
     let found = if let Some(name) = rest.strip_prefix(b"couldn't find user ") {
-        split_last(name, b", ").and_then(|(user, namespace)| {
+        split_last(name, b", ").map(|(user, namespace)| {
             let database = split_first(namespace, b".").map_or(namespace, |(db, _)| db);
             let own = split_last(user, b"@").filter(|(_, db)| *db == database);
-            Some((own.map_or(user, |(user, _)| user), database))
+            (own.map_or(user, |(user, _)| user), database)
         })
     } else if let Some(name) = rest.strip_prefix(b"key mismatch ") {
         split_last(name, b", ns:")
@@ -418,8 +452,19 @@ pub fn said_leniently(message: &[u8]) -> Said<'_> {
     failure.map_or(Said::Open, Said::Failure)
 }
 
-/// The user, database and address in a line that claims a success, however it ends.
-pub fn claimed_success(message: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> {
+/// Who a line claims to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim<'a> {
+    /// Who.
+    pub user: &'a [u8],
+    /// Which database knows them; empty if it does not say.
+    pub database: &'a [u8],
+    /// From where.
+    pub client: Option<&'a [u8]>,
+}
+
+/// What a line claims that begins like a success, however it ends.
+pub fn claimed_success(message: &[u8]) -> Option<Claim<'_>> {
     let rest = message.strip_prefix(SUCCESS)?;
     let (who, client) = match split_last(rest, FROM) {
         Some((who, tail)) => {
@@ -430,7 +475,7 @@ pub fn claimed_success(message: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> 
         None => (rest, None),
     };
     let (user, database) = split_last(who, b" on ").unwrap_or((who, b""));
-    Some((user, database, client))
+    Some(Claim { user, database, client })
 }
 
 /// `connection accepted from <address> #<n> (k connections now open)`
@@ -447,9 +492,12 @@ pub fn ended(message: &[u8]) -> Option<Peer> {
     peer(split_last(rest, b" (").map_or(rest, |(address, _)| address))
 }
 
+/// How `client metadata` lines begin.
+pub const METADATA: &[u8] = b"received client metadata from ";
+
 /// `received client metadata from <address> conn<n>: { ... }`
 pub fn metadata(message: &[u8]) -> Option<(Peer, u64, &[u8])> {
-    let rest = message.strip_prefix(b"received client metadata from ")?;
+    let rest = message.strip_prefix(METADATA)?;
     let (head, document) = split_first(rest, b": {")?;
     let (address, connection) = split_last(head, b" conn")?;
     let document = &rest[rest.len() - document.len() - 1..];
@@ -479,6 +527,11 @@ pub fn option(document: &[u8], key: &[u8]) -> Option<bool> {
 fn is_mechanism(word: &[u8]) -> bool {
     let is_letter = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'-';
     (1..=40).contains(&word.len()) && word.iter().all(is_letter)
+}
+
+/// mongod refuses blanks in the names of databases before it writes them here.
+fn is_database(name: &[u8]) -> bool {
+    !name.iter().any(u8::is_ascii_whitespace)
 }
 
 fn has_line_break(text: &[u8]) -> bool {

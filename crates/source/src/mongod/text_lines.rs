@@ -7,11 +7,10 @@ use doorbook_event::{Action, Class, Classes, Outcome, Peer, Principal, Text};
 use memchr::memmem;
 
 use super::blindness::{Cause, Switch};
-use super::connections::{Open, Standing};
 use super::facts::{self, Version};
 use super::text::{self, Failure, Prefix, Said};
 use super::time::Time;
-use super::{Draft, Interpreter, LinePlace};
+use super::{ANNOUNCED_MAX, Draft, Format, Interpreter, LinePlace, hand_out};
 use crate::Batch;
 
 /// A record that goes on for longer than 64 lines or 64 KiB is not waited for: mongod cuts records
@@ -67,17 +66,18 @@ impl Interpreter {
             return;
         };
         self.saw_time(parts.time.at, out);
+        self.saw_text();
         let Prefix { component, message, .. } = parts.prefix;
         if parts.prefix.severity == Some(b'D') {
             return;
         }
         match component {
             b"ACCESS" => self.text_access(parts, may_continue, out),
-            b"NETWORK" => self.text_network(parts, out),
+            b"NETWORK" => self.text_network(parts, may_continue, out),
             b"CONTROL" => self.text_control(parts, out),
             // 2.4 and 2.6 have no components.
             b"" => match message.first() {
-                Some(b'c' | b'e' | b'r') => self.text_network(parts, out),
+                Some(b'c' | b'e' | b'r') => self.text_network(parts, may_continue, out),
                 Some(b'*' | b'M' | b'd' | b'o') => self.text_control(parts, out),
                 _ => self.text_access(parts, may_continue, out),
             },
@@ -104,12 +104,12 @@ impl Interpreter {
         if matches!(said, Said::Success { client: None, .. }) && self.life.shows_client {
             said = Said::Open;
         }
+        if line.prefix.component == b"ACCESS" && line.prefix.message.len() < 4 {
+            said = Said::Cut;
+        }
         if said == Said::Open {
             if may_continue {
-                let mut record = Continued::default();
-                record.push(line.raw, line.place);
-                self.continued = Some(record);
-                return;
+                return self.wait_for_end(line);
             }
             said = text::said_leniently(line.prefix.message);
         }
@@ -138,14 +138,13 @@ impl Interpreter {
                 let mut draft = self.text_draft(line, None, false);
                 draft.action = Action::Authorize;
                 draft.outcome = Outcome::Failure { reason, code: None };
-                let known = line.connection.and_then(|n| self.life.connections.get(n));
-                if let Some(login) = known.and_then(|known| known.login.as_deref()) {
-                    draft.principal = login.clone();
-                }
+                draft.principal = self.login(line.connection).unwrap_or(Principal::Unauthenticated);
                 self.emit(draft, line.raw, out);
             }
-            Said::Open => self.quarantine("the line is not whole", line.raw, line.place, out),
-            Said::Other => self.settle_announcement(line.connection, out),
+            Said::Open | Said::Cut => {
+                self.quarantine("the line is not whole", line.raw, line.place, out)
+            }
+            Said::Other => self.settle(line.connection, out),
         }
     }
 
@@ -165,11 +164,9 @@ impl Interpreter {
             return self.emit(draft, line.raw, out);
         }
         self.life.shows_client |= client.is_some();
-        if let Some(known) = line.connection.and_then(|n| self.life.connections.get_mut(n)) {
-            // An announcement and its outcome are one attempt.
-            known.open = None;
-            known.login = Some(Box::new(draft.principal.clone()));
-        }
+        // An announcement and its outcome are one attempt.
+        self.fulfil(line.connection);
+        self.log_in(line.connection, &draft.principal);
         self.emit(draft, line.raw, out);
     }
 
@@ -184,11 +181,8 @@ impl Interpreter {
             let yes = self.words.yes.clone();
             draft.attributes.insert(self.words.truncated.clone(), yes);
         }
-        let is_real = !draft.classes.contains(Class::Suspect);
-        if is_real
-            && let Some(known) = line.connection.and_then(|n| self.life.connections.get_mut(n))
-        {
-            known.open = None;
+        if !draft.classes.contains(Class::Suspect) {
+            self.fulfil(line.connection);
         }
         self.emit(draft, line.raw, out);
     }
@@ -203,7 +197,7 @@ impl Interpreter {
         mechanism: Option<&[u8]>,
         out: &mut Batch,
     ) {
-        self.settle_announcement(line.connection, out);
+        self.settle(line.connection, out);
         let is_implied = mechanism.is_none_or(|mechanism| mechanism == b"MONGODB-CR");
         let (None, true) = (line.prefix.severity, is_implied) else { return };
         let mut draft = self.text_draft(line, None, true);
@@ -212,25 +206,16 @@ impl Interpreter {
         draft.mechanism = mechanism.map(|mechanism| self.texts.text(mechanism));
         draft.classes = self.text_classes(draft.classes, line.connection, user);
         draft.classes.insert(Class::Inferred);
-        let principal = draft.principal.clone();
+        let is_suspect = draft.classes.contains(Class::Suspect);
+        self.log_in(line.connection.filter(|_| !is_suspect), &draft.principal);
         let access = self.access(draft, line.raw);
-        let Some(number) = line.connection.filter(|_| !access.classes.contains(Class::Suspect))
-        else {
-            return Interpreter::decide(Open::Announced(Box::new(access)), out);
-        };
-        let (known, forgotten) = self.life.connections.entry(number);
-        known.open = Some(Box::new(Open::Announced(Box::new(access))));
-        known.login = Some(Box::new(principal));
-        if let Some(forgotten) = forgotten {
-            Interpreter::close(forgotten, out);
+        match line.connection {
+            Some(number) if !is_suspect => self.announced.push_back((number, access)),
+            _ => hand_out(access, out),
         }
-    }
-
-    /// A connection says something else: what it announced was not refused.
-    fn settle_announcement(&mut self, connection: Option<u64>, out: &mut Batch) {
-        let known = connection.and_then(|number| self.life.connections.get_mut(number));
-        if let Some(open) = known.and_then(|known| known.open.take()) {
-            Interpreter::decide(*open, out);
+        if self.announced.len() > ANNOUNCED_MAX {
+            let oldest = self.announced.front().map(|(number, _)| *number);
+            self.settle(oldest, out);
         }
     }
 
@@ -250,12 +235,7 @@ impl Interpreter {
         is_success: bool,
     ) -> Draft<'a> {
         let address = client.map(|client| text::peer(client).unwrap_or(Peer::Unknown));
-        let standing = self.life.connections.standing(line.connection, address);
-        let classes = match standing {
-            Standing::Contradicted => Classes::NONE.with(Class::Suspect),
-            Standing::Unknown if is_success => Classes::NONE.with(Class::Unconfirmed),
-            Standing::Unknown | Standing::Confirmed => Classes::NONE,
-        };
+        let classes = self.judged(line.connection, address, is_success);
         let mut draft = Draft {
             time: line.time,
             action: Action::Authenticate,
@@ -276,25 +256,34 @@ impl Interpreter {
         draft
     }
 
-    fn text_network(&mut self, line: TextLine<'_>, out: &mut Batch) {
+    fn text_network(&mut self, line: TextLine<'_>, may_continue: bool, out: &mut Batch) {
         let message = line.prefix.message;
         if let Some((peer, number)) = text::accepted(message) {
             // Connections do not accept connections.
             if line.connection.is_none() {
-                self.accept(number, peer, false, out);
+                self.accept(number, peer);
             }
         } else if let Some(peer) = text::ended(message) {
             if let Some(number) = line.connection {
                 self.end(number, Some(peer), out);
             }
-        } else if let Some((peer, number, document)) = text::metadata(message) {
-            let accepted = self.accepted(line.connection);
-            let is_own = line.connection == Some(number) && accepted.is_none_or(|a| a == peer);
-            if is_own && let Some(client) = self.clients.of_text(document) {
-                self.describe(number, client, out);
+        } else if message.starts_with(text::METADATA) {
+            match text::metadata(message) {
+                Some(said) => self.text_metadata(line, said),
+                None if may_continue => self.wait_for_end(line),
+                None => {}
             }
         } else {
-            self.settle_announcement(line.connection, out);
+            self.settle(line.connection, out);
+        }
+    }
+
+    fn text_metadata(&mut self, line: TextLine<'_>, said: (Peer, u64, &[u8])) {
+        let (peer, number, document) = said;
+        let accepted = self.accepted(line.connection);
+        let is_own = line.connection == Some(number) && accepted.is_none_or(|a| a == peer);
+        if is_own && let Some(client) = self.clients.of_text(document) {
+            self.life.connections.entry(number).client = Some(client);
         }
     }
 
@@ -308,7 +297,8 @@ impl Interpreter {
                 .any(|start| message.starts_with(start))
                 || line.prefix.context == b"mongosMain" && message.starts_with(b"mongos version ");
         if is_start && !is_of_connection {
-            self.start_life(at, false, out);
+            self.format = Format::Text { json_bytes: 0 };
+            self.start_life(at, out);
         }
         let version = [&b"db version "[..], b"MongoS version ", b"mongos version "]
             .iter()
@@ -320,7 +310,7 @@ impl Interpreter {
             self.set_switch(Switch::Quiet, quiet, Cause::Start, at, out);
             self.blindness.options_seen();
         } else if line.prefix.severity.is_none() {
-            self.settle_announcement(line.connection, out);
+            self.settle(line.connection, out);
         }
     }
 
@@ -330,23 +320,43 @@ impl Interpreter {
         record.push(line, place);
         let joined = record.joined();
         let (_, first_place) = record.lines[0];
-        if let Some(parts) = self.parts(&joined, first_place) {
-            let accepted = self.accepted(parts.connection);
-            let said = text::said(parts.prefix.message, accepted);
-            let lacks_client = matches!(said, Said::Success { client: None, .. });
-            if said != Said::Open && !(lacks_client && self.life.shows_client) {
-                self.text_event(parts, said, out);
-                for (inner, place) in &record.lines[1..] {
-                    self.forged_success(inner, *place, out);
-                }
-                return;
+        if let Some(parts) = self.parts(&joined, first_place)
+            && self.ends_record(parts, out)
+        {
+            for (inner, place) in &record.lines[1..] {
+                self.forged_success(inner, *place, out);
             }
+            return;
         }
         let is_full = record.is_full();
         self.continued = Some(record);
         if is_full {
             self.give_up_record(out);
         }
+    }
+
+    fn wait_for_end(&mut self, line: TextLine<'_>) {
+        let mut record = Continued::default();
+        record.push(line.raw, line.place);
+        self.continued = Some(record);
+    }
+
+    /// Whether the joined lines are a whole record, which is then taken.
+    fn ends_record(&mut self, record: TextLine<'_>, out: &mut Batch) -> bool {
+        if record.prefix.message.starts_with(text::METADATA) {
+            let said = text::metadata(record.prefix.message);
+            if let Some(said) = said {
+                self.text_metadata(record, said);
+            }
+            return said.is_some();
+        }
+        let said = text::said(record.prefix.message, self.accepted(record.connection));
+        let lacks_client = matches!(said, Said::Success { client: None, .. });
+        if said == Said::Open || lacks_client && self.life.shows_client {
+            return false;
+        }
+        self.text_event(record, said, out);
+        true
     }
 
     /// The end of a record does not come: its lines are taken one by one.
@@ -363,19 +373,16 @@ impl Interpreter {
             return;
         }
         let Some(parts) = self.parts(line, place) else { return };
-        let Some((user, database, client)) = text::claimed_success(parts.prefix.message) else {
-            return;
-        };
-        let mut draft = self.text_draft(parts, client, true);
+        let Some(claim) = text::claimed_success(parts.prefix.message) else { return };
+        let mut draft = self.text_draft(parts, claim.client, true);
         draft.outcome = Outcome::Success;
-        draft.principal = self.user(user, database);
+        draft.principal = self.user(claim.user, claim.database);
         draft.classes = Classes::NONE.with(Class::Suspect);
         // What is known of the connection that it names is not known of this line.
         draft.connection = None;
         draft.peer.get_or_insert(Peer::Unknown);
         let mut access = self.access(draft, parts.raw);
         access.connection = parts.connection;
-        out.size_bytes += access.raw.len();
-        out.accesses.push(access);
+        hand_out(access, out);
     }
 }

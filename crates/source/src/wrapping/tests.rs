@@ -136,10 +136,19 @@ fn pieces_of_a_split_record_lose_the_usual_wrapping_and_no_more() {
         "<14>1 2026-11-23T02:47:58.261Z db-1 mongod 12 - - ",
         "[pod/mongo-0/mongod] ",
         "> ",
+        "> > ",
     ] {
-        for piece in
-            ["break on admin", "a b: c", "x | y", &format!("x | {TEXT}"), "# y", " y", "{y"]
-        {
+        for piece in [
+            "break on admin",
+            "a b: c",
+            "x | y",
+            ">",
+            "> y",
+            &format!("x | {TEXT}"),
+            "# y",
+            " y",
+            "{y",
+        ] {
             let lines = [format!("{header}{TEXT}"), format!("{header}{piece}")];
             check(&[&lines[0], &lines[1]], &[TEXT, piece]);
         }
