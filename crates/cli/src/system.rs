@@ -11,6 +11,7 @@ use doorbook_store::disk::SystemDisk;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where the program's clock is made")]
     fn now(&self) -> Timestamp {
         Timestamp::from_jiff(jiff::Timestamp::now())
     }
@@ -20,6 +21,7 @@ impl Clock for SystemClock {
 pub struct SystemRandom;
 
 impl Random for SystemRandom {
+    #[expect(clippy::disallowed_methods, reason = "this is where its randomness is made")]
     fn fill(&self, bytes: &mut [u8]) {
         // Without randomness there are no keys and no tokens worth the name.
         getrandom::fill(bytes).expect("the operating system gives random bytes");

@@ -200,11 +200,7 @@ fn an_import_that_loses_its_other_end_is_interrupted() {
         imports.map(|import| import["state"].as_str().expect("text").to_owned()).collect()
     };
     let wait_for = |expected: &[&str]| {
-        let began = std::time::Instant::now();
-        while states() != expected {
-            assert!(began.elapsed().as_secs() < 10, "{:?}, expected {expected:?}", states());
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        common::eventually(&format!("imports are {expected:?}"), || states() == expected);
     };
     let (mut child, _stdin) = start();
     wait_for(&["running"]);

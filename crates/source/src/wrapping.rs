@@ -33,10 +33,9 @@
 //! characters itself, and the raw record must be what the file says. The empty line is skipped, so
 //! a name with two line feeds in a row reads as with one.
 //!
-//! A carriage return at a line's end belongs to the transport if the record is JSON, or if every line
-//! of the input so far ended with one; else it is the last byte of a split name and stays. One line
-//! before is not enough to go by: a name that is written twice in its line (as in "Could not find
-//! user") splits it twice, with two in a row.
+//! A carriage return at a line's end belongs to the transport if the record is JSON, or if the
+//! input's first line ended with one; else it is the last byte of a split name and stays (a name
+//! with several line ends of both characters makes several such lines after one another).
 
 mod docker;
 mod headers;
@@ -94,7 +93,6 @@ impl Unwrapper {
     pub fn unwrap<'a>(&'a mut self, line: &'a [u8]) -> Unwrapped<'a> {
         if self.begun && headers::is_json(line) && line.last() != Some(&b'\r') {
             self.usual = Layers::default();
-            self.returns.always = false;
             return Unwrapped::Line(line);
         }
         self.unwrap_slowly(line)
@@ -254,22 +252,17 @@ impl Held {
 }
 
 /// Carriage returns at line ends; see the module's documentation.
+#[derive(Default)]
 struct Returns {
-    /// Every line so far ended with one: the transport put them there.
-    always: bool,
-}
-
-impl Default for Returns {
-    fn default() -> Returns {
-        Returns { always: true }
-    }
+    /// Whether the input's first line ended with one.
+    everywhere: Option<bool>,
 }
 
 impl Returns {
     fn strip<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
         let stripped = line.strip_suffix(b"\r");
-        self.always &= stripped.is_some();
-        stripped.filter(|_| self.always || headers::is_json(line)).unwrap_or(line)
+        let everywhere = *self.everywhere.get_or_insert(stripped.is_some());
+        stripped.filter(|_| everywhere || headers::is_json(line)).unwrap_or(line)
     }
 }
 

@@ -45,6 +45,11 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     server.run(&stop)
 }
 
+/// How often to try a data directory that another process holds, and the pause between: 2 seconds
+/// in all.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// A server that listens.
 pub struct Server {
     runtime: tokio::runtime::Runtime,
@@ -113,8 +118,9 @@ impl Server {
         };
         let served = runtime.block_on(http::serve(app, listener, tls, raised));
         runtime.shutdown_timeout(Duration::from_secs(1));
-        admin.record(&os_user::current(), Action::ServerStop, &base_url)?;
+        let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
         admin.store.close()?;
+        recorded?;
         served.context("the listener failed")
     }
 }
@@ -123,17 +129,18 @@ impl Server {
 /// by a command that is about to end.
 fn open(options: Options) -> Result<Store, Failure> {
     let data_dir = options.data_dir.display().to_string();
-    let began = std::time::Instant::now();
+    let mut n_tries = 0;
     loop {
+        n_tries += 1;
         match Store::open(options.clone()) {
             Err(error) if error.kind == ErrorKind::Locked => {
-                if began.elapsed() > Duration::from_secs(2) {
+                if n_tries > TRIES {
                     return Err(Failure::failed(format!(
                         "another process holds the data directory {data_dir}; one server serves \
                          it, and the other commands work beside that one"
                     )));
                 }
-                std::thread::sleep(Duration::from_millis(20));
+                std::thread::sleep(PAUSE);
             }
             opened => return opened.map_err(admin::Failure::from),
         }

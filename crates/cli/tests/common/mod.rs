@@ -1,13 +1,12 @@
 //! The built binary in a home of its own.
 
-// Each test program uses its part of this.
-#![expect(clippy::allow_attributes, reason = "what one test program does not use, another does")]
+// What one test program does not use, another does.
 #![allow(dead_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -159,17 +158,25 @@ pub fn finish(mut child: Child) -> Done {
 
 #[track_caller]
 fn wait(child: &mut Child) -> i32 {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().expect("waitable") {
-            return status.code().unwrap_or(-1);
+    let mut code = None;
+    eventually("it ends", || {
+        code = child.try_wait().expect("waitable").map(|status| status.code().unwrap_or(-1));
+        code.is_some()
+    });
+    code.expect("it ended")
+}
+
+/// Waits until something is so; a minute is an error.
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    const PAUSE: Duration = Duration::from_millis(10);
+    for _ in 0..6000 {
+        if is_so() {
+            return;
         }
-        if began.elapsed() > Duration::from_secs(60) {
-            drop(child.kill());
-            panic!("it does not end");
-        }
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(PAUSE);
     }
+    panic!("not within a minute: {what}");
 }
 
 /// A running server; killed when dropped.

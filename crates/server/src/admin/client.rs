@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write};
 use std::os::unix::net::UnixStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use doorbook_event::record::{Actor, ImportCounts, ImportedFile};
 use doorbook_source::Batch;
@@ -17,8 +17,10 @@ use crate::admin::{Admin, Failure, Reply, Request};
 use crate::pipeline::session::{Begin, Begun};
 use crate::pipeline::sink::{Sink, StoreSink};
 
-/// How long to wait for another short command that holds the data directory and serves no socket.
-const WAIT: Duration = Duration::from_secs(5);
+/// How often to try while another short command holds the data directory and serves no socket, and
+/// the pause between: 5 seconds in all.
+const TRIES: u32 = 250;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A data directory that can be asked.
 pub enum Connection {
@@ -31,8 +33,9 @@ pub enum Connection {
 /// Opens the data directory or, where a server holds it, the server's admin socket.
 pub fn open(options: Options, by: Actor) -> Result<Connection, Failure> {
     let data_dir = options.data_dir.clone();
-    let began = Instant::now();
+    let mut n_tries = 0;
     loop {
+        n_tries += 1;
         match Store::open(options.clone()) {
             Ok(store) => {
                 let Options { clock, random, .. } = options;
@@ -46,7 +49,7 @@ pub fn open(options: Options, by: Actor) -> Result<Connection, Failure> {
             Ok(stream) => return SocketClient::new(stream).map(Connection::There),
             // No socket yet or a dead server's: a starting server, or another command, which
             // holds the directory for a moment.
-            Err(_) if began.elapsed() < WAIT => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) if n_tries < TRIES => std::thread::sleep(PAUSE),
             Err(error) => {
                 return Err(Failure::failed(format!(
                     "another process holds the data directory {} and does not answer on its admin \
@@ -141,9 +144,14 @@ impl Sink for SocketSink<'_> {
 
     fn batch(&mut self, batch: Batch) -> Result<ImportCounts, Failure> {
         let mut to = BufWriter::new(&self.0.stream);
-        wire::write_batch(&mut to, batch).and_then(|()| to.flush()).map_err(gone)?;
+        let written = wire::write_batch(&mut to, batch).and_then(|()| to.flush());
         drop(to);
-        self.0.receive(FrameType::Reply)
+        match (self.0.receive(FrameType::Reply), written) {
+            // The server may have said why before it closed.
+            (Err(failure), _) => Err(failure),
+            (Ok(_), Err(error)) => Err(gone(error)),
+            (Ok(counts), Ok(())) => Ok(counts),
+        }
     }
 
     fn file(&mut self, file: ImportedFile) -> Result<(), Failure> {

@@ -177,7 +177,7 @@ impl Talk {
             Failure::failed(format!("the kernel does not say who asks: {error}"))
         })?;
         let uid = credentials.uid.as_raw();
-        if uid != 0 && uid != self.shared.own_uid {
+        if !may_enter(uid, self.shared.own_uid) {
             return Err(Failure::failed(format!(
                 "the admin socket is for root and user id {}, not for {uid}",
                 self.shared.own_uid
@@ -253,6 +253,11 @@ impl Talk {
     }
 }
 
+/// Whoever may open the data directory anyway.
+const fn may_enter(uid: u32, own_uid: u32) -> bool {
+    uid == 0 || uid == own_uid
+}
+
 fn read_part(payload: &[u8], part: &mut Batch) -> Result<(), Failure> {
     // A batch is cut by the bytes of its raw records; with the columns beside them its records
     // take up to four times that.
@@ -260,4 +265,17 @@ fn read_part(payload: &[u8], part: &mut Batch) -> Result<(), Failure> {
         return Err(Failure::invalid("a part of an import is too large"));
     }
     wire::read_records(payload, part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_server_s_user_and_root_may_enter() {
+        assert!(may_enter(0, 1000));
+        assert!(may_enter(1000, 1000));
+        assert!(!may_enter(1001, 1000));
+        assert!(!may_enter(1000, 0));
+    }
 }

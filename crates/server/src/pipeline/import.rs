@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use doorbook_event::record::ImportedFile;
 use doorbook_event::{Target, Text};
@@ -73,11 +73,15 @@ pub enum Early {
     Failed(Failure),
 }
 
-/// How often a followed file is looked at, and its batches are committed.
+/// How often a followed file is looked at; what is found is committed at once.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long to wait, once `stop` is raised, for a reader that may be blocked on a pipe.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the committing thread waits at a time for the reading one.
+const WAIT: Duration = Duration::from_millis(100);
+
+/// How often it waits in vain, once `stop` is raised, for a reader that may be blocked on a pipe:
+/// for 2 seconds.
+const WAITS_AFTER_STOP: u32 = 20;
 
 /// Imports. An `Err` has changed nothing.
 pub fn run(
@@ -148,9 +152,9 @@ fn commit(
     progress: &Progress,
     tick: &mut dyn FnMut(&Progress),
 ) -> Option<Early> {
-    let mut give_up_at = None;
+    let mut n_waits_after_stop = 0;
     loop {
-        let done = match receiver.recv_timeout(Duration::from_millis(100)) {
+        let done = match receiver.recv_timeout(WAIT) {
             Ok(Said::Part(batch)) => sink.batch(batch).map(|_| ()),
             Ok(Said::File(file)) => sink.file(file),
             Ok(Said::Failed(failure)) => return Some(Early::Failed(failure)),
@@ -159,8 +163,8 @@ fn commit(
             Err(RecvTimeoutError::Disconnected) => return Some(Early::Stopped),
             Err(RecvTimeoutError::Timeout) => {
                 if stop.load(Ordering::SeqCst) && !follow {
-                    let now = Instant::now();
-                    if now > *give_up_at.get_or_insert(now + STOP_TIMEOUT) {
+                    n_waits_after_stop += 1;
+                    if n_waits_after_stop > WAITS_AFTER_STOP {
                         return Some(Early::Stopped);
                     }
                 }
@@ -308,7 +312,6 @@ impl Reader {
         let mut follow = Follow::new(path, input.name.clone(), 1, 0);
         let mut n_lines = 0;
         let mut size_bytes = 0;
-        let mut sent = Instant::now();
         while !self.stop.load(Ordering::Relaxed) {
             let polled = follow.poll(&mut |line| {
                 n_lines += 1;
@@ -336,12 +339,9 @@ impl Reader {
             };
             self.progress.lines.store(n_lines, Ordering::Relaxed);
             self.progress.size_bytes.store(size_bytes, Ordering::Relaxed);
-            if self.batch.is_full() || sent.elapsed() >= FOLLOW_INTERVAL {
-                self.send_part()?;
-                sent = Instant::now();
-            }
+            self.send_part()?;
             if !more {
-                std::thread::sleep(FOLLOW_INTERVAL / 2);
+                std::thread::sleep(FOLLOW_INTERVAL);
             }
         }
         self.finish_interpreter(LinePlace { line: n_lines, offset_bytes: size_bytes });

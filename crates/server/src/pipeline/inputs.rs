@@ -125,7 +125,7 @@ fn look_into_stream(input: Input) -> Result<Prepared, Failure> {
             Box::new(file.map_err(|error| Failure::failed(format!("{name}: {error}")))?)
         }
     };
-    let recording = Recording(Arc::new(Mutex::new((stream, Vec::new()))));
+    let recording = Recording(Arc::new(Mutex::new(Recorded { stream, bytes: Vec::new() })));
     let mut lines =
         LineReader::new(name.clone(), Box::new(recording.clone())).map_err(|e| failure(&e))?;
     let host = find_host(&mut lines, HEAD_SIZE_BYTES);
@@ -145,22 +145,27 @@ fn open_again(
 
 /// A stream that keeps what is read of it.
 #[derive(Clone)]
-struct Recording(Arc<Mutex<(Box<dyn Read + Send>, Vec<u8>)>>);
+struct Recording(Arc<Mutex<Recorded>>);
+
+struct Recorded {
+    stream: Box<dyn Read + Send>,
+    bytes: Vec<u8>,
+}
 
 impl Recording {
     fn give_back(&self) -> (Box<dyn Read + Send>, Vec<u8>) {
         let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stream, recorded) = &mut *inside;
-        (std::mem::replace(stream, Box::new(std::io::empty())), std::mem::take(recorded))
+        let Recorded { stream, bytes } = &mut *inside;
+        (std::mem::replace(stream, Box::new(std::io::empty())), std::mem::take(bytes))
     }
 }
 
 impl Read for Recording {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let mut inside = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stream, recorded) = &mut *inside;
+        let Recorded { stream, bytes } = &mut *inside;
         let n = stream.read(buffer)?;
-        recorded.extend_from_slice(&buffer[..n]);
+        bytes.extend_from_slice(&buffer[..n]);
         Ok(n)
     }
 }

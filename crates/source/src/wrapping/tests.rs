@@ -158,9 +158,7 @@ fn pieces_of_a_split_record_lose_the_usual_wrapping_and_no_more() {
 #[test]
 fn a_bare_record_makes_no_wrapping_the_usual_one() {
     let wrapped = format!("db | {TEXT}");
-    for bare in [TEXT, JSON] {
-        check(&[&wrapped, "db | y", bare, "db | y"], &[TEXT, "y", bare, "db | y"]);
-    }
+    check(&[&wrapped, "db | y", TEXT, "db | y"], &[TEXT, "y", TEXT, "db | y"]);
 }
 
 #[test]
@@ -173,7 +171,6 @@ fn lines_of_other_services_pass_through() {
 #[test]
 fn comments_and_empty_lines() {
     check(&["# failJSON: {}", JSON, "", "# x", TEXT], &["SKIP", JSON, "SKIP", "SKIP", TEXT]);
-    check(&["\u{feff}# failJSON: {}", "# x"], &["SKIP", "SKIP"]);
     check(&["", "\r"], &["SKIP", "SKIP"]);
     let wrapped = format!("db | {JSON}");
     check(&[&wrapped, "db | "], &[JSON, "SKIP"]);
@@ -188,7 +185,8 @@ fn carriage_returns() {
     check(&[JSON, &json, &json], &[JSON, JSON, JSON]);
     // Of a name.
     check(&[TEXT, &text, "y"], &[TEXT, &text, "y"]);
-    // Of a name that its line has twice: two in a row are not yet the file's.
+    // Of a name with two line ends of both characters, as in lab/4.2.6/standalone-auth.log:
+    // without the second the record's parts do not fit together and its failure is lost.
     check(&[TEXT, &text, &text, "y"], &[TEXT, &text, &text, "y"]);
     // Within Docker's object (a terminal) and after it.
     let object = r#"{"log":"2026-11-23T02:45:14.292+0000 I  x\r\n","stream":"stdout"}"#;

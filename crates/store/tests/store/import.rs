@@ -1,10 +1,8 @@
 //! Imports: what they add, what they leave out, and how they are taken back.
 
-mod support;
-
+use crate::support::{Place, actor, end, import, login, scope, start};
 use doorbook_event::record::ImportState;
 use doorbook_store::{Filter, ImportBatch};
-use support::{Place, actor, end, import, login, scope, start};
 
 #[test]
 fn importing_twice_adds_nothing_and_survives_a_restart() {
