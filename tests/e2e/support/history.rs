@@ -182,6 +182,7 @@ mod tests {
             ok: failures == 0,
             failures,
             restricted: 0,
+            application: None,
             ports: vec![port, port + 1],
             from: 1_795_411_374.0,
             to: 1_795_411_375.0,
