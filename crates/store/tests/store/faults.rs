@@ -158,9 +158,9 @@ struct Ledger {
 fn live(store: &Store, ledger: &mut Ledger) {
     let _refused = store.change_registry(&actor(), project_changes());
     let mut n = 0;
-    for round in 0..8 {
+    for round in 0..5 {
         let Ok(id) = store.begin_import(start()) else { continue };
-        for size in [2, if round % 3 == 2 { 40 } else { 3 }] {
+        for size in [2, if round == 3 { 80 } else { 3 }] {
             let accesses: Vec<Access> = (n..n + size).map(login).collect();
             n += size;
             let batch = ImportBatch { accesses: accesses.clone(), ..ImportBatch::default() };
@@ -170,7 +170,8 @@ fn live(store: &Store, ledger: &mut Ledger) {
     }
 }
 
-const MEMTABLE_SIZE_BYTES: usize = 1500;
+/// Such that there are three flushes in a life.
+const MEMTABLE_SIZE_BYTES: usize = 2200;
 
 fn all(store: &Store) -> Result<Vec<Access>, Error> {
     let page = store.select(&Filter::all(scope(), usize::MAX))?;
@@ -211,16 +212,11 @@ fn whatever_write_fails_nothing_is_lost_or_doubled() {
         live(&store, &mut Ledger::default());
         disk.operations()
     };
-    assert!(operations > 150, "the life has become too short to say much: {operations}");
+    assert!(operations > 100, "the life has become too short to say much: {operations}");
     for fail_at in 0..operations {
-        for (fate, for_good) in [
-            (Fate::Lost, false),
-            (Fate::Landed, false),
-            (Fate::Short, false),
-            (Fate::Lost, true),
-            (Fate::Landed, true),
-            (Fate::Short, true),
-        ] {
+        for (fate, for_good) in
+            [(Fate::Lost, false), (Fate::Landed, false), (Fate::Short, false), (Fate::Short, true)]
+        {
             let what = format!("operation {fail_at} {fate:?}, for good: {for_good}");
             let error = match fail_at % 2 {
                 0 => io::ErrorKind::StorageFull,
@@ -316,6 +312,49 @@ fn lived_in(place: &Place) -> Ledger {
     let store = Store::open(place.options_on(Arc::new(FaultyDisk::sound()))).expect("opens");
     live(&store, &mut ledger);
     ledger
+}
+
+/// Goal: after a failed write the store goes on, after a failed sync it does not, and both are
+/// mended by a restart. Method: the two operations of a commit are failed in turn.
+#[test]
+fn a_failed_sync_poisons_and_a_failed_write_does_not() {
+    let place = Place::new();
+    let first = {
+        let disk = Arc::new(FaultyDisk::sound());
+        let store = Store::open(place.options_on(disk.clone())).expect("opens");
+        store.change_registry(&actor(), project_changes()).expect("a new project");
+        drop(store);
+        let disk = Arc::new(FaultyDisk::sound());
+        drop(Store::open(place.options_on(disk.clone())).expect("opens"));
+        disk.operations()
+    };
+    for (operation, poisons) in [(first, false), (first + 1, true)] {
+        let error = io::ErrorKind::StorageFull;
+        let disk = FaultyDisk::failing(operation, Fate::Lost, false, error);
+        let store = Store::open(place.options_on(Arc::new(disk))).expect("opens");
+        let imports = store.catalog().imports.len();
+        assert_eq!(store.begin_import(start()).expect_err("fails").kind, ErrorKind::DiskFull);
+        assert_eq!(store.catalog().imports.len(), imports, "not durable, not visible");
+        match store.begin_import(start()) {
+            Ok(_) => assert!(!poisons),
+            Err(error) => assert_eq!((poisons, error.kind), (true, ErrorKind::Poisoned)),
+        }
+        drop(store);
+        place.open().begin_import(start()).expect("is mended");
+    }
+}
+
+#[test]
+fn files_that_no_frame_names_are_removed_at_start() {
+    let place = Place::with_memtable(MEMTABLE_SIZE_BYTES);
+    let ledger = lived_in(&place);
+    let data = place.dir.path().join("data");
+    let strays = ["segments/0123456789abcdef.parquet", "segments/x.parquet"];
+    for stray in strays {
+        std::fs::write(data.join(stray), b"half a file").expect("writes");
+    }
+    check(&place.open(), &ledger, "with strays");
+    assert!(strays.iter().all(|stray| !data.join(stray).exists()));
 }
 
 #[test]
