@@ -216,6 +216,9 @@ pub(crate) struct Stored<'a> {
     pub(crate) log: Option<(LogId, &'a LogState)>,
 }
 
+/// A stretch of a segment's rows, and when what is looked for in it happened.
+type Stretch = (Range<usize>, Span);
+
 /// When a target's events of a batch happened.
 struct Span {
     from: Timestamp,
@@ -231,7 +234,7 @@ impl<'a> Stored<'a> {
         log: &'a LogState,
         accesses: &[Access],
         quarantine: &[Quarantine],
-    ) -> Vec<(&'a Segment, Vec<(Range<usize>, Span)>)> {
+    ) -> Vec<(&'a Segment, Vec<Stretch>)> {
         let spans = spans(accesses, quarantine);
         let mut places = Vec::new();
         for segment in &log.segments {
@@ -268,7 +271,7 @@ impl<'a> Stored<'a> {
     fn count(
         &self,
         segment: &Segment,
-        places: Vec<(Range<usize>, Span)>,
+        places: Vec<Stretch>,
         counts_as_stored: &impl Fn(Seq) -> bool,
         counts: &mut ByHash<u32>,
     ) -> Result<(), Error> {

@@ -114,15 +114,18 @@ impl Inner {
             to: believed().map(|access| access.event_time).max(),
             ..ImportCounts::default()
         };
-        let mut new = Vec::with_capacity(accesses.len());
-        for (mut access, is_stored) in accesses.into_iter().zip(&verdict.accesses) {
+        let mut new = accesses;
+        for (access, is_stored) in new.iter_mut().zip(&verdict.accesses) {
             if *is_stored {
                 counts.duplicates += 1;
             } else {
-                normalize(&mut access);
-                counts.count(&access);
-                new.push(access);
+                normalize(access);
+                counts.count(access);
             }
+        }
+        if counts.duplicates > 0 {
+            let mut is_stored = verdict.accesses.iter();
+            new.retain(|_| !*is_stored.next().expect("a verdict for each"));
         }
         let mut records: Vec<Record> = Vec::new();
         for (bytes, is_stored) in quarantine.into_iter().zip(&verdict.quarantine) {

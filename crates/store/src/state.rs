@@ -26,9 +26,9 @@ pub(crate) struct State {
     /// What callers see besides rows.
     pub(crate) catalog: Arc<Catalog>,
     /// Which rows each import added.
-    pub(crate) import_rows: Arc<BTreeMap<ImportId, Vec<(LogId, Range<Seq>)>>>,
+    pub(crate) import_rows: Arc<BTreeMap<ImportId, Vec<LogRows>>>,
     /// What each import said of blindness, so that it can be taken back.
-    pub(crate) gaps: Arc<BTreeMap<Scope, Vec<(Option<ImportId>, Coverage)>>>,
+    pub(crate) gaps: Arc<BTreeMap<Scope, Vec<Told>>>,
     /// The log of each scope.
     pub(crate) scopes: Arc<BTreeMap<Scope, LogId>>,
     /// The logs, by number.
@@ -36,6 +36,12 @@ pub(crate) struct State {
     /// Bytes of WAL payload that a restart would have to replay.
     pub(crate) replay_size_bytes: usize,
 }
+
+/// Consecutive rows of a log.
+pub(crate) type LogRows = (LogId, Range<Seq>);
+
+/// An interval of blindness, and the import that told of it.
+pub(crate) type Told = (Option<ImportId>, Coverage);
 
 /// One log at one instant.
 #[derive(Clone, Debug)]

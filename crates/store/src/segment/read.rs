@@ -197,6 +197,12 @@ pub(crate) struct Columns<'b> {
     path: &'b Path,
 }
 
+/// What tells quarantined bytes apart.
+pub(crate) type LengthAndHash = (u64, [u8; 32]);
+
+/// An access, or what of it could not be made out.
+type Readable = Result<Access, &'static str>;
+
 /// A column of texts.
 #[derive(Clone, Copy)]
 pub(crate) struct Texts<'b> {
@@ -354,7 +360,7 @@ impl<'b> Columns<'b> {
     /// Length and SHA-256 of each row's bytes; `None` for a row that is no quarantine.
     pub(crate) fn quarantined(
         &self,
-    ) -> Result<impl Fn(usize) -> Result<Option<(u64, [u8; 32])>, Error>, Error> {
+    ) -> Result<impl Fn(usize) -> Result<Option<LengthAndHash>, Error>, Error> {
         let kinds = self.kinds()?;
         let attributes = self.texts("attributes")?;
         let path = self.path;
@@ -437,9 +443,7 @@ impl<'b> Columns<'b> {
     }
 
     /// The access of a row with its target and raw record; an error says what it cannot make out.
-    fn accesses(
-        &self,
-    ) -> Result<impl Fn(usize, Target, &[u8]) -> Result<Access, &'static str>, Error> {
+    fn accesses(&self) -> Result<impl Fn(usize, Target, &[u8]) -> Readable, Error> {
         let times = self.event_times()?;
         let written = self.texts("written_time")?;
         let (actions, outcomes) = (self.texts("action")?, self.texts("outcome")?);

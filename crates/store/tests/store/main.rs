@@ -1,5 +1,7 @@
 //! The store from outside: what it promises, on a real directory.
 
+mod faults;
+mod formats;
 mod import;
 mod select;
 mod support;

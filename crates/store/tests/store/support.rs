@@ -11,9 +11,11 @@ use doorbook_event::{
     Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Timestamp,
     WrittenTime,
 };
-use doorbook_store::disk::{Disk, SystemDisk};
+use doorbook_store::disk::Disk;
 use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
 use tempfile::TempDir;
+
+use crate::faults::FaultyDisk;
 
 /// The project of every test.
 pub const PROJECT: ProjectId = ProjectId::new([0x5a; 12]);
@@ -53,7 +55,8 @@ impl Place {
     }
 
     pub fn options(&self) -> Options {
-        self.options_on(Arc::new(SystemDisk))
+        // Without waiting for platters: what a power cut may lose is another test's matter.
+        self.options_on(Arc::new(FaultyDisk::sound()))
     }
 
     pub fn options_on(&self, disk: Arc<dyn Disk>) -> Options {

@@ -1,0 +1,432 @@
+//! Each write fails once, in each way; the directory is cut and flipped: what was acknowledged is
+//! there, once, and nothing is there by half.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use doorbook_event::{Access, Record};
+use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
+use doorbook_store::filter::Kind;
+use doorbook_store::{Error, ErrorKind, Filter, ImportBatch, Store};
+
+use crate::support::{Place, actor, end, login, project_changes, scope, start};
+
+/// What becomes of an operation that fails.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fate {
+    /// It did not happen.
+    Lost,
+    /// It happened, and was reported as failed.
+    Landed,
+    /// Half of what was to be written was written.
+    Short,
+}
+
+/// The operating system's disk, without the wait for its platters, on which one chosen operation
+/// fails, or that one and all after it.
+pub struct FaultyDisk {
+    counter: Arc<Counter>,
+}
+
+struct Counter {
+    done: AtomicUsize,
+    fail_at: usize,
+    fate: Fate,
+    /// Everything after fails as well: the disk is gone.
+    for_good: bool,
+    error: io::ErrorKind,
+}
+
+impl FaultyDisk {
+    pub fn failing(fail_at: usize, fate: Fate, for_good: bool, error: io::ErrorKind) -> FaultyDisk {
+        let done = AtomicUsize::new(0);
+        FaultyDisk { counter: Arc::new(Counter { done, fail_at, fate, for_good, error }) }
+    }
+
+    /// A disk on which nothing fails.
+    pub fn sound() -> FaultyDisk {
+        FaultyDisk::failing(usize::MAX, Fate::Lost, false, io::ErrorKind::Other)
+    }
+
+    pub fn operations(&self) -> usize {
+        self.counter.done.load(Ordering::SeqCst)
+    }
+}
+
+impl Counter {
+    /// Does an operation that changes the disk, or fails it.
+    fn change<T>(
+        &self,
+        whole: impl FnOnce() -> io::Result<T>,
+        half: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<T> {
+        let n = self.done.fetch_add(1, Ordering::SeqCst);
+        if n == self.fail_at {
+            match self.fate {
+                Fate::Lost => {}
+                Fate::Landed => drop(whole()?),
+                Fate::Short => half()?,
+            }
+            return Err(self.error.into());
+        }
+        match self.for_good && n > self.fail_at {
+            true => Err(self.error.into()),
+            false => whole(),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_dir(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.lock(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = self.counter.change(|| SystemDisk.create(path), || Ok(()))?;
+        Ok(Box::new(FaultyFile { file, counter: Arc::clone(&self.counter) }))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = SystemDisk.open(path)?;
+        Ok(Box::new(FaultyFile { file, counter: Arc::clone(&self.counter) }))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.counter.change(|| SystemDisk.rename(from, to), || Ok(()))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.counter.change(|| SystemDisk.remove(path), || Ok(()))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        SystemDisk.list(dir)
+    }
+
+    fn sync_dir(&self, _: &Path) -> io::Result<()> {
+        self.counter.change(|| Ok(()), || Ok(()))
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        SystemDisk.free_bytes(dir)
+    }
+}
+
+struct FaultyFile {
+    file: Box<dyn DiskFile>,
+    counter: Arc<Counter>,
+}
+
+impl DiskFile for FaultyFile {
+    fn size_bytes(&self) -> io::Result<u64> {
+        self.file.size_bytes()
+    }
+
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let half = || self.file.write_at(&bytes[..bytes.len() / 2], offset).map(drop);
+        self.counter.change(|| self.file.write_at(bytes, offset), half)
+    }
+
+    fn truncate(&self, size_bytes: u64) -> io::Result<()> {
+        self.counter.change(|| self.file.truncate(size_bytes), || Ok(()))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.counter.change(|| Ok(()), || Ok(()))
+    }
+}
+
+/// What was asked of a store, and whether it said yes.
+#[derive(Default)]
+struct Ledger {
+    batches: Vec<(Vec<Access>, bool)>,
+}
+
+/// Enough of a life to flush, to write snapshots, to trim the WAL, and to write a file of its own
+/// for an import. Goes on after whatever fails.
+fn live(store: &Store, ledger: &mut Ledger) {
+    let _refused = store.change_registry(&actor(), project_changes());
+    let mut n = 0;
+    for round in 0..5 {
+        let Ok(id) = store.begin_import(start()) else { continue };
+        for size in [2, if round == 3 { 80 } else { 3 }] {
+            let accesses: Vec<Access> = (n..n + size).map(login).collect();
+            n += size;
+            let batch = ImportBatch { accesses: accesses.clone(), ..ImportBatch::default() };
+            ledger.batches.push((accesses, store.import(&id, batch).is_ok()));
+        }
+        let _refused = store.end_import(&id, end());
+    }
+}
+
+/// Such that there are three flushes in a life.
+const MEMTABLE_SIZE_BYTES: usize = 2200;
+
+fn all(store: &Store) -> Result<Vec<Access>, Error> {
+    let page = store.select(&Filter::all(scope(), usize::MAX))?;
+    assert_eq!(page.total, page.rows.len() as u64);
+    let accesses = page.rows.into_iter().map(|row| match row.record {
+        Record::Access(access) => access,
+        other => panic!("not an access: {other:?}"),
+    });
+    Ok(accesses.collect())
+}
+
+/// Every batch that was acknowledged is there once, every other once or not at all.
+fn check(store: &Store, ledger: &Ledger, what: &str) {
+    let mut counts: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
+    for access in all(store).expect(what) {
+        *counts.entry(access.raw).or_default() += 1;
+    }
+    for (batch, is_acknowledged) in &ledger.batches {
+        let found: Vec<usize> =
+            batch.iter().map(|access| counts.remove(&access.raw).unwrap_or(0)).collect();
+        let is_whole = found.iter().all(|count| *count == 1);
+        let is_absent = !is_acknowledged && found.iter().all(|count| *count == 0);
+        assert!(is_whole || is_absent, "{what}: acknowledged {is_acknowledged}, found {found:?}");
+    }
+    assert!(counts.is_empty(), "{what}: never asked for: {counts:?}");
+}
+
+/// Goal: no failed operation loses, halves or doubles anything. Method: a scripted life is lived
+/// once for each operation and each way in which it can fail, with the disk gone from there on and
+/// without; then the directory is opened on a sound disk, compared with what was acknowledged, and
+/// the same life is lived again, after which everything must be there exactly once.
+#[test]
+fn whatever_write_fails_nothing_is_lost_or_doubled() {
+    let operations = {
+        let place = Place::with_memtable(MEMTABLE_SIZE_BYTES);
+        let disk = Arc::new(FaultyDisk::sound());
+        let store = Store::open(place.options_on(disk.clone())).expect("opens");
+        live(&store, &mut Ledger::default());
+        disk.operations()
+    };
+    assert!(operations > 100, "the life has become too short to say much: {operations}");
+    for fail_at in 0..operations {
+        for (fate, for_good) in
+            [(Fate::Lost, false), (Fate::Landed, false), (Fate::Short, false), (Fate::Short, true)]
+        {
+            let what = format!("operation {fail_at} {fate:?}, for good: {for_good}");
+            let error = match fail_at % 2 {
+                0 => io::ErrorKind::StorageFull,
+                _ => io::ErrorKind::Other,
+            };
+            let place = Place::with_memtable(MEMTABLE_SIZE_BYTES);
+            let mut ledger = Ledger::default();
+            let disk = FaultyDisk::failing(fail_at, fate, for_good, error);
+            if let Ok(store) = Store::open(place.options_on(Arc::new(disk))) {
+                live(&store, &mut ledger);
+                check(&store, &ledger, &format!("{what}, before the restart"));
+            }
+            let sound = || place.options_on(Arc::new(FaultyDisk::sound()));
+            let store = Store::open(sound()).expect(&what);
+            check(&store, &ledger, &what);
+            let mut again = Ledger::default();
+            live(&store, &mut again);
+            check(&store, &again, &format!("{what}, lived again"));
+            drop(store);
+            check(&Store::open(sound()).expect(&what), &again, &format!("{what}, reopened"));
+        }
+    }
+}
+
+/// Goal: a process that ends at any instant leaves a directory that opens. Method: the WAL is cut
+/// off at every byte; the rows of every frame before the cut must be there.
+#[test]
+fn a_wal_cut_off_anywhere_opens() {
+    let place = Place::new();
+    let store = Store::open(place.options_on(Arc::new(FaultyDisk::sound()))).expect("opens");
+    let mut ledger = Ledger::default();
+    let _refused = store.change_registry(&actor(), project_changes());
+    let id = store.begin_import(start()).expect("begins");
+    let wal = wal_file(place.dir.path());
+    let mut ends = Vec::new();
+    for n in 0..4 {
+        let batch = ImportBatch { accesses: vec![login(n)], ..ImportBatch::default() };
+        store.import(&id, batch).expect("imports");
+        ledger.batches.push((vec![login(n)], true));
+        ends.push(std::fs::metadata(&wal).expect("is there").len() as usize);
+    }
+    drop(store);
+    let whole = std::fs::read(&wal).expect("reads");
+    for size in 0..=whole.len() {
+        std::fs::write(&wal, &whole[..size]).expect("writes");
+        let store = Store::open(place.options_on(Arc::new(FaultyDisk::sound())))
+            .unwrap_or_else(|error| panic!("cut at {size}: {error}"));
+        let expected = ends.iter().filter(|end| **end <= size).count();
+        let found = all(&store).expect("answers").len();
+        assert_eq!(found, expected, "cut at {size}");
+    }
+}
+
+/// Goal: a damaged byte is told of, by file and place, and is never taken for the end of the log.
+/// Method: each byte of the WAL before its last frame is flipped.
+#[test]
+fn a_flipped_byte_in_the_wal_is_named() {
+    let place = Place::new();
+    let store = Store::open(place.options_on(Arc::new(FaultyDisk::sound()))).expect("opens");
+    let _refused = store.change_registry(&actor(), project_changes());
+    let wal = wal_file(place.dir.path());
+    let last = std::fs::metadata(&wal).expect("is there").len() as usize;
+    store.begin_import(start()).expect("begins");
+    drop(store);
+    let whole = std::fs::read(&wal).expect("reads");
+    assert!(last < whole.len());
+    for at in 0..last {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        std::fs::write(&wal, &bytes).expect("writes");
+        let error = match Store::open(place.options_on(Arc::new(FaultyDisk::sound()))) {
+            Ok(_) => panic!("byte {at} is flipped, and nobody noticed"),
+            Err(error) => error,
+        };
+        assert_eq!(error.kind, ErrorKind::Damaged, "byte {at}: {error}");
+        assert_eq!(error.path.as_ref(), Some(&wal), "byte {at}: {error}");
+        assert_eq!(std::fs::read(&wal).expect("reads"), bytes, "byte {at}: and it was changed");
+    }
+}
+
+fn wal_file(dir: &Path) -> std::path::PathBuf {
+    let mut files: Vec<_> = std::fs::read_dir(dir.join("data/wal"))
+        .expect("is there")
+        .map(|entry| entry.expect("a file").path())
+        .collect();
+    assert_eq!(files.len(), 1);
+    files.remove(0)
+}
+
+/// A store with two snapshots and segments behind it.
+fn lived_in(place: &Place) -> Ledger {
+    let mut ledger = Ledger::default();
+    let store = Store::open(place.options_on(Arc::new(FaultyDisk::sound()))).expect("opens");
+    live(&store, &mut ledger);
+    ledger
+}
+
+/// Goal: after a failed write the store goes on, after a failed sync it does not, and both are
+/// mended by a restart. Method: the two operations of a commit are failed in turn.
+#[test]
+fn a_failed_sync_poisons_and_a_failed_write_does_not() {
+    let place = Place::new();
+    let first = {
+        let disk = Arc::new(FaultyDisk::sound());
+        let store = Store::open(place.options_on(disk.clone())).expect("opens");
+        store.change_registry(&actor(), project_changes()).expect("a new project");
+        drop(store);
+        let disk = Arc::new(FaultyDisk::sound());
+        drop(Store::open(place.options_on(disk.clone())).expect("opens"));
+        disk.operations()
+    };
+    for (operation, poisons) in [(first, false), (first + 1, true)] {
+        let error = io::ErrorKind::StorageFull;
+        let disk = FaultyDisk::failing(operation, Fate::Lost, false, error);
+        let store = Store::open(place.options_on(Arc::new(disk))).expect("opens");
+        let imports = store.catalog().imports.len();
+        assert_eq!(store.begin_import(start()).expect_err("fails").kind, ErrorKind::DiskFull);
+        assert_eq!(store.catalog().imports.len(), imports, "not durable, not visible");
+        match store.begin_import(start()) {
+            Ok(_) => assert!(!poisons),
+            Err(error) => assert_eq!((poisons, error.kind), (true, ErrorKind::Poisoned)),
+        }
+        drop(store);
+        place.open().begin_import(start()).expect("is mended");
+    }
+}
+
+#[test]
+fn files_that_no_frame_names_are_removed_at_start() {
+    let place = Place::with_memtable(MEMTABLE_SIZE_BYTES);
+    let ledger = lived_in(&place);
+    let data = place.dir.path().join("data");
+    let strays = ["segments/0123456789abcdef.parquet", "segments/x.parquet"];
+    for stray in strays {
+        std::fs::write(data.join(stray), b"half a file").expect("writes");
+    }
+    check(&place.open(), &ledger, "with strays");
+    assert!(strays.iter().all(|stray| !data.join(stray).exists()));
+}
+
+#[test]
+fn a_damaged_newest_snapshot_costs_nothing() {
+    let place = Place::with_memtable(MEMTABLE_SIZE_BYTES);
+    let ledger = lived_in(&place);
+    let dir = place.dir.path().join("data/catalog");
+    let mut files: Vec<_> =
+        std::fs::read_dir(&dir).expect("is there").map(|e| e.expect("a file").path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 2);
+    let mut bytes = std::fs::read(&files[1]).expect("reads");
+    bytes[100] ^= 1;
+    std::fs::write(&files[1], &bytes).expect("writes");
+    check(&place.open(), &ledger, "one snapshot damaged");
+    std::fs::write(&files[0], &bytes).expect("writes");
+    let error = Store::open(place.options()).err().expect("refuses");
+    assert_eq!(error.kind, ErrorKind::Damaged);
+    assert!(files.contains(error.path.as_ref().expect("names the file")), "{error}");
+}
+
+/// Goal: bytes of a segment that are not what was written are an error, never a crash. Method: each
+/// byte of a segment is flipped, and its rows are asked for.
+#[test]
+fn a_flipped_byte_in_a_segment_is_survived() {
+    let place = Place::with_memtable(MEMTABLE_SIZE_BYTES);
+    let ledger = lived_in(&place);
+    let dir = place.dir.path().join("data/segments");
+    let file = std::fs::read_dir(&dir).expect("is there").next().expect("one").expect("one").path();
+    let whole = std::fs::read(&file).expect("reads");
+    let mut unnoticed = 0;
+    for at in (0..whole.len()).step_by(7) {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x21;
+        std::fs::write(&file, &bytes).expect("writes");
+        let store = Store::open(place.options_on(Arc::new(FaultyDisk::sound()))).expect("opens");
+        match all(&store) {
+            Ok(_) => unnoticed += 1,
+            Err(error) => {
+                assert_eq!(error.kind, ErrorKind::Damaged, "byte {at}");
+                assert_eq!(error.path.as_ref(), Some(&file), "byte {at}");
+            }
+        }
+    }
+    // Statistics, offsets that are not followed, and pages of numbers, which have no checksum of
+    // their own: the file's checksum in the catalogue is for `verify`.
+    println!("{unnoticed} of {} flips changed nothing or a number", whole.len() / 7);
+    std::fs::write(&file, &whole[..whole.len() - 1]).expect("writes");
+    let store = Store::open(place.options()).expect("opens");
+    assert_eq!(all(&store).err().expect("refuses").kind, ErrorKind::Damaged);
+    drop(store);
+    std::fs::write(&file, &whole).expect("writes");
+    check(&place.open(), &ledger, "mended");
+    std::fs::remove_file(&file).expect("removes");
+    let error = Store::open(place.options()).err().expect("refuses");
+    assert_eq!((error.kind, error.path.as_ref()), (ErrorKind::Damaged, Some(&file)));
+}
+
+#[test]
+fn a_full_disk_refuses_imports_and_changes_nothing() {
+    let place = Place::new();
+    let store = place.open_new();
+    let id = store.begin_import(start()).expect("begins");
+    drop(store);
+    let options = doorbook_store::Options { reserve_size_bytes: u64::MAX, ..place.options() };
+    let store = Store::open(options).expect("opens");
+    let refused = store.begin_import(start()).expect_err("the disk is full");
+    assert_eq!(refused.kind, ErrorKind::DiskFull);
+    assert_eq!(store.catalog().imports.len(), 1);
+    assert!(store.catalog().imports.contains_key(&id));
+    // What the server has to say of itself still goes through.
+    store.retract(&id, &actor()).expect("is written");
+    let filter = Filter { kind: Kind::Access, ..Filter::all(doorbook_event::Scope::System, 1) };
+    assert!(store.select(&filter).expect("answers").total > 0);
+}
