@@ -13,8 +13,7 @@ fn main() {
         }
         return;
     }
-    let missing: Vec<_> =
-        tools::inventory().into_iter().filter(|(_, _, present)| !present).collect();
+    let missing: Vec<_> = inventory().into_iter().filter(|(_, _, present)| !present).collect();
     if missing.is_empty() {
         println!("\nnothing was left out\n");
         return;
@@ -24,4 +23,29 @@ fn main() {
         println!("left out: {what} ({why})");
     }
     println!();
+}
+
+/// Each thing that may be missing: what it is, what is not tested without it, whether it is there.
+fn inventory() -> Vec<(&'static str, &'static str, bool)> {
+    const INSTALL: &str = "cargo xtask test installs it";
+    vec![
+        (
+            "a real mongod: logins it records, imported and compared",
+            INSTALL,
+            !tools::mongods().is_empty(),
+        ),
+        ("python requests, atlasapi and pymongo", INSTALL, tools::python().is_some()),
+        ("the npm client libraries", INSTALL, tools::node_clients().is_some()),
+        ("curl --digest", "curl is not installed", tools::curl().is_some()),
+        (
+            "the shared real logs",
+            "no samples folder (DOORBOOK_SHARED names its parent)",
+            tools::samples().is_some(),
+        ),
+        (
+            "other versions of mongod",
+            "DOORBOOK_TEST_MONGOD=PATH[:PATH] names none",
+            std::env::var_os(tools::MONGOD_VAR).is_some(),
+        ),
+    ]
 }

@@ -3,6 +3,7 @@
 //! The list of attempts that the test made is the truth; the rows that each client fetches are
 //! compared with it one by one.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -53,6 +54,7 @@ fn history_of(mongod: &mut Mongod, python: &Path) -> Result<()> {
     ensure!(imported.events >= successes + 1 + (failures + restricted) as u64, "{imported:?}");
     ensure!(imported.suspect == 0 && imported.quarantined == 0, "{imported:?}");
     again_adds_nothing(&data, mongod, imported.events)?;
+    what_the_connection_said_is_joined(&data, mongod)?;
 
     let server = data.serve(&[])?;
     let questions = Questions::new(&project.id, CLUSTER, &mongod.host());
@@ -118,6 +120,7 @@ fn add_the_counting_login(answers: &Answers, attempts: &mut Vec<Attempt>) {
         ok: true,
         failures: 0,
         restricted: 0,
+        application: None,
         ports: port.parse().into_iter().collect(),
         from: attempts.last().map_or(0.0, |attempt| attempt.from),
         to: f64::MAX,
@@ -140,6 +143,35 @@ fn again_adds_nothing(data: &DataDir, mongod: &Mongod, events: u64) -> Result<()
     }
     ensure!(duplicates == events, "{events} events, {duplicates} duplicates");
     Ok(())
+}
+
+/// The application's name stands in another line than the login; the API has no field for it, the
+/// command line shows it.
+fn what_the_connection_said_is_joined(data: &DataDir, mongod: &Mongod) -> Result<()> {
+    let events = data.run(&["events", "--json", "--limit", "0"])?;
+    let mut expected = count_applications(mongod.attempts().iter().filter_map(|attempt| {
+        Some((attempt.application.clone()?, usize::from(attempt.ok) + attempt.failures))
+    }));
+    for line in events.lines() {
+        let event: serde_json::Value = serde_json::from_str(line)?;
+        let client = &event["client"];
+        ensure!(client["driver"].as_str().is_some_and(|d| d.starts_with("PyMongo")), "{event}");
+        if let Some(application) = client["application"].as_str() {
+            let left = expected.get_mut(application);
+            let left = left.with_context(|| format!("nobody called itself {application:?}"))?;
+            *left = left.checked_sub(1).with_context(|| format!("{application:?} too often"))?;
+        }
+    }
+    ensure!(expected.values().all(|left| *left == 0), "applications not found: {expected:?}");
+    Ok(())
+}
+
+fn count_applications(named: impl Iterator<Item = (String, usize)>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for (application, logins) in named {
+        *counts.entry(application).or_default() += logins;
+    }
+    counts
 }
 
 /// Goal: while a log is followed, an attempt is in the answers moments after it was made, a rotation
@@ -175,6 +207,7 @@ fn a_followed_log_is_answered_while_it_grows() -> Result<()> {
     })?;
     compare(&seen, mongod.attempts())?;
 
+    mongod.rotate()?;
     mongod.run_attempts("b")?;
     let all = made(&mongod);
     until("the later attempts", || Ok((rows(&server, &key)?.len() >= all).then_some(())))?;

@@ -87,6 +87,16 @@ pub fn cache() -> Result<PathBuf> {
     Ok(cache)
 }
 
+/// Where cargo puts what it builds.
+pub fn target_folder() -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let metadata = output(&mut cargo(["metadata", "--format-version=1", "--no-deps", "--locked"]))?;
+    Ok(serde_json::from_str::<Metadata>(&metadata)?.target_directory)
+}
+
 /// What a program used, all its threads and all processes it waited for.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Usage {

@@ -57,14 +57,22 @@ pub async fn serve(
     let connections = Arc::new(Semaphore::new(app.settings().connections_max.max(1)));
     let graceful = Arc::new(Graceful::default());
     let mut shutdown = pin!(shutdown);
+    let mut is_failing = false;
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
             accepted = accept(&listener, &connections) => accepted,
         };
         let (stream, address, permit) = match accepted {
-            Ok(accepted) => accepted,
-            Err(_) => {
+            Ok(accepted) => {
+                is_failing = false;
+                accepted
+            }
+            Err(error) => {
+                if !is_failing {
+                    eprintln!("doorbook: connections cannot be accepted now: {error}");
+                }
+                is_failing = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -423,12 +423,13 @@ mod tests {
             failures >= 0
         });
         usage.record(query(1, "a"));
+        usage.0.overflow.fetch_add(5, Ordering::Relaxed);
         usage.flush();
         usage.record(query(1, "a"));
         usage.flush();
         assert!(rows_of(&seen).is_empty());
         usage.flush();
-        assert_eq!(rows_of(&seen), [row("a", "2", "6")]);
+        assert_eq!(rows_of(&seen), [row("a", "2", "6"), row("", "5", "")]);
     }
 
     /// What does not fit is counted, and the count is a record.

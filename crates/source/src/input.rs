@@ -2,7 +2,7 @@
 //!
 //! Logs reach us as they lie around: a live file, its rotated predecessors, some of them gzip or
 //! zstd, a pipe, a directory, a pattern that the shell left alone. This module turns all of that
-//! into inputs in the order in which they were written ([`expand`]), and each input into lines with
+//! into inputs in the order in which they were written ([`expand()`]), and each input into lines with
 //! their places ([`LineReader`], and [`Follow`] for a file that still grows).
 //!
 //! Two promises hold for every input, however hostile:

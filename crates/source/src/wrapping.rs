@@ -34,8 +34,8 @@
 //! a name with two line feeds in a row reads as with one.
 //!
 //! A carriage return at a line's end belongs to the transport if the record is JSON, or if the
-//! line before ended with one too (and on the first line); else it is the last byte of a split
-//! name and stays.
+//! input's first line ended with one; else it is the last byte of a split name and stays (a name
+//! with several line ends of both characters makes several such lines after one another).
 
 mod docker;
 mod headers;
@@ -93,7 +93,6 @@ impl Unwrapper {
     pub fn unwrap<'a>(&'a mut self, line: &'a [u8]) -> Unwrapped<'a> {
         if self.begun && headers::is_json(line) && line.last() != Some(&b'\r') {
             self.usual = Layers::default();
-            self.returns.before = false;
             return Unwrapped::Line(line);
         }
         self.unwrap_slowly(line)
@@ -253,21 +252,17 @@ impl Held {
 }
 
 /// Carriage returns at line ends; see the module's documentation.
+#[derive(Default)]
 struct Returns {
-    before: bool,
-}
-
-impl Default for Returns {
-    fn default() -> Returns {
-        Returns { before: true }
-    }
+    /// Whether the input's first line ended with one.
+    everywhere: Option<bool>,
 }
 
 impl Returns {
     fn strip<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
         let stripped = line.strip_suffix(b"\r");
-        let before = mem::replace(&mut self.before, stripped.is_some());
-        stripped.filter(|_| before || headers::is_json(line)).unwrap_or(line)
+        let everywhere = *self.everywhere.get_or_insert(stripped.is_some());
+        stripped.filter(|_| everywhere || headers::is_json(line)).unwrap_or(line)
     }
 }
 

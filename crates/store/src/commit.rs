@@ -41,8 +41,10 @@ impl Part {
 pub(crate) struct Writer {
     pub(crate) wal: Wal,
     pub(crate) is_closed: bool,
-    /// The last frame of the newest snapshot, and of the one before it.
+    /// The last frames of the snapshots that are kept, from the oldest.
     pub(crate) snapshots: Vec<Lsn>,
+    /// How much there was to replay when a flush last failed.
+    pub(crate) relief_failed_at: usize,
 }
 
 impl Inner {
@@ -229,12 +231,5 @@ impl Inner {
     pub(crate) fn publish(&self, next: State) {
         let mut state = self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         *state = Arc::new(next);
-    }
-}
-
-impl Inner {
-    /// Makes room before the next commit.
-    fn relieve(&self, _writer: &mut Writer) -> Result<(), Error> {
-        Ok(())
     }
 }

@@ -11,6 +11,7 @@
 //! Opening takes the lock, reads the newest snapshot that is whole, replays the WAL behind it, and
 //! removes segment files that no frame names: they are what a crash left of an import or a flush.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
@@ -19,6 +20,7 @@ use crate::disk::{Disk, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
 use crate::identity::Keys;
 use crate::import::Imports;
+use crate::snapshot;
 use crate::state::State;
 use crate::wal::Wal;
 use crate::{Inner, Options};
@@ -43,7 +45,7 @@ impl Inner {
         })?;
         check_format(&**disk, dir)?;
 
-        let mut state = State::default();
+        let (mut state, snapshots, problem) = snapshot::load(&**disk, &catalog_dir(dir))?;
         let after = state.lsn;
         let wal = Wal::recover(Arc::clone(disk), wal_dir(dir), after, |lsn, ops, size| {
             for op in ops {
@@ -54,11 +56,14 @@ impl Inner {
             state.lsn = lsn;
             state.replay_size_bytes += size;
             Ok(())
-        })?;
+        });
+        // Without the snapshot that is damaged, the WAL has a hole: the snapshot is what to tell of.
+        let wal = wal.map_err(|error| problem.unwrap_or(error))?;
+        check_segments(&**disk, &segment_dir(dir), &state)?;
 
         Ok(Inner {
             keys: Keys::new(&*options.random),
-            writer: Mutex::new(Writer { wal, is_closed: false, snapshots: Vec::new() }),
+            writer: Mutex::new(Writer { wal, is_closed: false, snapshots, relief_failed_at: 0 }),
             state: RwLock::new(Arc::new(state)),
             imports: Mutex::new(Imports::default()),
             lock: Mutex::new(Some(lock)),
@@ -118,6 +123,27 @@ fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
             ),
         )),
     }
+}
+
+/// Removes the files that no frame names, and misses those that are named and not there.
+fn check_segments(disk: &dyn Disk, dir: &Path, state: &State) -> Result<(), Error> {
+    let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
+    let mut unnamed: BTreeSet<&str> = names.iter().map(|name| &**name).collect();
+    for segment in state.logs.iter().flat_map(|log| &log.segments) {
+        if !unnamed.remove(&*segment.meta.name) {
+            let path = dir.join(&*segment.meta.name);
+            let rows = segment.meta.rows();
+            return Err(Error::damaged(
+                &path,
+                format!("the file is gone, and {rows} rows with it"),
+            ));
+        }
+    }
+    for name in unnamed {
+        let path = dir.join(name);
+        disk.remove(&path).map_err(|error| Error::io(&path, "remove", error))?;
+    }
+    Ok(())
 }
 
 /// A small file whole; `None` where there is none.

@@ -76,16 +76,6 @@ impl Error {
         self.source = Some(source.into());
         self
     }
-
-    /// The same once more, for a caller whose write failed together with others.
-    pub(crate) fn again(&self) -> Error {
-        Error {
-            kind: self.kind,
-            message: self.message.clone(),
-            path: self.path.clone(),
-            source: self.source.as_ref().map(|source| source.to_string().into()),
-        }
-    }
 }
 
 impl fmt::Display for Error {

@@ -6,12 +6,14 @@ use std::sync::MutexGuard;
 use doorbook_event::record::{
     Actor, ImportCounts, ImportId, ImportReceipt, ImportState, Retraction,
 };
-use doorbook_event::{Action, ProjectId, Record, Scope, Text};
+use doorbook_event::{Access, Action, Class, ProjectId, Record, Scope, Text};
 
 use crate::catalog::{Merged, merge_coverage};
 use crate::commit::{Part, normalize};
+use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
-use crate::identity::{CurrentFile, MemoryIndex};
+use crate::identity::{CurrentFile, MemoryIndex, Stored};
+use crate::segment::{self, Content, Line};
 use crate::{ImportBatch, ImportEnd, ImportStart, Inner, own};
 
 /// The imports that run in this process. One batch at a time is looked up and written: two at once
@@ -98,13 +100,18 @@ impl Inner {
         let scope = Scope::Project(running.project);
 
         let state = self.state();
+        let dir = segment_dir(&self.options.data_dir);
+        let disk = &*self.options.disk;
         let log = state.log(&scope).map(|(id, log)| (id, &**log));
-        let verdict = running.file.judge(&self.keys, memory, log, &accesses, &quarantine)?;
+        let stored = Stored { keys: &self.keys, disk, dir: &dir, log };
+        let verdict = running.file.judge(stored, memory, &accesses, &quarantine)?;
         drop(state);
 
+        // A forged line carries any date that its author likes.
+        let believed = || accesses.iter().filter(|access| !access.classes.contains(Class::Suspect));
         let mut counts = ImportCounts {
-            from: accesses.iter().map(|access| access.event_time).min(),
-            to: accesses.iter().map(|access| access.event_time).max(),
+            from: believed().map(|access| access.event_time).min(),
+            to: believed().map(|access| access.event_time).max(),
             ..ImportCounts::default()
         };
         let mut new = Vec::with_capacity(accesses.len());
@@ -126,8 +133,23 @@ impl Inner {
         }
         let mut part = Part::new(scope.clone(), running.source.clone());
         part.import = Some(id.clone());
-        part.records = new.into_iter().map(Record::Access).chain(records).collect();
+        if is_bulk(&new, self.options.memtable_size_bytes) {
+            let ingest_time = self.options.clock.now();
+            let lines = new.iter().zip(0..).map(|(access, ordinal)| Line {
+                seq: ordinal,
+                ingest_time,
+                source: &running.source,
+                content: Content::Access(access),
+            });
+            let name = self.new_segment_name();
+            let written = segment::write(disk, &dir, &name, &scope, lines.collect());
+            part.segment = Some(written.inspect_err(|_| self.remove_segments([&*name]))?);
+            part.records = records;
+        } else {
+            part.records = new.into_iter().map(Record::Access).chain(records).collect();
+        }
 
+        let file = part.segment.as_ref().map(|meta| meta.name.clone());
         let placed = self.write(|state, _| {
             let mut known = state.catalog.coverage.get(&scope).cloned().unwrap_or_default();
             for coverage in coverage {
@@ -139,6 +161,12 @@ impl Inner {
             }
             part.counts = Some(counts);
             Ok(vec![part])
+        });
+        let placed = placed.inspect_err(|_| {
+            // Not if the frame may be on the disk after all.
+            if self.writer().is_ok_and(|writer| !writer.wal.is_poisoned()) {
+                self.remove_segments(file.as_deref());
+            }
         })?;
         let rows = placed.into_iter().next().expect("one part was written");
         running.file.committed(verdict, rows);
@@ -243,6 +271,15 @@ impl Inner {
             }
         }
     }
+}
+
+/// Whether the events are enough for a file of their own: then their lines do not pass through the
+/// WAL and memory.
+fn is_bulk(accesses: &[Access], memtable_size_bytes: usize) -> bool {
+    // A page of the smallest columns.
+    const EVENTS: usize = 20_000;
+    accesses.len() >= EVENTS
+        || accesses.iter().map(|access| access.raw.len()).sum::<usize>() > memtable_size_bytes / 3
 }
 
 impl Imports {

@@ -14,6 +14,7 @@ pub mod filter;
 
 mod commit;
 mod directory;
+mod flush;
 mod frame;
 mod identity;
 mod import;
@@ -21,6 +22,7 @@ mod memtable;
 mod own;
 mod segment;
 mod select;
+mod snapshot;
 mod state;
 mod wal;
 
@@ -178,7 +180,7 @@ impl Store {
 
     /// The newest rows that a filter matches, and how many match in all.
     pub fn select(&self, filter: &Filter) -> Result<Page, Error> {
-        select::select(&self.0.state(), filter)
+        self.0.select(filter)
     }
 
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is

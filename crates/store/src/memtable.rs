@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorbook_event::{Access, Classes, LogId, Record, Seq, Target, Text, Timestamp};
+use doorbook_event::{Access, LogId, Record, Seq, Target, Text, Timestamp};
 
 use crate::Placed;
 use crate::filter::Order;
@@ -75,11 +75,6 @@ impl Row {
         }
     }
 
-    /// The classes; rows that are no access have none.
-    pub(crate) fn classes(&self) -> Classes {
-        self.access().map_or(Classes::NONE, |access| access.classes)
-    }
-
     /// The place in the order of answers.
     pub(crate) fn order(&self, log: LogId) -> Order {
         Order { event_time: self.event_time(), log, seq: self.seq }
@@ -87,13 +82,13 @@ impl Row {
 
     /// As answers hold it.
     pub(crate) fn placed(&self, log: LogId) -> Placed {
-        Placed {
-            log,
-            seq: self.seq,
-            ingest_time: self.ingest_time,
-            source: self.source.clone(),
-            record: self.record.clone(),
-        }
+        self.clone().into_placed(log)
+    }
+
+    /// As answers hold it.
+    pub(crate) fn into_placed(self, log: LogId) -> Placed {
+        let Row { seq, ingest_time, source, record } = self;
+        Placed { log, seq, ingest_time, source, record }
     }
 }
 

@@ -215,6 +215,11 @@ impl Wal {
         Ok(lsn)
     }
 
+    /// Whether a restart is needed to know what is on the disk.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+
     /// Begins a new file with the next frame.
     pub(crate) fn rotate(&mut self) {
         self.file = None;

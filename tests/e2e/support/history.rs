@@ -167,3 +167,89 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468
 }
+
+/// Goal: the comparison that the other tests rest on does fail. Method: a history that agrees, then
+/// one thing wrong at a time.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(user: &str, failures: usize, port: u16) -> Attempt {
+        Attempt {
+            name: "test".to_string(),
+            user: user.to_string(),
+            db: "admin".to_string(),
+            ok: failures == 0,
+            failures,
+            restricted: 0,
+            application: None,
+            ports: vec![port, port + 1],
+            from: 1_795_411_374.0,
+            to: 1_795_411_375.0,
+        }
+    }
+
+    fn row(user: &str, ok: bool, port: u16) -> Row {
+        Row {
+            auth_result: ok,
+            auth_source: Some("admin".to_string()),
+            cluster_name: None,
+            failure_reason: (!ok).then(|| "UserNotFound".to_string()),
+            group_id: "0".repeat(24),
+            hostname: "db-1".to_string(),
+            ip_address: Some("127.0.0.1".to_string()),
+            log_line: format!(
+                r#"{{"t":{{"$date":"2026-11-23T05:22:54.180+00:00"}},"attr":{{"remote":"127.0.0.1:{port}"}}}}"#
+            ),
+            timestamp: "Mon Nov 23 05:22:54 GMT 2026".to_string(),
+            username: Some(user.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_comparison_fails_on_each_thing_that_is_wrong() {
+        let attempts = [attempt("ann", 0, 1000), attempt("nobody", 2, 2000)];
+        let rows =
+            vec![row("nobody", false, 2001), row("nobody", false, 2001), row("ann", true, 1001)];
+        compare(&rows, &attempts).expect("these agree");
+
+        let wrong = |what: &str, change: fn(&mut Vec<Row>)| {
+            let mut rows = rows.clone();
+            change(&mut rows);
+            assert!(compare(&rows, &attempts).is_err(), "{what} passed");
+        };
+        wrong("a lost login", |rows| drop(rows.pop()));
+        wrong("a lost line of a pair", |rows| drop(rows.remove(0)));
+        wrong("a doubled login", |rows| rows.push(rows[2].clone()));
+        wrong("an invented login", |rows| rows.push(row("ann", true, 3000)));
+        wrong("another user", |rows| rows[2].username = Some("bob".to_string()));
+        wrong("another database", |rows| rows[2].auth_source = Some("orders".to_string()));
+        wrong("another address", |rows| rows[2].ip_address = Some("127.0.0.2".to_string()));
+        wrong("a failure turned success", |rows| {
+            rows[0].auth_result = true;
+            rows[0].failure_reason = None;
+        });
+        wrong("a reason for a success", |rows| rows[2].failure_reason = Some("why".to_string()));
+        wrong("another time", |rows| rows[2].log_line = rows[2].log_line.replace("05:22", "05:32"));
+    }
+
+    #[test]
+    fn the_parts_of_an_answer_must_make_up_the_whole() {
+        let everything =
+            vec![row("nobody", false, 2001), row("nobody", false, 2001), row("ann", true, 1001)];
+        let answer = |rows: &[Row]| Answer { access_logs: rows.to_vec() };
+        let answers = vec![
+            answer(&everything),
+            answer(&everything[2..]),
+            answer(&everything[..2]),
+            answer(&everything),
+            answer(&everything),
+        ];
+        Answers::check(answers.clone()).expect("these agree");
+        for part in 1..answers.len() {
+            let mut answers = answers.clone();
+            answers[part].access_logs.pop();
+            assert!(Answers::check(answers).is_err(), "part {part} may be anything");
+        }
+    }
+}

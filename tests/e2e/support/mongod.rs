@@ -22,6 +22,8 @@ pub struct Attempt {
     pub failures: usize,
     /// Lines that say the user may not come from this address.
     pub restricted: usize,
+    /// What the client called itself.
+    pub application: Option<String>,
     /// The client's ports during the attempt: the driver's monitor has connections, too.
     pub ports: Vec<u16>,
     /// Seconds since 1970.

@@ -99,7 +99,7 @@ impl Running {
         &self.seen
     }
 
-    /// Presses Ctrl-C and waits for the end. Returns how it ended, the rest of stdout, and stderr.
+    /// Presses Ctrl-C and waits for the end.
     pub fn interrupt(self) -> Result<Ended> {
         self.stop(Signal::INT)
     }
@@ -120,13 +120,13 @@ impl Running {
         // The sender goes when the process closes stdout, which it does when it ends.
         loop {
             match self.lines.recv_timeout(PATIENCE) {
-                Ok(line) => self.seen.push(line),
+                Ok(_) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => bail!("{} did not stop on {signal:?}", self.name),
             }
         }
         let status = self.child.wait()?;
-        Ok(Ended { status, stdout: std::mem::take(&mut self.seen), stderr: self.stderr() })
+        Ok(Ended { status, stderr: self.stderr() })
     }
 
     fn stderr(&mut self) -> String {
@@ -147,8 +147,6 @@ impl Drop for Running {
 pub struct Ended {
     /// Its exit status.
     pub status: ExitStatus,
-    /// All lines of its stdout.
-    pub stdout: Vec<String>,
     /// All of its stderr.
     pub stderr: String,
 }

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 /// The folder with everything that `cargo xtask test` installed.
 const TOOLS_VAR: &str = "DOORBOOK_TEST_TOOLS";
 /// Further mongod binaries, in the form of `PATH`.
-const MONGOD_VAR: &str = "DOORBOOK_TEST_MONGOD";
+pub const MONGOD_VAR: &str = "DOORBOOK_TEST_MONGOD";
 /// The folder with shared samples, beside the repository by default.
 const SHARED_VAR: &str = "DOORBOOK_SHARED";
 
@@ -44,7 +44,8 @@ pub fn curl() -> Option<&'static str> {
 pub fn mongods() -> Vec<PathBuf> {
     let named = std::env::var_os(MONGOD_VAR).unwrap_or_default();
     let installed = installed().and_then(|tools| existing(tools.join("mongod/mongod")));
-    installed.into_iter().chain(std::env::split_paths(&named)).collect()
+    let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
+    installed.into_iter().chain(named).collect()
 }
 
 /// The shared real logs with their counts.
@@ -76,25 +77,4 @@ pub fn left_out(what: &str, missing: &str) {
 fn runs(program: &str) -> bool {
     let version = Command::new(program).arg("--version").stdout(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
-}
-
-/// Each thing that may be missing: what it is, what is not tested without it, whether it is there.
-pub fn inventory() -> Vec<(&'static str, &'static str, bool)> {
-    const INSTALL: &str = "cargo xtask test installs it";
-    vec![
-        ("a real mongod: logins it records, imported and compared", INSTALL, !mongods().is_empty()),
-        ("python requests, atlasapi and pymongo", INSTALL, python().is_some()),
-        ("the npm client libraries", INSTALL, node_clients().is_some()),
-        ("curl --digest", "curl is not installed", curl().is_some()),
-        (
-            "the shared real logs",
-            "no samples folder (DOORBOOK_SHARED names its parent)",
-            samples().is_some(),
-        ),
-        (
-            "other versions of mongod",
-            "DOORBOOK_TEST_MONGOD=PATH[:PATH] names none",
-            std::env::var_os(MONGOD_VAR).is_some(),
-        ),
-    ]
 }

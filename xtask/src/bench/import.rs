@@ -16,7 +16,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::mongod_log::{self, Counts};
-use crate::process::{Usage, cargo, command, measure, output, run as run_command, workspace};
+use crate::process::{
+    Usage, cargo, command, measure, output, run as run_command, target_folder, workspace,
+};
 
 /// Lines per CPU-second.
 const READ_GOAL: f64 = 2_000_000.0;
@@ -136,15 +138,6 @@ fn report(name: &str, mut runs: Vec<Usage>, lines: u64, goal: f64) {
         median.wall_seconds,
         median.peak_rss_bytes as f64 / 1e6
     );
-}
-
-fn target_folder() -> Result<std::path::PathBuf> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: std::path::PathBuf,
-    }
-    let metadata = output(&mut cargo(["metadata", "--format-version=1", "--no-deps", "--locked"]))?;
-    Ok(serde_json::from_str::<Metadata>(&metadata)?.target_directory)
 }
 
 /// What the figures were taken on.

@@ -511,12 +511,12 @@ mod tests {
     #[test]
     fn mixed_rotations_go_by_the_last_write() {
         let directory = directory(&["a.log", "a.log.1", "a.log-20261123"]);
-        for (name, seconds) in [("a.log", 1), ("a.log.1", 2), ("a.log-20261123", 3)] {
+        for (name, seconds) in [("a.log", 1), ("a.log-20261123", 2), ("a.log.1", 3)] {
             let file = File::options().write(true).open(directory.path().join(name));
             let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
             file.expect("it exists").set_modified(time).expect("settable");
         }
-        assert_eq!(expanded(&directory, &["a*"]), ["a.log.1", "+a.log-20261123", "+a.log"]);
+        assert_eq!(expanded(&directory, &["a*"]), ["a.log-20261123", "+a.log.1", "+a.log"]);
     }
 
     #[test]

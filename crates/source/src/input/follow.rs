@@ -126,12 +126,7 @@ impl Follow {
             Err(e) => return Err(self.failed(e)),
         };
         let metadata = file.metadata().map_err(|e| self.failed(e))?;
-        let (_, offset_bytes) = self.splitter.place();
-        if metadata.len() < offset_bytes {
-            // What was read before is not this file, or it was cut short since.
-            progress.truncated = true;
-            self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, 0);
-        }
+        // If it has fewer bytes it was cut short since, or is another one; `poll` sees that.
         let (_, read_bytes) = self.splitter.place();
         file.seek(SeekFrom::Start(read_bytes)).map_err(|e| self.failed(e))?;
         let identity = (metadata.dev(), metadata.ino());

@@ -79,6 +79,21 @@ pub fn is_context(id: u64) -> bool {
     KNOWN_CONTEXT.contains(&id)
 }
 
+/// Whether an id is an event, if its severity is `I`.
+pub fn is_event(id: u64) -> bool {
+    matches!(
+        id,
+        id::FAILED
+            | id::SUCCEEDED
+            | id::COMMAND_FAILED
+            | id::COMMAND_SUCCEEDED
+            | id::SUCCEEDED_7
+            | id::FAILED_7
+            | id::RESTRICTED
+            | id::DENIED
+    )
+}
+
 /// What a name says of who it is.
 pub fn classes_of(user: &[u8], is_cluster_member: bool, application: Option<&str>) -> Classes {
     if user == b"__system" || is_cluster_member {

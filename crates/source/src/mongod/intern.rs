@@ -76,6 +76,11 @@ mod tests {
             assert_eq!(texts.text(bytes), Text::from_bytes_lossy(bytes));
             assert_eq!(texts.text(bytes), Text::from_bytes_lossy(bytes));
         }
+        // More than there are slots: they replace one another and are never mistaken.
+        for number in 0..2 * SLOTS {
+            let name = format!("user-{number}");
+            assert_eq!(texts.text(name.as_bytes()).as_str(), name);
+        }
         let (first, second) = (texts.text(b"admin"), texts.text(b"admin"));
         assert!(std::ptr::eq(first.as_str(), second.as_str()));
     }

@@ -145,8 +145,9 @@ impl Interpreter {
             return self.quarantine("the line is not whole", line, place, out);
         };
         let event = match head.id {
-            // A warning with an id of ours has never been seen; severity other than `I` is no event.
-            _ if head.severity != b"I" => return,
+            id if head.severity != b"I" && facts::is_event(id) => {
+                return self.quarantine("the severity is not that of an event", line, place, out);
+            }
             id::SUCCEEDED | id::COMMAND_SUCCEEDED => self.attempt(&fields, &tail, at, true),
             id::FAILED | id::COMMAND_FAILED => self.attempt(&fields, &tail, at, false),
             id::SUCCEEDED_7 | id::FAILED_7 => {

@@ -99,7 +99,7 @@ fn after_server_time(line: &[u8]) -> Option<&[u8]> {
 pub(super) fn header(line: &[u8], usual: Option<Kind>) -> Option<Header<'_>> {
     let of = |kind, payload| Some(Header { kind, payload });
     match line.first()? {
-        b'>' => of(Kind::Quote, quote(line)),
+        b'>' => of(Kind::Quote, quote(line)?),
         b'@' => of(Kind::Tai64n, tai64n(line)?),
         b'<' => match syslog_5424(line) {
             Some(payload) => of(Kind::Syslog5424, payload),
@@ -130,12 +130,10 @@ pub(super) fn header(line: &[u8], usual: Option<Kind>) -> Option<Header<'_>> {
     }
 }
 
-/// Any depth of quoting is one layer.
-fn quote(mut line: &[u8]) -> &[u8] {
-    while let [b'>', rest @ ..] = line {
-        line = rest.strip_prefix(b" ").unwrap_or(rest);
-    }
-    line
+/// One level of quoting; mailers take the space off an empty line.
+fn quote(line: &[u8]) -> Option<&[u8]> {
+    let rest = line.strip_prefix(b">")?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b" ") }
 }
 
 fn tai64n(line: &[u8]) -> Option<&[u8]> {

@@ -136,10 +136,19 @@ fn pieces_of_a_split_record_lose_the_usual_wrapping_and_no_more() {
         "<14>1 2026-11-23T02:47:58.261Z db-1 mongod 12 - - ",
         "[pod/mongo-0/mongod] ",
         "> ",
+        "> > ",
     ] {
-        for piece in
-            ["break on admin", "a b: c", "x | y", &format!("x | {TEXT}"), "# y", " y", "{y"]
-        {
+        for piece in [
+            "break on admin",
+            "a b: c",
+            "x | y",
+            ">",
+            "> y",
+            &format!("x | {TEXT}"),
+            "# y",
+            " y",
+            "{y",
+        ] {
             let lines = [format!("{header}{TEXT}"), format!("{header}{piece}")];
             check(&[&lines[0], &lines[1]], &[TEXT, piece]);
         }
@@ -176,8 +185,9 @@ fn carriage_returns() {
     check(&[JSON, &json, &json], &[JSON, JSON, JSON]);
     // Of a name.
     check(&[TEXT, &text, "y"], &[TEXT, &text, "y"]);
-    // Of the file, from its second line on that has one.
-    check(&[TEXT, &text, &text], &[TEXT, &text, TEXT]);
+    // Of a name with two line ends of both characters, as in lab/4.2.6/standalone-auth.log:
+    // without the second the record's parts do not fit together and its failure is lost.
+    check(&[TEXT, &text, &text, "y"], &[TEXT, &text, &text, "y"]);
     // Within Docker's object (a terminal) and after it.
     let object = r#"{"log":"2026-11-23T02:45:14.292+0000 I  x\r\n","stream":"stdout"}"#;
     let object_return = format!("{object}\r");

@@ -1,8 +1,49 @@
 //! Segments: immutable, sorted Parquet files.
+//!
+//! # Format, version 1
+//! A Parquet file of one row group with the columns of [`MESSAGE`], version number 1 under the key
+//! `doorbook.segment_version` of the file's metadata, and a page index. Its rows are of one log,
+//! sorted by (`cluster`, `host`, `event_time`, `seq`); the first two hold the names of any target's
+//! group and member, and are empty for rows that are about no target.
+//!
+//! - `seq` is the row's position in its log, less what the catalogue adds ([`SegmentMeta`]). A bulk
+//!   import's file is written before it is known where in the log it comes to stand.
+//! - `kind` is the record's kind in `docs/design/records.md`. An access or own row (1, 10) has its
+//!   record in the columns. A quarantine row (11) has the bytes in `raw`, the reason in `reason` and
+//!   a JSON object `{file, line, offset_bytes, length_bytes, sha256}` in `attributes`. All other
+//!   kinds have their whole WAL form in `raw`.
+//! - `event_time` of a row that is no access is its ingest time.
+//! - `principal` is a user's name, a key's public half, a client id, or an OS user's name;
+//!   `principal_database` is the user's database, or the OS user's id in decimal.
+//! - `address` is an IP address, or `unix`; `origin` an address with or without port, `unix` or
+//!   `unknown`.
+//! - `written_time` is null where the source wrote a complete time, which is then `event_time`.
+//! - `attributes` is a JSON object of texts, null if empty.
+//! - `raw_encoding` says how `raw` is coded: 0 is verbatim.
+//!
+//! Texts are dictionary-coded as long as that pays, integers delta-coded, the raw column is plain;
+//! everything is compressed with zstd. Minimum and maximum are written for `cluster`, `host`,
+//! `event_time` and `seq` only: what is erased from a page must not survive in a footer.
+//!
+//! # When one is damaged
+//! Pages and footer are checked by what they must be when they are read. Whatever does not fit is an
+//! error that names the file; no answer is made of the rest.
 
-use doorbook_event::record::ImportId;
+mod pages;
+mod read;
+mod write;
+
+pub(crate) use read::{Columns, Segment};
+pub(crate) use write::{Content, Line, write};
+
+use std::sync::Arc;
+
+use doorbook_event::record::{ImportId, Quarantine};
 use doorbook_event::{LogId, Seq, Text, Timestamp};
 use minicbor::{Decode, Encode};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::SchemaDescriptor;
+use serde::{Deserialize, Serialize};
 
 /// What the catalogue knows of a segment.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -27,6 +68,9 @@ pub(crate) struct SegmentMeta {
     /// How long the file is.
     #[n(5)]
     pub(crate) size_bytes: u64,
+    /// CRC-32C of the file.
+    #[n(8)]
+    pub(crate) crc32c: u32,
     /// The import whose rows they all are, if it is a bulk import's.
     #[n(6)]
     pub(crate) import: Option<ImportId>,
@@ -66,16 +110,72 @@ impl SegmentMeta {
     }
 }
 
-/// A live segment.
-#[derive(Debug)]
-pub(crate) struct Segment {
-    /// What the catalogue knows of it.
-    pub(crate) meta: SegmentMeta,
+/// The version that this program writes, and the metadata key under which it stands.
+const VERSION: u32 = 1;
+const VERSION_KEY: &str = "doorbook.segment_version";
+
+/// The columns, in the notation of the Parquet project.
+const MESSAGE: &str = "message doorbook_segment {
+    required binary scope (STRING);
+    required int32 kind;
+    required binary cluster (STRING);
+    required binary host (STRING);
+    optional binary target_kind (STRING);
+    required int64 event_time (TIMESTAMP(MICROS,true));
+    required int64 seq;
+    required int64 ingest_time (TIMESTAMP(MICROS,true));
+    required binary source (STRING);
+    optional binary action (STRING);
+    optional binary outcome (STRING);
+    optional binary principal_kind (STRING);
+    optional binary principal (STRING);
+    optional binary principal_database (STRING);
+    optional binary mechanism (STRING);
+    optional binary address (STRING);
+    optional int32 port;
+    optional boolean address_joined;
+    optional int64 connection;
+    optional int64 process_start (TIMESTAMP(MICROS,true));
+    optional binary written_time (STRING);
+    optional binary reason (STRING);
+    optional int64 code;
+    optional boolean speculative;
+    required int32 classes;
+    optional binary application (STRING);
+    optional binary driver (STRING);
+    optional binary driver_version (STRING);
+    optional binary os (STRING);
+    optional binary platform (STRING);
+    optional binary via (STRING);
+    optional binary origin (STRING);
+    optional binary attributes (STRING);
+    optional binary raw;
+    required int32 raw_encoding;
+}";
+
+fn schema() -> SchemaDescriptor {
+    let message = parse_message_type(MESSAGE).expect("a test parses it");
+    SchemaDescriptor::new(Arc::new(message))
 }
 
-impl Segment {
-    /// The segment that the catalogue describes; its file is opened when it is first read.
-    pub(crate) fn new(meta: SegmentMeta) -> Segment {
-        Segment { meta }
+/// What a quarantine row has in `attributes`.
+#[derive(Serialize, Deserialize)]
+struct QuarantineFacts {
+    file: Text,
+    line: u64,
+    offset_bytes: u64,
+    length_bytes: u64,
+    sha256: String,
+}
+
+impl From<&Quarantine> for QuarantineFacts {
+    fn from(quarantine: &Quarantine) -> QuarantineFacts {
+        QuarantineFacts {
+            file: quarantine.place.file.clone(),
+            line: quarantine.place.line,
+            offset_bytes: quarantine.place.offset_bytes,
+            length_bytes: quarantine.length_bytes,
+            sha256: hex::encode(quarantine.sha256),
+        }
     }
 }

@@ -242,9 +242,29 @@ fn java_date(instant: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_123);
+
+    proptest! {
+        #[test]
+        fn no_query_makes_the_parser_panic(text in ".{0,80}", date in "[-+TZt: .0-9\\[\\]]{0,30}") {
+            let _ = parse(&text);
+            let _ = parse(&format!("start={date}&end={date}&ipAddress={text}"));
+        }
+
+        /// What is accepted is a window within what a store can be asked for.
+        #[test]
+        fn a_window_has_a_beginning_and_an_end(start: i64, end: i64) {
+            if let Ok(params) = parse(&format!("start={start}&end={end}")) {
+                prop_assert!(START_MIN_MS <= params.start_ms && params.start_ms <= params.end_ms);
+                let filter = params.filter(ProjectId::new([1; 12]), Targets::All);
+                prop_assert!(filter.from <= filter.to);
+            }
+        }
+    }
 
     fn parse(query: &str) -> Result<Params, ApiError> {
         Params::parse(&Query::parse(query), NOW)

@@ -64,6 +64,23 @@ fn a_line_break_in_a_name_is_part_of_the_name() {
 }
 
 #[test]
+fn a_version_that_writes_addresses_ends_no_login_without_one() {
+    check_split(
+        &[
+            &accepted(7, OWN),
+            &login(7, "u", OWN),
+            &login(7, "x\ny on z\nw", OWN),
+            &login(7, "x on y\nz", OWN),
+        ],
+        &[
+            "success u@admin 10.0.0.1:5 #7",
+            "success x\\ny on z\\nw@admin 10.0.0.1:5 #7",
+            "success x on y\\nz@admin 10.0.0.1:5 #7",
+        ],
+    );
+}
+
+#[test]
 fn a_success_line_in_a_name_is_suspect_and_its_record_is_one_event() {
     let name = format!("x\r\n{}", login(1, "evil", "6.6.6.6:1"));
     let text = [accepted(1, "10.0.0.9:1"), accepted(2, OWN), login(2, &name, OWN), ended(2, OWN)];

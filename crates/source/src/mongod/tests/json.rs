@@ -268,6 +268,7 @@ fn unknown_ids_of_the_component_are_counted() {
             &json(1.0, "ACCESS", 9_999_999, "conn1", r#"{"a":{"b":[1,2]}}"#),
             &json(1.0, "ACCESS", 9_999_999, "conn1", "{}"),
             &json_of("D1", 1.0, "ACCESS", 9_999_998, "conn1", "{}"),
+            &json_of("W", 1.0, "ACCESS", 9_999_999, "conn1", "{}"),
             &json(1.0, "COMMAND", 9_999_997, "conn1", "{}"),
         ],
         &[],
@@ -278,7 +279,13 @@ fn unknown_ids_of_the_component_are_counted() {
         count,
         message: "m".into(),
     };
-    assert_eq!(out.unknown_ids, [unknown(None, 1), unknown(Some("8.2.1"), 2)]);
+    assert_eq!(out.unknown_ids, [unknown(None, 1), unknown(Some("8.2.1"), 3)]);
+    // They are handed out with their file.
+    let mut out = Batch::default();
+    let mut interpreter = reader(&mut out);
+    feed(&mut interpreter, &[&json(1.0, "ACCESS", 9_999_999, "conn1", "{}")], &mut out);
+    interpreter.begin_file(hints(), true, &mut out);
+    assert_eq!(out.unknown_ids, [unknown(None, 1)]);
 }
 
 #[test]
@@ -286,9 +293,11 @@ fn what_cannot_be_read_is_put_aside() {
     let whole = success("conn1", "u");
     let no_user = json(1.0, "ACCESS", 20250, "conn1", r#"{"mechanism":"M","remote":"10.0.0.1:5"}"#);
     let bad_time = whole.replace("2026-11-23T", "2026-99-23T");
+    let warning = whole.replace("\"s\":\"I\"", "\"s\":\"W\"");
     let garbage = format!("{whole}x");
     let no_head = &whole[40..];
-    let lines = [&whole[..whole.len() - 5], &no_user, &bad_time, &garbage, no_head, &whole[..75]];
+    let lines =
+        [&whole[..whole.len() - 5], &no_user, &bad_time, &garbage, no_head, &whole[..75], &warning];
     let out = read(&lines);
     assert_eq!(out.accesses, []);
     let reasons: Vec<_> =
@@ -303,6 +312,7 @@ fn what_cannot_be_read_is_put_aside() {
             (not_whole, 4),
             ("the line's beginning cannot be read", 5),
             (not_whole, 6),
+            ("the severity is not that of an event", 7),
         ]
     );
     for (quarantine, line) in out.quarantine.iter().zip(lines) {

@@ -150,6 +150,14 @@ fn names_are_read_from_the_right() {
             &format!("failure {name}@admin SCRAM-SHA-256 10.0.0.1:5 #7"),
         );
     }
+    // A name that holds the whole end of a record of another kind.
+    let name = "x on admin from client 10.0.0.1:5 ; UserNotFound: Could not find user \"x\" for db \"admin\"";
+    check_one(
+        &format!(
+            "SASL M authentication failed for {name} on admin from client 10.0.0.1:5 ; AuthenticationFailed: no"
+        ),
+        &format!("failure {name}@admin M 10.0.0.1:5 #7"),
+    );
     // A name that holds the end of a record, which its reason repeats.
     let name = "a on b from client 10.0.0.1:5 ; Code: x";
     check_one(

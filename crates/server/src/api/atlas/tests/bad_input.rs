@@ -2,6 +2,8 @@
 
 use doorbook_event::Scope;
 use doorbook_store::Filter;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -228,4 +230,47 @@ async fn head_is_get_without_a_body() {
     let mut expected = get.headers.clone();
     expected.insert("ratelimit-remaining".into(), "1198".into());
     assert_eq!((head.status, head.headers), (200, expected));
+}
+
+/// Whatever stands in the places that a client fills, the answer is one of those the contract
+/// knows, and never a failure of ours.
+#[test]
+fn anything_at_all_gets_an_answer_of_the_contract() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("starts");
+    let server = Server::with_history();
+    let text = || prop_oneof![".{0,20}", "[a-z0-9:.\\[\\]-]{0,20}", "[0-9TZ:-]{0,25}"];
+    let parameter = prop_oneof![
+        Just("nLogs"),
+        Just("start"),
+        Just("end"),
+        Just("ipAddress"),
+        Just("authResult"),
+        Just("envelope"),
+        Just("pretty"),
+        Just("pageNum"),
+        Just("x"),
+    ];
+    let query = proptest::collection::vec((parameter, text()), 0..4);
+    let shape = prop_oneof![
+        Just("groups/A"),
+        Just("groups/byName/A"),
+        Just("groups/G/clusters/A"),
+        Just("groups/G/processes"),
+        Just("groups/G/dbAccessHistory/clusters/A"),
+        Just("groups/G/dbAccessHistory/clusters/Cluster0"),
+        Just("groups/A/dbAccessHistory/processes/A"),
+        Just("groups/G/dbAccessHistory/processes/A"),
+    ];
+    let cases = proptest::test_runner::Config { cases: 200, ..Default::default() };
+    proptest!(cases, |(shape in shape, segment in text(), query in query)| {
+        let escape = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let pairs: Vec<_> =
+            query.iter().map(|(name, value)| format!("{name}={}", escape(value))).collect();
+        let path = shape.replace('A', &escape(&segment)).replace("groups/G", &format!("groups/{GROUP}"));
+        let target = format!("/api/atlas/v2/{path}?{}", pairs.join("&"));
+        let reply = runtime.block_on(server.get(&target));
+        prop_assert!([200, 400, 404].contains(&reply.status), "{} {}", reply.status, target);
+        prop_assert_eq!(reply.status == 200, reply.code().is_empty());
+        prop_assert!(serde_json::from_slice::<serde_json::Value>(&reply.bytes).is_ok());
+    });
 }

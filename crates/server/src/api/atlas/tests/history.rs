@@ -178,6 +178,19 @@ async fn a_host_goes_by_each_of_its_names() {
     assert_eq!(server.get(&processes("%5B2001:db8::5%5D:27017")).await.usernames(), [""; 0]);
 }
 
+/// An outcome that the source does not tell looks like neither.
+#[tokio::test]
+async fn an_unknown_outcome_is_null() {
+    let server = Server::new();
+    server.import("Cluster0", vec![Access { outcome: Outcome::Unknown, ..login("x", -1) }]);
+    let rows = server.get(&clusters("Cluster0")).await.json();
+    assert_eq!(rows["accessLogs"][0]["authResult"], serde_json::Value::Null);
+    for either in ["true", "false"] {
+        let target = clusters(&format!("Cluster0?authResult={either}"));
+        assert_eq!(server.get(&target).await.usernames(), [""; 0]);
+    }
+}
+
 /// How the OpenTelemetry receiver reads: the next page ends one millisecond before the last entry.
 #[tokio::test]
 async fn paging_by_end_shows_every_millisecond_once() {

@@ -1,10 +1,9 @@
 //! Imports: what they add, what they leave out, and how they are taken back.
 
-mod support;
-
+use crate::support::{Place, actor, end, import, login, scope, start};
 use doorbook_event::record::ImportState;
+use doorbook_event::{Access, Class};
 use doorbook_store::{Filter, ImportBatch};
-use support::{Place, actor, end, import, login, scope, start};
 
 #[test]
 fn importing_twice_adds_nothing_and_survives_a_restart() {
@@ -34,4 +33,19 @@ fn importing_twice_adds_nothing_and_survives_a_restart() {
     assert_eq!(store.select(&Filter::all(scope(), 3)).expect("answers").total, 5);
     import(&store, (0..10).map(login).collect());
     assert_eq!(store.select(&Filter::all(scope(), 3)).expect("answers").total, 15);
+}
+
+/// The interval of a receipt is what its user asks for next; a forged line's date must not blow it
+/// up to decades.
+#[test]
+fn a_suspect_event_does_not_widen_the_interval() {
+    let place = Place::new();
+    let store = place.open_new();
+    let suspect = Access { classes: Class::Suspect.into(), ..login(-1_000_000) };
+    let id = store.begin_import(start()).expect("begins");
+    let accesses = vec![login(1), suspect, login(2)];
+    let batch = ImportBatch { accesses, ..ImportBatch::default() };
+    let counts = store.import(&id, batch).expect("imports");
+    assert_eq!((counts.events, counts.suspect), (3, 1));
+    assert_eq!((counts.from, counts.to), (Some(login(1).event_time), Some(login(2).event_time)));
 }

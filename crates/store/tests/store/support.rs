@@ -1,5 +1,4 @@
 //! What the tests of the store share: a store in a directory of its own, and events to put in it.
-#![expect(dead_code, reason = "each test file uses its own part of this")]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,0 +1,5 @@
+//! The store from outside: what it promises, on a real directory.
+
+mod import;
+mod select;
+mod support;
