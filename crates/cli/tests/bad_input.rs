@@ -50,19 +50,22 @@ fn what_cannot_be_read_changes_nothing() {
 /// one adds the rest. The half line at its end is no event.
 #[test]
 fn a_truncated_archive_gives_what_it_has_and_an_error() {
-    let home = Home::with_shop();
     let whole = gz(log(1..501).as_bytes());
-    let cut = home.file("cut.gz", &whole[..whole.len() / 2]);
-    let done = home.import("", &[&cut]);
-    let import: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
-    done.fails(1, "cut.gz: the gzip data is cut off at byte");
-    let n_events = import["events"].as_u64().expect("a number");
-    assert!((50..450).contains(&n_events), "{import}");
-    assert_eq!((&import["state"], &import["quarantined"]), (&"interrupted".into(), &0.into()));
-    assert_eq!(home.raw().len() as u64, n_events);
-    let rest = home.import("", &[&home.file("whole.gz", &whole)]).json();
-    assert_eq!(rest["duplicates"].as_u64(), Some(n_events), "{rest}");
-    assert_eq!(home.raw().len(), 500);
+    // Six places, so that some of them are within a login's line.
+    for tenths in 3..9 {
+        let home = Home::with_shop();
+        let cut = home.file("cut.gz", &whole[..whole.len() * tenths / 10]);
+        let done = home.import("", &[&cut]);
+        let import: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
+        done.fails(1, "cut.gz: the gzip data is cut off at byte");
+        let n_events = import["events"].as_u64().expect("a number");
+        assert!((50..450).contains(&n_events), "{import}");
+        assert_eq!((&import["state"], &import["quarantined"]), (&"interrupted".into(), &0.into()));
+        assert_eq!(home.raw().len() as u64, n_events);
+        let rest = home.import("", &[&home.file("whole.gz", &whole)]).json();
+        assert_eq!(rest["duplicates"].as_u64(), Some(n_events), "{rest}");
+        assert_eq!(home.raw().len(), 500);
+    }
 }
 
 /// 100 MB in one line: kept by its head, its length and its hash, in bounded memory.

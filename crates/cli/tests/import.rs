@@ -226,6 +226,9 @@ fn a_directory_with_rotated_logs_is_one_log() {
     let hosts: Vec<_> =
         import["inputs"].as_array().expect("a list").iter().map(|input| &input["host"]).collect();
     assert_eq!(hosts, [&json!("db-1:27017"); 3]);
+    // What the first file says of the process holds in the last one.
+    let events = home.run(&["events", "--json"]).json_lines();
+    assert!(events.iter().all(|event| event["processStart"] == "2026-11-20T02:00:00Z"));
     let pattern = home.import("", &["logs/mongod.log*"]).json();
     counts(&pattern, 61, 0, 30);
 }

@@ -28,7 +28,13 @@ const DEFAULT_DATA_DIR: &str = "./doorbook-data";
 #[command(name = "doorbook", version, after_help = exit::HELP, arg_required_else_help = true)]
 pub struct Cli {
     /// The data directory [default: ./doorbook-data; for quickstart ./doorbook-quickstart]
-    #[arg(long, global = true, env = "DOORBOOK_DATA_DIR", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "DOORBOOK_DATA_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
     data_dir: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,

@@ -6,6 +6,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -138,39 +139,44 @@ impl Home {
 /// Waits for a command; a minute is an error.
 #[track_caller]
 pub fn finish(mut child: Child) -> Done {
-    // Both pipes are read at once, so that neither fills up.
-    let mut stdout = child.stdout.take().expect("piped");
-    let mut stderr = child.stderr.take().expect("piped");
-    let reader = std::thread::spawn(move || {
+    // Both pipes are read at once, so that neither fills up, and beside the wait, so that a command
+    // that does not end is an error and not a test that does not end.
+    let stdout = read(child.stdout.take().expect("piped"));
+    let stderr = read(child.stderr.take().expect("piped"));
+    let code = wait(&mut child);
+    let text = |reader: JoinHandle<String>| reader.join().expect("no panic");
+    Done { code, stdout: text(stdout), stderr: text(stderr) }
+}
+
+fn read(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    std::thread::spawn(move || {
         let mut text = Vec::new();
-        stderr.read_to_end(&mut text).expect("readable");
-        text
-    });
-    let mut text = Vec::new();
-    stdout.read_to_end(&mut text).expect("readable");
-    let status = wait(&mut child);
-    Done {
-        code: status,
-        stdout: String::from_utf8(text).expect("UTF-8"),
-        stderr: String::from_utf8(reader.join().expect("no panic")).expect("UTF-8"),
-    }
+        from.read_to_end(&mut text).expect("readable");
+        String::from_utf8(text).expect("UTF-8")
+    })
 }
 
 #[track_caller]
 fn wait(child: &mut Child) -> i32 {
-    let mut code = None;
-    eventually("it ends", || {
-        code = child.try_wait().expect("waitable").map(|status| status.code().unwrap_or(-1));
-        code.is_some()
-    });
-    code.expect("it ended")
+    for _ in 0..TRIES {
+        if let Some(status) = child.try_wait().expect("waitable") {
+            return status.code().unwrap_or(-1);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    drop(child.kill());
+    drop(child.wait());
+    panic!("it does not end within a minute");
 }
+
+/// A minute.
+const TRIES: u32 = 6000;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Waits until something is so; a minute is an error.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    const PAUSE: Duration = Duration::from_millis(10);
-    for _ in 0..6000 {
+    for _ in 0..TRIES {
         if is_so() {
             return;
         }

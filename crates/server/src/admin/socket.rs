@@ -1,6 +1,6 @@
 //! [`AdminSocket`]: the running server's end of the admin socket.
 //!
-//! One blocking thread per connection, [`CONNECTIONS_MAX`] at most: commands come from people and
+//! One blocking thread per connection, `CONNECTIONS_MAX` at most: commands come from people and
 //! their scripts on this machine, and an import holds its thread for hours.
 
 use std::collections::HashMap;
