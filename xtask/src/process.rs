@@ -16,7 +16,16 @@ pub fn workspace() -> &'static Path {
 
 /// `cargo`, the one that runs us, in the workspace.
 pub fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command {
-    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments)
+    let mut cargo = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()), arguments);
+    // `cargo run` tells us about our own package. Handed on, that would look like a changed
+    // environment to ring's build script, which then compiles it again, and all that is above it.
+    for (name, _) in std::env::vars_os() {
+        let about_us = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+        if about_us.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
 }
 
 /// A program with its arguments, in the workspace, without standard input.
