@@ -404,7 +404,7 @@ fn a_flipped_byte_in_a_segment_is_survived() {
     println!("{unnoticed} of {} flips changed nothing or a number", whole.len() / 7);
     std::fs::write(&file, &whole[..whole.len() - 1]).expect("writes");
     let store = Store::open(place.options()).expect("opens");
-    assert_eq!(all(&store).err().expect("refuses").kind, ErrorKind::Damaged);
+    assert_eq!(all(&store).expect_err("refuses").kind, ErrorKind::Damaged);
     drop(store);
     std::fs::write(&file, &whole).expect("writes");
     check(&place.open(), &ledger, "mended");
