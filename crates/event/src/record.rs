@@ -211,9 +211,10 @@ pub struct ImportedFile {
     /// Modification time, where there is one.
     #[n(2)]
     pub modified: Option<Timestamp>,
-    /// SHA-256 of the bytes as stored, as far as they were read.
+    /// SHA-256 of the bytes as stored, as far as they were read; `None` for a live file, which
+    /// goes on changing.
     #[cbor(n(3), with = "minicbor::bytes")]
-    pub sha256: [u8; 32],
+    pub sha256: Option<[u8; 32]>,
     /// The canonical host that its records were put under.
     #[n(4)]
     pub host: Text,

@@ -30,11 +30,11 @@ fn main() {
     let plain: &'static [u8] = plain.leak();
     let (gzip, zstd): (&'static [u8], &'static [u8]) = (gzip.leak(), zstd.leak());
 
-    let hash = measure("sha256 alone", LINES, || {
+    measure("sha256 alone", LINES, || {
         std::hint::black_box(Sha256::digest(plain));
     });
-    let both = measure("lines and sha256", LINES, || read(plain));
-    report("lines alone (the difference)", both - hash);
+    measure("lines", LINES, || count(lines(plain).without_sha256()));
+    measure("lines and sha256", LINES, || read(plain));
     measure("lines from gzip", LINES, || read(gzip));
     measure("lines from zstd", LINES, || read(zstd));
 
@@ -63,7 +63,14 @@ fn main() {
 }
 
 fn read(stored: &'static [u8]) {
-    let mut lines = LineReader::new("memory".into(), Box::new(stored)).expect("a text log");
+    count(lines(stored));
+}
+
+fn lines(stored: &'static [u8]) -> LineReader {
+    LineReader::new("memory".into(), Box::new(stored)).expect("a text log")
+}
+
+fn count(mut lines: LineReader) {
     let mut found = 0;
     while let Some(line) = lines.next_line().expect("good data") {
         if let Content::Bytes(bytes) = line.content {

@@ -1,5 +1,6 @@
 //! Reads one mongod log as an import does, and stores nothing: split into lines, wrapping taken off,
-//! interpreted, client metadata joined, batches made and dropped. Prints what it found as JSON.
+//! interpreted, client metadata joined, batches made and dropped; without the hash, which is for
+//! the receipt of an import. Prints what it found as JSON.
 //!
 //! `cargo xtask bench import` measures it from outside, beside the real import.
 
@@ -29,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let target = Target::Host { cluster: "bench".into(), host: "db-000:27017".into() };
     let mut interpreter = Interpreter::new(Settings { target, zone: jiff::tz::TimeZone::UTC });
     let mut unwrapper = Unwrapper::new();
-    let mut lines = LineReader::new(file.as_str().into(), Box::new(File::open(&file)?))?;
+    let mut lines =
+        LineReader::new(file.as_str().into(), Box::new(File::open(&file)?))?.without_sha256();
     let mut batch = Batch::default();
     let mut found = Found::default();
     interpreter.begin_file(FileHints::default(), false, &mut batch);

@@ -145,7 +145,7 @@ fn show(details: &ImportDetails) -> anyhow::Result<()> {
             input.lines,
             input.size_bytes,
             time(input.modified),
-            input.sha256
+            input.sha256.as_deref().unwrap_or("not taken of a live file")
         ))?;
     }
     if !details.coverage.is_empty() {

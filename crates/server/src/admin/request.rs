@@ -467,7 +467,7 @@ pub struct InputView {
     /// Modification time.
     pub modified: Option<Timestamp>,
     /// SHA-256 of the bytes as stored, as far as they were read.
-    pub sha256: String,
+    pub sha256: Option<String>,
 }
 
 /// An import with what it found besides events.

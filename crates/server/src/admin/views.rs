@@ -88,7 +88,7 @@ pub(crate) fn import(catalog: &Catalog, id: ProjectId, receipt: &ImportReceipt) 
                 lines: file.lines,
                 size_bytes: file.size_bytes,
                 modified: file.modified,
-                sha256: hex::encode(file.sha256),
+                sha256: file.sha256.map(hex::encode),
             })
             .collect(),
     }

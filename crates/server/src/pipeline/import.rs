@@ -351,7 +351,7 @@ impl Reader {
             size_bytes,
             modified: input.modified,
             // The file goes on changing, so that the hash of a part would name nothing.
-            sha256: [0; 32],
+            sha256: None,
             host: host.clone(),
             lines: n_lines,
         };

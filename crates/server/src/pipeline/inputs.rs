@@ -44,7 +44,8 @@ pub fn prepare(inputs: Vec<Input>, find_hosts: bool) -> Result<Vec<Prepared>, Fa
             (true, true) => look_into_stream(input)?,
             (true, false) => Prepared { input, reader: None, host: None },
             (false, _) => {
-                let mut lines = input.open().map_err(|error| failure(&error))?;
+                let lines = input.open().map_err(|error| failure(&error))?;
+                let mut lines = lines.without_sha256();
                 let host = match find_hosts {
                     true => find_host(&mut lines, HEAD_SIZE_BYTES),
                     false => None,
@@ -72,7 +73,8 @@ fn share_hosts(prepared: &mut [Prepared]) -> Result<(), Failure> {
         begin += length;
         if group.iter().all(|one| one.host.is_none()) {
             for one in group.iter_mut().filter(|one| one.reader.is_none()) {
-                let mut lines = one.input.open().map_err(|error| failure(&error))?;
+                let lines = one.input.open().map_err(|error| failure(&error))?;
+                let mut lines = lines.without_sha256();
                 one.host = find_host(&mut lines, u64::MAX);
                 if one.host.is_some() {
                     break;

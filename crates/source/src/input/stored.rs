@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 pub struct StoredBytes {
     /// How many.
     pub size_bytes: u64,
-    /// Their SHA-256.
-    pub sha256: [u8; 32],
+    /// Their SHA-256, unless the reader was told that nobody asks for it.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// A reader that counts and hashes, and whose first bytes can be looked at beforehand.
@@ -25,16 +25,21 @@ pub(super) struct Stored {
     /// Bytes that were looked at and are to be read yet.
     peeked: Vec<u8>,
     size_bytes: u64,
-    sha256: Sha256,
+    sha256: Option<Sha256>,
 }
 
 impl Stored {
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Stored {
-        Stored { reader, peeked: Vec::new(), size_bytes: 0, sha256: Sha256::new() }
+        Stored { reader, peeked: Vec::new(), size_bytes: 0, sha256: Some(Sha256::new()) }
     }
 
     pub(super) fn known(&self) -> StoredBytes {
-        StoredBytes { size_bytes: self.size_bytes, sha256: self.sha256.clone().finalize().into() }
+        let sha256 = self.sha256.as_ref().map(|hash| hash.clone().finalize().into());
+        StoredBytes { size_bytes: self.size_bytes, sha256 }
+    }
+
+    fn stop_hashing(&mut self) {
+        self.sha256 = None;
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
@@ -63,7 +68,9 @@ impl Stored {
             }
         };
         self.size_bytes += n as u64;
-        self.sha256.update(&block[..n]);
+        if let Some(hash) = &mut self.sha256 {
+            hash.update(&block[..n]);
+        }
         Ok(n)
     }
 }
@@ -133,6 +140,14 @@ impl Decoded {
             Decoded::Plain(_) => Encoding::Plain,
             Decoded::Gzip(_) => Encoding::Gzip,
             Decoded::Zstd(_) => Encoding::Zstd,
+        }
+    }
+
+    pub(super) fn stop_hashing(&mut self) {
+        match self {
+            Decoded::Plain(stored) => stored.stop_hashing(),
+            Decoded::Gzip(decoder) => decoder.get_mut().get_mut().stop_hashing(),
+            Decoded::Zstd(decoder) => decoder.get_mut().get_mut().stop_hashing(),
         }
     }
 
