@@ -29,7 +29,8 @@ pub struct Identity<'a> {
     pub connection: Option<u64>,
     /// The time as the source wrote it.
     pub written_time: Written<'a>,
-    /// The principal's name and database; `None` for a principal that is not a user.
+    /// The principal's name and database as [`stated_user`] has them; `None` for a principal that
+    /// is not a user.
     pub user: Option<(&'a str, &'a str)>,
     /// The mechanism.
     pub mechanism: Option<&'a str>,
@@ -41,6 +42,16 @@ pub struct Identity<'a> {
     pub address: Option<(IpAddr, Option<u16>)>,
     /// The speculative flag, where the record states it.
     pub speculative: Option<bool>,
+}
+
+/// The user as far as the record itself names one. The line of a denied action names nobody: its
+/// principal is joined from the connection's login, which a copy that begins later does not have.
+pub fn stated_user<'a>(
+    action: Action,
+    name: &'a str,
+    database: &'a str,
+) -> Option<(&'a str, &'a str)> {
+    (action != Action::Authorize).then_some((name, database))
 }
 
 /// The time as the source wrote it, reduced to what it says.
@@ -65,7 +76,7 @@ impl<'a> From<&'a Access> for Identity<'a> {
                 WrittenTime::Partial(text) => Written::Text(text),
             },
             user: match &access.principal {
-                Principal::User { name, database } => Some((name, database)),
+                Principal::User { name, database } => stated_user(access.action, name, database),
                 _ => None,
             },
             mechanism: access.mechanism.as_deref(),
@@ -168,6 +179,14 @@ mod tests {
         let stated_none = Access { peer: Peer::Unknown, ..login() };
         let joined = Access { peer_joined: true, ..login() };
         assert_eq!(Identity::from(&stated_none), Identity::from(&joined));
+    }
+
+    /// A copy that begins after the login does not know whom the action was denied.
+    #[test]
+    fn the_joined_principal_of_a_denied_action_is_not_part_of_it() {
+        let denied = Access { action: Action::Authorize, ..login() };
+        let late_copy = Access { principal: Principal::Unauthenticated, ..denied.clone() };
+        assert_eq!(Identity::from(&denied), Identity::from(&late_copy));
     }
 
     #[test]

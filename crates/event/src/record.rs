@@ -255,10 +255,10 @@ pub struct ImportCounts {
     /// Intervals of blindness found.
     #[n(8)]
     pub gaps: u64,
-    /// The earliest event found, added or not.
+    /// The earliest event found, added or not, without suspect ones.
     #[n(9)]
     pub from: Option<Timestamp>,
-    /// The latest event found, added or not.
+    /// The latest event found, added or not, without suspect ones.
     #[n(10)]
     pub to: Option<Timestamp>,
 }

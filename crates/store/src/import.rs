@@ -6,7 +6,7 @@ use std::sync::MutexGuard;
 use doorbook_event::record::{
     Actor, ImportCounts, ImportId, ImportReceipt, ImportState, Retraction,
 };
-use doorbook_event::{Access, Action, ProjectId, Record, Scope, Text};
+use doorbook_event::{Access, Action, Class, ProjectId, Record, Scope, Text};
 
 use crate::catalog::{Merged, merge_coverage};
 use crate::commit::{Part, normalize};
@@ -107,9 +107,11 @@ impl Inner {
         let verdict = running.file.judge(stored, memory, &accesses, &quarantine)?;
         drop(state);
 
+        // A forged line carries any date that its author likes.
+        let believed = || accesses.iter().filter(|access| !access.classes.contains(Class::Suspect));
         let mut counts = ImportCounts {
-            from: accesses.iter().map(|access| access.event_time).min(),
-            to: accesses.iter().map(|access| access.event_time).max(),
+            from: believed().map(|access| access.event_time).min(),
+            to: believed().map(|access| access.event_time).max(),
             ..ImportCounts::default()
         };
         let mut new = accesses;

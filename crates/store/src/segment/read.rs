@@ -11,7 +11,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrowPrimitiveType, DictionaryArray, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bytes::Bytes;
-use doorbook_event::identity::{Identity, Written};
+use doorbook_event::identity::{Identity, Written, stated_user};
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{
     Access, Action, Classes, Client, Outcome, Peer, Principal, Record, Target, Text, Timestamp,
@@ -329,18 +329,21 @@ impl<'b> Columns<'b> {
             let outcome = outcomes.get(row).and_then(outcome_word);
             let peer = peer(addresses.get(row), ports(row)).ok_or_else(|| unknown("address"))?;
             let is_user = principal_kinds.get(row) == Some("user");
-            let name = (principals.get(row).unwrap_or(""), databases.get(row).unwrap_or(""));
+            let (name, database) = (principals.get(row), databases.get(row));
             let outcome = outcome.ok_or_else(|| unknown("outcome"))?;
+            let action = action.ok_or_else(|| unknown("action"))?;
             Ok(Some(Identity {
                 group: clusters.get(row).unwrap_or(""),
                 member: hosts.get(row).unwrap_or(""),
-                action: action.ok_or_else(|| unknown("action"))?,
+                action,
                 connection: connections(row).map(|number| number as u64),
                 written_time: match written.get(row) {
                     Some(text) => Written::Text(text),
                     None => Written::Instant(times(row)),
                 },
-                user: is_user.then_some(name),
+                user: is_user
+                    .then(|| stated_user(action, name.unwrap_or(""), database.unwrap_or("")))
+                    .flatten(),
                 mechanism: mechanisms.get(row),
                 outcome,
                 reason: reasons.get(row),

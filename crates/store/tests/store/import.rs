@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use doorbook_event::record::{Coverage, Hidden, ImportState, Place as QuarantinePlace, Quarantine};
-use doorbook_event::{Access, Action, Record, WrittenTime};
+use doorbook_event::{Access, Action, Class, Record, WrittenTime};
 use doorbook_store::filter::Kind;
 use doorbook_store::{ErrorKind, Filter, ImportBatch, ImportStart};
 use proptest::prelude::*;
@@ -38,6 +38,21 @@ fn importing_twice_adds_nothing_and_survives_a_restart() {
     assert_eq!(store.select(&Filter::all(scope(), 3)).expect("answers").total, 5);
     import(&store, (0..10).map(login).collect());
     assert_eq!(store.select(&Filter::all(scope(), 3)).expect("answers").total, 15);
+}
+
+/// The interval of a receipt is what its user asks for next; a forged line's date must not blow it
+/// up to decades.
+#[test]
+fn a_suspect_event_does_not_widen_the_interval() {
+    let place = Place::new();
+    let store = place.open_new();
+    let suspect = Access { classes: Class::Suspect.into(), ..login(-1_000_000) };
+    let id = store.begin_import(start()).expect("begins");
+    let accesses = vec![login(1), suspect, login(2)];
+    let batch = ImportBatch { accesses, ..ImportBatch::default() };
+    let counts = store.import(&id, batch).expect("imports");
+    assert_eq!((counts.events, counts.suspect), (3, 1));
+    assert_eq!((counts.from, counts.to), (Some(login(1).event_time), Some(login(2).event_time)));
 }
 
 #[test]

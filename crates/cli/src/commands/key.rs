@@ -1,0 +1,74 @@
+//! `doorbook key`.
+
+use clap::Subcommand;
+use doorbook_event::registry::Role;
+use doorbook_server::admin::request::KeyView;
+use doorbook_server::admin::{Reply, Request};
+
+use super::{DataDir, out_of_turn};
+use crate::{output, values};
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create an API key; its private half is shown this once
+    Create {
+        /// The project, by id or name
+        #[arg(long, value_name = "P")]
+        project: String,
+        /// What it may do there, such as GROUP_OWNER or "Project Read Only"
+        #[arg(long, value_parser = values::role)]
+        role: Role,
+        /// Print {"publicKey","privateKey"}
+        #[arg(long)]
+        json: bool,
+    },
+    /// List API keys, without their private halves
+    List {
+        /// Only of this project
+        #[arg(long, value_name = "P")]
+        project: Option<String>,
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete an API key; it stops working at once
+    Delete {
+        /// Its public half
+        public_key: String,
+    },
+}
+
+pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create { project, role, json } => {
+            let key = match data_dir.execute(Request::KeyCreate { project, role })? {
+                Reply::NewKey(key) => key,
+                other => return Err(out_of_turn(&other)),
+            };
+            if json {
+                return output::json(&key);
+            }
+            eprintln!("The private key is shown this once; it cannot be shown again.");
+            output::line(&format!("{}:{}", key.public_key, key.private_key))
+        }
+        Command::List { project, json } => {
+            let keys = match data_dir.execute(Request::KeyList { project })? {
+                Reply::Keys(keys) => keys,
+                other => return Err(out_of_turn(&other)),
+            };
+            if json {
+                return output::json(&keys);
+            }
+            let row = |key: &KeyView| {
+                let (public, project) = (key.public_key.to_string(), key.project.to_string());
+                vec![public, project, key.role.to_string(), key.created.to_string()]
+            };
+            let rows: Vec<_> = keys.iter().map(row).collect();
+            output::table(&["PUBLIC KEY", "PROJECT", "ROLE", "CREATED"], &rows)
+        }
+        Command::Delete { public_key } => {
+            data_dir.execute(Request::KeyDelete { public_key: public_key.clone() })?;
+            output::line(&format!("deleted key {public_key}"))
+        }
+    }
+}

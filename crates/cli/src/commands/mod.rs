@@ -1,0 +1,138 @@
+//! The commands, one file each.
+
+mod cluster;
+mod coverage;
+mod events;
+mod host;
+mod import;
+mod imports;
+mod key;
+mod project;
+mod quickstart;
+mod serve;
+mod service_account;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand};
+use doorbook_server::admin::{self, Connection, Failure, Reply, os_user};
+
+use crate::{exit, system};
+
+/// The data directory where none is named.
+const DEFAULT_DATA_DIR: &str = "./doorbook-data";
+
+/// Doorbook: a self-hosted access history for data systems. Who came to which database, from
+/// where, when, and were they let in.
+#[derive(Parser)]
+#[command(name = "doorbook", version, after_help = exit::HELP, arg_required_else_help = true)]
+pub struct Cli {
+    /// The data directory [default: ./doorbook-data; for quickstart ./doorbook-quickstart]
+    #[arg(
+        long,
+        global = true,
+        env = "DOORBOOK_DATA_DIR",
+        hide_env_values = true,
+        value_name = "DIR"
+    )]
+    data_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Try Doorbook: a data directory, a sample log, a server, and requests to paste
+    Quickstart(quickstart::Args),
+    /// Serve the API until Ctrl-C or SIGTERM
+    Serve(serve::Args),
+    /// Projects: what Atlas calls groups
+    #[command(subcommand)]
+    Project(project::Command),
+    /// Clusters of a project
+    #[command(subcommand)]
+    Cluster(cluster::Command),
+    /// Hosts of a cluster: its mongods and mongoses
+    #[command(subcommand)]
+    Host(host::Command),
+    /// API keys (HTTP Digest)
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Service accounts (OAuth 2 client credentials)
+    #[command(subcommand)]
+    ServiceAccount(service_account::Command),
+    /// Import logs, or look at imports and take them back
+    Import(import::Args),
+    /// Show the history, newest first
+    Events(events::Args),
+    /// Show when the logs could not see everything
+    Coverage(coverage::Args),
+}
+
+/// Carries a command out.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    let data_dir = DataDir(cli.data_dir);
+    match cli.command {
+        Command::Quickstart(args) => quickstart::run(&data_dir, args),
+        Command::Serve(args) => serve::run(&data_dir, args),
+        Command::Project(command) => project::run(&data_dir, command),
+        Command::Cluster(command) => cluster::run(&data_dir, command),
+        Command::Host(command) => host::run(&data_dir, command),
+        Command::Key(command) => key::run(&data_dir, command),
+        Command::ServiceAccount(command) => service_account::run(&data_dir, command),
+        Command::Import(args) => import::run(&data_dir, args),
+        Command::Events(args) => events::run(&data_dir, args),
+        Command::Coverage(args) => coverage::run(&data_dir, args),
+    }
+}
+
+/// The data directory that the user named, if any.
+pub struct DataDir(Option<PathBuf>);
+
+impl DataDir {
+    /// The directory, or `default`.
+    fn or(&self, default: &str) -> PathBuf {
+        self.0.clone().unwrap_or_else(|| PathBuf::from(default))
+    }
+
+    /// The directory that commands use.
+    fn path(&self) -> PathBuf {
+        self.or(DEFAULT_DATA_DIR)
+    }
+
+    /// Opens a directory that is there already: a typing error in its name must not leave an empty
+    /// history behind that answers "nobody came".
+    fn open(&self) -> Result<Connection, Failure> {
+        let path = self.path();
+        if !exists(&path) {
+            return Err(Failure::missing(format!(
+                "there is no data directory {}; name yours with --data-dir or DOORBOOK_DATA_DIR, \
+                 or begin one with `doorbook project create`",
+                path.display()
+            )));
+        }
+        self.open_or_create()
+    }
+
+    /// Opens the directory, making it where there is none.
+    fn open_or_create(&self) -> Result<Connection, Failure> {
+        admin::open(system::store_options(self.path()), os_user::current())
+    }
+
+    /// Carries out one request on a directory that is there.
+    fn execute(&self, request: admin::Request) -> Result<Reply, Failure> {
+        let mut connection = self.open()?;
+        let reply = connection.execute(request);
+        connection.close()?;
+        reply
+    }
+}
+
+fn exists(path: &Path) -> bool {
+    path.is_dir() && path.read_dir().map_or(true, |mut entries| entries.next().is_some())
+}
+
+/// The server answered a question that was not asked: our own mistake.
+fn out_of_turn(reply: &Reply) -> anyhow::Error {
+    anyhow::anyhow!("the answer does not belong to the question: {reply:?}")
+}

@@ -1,0 +1,157 @@
+//! `doorbook serve`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use doorbook_event::{Action, Clock, Random};
+use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
+use doorbook_server::app::{App, Settings};
+use doorbook_server::http::{self, TlsFiles};
+use doorbook_store::{ErrorKind, Options, Store};
+use tokio::net::TcpListener;
+
+use super::DataDir;
+use crate::{interrupt, output, system};
+
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The server's certificate and those that lead to its authority, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Serve without TLS on an address that others can reach; for a proxy that does TLS
+    #[arg(long)]
+    plaintext: bool,
+}
+
+pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
+    let tls = match (args.tls_cert, args.tls_key) {
+        (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+        _ => None,
+    };
+    http::check_listen(args.listen, tls.is_some(), args.plaintext).map_err(Failure::invalid)?;
+    let stop = interrupt::flag()?;
+    let server = Server::start(&data_dir.path(), args.listen, tls)?;
+    output::line(&format!("doorbook listening on {}", server.base_url()))?;
+    server.run(&stop)
+}
+
+/// How often to try a data directory that another process holds, and the pause between: 2 seconds
+/// in all.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A server that listens.
+pub struct Server {
+    runtime: tokio::runtime::Runtime,
+    listener: TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    admin: Admin,
+    socket: AdminSocket,
+    app: App,
+    base_url: String,
+}
+
+impl Server {
+    /// Opens the data directory and listens. Nothing is served before [`Server::run`], but from
+    /// here on the address is taken and other commands find the admin socket.
+    pub fn start(
+        data_dir: &Path,
+        listen: SocketAddr,
+        tls: Option<TlsFiles>,
+    ) -> anyhow::Result<Server> {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let tls = match tls {
+            Some(files) => Some(files.load().map_err(|error| Failure::invalid(error.to_string()))?),
+            None => None,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start the server's threads")?;
+        let listener = runtime
+            .block_on(TcpListener::bind(listen))
+            .with_context(|| format!("cannot listen on {listen}"))?;
+        let base_url = format!("{scheme}://{}", listener.local_addr()?);
+        let options = system::store_options(data_dir.to_owned());
+        let (clock, random) = (options.clock.clone(), options.random.clone());
+        let store = open(options)?;
+        let app = app(&store, &clock, &random)?;
+        let admin = Admin { store, clock, random, base_url: Some(base_url.clone()) };
+        let socket = AdminSocket::start(admin.clone(), data_dir)?;
+        admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
+        Ok(Server { runtime, listener, tls, admin, socket, app, base_url })
+    }
+
+    /// Where it listens.
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// For what is to be done in this process.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Serves until `stop` is raised. Then, in this order: no new commands, no new requests, the
+    /// answers under way, the record of who asked, the data directory.
+    pub fn run(self, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+        let Server { runtime, listener, tls, admin, socket, app, base_url } = self;
+        let raised = {
+            let stop = stop.clone();
+            async move {
+                while !stop.load(Ordering::SeqCst) {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                // Commands that run are waited for, and requests are still answered meanwhile.
+                drop(tokio::task::spawn_blocking(move || socket.stop()).await);
+            }
+        };
+        let served = runtime.block_on(http::serve(app, listener, tls, raised));
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
+        admin.store.close()?;
+        recorded?;
+        served.context("the listener failed")
+    }
+}
+
+/// The one directory that cannot be shared: a second server finds it held, whether by a server or
+/// by a command that is about to end.
+fn open(options: Options) -> Result<Store, Failure> {
+    let data_dir = options.data_dir.display().to_string();
+    let mut n_tries = 0;
+    loop {
+        n_tries += 1;
+        match Store::open(options.clone()) {
+            Err(error) if error.kind == ErrorKind::Locked => {
+                if n_tries > TRIES {
+                    return Err(Failure::failed(format!(
+                        "another process holds the data directory {data_dir}; one server serves \
+                         it, and the other commands work beside that one"
+                    )));
+                }
+                std::thread::sleep(PAUSE);
+            }
+            opened => return opened.map_err(admin::Failure::from),
+        }
+    }
+}
+
+fn app(
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<App, doorbook_store::Error> {
+    let digest_secret = store.secret("digest-nonce")?;
+    Ok(App::new(store.clone(), clock.clone(), random.clone(), Settings::default(), digest_secret))
+}

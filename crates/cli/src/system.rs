@@ -1,0 +1,44 @@
+//! The system's clock and randomness, made here and handed down.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use doorbook_event::{Clock, Random, Timestamp};
+use doorbook_store::Options;
+use doorbook_store::disk::SystemDisk;
+
+/// The system's clock.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where the program's clock is made")]
+    fn now(&self) -> Timestamp {
+        Timestamp::from_jiff(jiff::Timestamp::now())
+    }
+}
+
+/// The operating system's random generator.
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    #[expect(clippy::disallowed_methods, reason = "this is where its randomness is made")]
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without randomness there are no keys and no tokens worth the name.
+        getrandom::fill(bytes).expect("the operating system gives random bytes");
+    }
+}
+
+/// The store's options for a data directory.
+pub fn store_options(data_dir: PathBuf) -> Options {
+    Options {
+        data_dir,
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        disk: Arc::new(SystemDisk),
+        // 48 MiB of rows are some hundred thousand events: a segment worth writing, rebuilt from
+        // the WAL in a second or two after a crash.
+        memtable_size_bytes: 48 << 20,
+        // 64 MiB: room for a memtable's segment and days of Doorbook's own history.
+        reserve_size_bytes: 64 << 20,
+    }
+}

@@ -1,0 +1,230 @@
+//! [`Admin::execute`]: the one function that carries commands out, and those that change the
+//! registry. Those that read the history are in `history`.
+
+use doorbook_event::record::Actor;
+use doorbook_event::registry::{
+    Cluster, Host, Key, Project, Registry, RegistryChange, Role, ServiceAccount,
+};
+use doorbook_event::{HostName, ProjectId, Text};
+
+use crate::admin::request::{NewKey, NewServiceAccount};
+use crate::admin::{Admin, Failure, Reply, Request, secrets, views};
+use crate::pipeline::hosts::{find_project, list, resolve_cluster};
+use crate::pipeline::session::{self, Begin};
+
+impl Admin {
+    /// Carries a command out for `by`. A failure has changed nothing.
+    pub fn execute(&self, by: &Actor, request: Request) -> Result<Reply, Failure> {
+        let catalog = self.store.catalog();
+        let registry = &catalog.registry;
+        let project = |text: &String| find_project(registry, text);
+        let only = |text: &Option<String>| text.as_ref().map(project).transpose();
+        match request {
+            Request::ProjectCreate { name, id } => self.create_project(by, &name, id),
+            Request::ProjectList => {
+                Ok(Reply::Projects(registry.projects().map(views::project).collect()))
+            }
+            Request::ClusterCreate { name, project: text, hosts } => {
+                self.create_cluster(by, project(&text)?, &name, &hosts)
+            }
+            Request::ClusterList { project } => {
+                let only = only(&project)?;
+                let wanted = |project: &&Project| only.is_none_or(|only| only == project.id);
+                let projects = registry.projects().filter(wanted);
+                let clusters = projects.flat_map(|project| registry.clusters(project.id));
+                Ok(Reply::Clusters(clusters.map(|c| views::cluster(registry, c)).collect()))
+            }
+            Request::HostAdd { project, cluster, host, aliases } => {
+                let id = resolve_cluster(registry, &project, &cluster)?;
+                self.add_host(by, id, &cluster, &host, &aliases)
+            }
+            Request::HostAlias { project: text, host, alias } => {
+                let id = project(&text)?;
+                let host = one_host(registry, id, &host)?.name.clone();
+                // Host names know no case, and the registry takes them in lower case.
+                let alias = Text::from(alias.to_ascii_lowercase());
+                let change =
+                    RegistryChange::HostAliasAdded { project: id, host: host.clone(), alias };
+                self.store.change_registry(by, vec![change])?;
+                self.show_host(id, &host)
+            }
+            Request::KeyCreate { project: text, role } => {
+                self.create_key(by, project(&text)?, role)
+            }
+            Request::KeyList { project } => {
+                let only = only(&project)?;
+                let keys = registry.keys().filter(|key| only.is_none_or(|id| id == key.project));
+                Ok(Reply::Keys(keys.map(|key| views::key(registry, key)).collect()))
+            }
+            Request::KeyDelete { public_key } => {
+                let change = RegistryChange::KeyDeleted { public: public_key.into() };
+                self.store.change_registry(by, vec![change])?;
+                Ok(Reply::Done)
+            }
+            Request::ServiceAccountCreate { project: text, role } => {
+                self.create_service_account(by, project(&text)?, role)
+            }
+            Request::ServiceAccountList { project } => {
+                let only = only(&project)?;
+                let accounts = registry.service_accounts();
+                let accounts = accounts.filter(|a| only.is_none_or(|id| id == a.project));
+                let accounts = accounts.map(|account| views::service_account(registry, account));
+                Ok(Reply::ServiceAccounts(accounts.collect()))
+            }
+            Request::ServiceAccountDelete { client_id } => {
+                let change = RegistryChange::ServiceAccountDeleted { client_id: client_id.into() };
+                self.store.change_registry(by, vec![change])?;
+                Ok(Reply::Done)
+            }
+            Request::ImportList { project } => {
+                let only = only(&project)?;
+                let imports = catalog.imports.values();
+                let imports = imports.filter(|(id, _)| only.is_none_or(|only| only == *id));
+                let mut imports: Vec<_> =
+                    imports.map(|(id, receipt)| views::import(&catalog, *id, receipt)).collect();
+                imports.sort_by_key(|import| import.started);
+                Ok(Reply::Imports(imports))
+            }
+            Request::ImportShow { id } => self.show_import(&id),
+            Request::ImportRetract { id } => {
+                let id = Text::from(id);
+                self.store.retract(&id, by)?;
+                let catalog = self.store.catalog();
+                let Some((project, receipt)) = catalog.imports.get(&id) else {
+                    return Err(Failure::failed(format!("import {id} has no receipt")));
+                };
+                Ok(Reply::Import(Box::new(views::import(&catalog, *project, receipt))))
+            }
+            Request::ImportCheck { project, cluster, host, add_host } => {
+                let begin = Begin { project, cluster, host, found: Vec::new(), add_host };
+                session::check(&self.store, &begin)?;
+                Ok(Reply::Done)
+            }
+            Request::Events(query) => self.events(by, &query),
+            Request::Coverage { project } => {
+                let only = only(&project)?;
+                self.record_query(by, only, None)?;
+                Ok(Reply::Coverage(views::coverage(&catalog, only)))
+            }
+            Request::Server => Ok(Reply::Server(self.base_url.clone())),
+        }
+    }
+
+    fn create_project(
+        &self,
+        by: &Actor,
+        name: &str,
+        id: Option<ProjectId>,
+    ) -> Result<Reply, Failure> {
+        let id = id.unwrap_or_else(|| secrets::project_id(&*self.random));
+        let project = Project { id, name: name.into(), created: self.clock.now() };
+        let view = views::project(&project);
+        self.store.change_registry(by, vec![RegistryChange::ProjectCreated(project)])?;
+        Ok(Reply::Project(view))
+    }
+
+    fn create_cluster(
+        &self,
+        by: &Actor,
+        project: ProjectId,
+        name: &str,
+        hosts: &[String],
+    ) -> Result<Reply, Failure> {
+        let cluster = Cluster { project, name: name.into(), created: self.clock.now() };
+        let mut changes = vec![RegistryChange::ClusterCreated(cluster.clone())];
+        for host in hosts {
+            changes.push(RegistryChange::HostAdded(Host {
+                project,
+                cluster: cluster.name.clone(),
+                name: parse_host(host)?,
+                aliases: Vec::new(),
+            }));
+        }
+        self.store.change_registry(by, changes)?;
+        Ok(Reply::Cluster(views::cluster(&self.store.catalog().registry, &cluster)))
+    }
+
+    fn add_host(
+        &self,
+        by: &Actor,
+        project: ProjectId,
+        cluster: &str,
+        host: &str,
+        aliases: &[String],
+    ) -> Result<Reply, Failure> {
+        let name = parse_host(host)?;
+        // As separate changes, so that an alias is checked against the host's own name too.
+        let host = Host { project, cluster: cluster.into(), name: name.clone(), aliases: vec![] };
+        let mut changes = vec![RegistryChange::HostAdded(host)];
+        for alias in aliases {
+            let alias = Text::from(alias.to_ascii_lowercase());
+            let host = name.clone();
+            changes.push(RegistryChange::HostAliasAdded { project, host, alias });
+        }
+        self.store.change_registry(by, changes)?;
+        self.show_host(project, &name)
+    }
+
+    fn show_host(&self, project: ProjectId, host: &HostName) -> Result<Reply, Failure> {
+        let catalog = self.store.catalog();
+        let host = catalog.registry.host(project, host);
+        host.map(|host| Reply::Host(views::host(host)))
+            .ok_or_else(|| Failure::failed("the host is gone"))
+    }
+
+    fn create_key(&self, by: &Actor, project: ProjectId, role: Role) -> Result<Reply, Failure> {
+        let mut public = secrets::public_key(&*self.random);
+        // Eight letters are few enough that a collision is thinkable.
+        while self.store.catalog().registry.key(&public).is_some() {
+            public = secrets::public_key(&*self.random);
+        }
+        let private = secrets::private_key(&*self.random);
+        let key =
+            Key { public: public.into(), ha1: [0; 16], project, role, created: self.clock.now() };
+        let key = Key { ha1: secrets::ha1(&key.public, &private), ..key };
+        let public_key = key.public.clone();
+        self.store.change_registry(by, vec![RegistryChange::KeyCreated(key)])?;
+        Ok(Reply::NewKey(NewKey { public_key, private_key: private }))
+    }
+
+    fn create_service_account(
+        &self,
+        by: &Actor,
+        project: ProjectId,
+        role: Role,
+    ) -> Result<Reply, Failure> {
+        let client_id = Text::from(secrets::client_id(&*self.random));
+        let client_secret = secrets::client_secret(&*self.random);
+        let account = ServiceAccount {
+            client_id: client_id.clone(),
+            secret_sha256: secrets::secret_sha256(&client_secret),
+            project,
+            role,
+            created: self.clock.now(),
+        };
+        self.store.change_registry(by, vec![RegistryChange::ServiceAccountCreated(account)])?;
+        Ok(Reply::NewServiceAccount(NewServiceAccount { client_id, client_secret }))
+    }
+}
+
+fn parse_host(text: &str) -> Result<HostName, Failure> {
+    HostName::parse(text)
+        .map(|(host, _)| host)
+        .map_err(|malformed| Failure::invalid(format!("{text:?} is not a host: {malformed}")))
+}
+
+/// The one host that a text means.
+fn one_host<'a>(
+    registry: &'a Registry,
+    project: ProjectId,
+    text: &str,
+) -> Result<&'a Host, Failure> {
+    match &registry.find_hosts(project, text)[..] {
+        [host] => Ok(host),
+        [] => Err(Failure::missing(format!("the project has no host {text}"))),
+        several => {
+            let names: Vec<String> = several.iter().map(|host| host.name.to_string()).collect();
+            Err(Failure::invalid(format!("{text} can mean {}; give its port", list(&names))))
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Commands that read the history. Each look is itself recorded, before it is answered: a look that
+//! could not be recorded is not given.
+
+use std::collections::BTreeMap;
+
+use doorbook_event::record::{Actor, ImportState};
+use doorbook_event::{
+    Access, Action, Classes, LogId, Outcome, ProjectId, Record, Scope, Target, Text, Timestamp,
+    WrittenTime,
+};
+use doorbook_store::filter::{Kind, Targets};
+use doorbook_store::{Entry, Filter, Placed};
+
+use crate::admin::request::{ClassWord, Cursor, EventsQuery, ImportDetails, Rows};
+use crate::admin::rows::{EventRow, QuarantineRow};
+use crate::admin::{Admin, Failure, Reply, views};
+use crate::pipeline::hosts::{find_project, list, resolve_cluster};
+
+/// Rows in one answer; the command line asks again for more.
+const ROWS_MAX: usize = 1000;
+
+/// Bytes of raw records in one answer, above which it ends early: with the 64 KiB that a quarantine
+/// row may hold, twice over for hexadecimal, an answer stays below a tenth of a frame.
+const RAW_SIZE_BYTES_MAX: usize = 4 << 20;
+
+impl Admin {
+    /// Part of the history.
+    pub(super) fn events(&self, by: &Actor, query: &EventsQuery) -> Result<Reply, Failure> {
+        let filter = self.filter(query)?;
+        if query.after.is_none() {
+            let project = match &filter.scope {
+                Scope::Project(id) => Some(*id),
+                Scope::System | Scope::Namespace(_) => None,
+            };
+            self.record_query(by, project, Some(query))?;
+        }
+        let page = self.store.select(&filter)?;
+        let as_of: Vec<_> = page.as_of.iter().map(|(log, seq)| (log.0, *seq)).collect();
+        let mut size_bytes = 0;
+        let mut shown = 0;
+        for row in &page.rows {
+            shown += 1;
+            size_bytes += raw_size_bytes(row);
+            if size_bytes > RAW_SIZE_BYTES_MAX {
+                break;
+            }
+        }
+        let is_cut = shown < page.rows.len() || page.rows.len() == filter.limit;
+        let rows = &page.rows[..shown];
+        let next = rows.last().filter(|_| is_cut && query.limit > 0).map(|last| Cursor {
+            event_time_micros: event_time(last).micros(),
+            log: last.log.0,
+            seq: last.seq,
+            as_of,
+        });
+        let total = page.total;
+        Ok(match query.quarantine {
+            false => {
+                let rows = rows.iter().filter_map(EventRow::from_placed).collect();
+                Reply::Events(Rows { rows, total, next })
+            }
+            true => {
+                let rows = rows.iter().filter_map(QuarantineRow::from_placed).collect();
+                Reply::Quarantine(Rows { rows, total, next })
+            }
+        })
+    }
+
+    fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
+        let catalog = self.store.catalog();
+        let registry = &catalog.registry;
+        let project = match (&query.project, query.system) {
+            (Some(_), true) => {
+                return Err(Failure::invalid(
+                    "a project and the system's own scope exclude each other",
+                ));
+            }
+            (None, true) => None,
+            (Some(text), false) => Some(find_project(registry, text)?),
+            (None, false) => Some(the_only_project(registry)?),
+        };
+        let mut filter = Filter::all(project.map_or(Scope::System, Scope::Project), 0);
+        filter.targets = match (project, &query.cluster, &query.host) {
+            (_, None, None) => Targets::All,
+            (None, _, _) => {
+                return Err(Failure::invalid("the system's own scope has no clusters and hosts"));
+            }
+            (Some(project), Some(cluster), None) => {
+                resolve_cluster(registry, &project.to_string(), cluster)?;
+                Targets::Group(Text::from(&**cluster))
+            }
+            (Some(project), cluster, Some(text)) => {
+                if let Some(cluster) = cluster {
+                    resolve_cluster(registry, &project.to_string(), cluster)?;
+                }
+                let hosts = registry.find_hosts(project, text).into_iter();
+                let hosts =
+                    hosts.filter(|host| cluster.as_ref().is_none_or(|c| **c == *host.cluster));
+                let members: Vec<(Text, Text)> = hosts
+                    .map(|host| (host.cluster.clone(), Text::from(host.name.to_string())))
+                    .collect();
+                if members.is_empty() {
+                    let known: Vec<String> =
+                        registry.hosts(project).map(|host| host.name.to_string()).collect();
+                    return Err(Failure::missing(format!(
+                        "there is no host {text}; there is {}",
+                        list(&known)
+                    )));
+                }
+                Targets::Members(members)
+            }
+        };
+        filter.kind = if query.quarantine { Kind::Quarantine } else { Kind::Access };
+        filter.from = query.from.unwrap_or(Timestamp::MIN);
+        filter.to = query.to.unwrap_or(Timestamp::MAX);
+        if filter.from > filter.to {
+            return Err(Failure::invalid("the interval ends before it begins"));
+        }
+        filter.success = query.success;
+        filter.address = query.address.map(|address| address.to_canonical());
+        filter.user = query.user.as_deref().map(Text::from);
+        filter.with = classes(&query.with);
+        filter.without = classes(&query.without);
+        filter.limit = query.limit.min(ROWS_MAX);
+        if let Some(cursor) = &query.after {
+            filter.after = Some(cursor.order());
+            filter.as_of = Some(cursor.as_of.iter().map(|(l, s)| (LogId(*l), *s)).collect());
+        }
+        Ok(filter)
+    }
+
+    /// Records that `by` looks at the history.
+    pub(super) fn record_query(
+        &self,
+        by: &Actor,
+        project: Option<ProjectId>,
+        query: Option<&EventsQuery>,
+    ) -> Result<(), Failure> {
+        let mut attributes = BTreeMap::from([(Text::from("via"), Text::from("command line"))]);
+        if let Some(query) = query {
+            let text = serde_json::to_string(query).expect("a query is plain data");
+            attributes.insert("query".into(), text.into());
+        } else {
+            attributes.insert("query".into(), "coverage".into());
+        }
+        let (kind, name) = match project {
+            Some(id) => ("project", Text::from(id.to_string())),
+            None => ("system", Text::from("doorbook")),
+        };
+        let target = Target::Own { kind: kind.into(), name };
+        self.record_own(by, Action::Query, target, attributes)
+    }
+
+    /// Records what the server does itself.
+    pub fn record(&self, by: &Actor, action: Action, base_url: &str) -> Result<(), Failure> {
+        let target = Target::Own { kind: "server".into(), name: base_url.into() };
+        let version = env!("CARGO_PKG_VERSION").into();
+        self.record_own(by, action, target, BTreeMap::from([("version".into(), version)]))
+    }
+
+    fn record_own(
+        &self,
+        by: &Actor,
+        action: Action,
+        target: Target,
+        attributes: BTreeMap<Text, Text>,
+    ) -> Result<(), Failure> {
+        let access = Access {
+            target,
+            event_time: self.clock.now(),
+            written_time: WrittenTime::Complete,
+            action,
+            outcome: Outcome::Success,
+            principal: by.principal.clone(),
+            mechanism: None,
+            peer: by.peer,
+            peer_joined: false,
+            connection: None,
+            process_start: None,
+            client: None,
+            speculative: None,
+            classes: Classes::NONE,
+            attributes,
+            raw: Vec::new(),
+        };
+        self.store.commit(vec![Entry {
+            scope: Scope::System,
+            source: "doorbook".into(),
+            records: vec![Record::Own(access)],
+        }])?;
+        Ok(())
+    }
+
+    /// One import with what it found besides events.
+    pub(super) fn show_import(&self, id: &str) -> Result<Reply, Failure> {
+        let catalog = self.store.catalog();
+        let Some((project, receipt)) = catalog.imports.get(id) else {
+            return Err(Failure::missing(format!(
+                "there is no import {id:?}; `doorbook import list` names them"
+            )));
+        };
+        let import = views::import(&catalog, *project, receipt);
+        let is_its_host = |host: &Option<Text>| {
+            host.as_ref().is_some_and(|host| import.inputs.iter().any(|input| input.host == *host))
+        };
+        // Gaps belong to a host and a time, not to the import that told of them.
+        let touches = |from: Timestamp, to: Option<Timestamp>| {
+            import.to.is_none_or(|last| from <= last)
+                && import.from.is_none_or(|first| to.is_none_or(|to| to >= first))
+        };
+        let mut coverage = views::coverage(&catalog, Some(*project));
+        coverage.retain(|gap| is_its_host(&gap.target.host) && touches(gap.from, gap.to));
+        let quarantine = match receipt.state {
+            ImportState::Retracted => Vec::new(),
+            _ => self.quarantine_of(*project, &import)?,
+        };
+        Ok(Reply::ImportDetails(Box::new(ImportDetails { import, coverage, quarantine })))
+    }
+
+    /// The lines an import put aside: those of its inputs that were received while it ran.
+    fn quarantine_of(
+        &self,
+        project: ProjectId,
+        import: &crate::admin::request::ImportView,
+    ) -> Result<Vec<QuarantineRow>, Failure> {
+        if import.quarantined == 0 {
+            return Ok(Vec::new());
+        }
+        let filter = Filter {
+            kind: Kind::Quarantine,
+            targets: Targets::Group(import.cluster.clone()),
+            ..Filter::all(Scope::Project(project), 10 * ImportDetails::QUARANTINE_ROWS_MAX)
+        };
+        let rows = self.store.select(&filter)?.rows;
+        let mut rows: Vec<_> = rows.iter().filter_map(QuarantineRow::from_placed).collect();
+        let ended = import.ended.unwrap_or(Timestamp::MAX);
+        rows.retain(|row| {
+            (import.started..=ended).contains(&row.ingest_time)
+                && import.inputs.iter().any(|input| input.name == row.file)
+        });
+        rows.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        rows.truncate(ImportDetails::QUARANTINE_ROWS_MAX);
+        Ok(rows)
+    }
+}
+
+fn the_only_project(registry: &doorbook_event::registry::Registry) -> Result<ProjectId, Failure> {
+    let projects: Vec<_> = registry.projects().collect();
+    match &projects[..] {
+        [project] => Ok(project.id),
+        [] => Err(Failure::missing(
+            "there is no project yet; create one with `doorbook project create`",
+        )),
+        several => {
+            let mut names: Vec<&str> = several.iter().map(|project| &*project.name).collect();
+            names.sort_unstable();
+            Err(Failure::invalid(format!("give --project: there is {}", list(&names))))
+        }
+    }
+}
+
+fn classes(words: &[ClassWord]) -> Classes {
+    words.iter().map(|word| word.0).collect()
+}
+
+fn raw_size_bytes(row: &Placed) -> usize {
+    match &row.record {
+        Record::Access(access) | Record::Own(access) => access.raw.len(),
+        Record::Quarantine(quarantine) => quarantine.bytes.len(),
+        _ => 0,
+    }
+}
+
+/// The time by which a row is ordered: bytes that could not be read have none of their own, so the
+/// store takes that of their receipt.
+fn event_time(row: &Placed) -> Timestamp {
+    match &row.record {
+        Record::Access(access) | Record::Own(access) => access.event_time,
+        _ => row.ingest_time,
+    }
+}

@@ -1,0 +1,50 @@
+//! What the owner of a data directory can do with it: manage projects, clusters, hosts and keys,
+//! import, take imports back, look at the history.
+//!
+//! **Invariant:** each command is one [`Request`], carried out by one function, [`Admin::execute`].
+//! Without a running server the command line opens the store and calls it; beside a running server,
+//! which holds the store's lock, the request travels over the [`socket`] and the server calls it.
+//! So the two ways cannot come to differ. Nothing here knows an API format of the outside.
+//!
+//! Who may do this: whoever may open the data directory (mode 0700) may do everything in it, so the
+//! socket in it (mode 0600) lets in exactly the server's own user and root, by the peer credentials
+//! that the kernel vouches for. Every change and every look at the history is recorded with that
+//! user.
+//!
+//! Suggested reading order: [`request`], [`rows`], `execute`, `history`, [`wire`], [`socket`],
+//! [`client`].
+
+use std::sync::Arc;
+
+use doorbook_event::{Clock, Random};
+use doorbook_store::Store;
+
+pub mod client;
+mod execute;
+pub mod failure;
+mod history;
+pub mod os_user;
+pub mod request;
+pub mod rows;
+mod secrets;
+pub mod socket;
+pub(crate) mod views;
+pub mod wire;
+
+pub use client::{Connection, open};
+pub use failure::{Failure, FailureKind, with_causes};
+pub use request::{Reply, Request};
+pub use socket::AdminSocket;
+
+/// What commands are carried out with.
+#[derive(Clone)]
+pub struct Admin {
+    /// The data directory.
+    pub store: Store,
+    /// Where the present comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where keys and secrets come from.
+    pub random: Arc<dyn Random>,
+    /// Where the server listens, in a server's process.
+    pub base_url: Option<String>,
+}

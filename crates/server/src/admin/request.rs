@@ -1,0 +1,497 @@
+//! [`Request`] and [`Reply`]: everything that can be asked of a data directory by its owner.
+//!
+//! They are plain data, so that a command does the same whether it is carried out in the process
+//! of the command line or in that of a running server, which reads it from the admin socket.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use doorbook_event::record::{ImportState, UnknownId};
+use doorbook_event::registry::Role;
+use doorbook_event::{Class, ProjectId, Text, Timestamp};
+use doorbook_store::filter::Order;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
+
+/// One command. Wherever a `project` is a text, it is an id or a name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[serde(deny_unknown_fields)]
+pub enum Request {
+    /// Create a project.
+    ProjectCreate {
+        /// Its name.
+        name: String,
+        /// Its id, where the user wants a particular one.
+        id: Option<ProjectId>,
+    },
+    /// All projects.
+    ProjectList,
+    /// Create a cluster and its hosts: all or nothing.
+    ClusterCreate {
+        /// Its name.
+        name: String,
+        /// Its project.
+        project: String,
+        /// Its hosts as the user wrote them.
+        hosts: Vec<String>,
+    },
+    /// The clusters of a project, or all.
+    ClusterList {
+        /// Only of this project.
+        project: Option<String>,
+    },
+    /// Add a host to a cluster.
+    HostAdd {
+        /// The cluster's project.
+        project: String,
+        /// The cluster.
+        cluster: String,
+        /// The host as the user wrote it.
+        host: String,
+        /// Other names for it.
+        aliases: Vec<String>,
+    },
+    /// Give a host another name.
+    HostAlias {
+        /// The host's project.
+        project: String,
+        /// The host, by any of its names.
+        host: String,
+        /// The further name.
+        alias: String,
+    },
+    /// Hand out an API key.
+    KeyCreate {
+        /// The project it belongs to.
+        project: String,
+        /// What it may do there.
+        role: Role,
+    },
+    /// The keys of a project, or all.
+    KeyList {
+        /// Only of this project.
+        project: Option<String>,
+    },
+    /// End an API key.
+    KeyDelete {
+        /// Its public half.
+        public_key: String,
+    },
+    /// Hand out a service account.
+    ServiceAccountCreate {
+        /// The project it belongs to.
+        project: String,
+        /// What it may do there.
+        role: Role,
+    },
+    /// The service accounts of a project, or all.
+    ServiceAccountList {
+        /// Only of this project.
+        project: Option<String>,
+    },
+    /// End a service account.
+    ServiceAccountDelete {
+        /// Its client id.
+        client_id: String,
+    },
+    /// The imports of a project, or all, oldest first.
+    ImportList {
+        /// Only of this project.
+        project: Option<String>,
+    },
+    /// One import with what it found besides events.
+    ImportShow {
+        /// Its name.
+        id: String,
+    },
+    /// Take an import back.
+    ImportRetract {
+        /// Its name.
+        id: String,
+    },
+    /// Whether an import under this project, cluster and host could begin; changes nothing.
+    ImportCheck {
+        /// The project.
+        project: String,
+        /// The cluster.
+        cluster: String,
+        /// The host, where the user named one.
+        host: Option<String>,
+        /// Whether an unknown host is to be added.
+        add_host: bool,
+    },
+    /// Part of the history.
+    Events(Box<EventsQuery>),
+    /// Known intervals of blindness.
+    Coverage {
+        /// Only of this project.
+        project: Option<String>,
+    },
+    /// Where the running server listens.
+    Server,
+}
+
+/// Which rows of the history are wanted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventsQuery {
+    /// A project; `None` with `system` unset means the only one there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Doorbook's own history instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub system: bool,
+    /// Only of this cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// Only of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Earliest event time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Latest event time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// Successes only, failures only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub success: Option<bool>,
+    /// Only of this user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Only from this address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// Only rows with one of these classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<ClassWord>,
+    /// Only rows with none of these classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<ClassWord>,
+    /// Bytes that could not be read instead of events.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub quarantine: bool,
+    /// At most this many rows in this answer.
+    pub limit: usize,
+    /// Where the last answer ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Cursor>,
+}
+
+/// A class by its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClassWord(pub Class);
+
+impl Serialize for ClassWord {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.word())
+    }
+}
+
+impl<'de> Deserialize<'de> for ClassWord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<ClassWord, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let class = Class::from_word(&word);
+        class.map(ClassWord).ok_or_else(|| serde::de::Error::custom("unknown class"))
+    }
+}
+
+/// Where an answer ended, and of which state of the history it is a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cursor {
+    /// Event time of its last row, in microseconds.
+    pub event_time_micros: i64,
+    /// Log of its last row.
+    pub log: u32,
+    /// Position of its last row in that log.
+    pub seq: u64,
+    /// The state: log and length of each.
+    pub as_of: Vec<(u32, u64)>,
+}
+
+impl Cursor {
+    /// The place in the order of answers.
+    pub fn order(&self) -> Order {
+        Order {
+            event_time: Timestamp::from_micros(self.event_time_micros),
+            log: doorbook_event::LogId(self.log),
+            seq: self.seq,
+        }
+    }
+}
+
+/// What a command answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", content = "value", rename_all = "snake_case")]
+pub enum Reply {
+    /// A project.
+    Project(ProjectView),
+    /// Projects.
+    Projects(Vec<ProjectView>),
+    /// A cluster.
+    Cluster(ClusterView),
+    /// Clusters.
+    Clusters(Vec<ClusterView>),
+    /// A host.
+    Host(HostView),
+    /// A key, with its private half: the only time it is shown.
+    NewKey(NewKey),
+    /// Keys.
+    Keys(Vec<KeyView>),
+    /// A service account, with its secret: the only time it is shown.
+    NewServiceAccount(NewServiceAccount),
+    /// Service accounts.
+    ServiceAccounts(Vec<ServiceAccountView>),
+    /// Imports.
+    Imports(Vec<ImportView>),
+    /// An import.
+    Import(Box<ImportView>),
+    /// An import with what it found besides events.
+    ImportDetails(Box<ImportDetails>),
+    /// Events.
+    Events(Rows<EventRow>),
+    /// Bytes that could not be read.
+    Quarantine(Rows<QuarantineRow>),
+    /// Intervals of blindness.
+    Coverage(Vec<CoverageRow>),
+    /// Where the running server listens; `None` where none runs.
+    Server(Option<String>),
+    /// Nothing to show.
+    Done,
+}
+
+/// Part of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rows<T> {
+    /// The rows, newest first.
+    pub rows: Vec<T>,
+    /// How many rows match, whatever the limit.
+    pub total: u64,
+    /// Where to go on; `None` after the last row.
+    pub next: Option<Cursor>,
+}
+
+/// A project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProjectView {
+    /// Its id.
+    pub id: ProjectId,
+    /// Its name.
+    pub name: Text,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A cluster.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterView {
+    /// Its project.
+    pub project_id: ProjectId,
+    /// Its project's name.
+    pub project: Text,
+    /// Its name.
+    pub name: Text,
+    /// Its hosts.
+    pub hosts: Vec<HostView>,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HostView {
+    /// Its canonical name.
+    pub name: String,
+    /// Its other names.
+    pub aliases: Vec<Text>,
+}
+
+/// A key that was just made.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewKey {
+    /// The user name of the digest.
+    pub public_key: Text,
+    /// The password of the digest.
+    pub private_key: String,
+}
+
+impl std::fmt::Debug for NewKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewKey").field("public_key", &self.public_key).finish_non_exhaustive()
+    }
+}
+
+/// A key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyView {
+    /// The user name of the digest.
+    pub public_key: Text,
+    /// The project it belongs to.
+    pub project_id: ProjectId,
+    /// That project's name.
+    pub project: Text,
+    /// What it may do there.
+    pub role: Role,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// A service account that was just made.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NewServiceAccount {
+    /// Its client id.
+    pub client_id: Text,
+    /// Its secret.
+    pub client_secret: String,
+}
+
+impl std::fmt::Debug for NewServiceAccount {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("NewServiceAccount");
+        shown.field("client_id", &self.client_id).finish_non_exhaustive()
+    }
+}
+
+/// A service account.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceAccountView {
+    /// Its client id.
+    pub client_id: Text,
+    /// The project it belongs to.
+    pub project_id: ProjectId,
+    /// That project's name.
+    pub project: Text,
+    /// What it may do there.
+    pub role: Role,
+    /// When it was created.
+    pub created: Timestamp,
+}
+
+/// An import: the one object of `import --json`, and its receipt afterwards.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImportView {
+    /// Its name.
+    pub id: Text,
+    /// How far it got.
+    pub state: ImportState,
+    /// The project's id.
+    pub project_id: ProjectId,
+    /// The project's name.
+    pub project: Text,
+    /// The cluster.
+    pub cluster: Text,
+    /// The host the user named.
+    pub host: Option<Text>,
+    /// Who ran it.
+    pub by: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How many inputs it read, wholly or in part.
+    pub files: usize,
+    /// Physical lines read.
+    pub lines: u64,
+    /// Events added.
+    pub events: u64,
+    /// Logins among them.
+    pub successes: u64,
+    /// Explicit failure lines among them.
+    pub failures: u64,
+    /// Success lines among them that their own log contradicts.
+    pub suspect: u64,
+    /// Logins among them that their log can neither confirm nor contradict.
+    pub unconfirmed: u64,
+    /// Events that were already there.
+    pub duplicates: u64,
+    /// Lines put aside unread.
+    pub quarantined: u64,
+    /// Intervals of blindness found.
+    pub gaps: u64,
+    /// Message ids of the access component that this version does not know.
+    pub unknown_ids: Vec<UnknownIdView>,
+    /// The earliest event found.
+    pub from: Option<Timestamp>,
+    /// The latest event found.
+    pub to: Option<Timestamp>,
+    /// The inputs in the order in which they were read.
+    pub inputs: Vec<InputView>,
+}
+
+/// A message id that this version does not know.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnknownIdView {
+    /// The id.
+    pub id: u64,
+    /// The server version that wrote it, where the input says.
+    pub version: Option<Text>,
+    /// How often.
+    pub count: u64,
+    /// The message of the first one.
+    pub message: Text,
+}
+
+impl From<&UnknownId> for UnknownIdView {
+    fn from(unknown: &UnknownId) -> UnknownIdView {
+        UnknownIdView {
+            id: unknown.id,
+            version: unknown.version.clone(),
+            count: unknown.count,
+            message: unknown.message.clone(),
+        }
+    }
+}
+
+/// One input of an import.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InputView {
+    /// The name as it was given.
+    pub name: Text,
+    /// The host its records were put under.
+    pub host: Text,
+    /// Physical lines.
+    pub lines: u64,
+    /// Size as stored.
+    pub size_bytes: u64,
+    /// Modification time.
+    pub modified: Option<Timestamp>,
+    /// SHA-256 of the bytes as stored, as far as they were read.
+    pub sha256: String,
+}
+
+/// An import with what it found besides events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportDetails {
+    /// The import.
+    #[serde(flatten)]
+    pub import: ImportView,
+    /// Intervals of blindness of its hosts that touch the time it covers.
+    pub coverage: Vec<CoverageRow>,
+    /// The lines it put aside, at most [`ImportDetails::QUARANTINE_ROWS_MAX`].
+    pub quarantine: Vec<QuarantineRow>,
+}
+
+impl ImportDetails {
+    /// As many as a person reads; `events --quarantine` has them all.
+    pub const QUARANTINE_ROWS_MAX: usize = 100;
+}
+
+/// Names by which roles may be given, for the error that lists them.
+pub fn role_names() -> String {
+    let names = Role::ALL.iter().map(|role| format!("{} ({})", role.api_name(), role.title()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// Attributes of a row, in order.
+pub type Attributes = BTreeMap<Text, Text>;

@@ -1,0 +1,363 @@
+//! Rows as the command line shows them: every column of the history, under plain names.
+
+use doorbook_event::record::{Coverage, Hidden, Quarantine};
+use doorbook_event::{Access, Action, Outcome, Peer, Principal, Record, Target, Text, Timestamp};
+use doorbook_store::Placed;
+use serde::{Deserialize, Serialize};
+
+use crate::admin::request::Attributes;
+
+/// An event.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EventRow {
+    /// When, as the source claims.
+    pub event_time: Timestamp,
+    /// The time as the source wrote it, where it names no single instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_time: Option<Text>,
+    /// What was tried.
+    pub action: String,
+    /// How it ended.
+    pub outcome: String,
+    /// The source's words for a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Text>,
+    /// The source's number for the reason.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<i64>,
+    /// Which kind of principal.
+    pub principal: String,
+    /// The principal's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<Text>,
+    /// The database that knows the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<Text>,
+    /// User id of the operating system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uid: Option<u32>,
+    /// The authentication mechanism.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mechanism: Option<Text>,
+    /// `ip`, `unix` or `unknown`.
+    pub peer: String,
+    /// From which address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<std::net::IpAddr>,
+    /// From which port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// The address is not in the record itself but in another one of the same connection.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub address_joined: bool,
+    /// The source's number for the connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<u64>,
+    /// When the accessed process started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub process_start: Option<Timestamp>,
+    /// What the client said of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<ClientRow>,
+    /// The source calls it the speculative half of an attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speculative: Option<bool>,
+    /// Flags.
+    pub classes: Vec<String>,
+    /// What the source knows beyond the columns.
+    #[serde(skip_serializing_if = "Attributes::is_empty")]
+    pub attributes: Attributes,
+    /// What was accessed.
+    #[serde(flatten)]
+    pub target: TargetRow,
+    /// Which source told it.
+    pub source: Text,
+    /// When it was received.
+    pub ingest_time: Timestamp,
+    /// Which log.
+    pub log: u32,
+    /// Position in that log.
+    pub seq: u64,
+    /// The record as received; U+FFFD stands for bytes that are not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<String>,
+    /// The record as received in hexadecimal, where it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw_hex: Option<String>,
+}
+
+/// What was accessed, under names that fit its kind.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct TargetRow {
+    /// A host's cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Text>,
+    /// A host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<Text>,
+    /// An array's namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Text>,
+    /// An array.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub array: Option<Text>,
+    /// Which kind of thing of Doorbook's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_kind: Option<Text>,
+    /// Which one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_name: Option<Text>,
+}
+
+impl TargetRow {
+    /// The target in few characters.
+    pub fn short(&self) -> String {
+        let group = [&self.cluster, &self.namespace, &self.own_kind];
+        let member = [&self.host, &self.array, &self.own_name];
+        let word = |texts: [&Option<Text>; 3]| {
+            texts.into_iter().flatten().next().cloned().unwrap_or_default()
+        };
+        format!("{} {}", word(group), word(member))
+    }
+}
+
+impl From<&Target> for TargetRow {
+    fn from(target: &Target) -> TargetRow {
+        let some = |text: &Text| Some(text.clone());
+        match target {
+            Target::Host { cluster, host } => {
+                TargetRow { cluster: some(cluster), host: some(host), ..TargetRow::default() }
+            }
+            Target::Array { namespace, array } => {
+                TargetRow { namespace: some(namespace), array: some(array), ..TargetRow::default() }
+            }
+            Target::Own { kind, name } => {
+                TargetRow { own_kind: some(kind), own_name: some(name), ..TargetRow::default() }
+            }
+        }
+    }
+}
+
+/// What a client said of itself.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientRow {
+    /// The application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub application: Option<Text>,
+    /// The driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Text>,
+    /// The driver's version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver_version: Option<Text>,
+    /// Operating system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<Text>,
+    /// Language runtime.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Text>,
+    /// The router through which the client came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub via: Option<Text>,
+    /// The real client's address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+}
+
+impl EventRow {
+    /// The row of an access; `None` for other kinds of record.
+    pub fn from_placed(placed: &Placed) -> Option<EventRow> {
+        let (Record::Access(access) | Record::Own(access)) = &placed.record else {
+            return None;
+        };
+        let mut row = EventRow {
+            target: TargetRow::from(&access.target),
+            source: placed.source.clone(),
+            ingest_time: placed.ingest_time,
+            log: placed.log.0,
+            seq: placed.seq,
+            ..EventRow::default()
+        };
+        row.fill(access);
+        Some(row)
+    }
+
+    fn fill(&mut self, access: &Access) {
+        self.event_time = access.event_time;
+        if let doorbook_event::WrittenTime::Partial(text) = &access.written_time {
+            self.written_time = Some(text.clone());
+        }
+        self.action = access.action.word().to_owned();
+        self.outcome = access.outcome.word().to_owned();
+        if let Outcome::Failure { reason, code } = &access.outcome {
+            self.reason.clone_from(reason);
+            self.code = *code;
+        }
+        self.principal = access.principal.kind().to_owned();
+        match &access.principal {
+            Principal::User { name, database } => {
+                self.user = Some(name.clone());
+                self.database = Some(database.clone());
+            }
+            Principal::ApiKey(name) | Principal::ServiceAccount(name) => {
+                self.user = Some(name.clone());
+            }
+            Principal::OsUser { uid, name } => {
+                self.uid = Some(*uid);
+                self.user.clone_from(name);
+            }
+            Principal::Unauthenticated | Principal::Doorbook => {}
+        }
+        self.mechanism.clone_from(&access.mechanism);
+        self.peer = peer_word(&access.peer).to_owned();
+        self.address = access.peer.address();
+        self.port = access.peer.port();
+        self.address_joined = access.peer_joined;
+        self.connection = access.connection;
+        self.process_start = access.process_start;
+        self.client = access.client.as_ref().map(|client| ClientRow {
+            application: client.application.clone(),
+            driver: client.driver.clone(),
+            driver_version: client.driver_version.clone(),
+            os: client.os.clone(),
+            platform: client.platform.clone(),
+            via: client.via.clone(),
+            origin: client.origin.as_ref().map(Peer::to_string),
+        });
+        self.speculative = access.speculative;
+        self.classes = access.classes.iter().map(|class| class.word().to_owned()).collect();
+        self.attributes.clone_from(&access.attributes);
+        (self.raw, self.raw_hex) = text_and_hex(&access.raw);
+    }
+}
+
+const fn peer_word(peer: &Peer) -> &'static str {
+    match peer {
+        Peer::Unknown => "unknown",
+        Peer::UnixSocket => "unix",
+        Peer::Ip { .. } => "ip",
+    }
+}
+
+/// Bytes as text, and as hexadecimal too where the text alone would not give them back.
+fn text_and_hex(bytes: &[u8]) -> (Option<String>, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok("") => (None, None),
+        Ok(text) => (Some(text.to_owned()), None),
+        Err(_) => (Some(String::from_utf8_lossy(bytes).into_owned()), Some(hex::encode(bytes))),
+    }
+}
+
+/// A line that could not be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct QuarantineRow {
+    /// Why.
+    pub reason: Text,
+    /// The input's name.
+    pub file: Text,
+    /// Line number, from 1.
+    pub line: u64,
+    /// Offset in the decompressed input.
+    pub offset_bytes: u64,
+    /// How many bytes there were.
+    pub length_bytes: u64,
+    /// SHA-256 of all of them.
+    pub sha256: String,
+    /// What was accessed.
+    #[serde(flatten)]
+    pub target: TargetRow,
+    /// Which source told it.
+    pub source: Text,
+    /// When it was received.
+    pub ingest_time: Timestamp,
+    /// Which log.
+    pub log: u32,
+    /// Position in that log.
+    pub seq: u64,
+    /// The bytes that were kept; U+FFFD stands for what is not UTF-8.
+    #[serde(default)]
+    pub raw: Option<String>,
+    /// The bytes that were kept in hexadecimal, where they are not UTF-8.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_hex: Option<String>,
+}
+
+impl QuarantineRow {
+    /// The row of quarantined bytes; `None` for other kinds of record.
+    pub fn from_placed(placed: &Placed) -> Option<QuarantineRow> {
+        let Record::Quarantine(quarantine) = &placed.record else {
+            return None;
+        };
+        let Quarantine { target, reason, place, bytes, length_bytes, sha256 } = quarantine;
+        let (raw, raw_hex) = text_and_hex(bytes);
+        Some(QuarantineRow {
+            reason: reason.clone(),
+            file: place.file.clone(),
+            line: place.line,
+            offset_bytes: place.offset_bytes,
+            length_bytes: *length_bytes,
+            sha256: hex::encode(sha256),
+            target: TargetRow::from(target),
+            source: placed.source.clone(),
+            ingest_time: placed.ingest_time,
+            log: placed.log.0,
+            seq: placed.seq,
+            raw,
+            raw_hex,
+        })
+    }
+}
+
+/// An interval of blindness.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoverageRow {
+    /// The project's name.
+    pub project: Text,
+    /// What could not be seen.
+    #[serde(flatten)]
+    pub target: TargetRow,
+    /// Which actions.
+    pub actions: Vec<String>,
+    /// `successes` or `all`.
+    pub hidden: String,
+    /// Why.
+    pub cause: Text,
+    /// Who brought it about.
+    pub by: Option<String>,
+    /// From when.
+    pub from: Timestamp,
+    /// Until when; `None` where no line has ended it.
+    pub to: Option<Timestamp>,
+    /// The last line that was read while it lasted.
+    pub last_seen: Timestamp,
+}
+
+impl CoverageRow {
+    /// The row of an interval.
+    pub fn new(project: Text, coverage: &Coverage) -> CoverageRow {
+        let by = coverage.actor.as_ref().map(|actor| match actor.peer {
+            Peer::Unknown => actor.principal.to_string(),
+            peer => format!("{} from {peer}", actor.principal),
+        });
+        CoverageRow {
+            project,
+            target: TargetRow::from(&coverage.target),
+            actions: coverage.actions.iter().map(|a: &Action| a.word().to_owned()).collect(),
+            hidden: match coverage.hidden {
+                Hidden::Successes => "successes",
+                Hidden::All => "all",
+            }
+            .to_owned(),
+            cause: coverage.cause.clone(),
+            by,
+            from: coverage.from,
+            to: coverage.to,
+            last_seen: coverage.last_seen,
+        }
+    }
+}

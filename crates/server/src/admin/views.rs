@@ -1,0 +1,110 @@
+//! From the catalogue to what commands answer.
+
+use doorbook_event::record::ImportReceipt;
+use doorbook_event::registry::{Cluster, Host, Key, Project, Registry, ServiceAccount};
+use doorbook_event::{ProjectId, Scope, Text};
+use doorbook_store::Catalog;
+
+use crate::admin::request::{
+    ClusterView, HostView, ImportView, InputView, KeyView, ProjectView, ServiceAccountView,
+    UnknownIdView,
+};
+use crate::admin::rows::CoverageRow;
+
+pub(crate) fn project(project: &Project) -> ProjectView {
+    ProjectView { id: project.id, name: project.name.clone(), created: project.created }
+}
+
+pub(crate) fn project_name(registry: &Registry, id: ProjectId) -> Text {
+    registry.project(id).map(|project| project.name.clone()).unwrap_or_default()
+}
+
+pub(crate) fn cluster(registry: &Registry, cluster: &Cluster) -> ClusterView {
+    let hosts = registry.hosts(cluster.project).filter(|host| host.cluster == cluster.name);
+    ClusterView {
+        project_id: cluster.project,
+        project: project_name(registry, cluster.project),
+        name: cluster.name.clone(),
+        hosts: hosts.map(host).collect(),
+        created: cluster.created,
+    }
+}
+
+pub(crate) fn host(host: &Host) -> HostView {
+    HostView { name: host.name.to_string(), aliases: host.aliases.clone() }
+}
+
+pub(crate) fn key(registry: &Registry, key: &Key) -> KeyView {
+    KeyView {
+        public_key: key.public.clone(),
+        project_id: key.project,
+        project: project_name(registry, key.project),
+        role: key.role,
+        created: key.created,
+    }
+}
+
+pub(crate) fn service_account(registry: &Registry, account: &ServiceAccount) -> ServiceAccountView {
+    ServiceAccountView {
+        client_id: account.client_id.clone(),
+        project_id: account.project,
+        project: project_name(registry, account.project),
+        role: account.role,
+        created: account.created,
+    }
+}
+
+pub(crate) fn import(catalog: &Catalog, id: ProjectId, receipt: &ImportReceipt) -> ImportView {
+    let counts = &receipt.counts;
+    ImportView {
+        id: receipt.id.clone(),
+        state: receipt.state,
+        project_id: id,
+        project: project_name(&catalog.registry, id),
+        cluster: receipt.cluster.clone(),
+        host: receipt.host.clone(),
+        by: receipt.by.to_string(),
+        started: receipt.started,
+        ended: receipt.ended,
+        files: receipt.files.len(),
+        lines: counts.lines,
+        events: counts.events,
+        successes: counts.successes,
+        failures: counts.failures,
+        suspect: counts.suspect,
+        unconfirmed: counts.unconfirmed,
+        duplicates: counts.duplicates,
+        quarantined: counts.quarantined,
+        gaps: counts.gaps,
+        unknown_ids: receipt.unknown_ids.iter().map(UnknownIdView::from).collect(),
+        from: counts.from,
+        to: counts.to,
+        inputs: receipt
+            .files
+            .iter()
+            .map(|file| InputView {
+                name: file.name.clone(),
+                host: file.host.clone(),
+                lines: file.lines,
+                size_bytes: file.size_bytes,
+                modified: file.modified,
+                sha256: hex::encode(file.sha256),
+            })
+            .collect(),
+    }
+}
+
+/// The known intervals of blindness of one project, or of all.
+pub(crate) fn coverage(catalog: &Catalog, only: Option<ProjectId>) -> Vec<CoverageRow> {
+    let mut rows = Vec::new();
+    for project in catalog.registry.projects() {
+        if only.is_some_and(|only| only != project.id) {
+            continue;
+        }
+        let intervals = catalog.coverage.get(&Scope::Project(project.id));
+        for interval in intervals.into_iter().flatten() {
+            rows.push(CoverageRow::new(project.name.clone(), interval));
+        }
+    }
+    rows
+}

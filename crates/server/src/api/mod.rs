@@ -1,0 +1,3 @@
+//! The API surfaces. Each has one folder, one table of operations and one mapping of errors.
+
+pub mod atlas;

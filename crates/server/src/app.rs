@@ -1,0 +1,158 @@
+//! [`App`]: everything that serving needs, built in one place, twice in one test if wished.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use doorbook_event::{Clock, Random, Record, Scope};
+use doorbook_store::{Entry, Error, Store};
+use tokio::sync::Semaphore;
+
+use crate::api::atlas;
+use crate::auth::Auth;
+use crate::usage::Usage;
+
+/// What an operator can set. The defaults work.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How often a project's access history can be asked for.
+    pub access_history_rate: RateLimit,
+    /// Answers that are worked on at once; each may hold 20,000 rows in memory, the others wait.
+    pub concurrent_answers_max: usize,
+    /// Connections at once; further ones wait to be accepted.
+    pub connections_max: usize,
+    /// How long a TLS handshake, or a request's head, may take; also how long a connection may
+    /// idle between requests.
+    pub head_timeout: Duration,
+    /// How long answers under way may take once shutdown began.
+    pub shutdown_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            access_history_rate: RateLimit::ACCESS_LOGS,
+            concurrent_answers_max: 8,
+            connections_max: 1024,
+            head_timeout: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests at once; 0 turns the limit off.
+    pub capacity: u32,
+    /// How many are given back per period.
+    pub refill: u32,
+    /// The period.
+    pub period_seconds: u32,
+}
+
+impl RateLimit {
+    /// Atlas's figures for its set "Access Logs".
+    pub const ACCESS_LOGS: RateLimit =
+        RateLimit { capacity: 1200, refill: 500, period_seconds: 60 };
+
+    /// No limit.
+    pub const OFF: RateLimit = RateLimit { capacity: 0, refill: 0, period_seconds: 1 };
+}
+
+/// A server's state. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    settings: Settings,
+    auth: Auth,
+    usage: Usage,
+    access_history_buckets: atlas::rate_limit::Buckets,
+    answers: Arc<Semaphore>,
+}
+
+impl App {
+    /// Over an open store. Starts the thread that records uses; [`App::close`] ends it.
+    ///
+    /// `digest_secret` is [`Store::secret`] `digest-nonce`.
+    pub fn new(
+        store: Store,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        settings: Settings,
+        digest_secret: [u8; 32],
+    ) -> App {
+        let sink = {
+            let store = store.clone();
+            Box::new(move |records: Vec<Record>| -> Result<(), Error> {
+                let source = "doorbook".into();
+                store.commit(vec![Entry { scope: Scope::System, source, records }])
+            })
+        };
+        App(Arc::new(Inner {
+            auth: Auth::new(digest_secret, clock.now()),
+            usage: Usage::start(Arc::clone(&clock), sink),
+            access_history_buckets: atlas::rate_limit::Buckets::new(settings.access_history_rate),
+            answers: Arc::new(Semaphore::new(settings.concurrent_answers_max.max(1))),
+            store,
+            clock,
+            random,
+            settings,
+        }))
+    }
+
+    /// Commits what callers did so far. [`crate::http::serve`] does this when it ends; the store
+    /// can be closed afterwards.
+    pub fn close(&self) {
+        self.0.usage.close();
+    }
+
+    /// Every surface.
+    pub fn router(&self) -> Router {
+        atlas::router(self)
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Where the present comes from.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    /// Where unpredictable bytes come from.
+    pub fn random(&self) -> &dyn Random {
+        &*self.0.random
+    }
+
+    /// What the operator set.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Who is calling.
+    pub fn auth(&self) -> &Auth {
+        &self.0.auth
+    }
+
+    /// The record of who did.
+    pub fn usage(&self) -> &Usage {
+        &self.0.usage
+    }
+
+    /// The rate limit of the access history.
+    pub fn access_history_buckets(&self) -> &atlas::rate_limit::Buckets {
+        &self.0.access_history_buckets
+    }
+
+    /// Permits for answers that are worked on.
+    pub fn answers(&self) -> &Arc<Semaphore> {
+        &self.0.answers
+    }
+}

@@ -1,0 +1,307 @@
+//! Who is calling, and what they may do.
+//!
+//! [`Auth::identify`] turns a request's `Authorization` header into a [`Caller`]; [`authorize`] is
+//! the one place that decides. Callers from other doors (the admin socket's operating-system user,
+//! later browser sessions) become a [`Caller`] too and pass the same function.
+
+pub mod digest;
+pub mod oauth;
+
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use doorbook_event::registry::{Registry, Role};
+use doorbook_event::{Peer, Principal, ProjectId, Random, Text, Timestamp};
+
+/// Someone who asks, known or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// Who.
+    pub principal: Principal,
+    /// From where.
+    pub peer: Peer,
+}
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Read the access history.
+    ReadHistory,
+    /// List the projects; the answer holds those that the caller has a role in.
+    ListProjects,
+    /// See that a project exists.
+    ReadProject,
+    /// See its clusters.
+    ReadClusters,
+    /// See its hosts.
+    ReadHosts,
+}
+
+impl Operation {
+    /// Every operation.
+    pub const ALL: [Operation; 5] = [
+        Operation::ReadHistory,
+        Operation::ListProjects,
+        Operation::ReadProject,
+        Operation::ReadClusters,
+        Operation::ReadHosts,
+    ];
+}
+
+/// What the caller is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Go on.
+    Allowed,
+    /// The caller has a role in the project, and it is not enough.
+    RoleMissing,
+    /// The caller must not learn whether there is such a project.
+    Invisible,
+}
+
+/// Whether a caller may do something, in a project or (`None`) across projects.
+pub fn authorize(
+    registry: &Registry,
+    caller: &Caller,
+    operation: Operation,
+    project: Option<ProjectId>,
+) -> Decision {
+    let Some(project) = project else {
+        return match (operation, &caller.principal) {
+            (Operation::ListProjects, Principal::ApiKey(_) | Principal::ServiceAccount(_)) => {
+                Decision::Allowed
+            }
+            // Everything else is of a project; a request that names none can be of none.
+            _ => Decision::Invisible,
+        };
+    };
+    let Some(role) = role_in(registry, &caller.principal, project) else {
+        return Decision::Invisible;
+    };
+    let is_enough = match operation {
+        Operation::ReadHistory => match role {
+            // x-rolesRequirements of 2026, and Monitoring Admin, which was the requirement until
+            // 2025 and which scripts written then still hold (contract §4, "Roles").
+            Role::Owner
+            | Role::MonitoringAdmin
+            | Role::DatabaseAccessAdmin
+            | Role::ClusterLogViewer => true,
+            Role::ReadOnly => false,
+        },
+        Operation::ListProjects
+        | Operation::ReadProject
+        | Operation::ReadClusters
+        | Operation::ReadHosts => true,
+    };
+    if is_enough { Decision::Allowed } else { Decision::RoleMissing }
+}
+
+fn role_in(registry: &Registry, principal: &Principal, project: ProjectId) -> Option<Role> {
+    registry.project(project)?;
+    let (its_project, role) = match principal {
+        Principal::ApiKey(public) => registry.key(public).map(|key| (key.project, key.role))?,
+        Principal::ServiceAccount(id) => {
+            registry.service_account(id).map(|account| (account.project, account.role))?
+        }
+        Principal::Unauthenticated
+        | Principal::User { .. }
+        | Principal::OsUser { .. }
+        | Principal::Doorbook => return None,
+    };
+    (its_project == project).then_some(role)
+}
+
+/// What an `Authorization` header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identified {
+    /// It is this one.
+    As(Principal),
+    /// There is no header: the first half of every digest exchange.
+    Nobody,
+    /// A correct signature with a nonce that is no longer good.
+    Stale,
+    /// A failed authentication.
+    Refused(Refusal),
+}
+
+/// A failed authentication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The name that was claimed, where there was one; nobody vouches for it.
+    pub claimed: Option<Text>,
+    /// Why, for our own record. The caller is not told.
+    pub reason: &'static str,
+    /// Whether the holder of the key should be asked to sign again.
+    pub stale: bool,
+}
+
+/// All ways to prove who one is.
+pub struct Auth {
+    /// API keys.
+    pub digest: digest::Authenticator,
+    /// Service accounts.
+    pub tokens: oauth::Tokens,
+}
+
+impl Auth {
+    /// With nonces under a secret.
+    pub fn new(digest_secret: [u8; 32], now: Timestamp) -> Auth {
+        Auth {
+            digest: digest::Authenticator::new(digest_secret, now),
+            tokens: oauth::Tokens::default(),
+        }
+    }
+
+    /// Reads the `Authorization` header of a request. `target` is the request target as sent.
+    pub fn identify(
+        &self,
+        registry: &Registry,
+        now: Timestamp,
+        method: &Method,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Identified {
+        let refused = |claimed: Option<String>, reason, stale| {
+            let claimed = claimed.map(|name| shorten(&name));
+            Identified::Refused(Refusal { claimed, reason, stale })
+        };
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = values.next() else { return Identified::Nobody };
+        if values.next().is_some() {
+            return refused(None, "several Authorization headers", false);
+        }
+        let Ok(value) = std::str::from_utf8(value.as_bytes()) else {
+            return refused(None, "unreadable Authorization header", false);
+        };
+        if digest::header::is_digest(value) {
+            return match self.digest.verify(registry, now, method.as_str(), target, value) {
+                digest::Verdict::Accepted(public) => Identified::As(Principal::ApiKey(public)),
+                digest::Verdict::Stale => Identified::Stale,
+                digest::Verdict::Replayed(public) => {
+                    refused(Some(public.to_string()), "replayed digest", true)
+                }
+                digest::Verdict::Refused(Some(name)) => refused(Some(name), "wrong digest", false),
+                digest::Verdict::Refused(None) => refused(None, "malformed digest", false),
+            };
+        }
+        match oauth::bearer_of(value) {
+            Some(token) => match self.tokens.account_of(registry, now, token) {
+                Some(client_id) => Identified::As(Principal::ServiceAccount(client_id)),
+                None => refused(None, "unknown or expired token", false),
+            },
+            None => refused(None, "unknown authorization scheme", false),
+        }
+    }
+
+    /// The value of `WWW-Authenticate` for a caller who did not prove anything.
+    pub fn challenge(&self, now: Timestamp, stale: bool) -> HeaderValue {
+        self.digest.challenge(now, stale)
+    }
+}
+
+/// `N` random bytes.
+pub(crate) fn random_bytes<const N: usize>(random: &dyn Random) -> [u8; N] {
+    let mut bytes = [0; N];
+    random.fill(&mut bytes);
+    bytes
+}
+
+/// A name that anyone may claim, cut to what is worth keeping.
+pub(crate) fn shorten(name: &str) -> Text {
+    name.chars().take(128).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbook_event::registry::{Key, Project, RegistryChange, ServiceAccount};
+
+    use super::*;
+
+    const OWN: ProjectId = ProjectId::new([1; 12]);
+    const OTHER: ProjectId = ProjectId::new([2; 12]);
+    const ABSENT: ProjectId = ProjectId::new([3; 12]);
+
+    fn registry(role: Role) -> Registry {
+        let created = Timestamp::from_seconds(0);
+        let mut registry = Registry::default();
+        for (id, name) in [(OWN, "own"), (OTHER, "other")] {
+            let project = Project { id, name: name.into(), created };
+            registry.apply(&RegistryChange::ProjectCreated(project));
+        }
+        registry.apply(&RegistryChange::KeyCreated(Key {
+            public: "key".into(),
+            ha1: [0; 16],
+            project: OWN,
+            role,
+            created,
+        }));
+        registry.apply(&RegistryChange::ServiceAccountCreated(ServiceAccount {
+            client_id: "account".into(),
+            secret_sha256: [0; 32],
+            project: OWN,
+            role,
+            created,
+        }));
+        registry
+    }
+
+    fn caller(principal: Principal) -> Caller {
+        Caller { principal, peer: Peer::Unknown }
+    }
+
+    /// Every role x operation x project. A row: the role; then, for its own project, what each
+    /// operation of `Operation::ALL` is told (A allowed, R role missing, I invisible).
+    #[test]
+    fn the_whole_table() {
+        use Role::*;
+        for (role, own) in [
+            (Owner, "AAAAA"),
+            (ReadOnly, "RAAAA"),
+            (MonitoringAdmin, "AAAAA"),
+            (DatabaseAccessAdmin, "AAAAA"),
+            (ClusterLogViewer, "AAAAA"),
+        ] {
+            let registry = registry(role);
+            for principal in
+                [Principal::ApiKey("key".into()), Principal::ServiceAccount("account".into())]
+            {
+                let row = |project: Option<ProjectId>| -> String {
+                    let decide = |operation| {
+                        authorize(&registry, &caller(principal.clone()), operation, project)
+                    };
+                    Operation::ALL.map(decide).map(letter).iter().collect()
+                };
+                assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
+                assert_eq!(row(Some(OTHER)), "IIIII", "{role} {principal}, another's project");
+                assert_eq!(row(Some(ABSENT)), "IIIII", "{role} {principal}, no such project");
+                assert_eq!(row(None), "IAIII", "{role} {principal}, no project named");
+            }
+        }
+        assert_eq!(Role::ALL.len(), 5, "a new role needs a row above");
+    }
+
+    #[test]
+    fn whoever_is_not_in_the_registry_sees_nothing() {
+        let registry = registry(Role::Owner);
+        for principal in [
+            Principal::Unauthenticated,
+            Principal::ApiKey("other".into()),
+            Principal::ApiKey("account".into()),
+            Principal::ServiceAccount("key".into()),
+            Principal::User { name: "key".into(), database: "admin".into() },
+            Principal::OsUser { uid: 0, name: None },
+        ] {
+            for operation in Operation::ALL {
+                let decision =
+                    authorize(&registry, &caller(principal.clone()), operation, Some(OWN));
+                assert_eq!(decision, Decision::Invisible, "{principal} {operation:?}");
+            }
+        }
+    }
+
+    fn letter(decision: Decision) -> char {
+        match decision {
+            Decision::Allowed => 'A',
+            Decision::RoleMissing => 'R',
+            Decision::Invisible => 'I',
+        }
+    }
+}

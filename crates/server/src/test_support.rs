@@ -1,0 +1,28 @@
+//! What the tests of several modules need.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use doorbook_event::Timestamp;
+use doorbook_event::time::{CountingRandom, ManualClock};
+use doorbook_store::disk::SystemDisk;
+use doorbook_store::{Options, Store};
+
+use crate::app::{App, Settings};
+
+/// An app over an empty store in a directory.
+pub fn app_in(dir: &Path, settings: Settings) -> App {
+    let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_700_000_000)));
+    let random: Arc<CountingRandom> = Arc::default();
+    let store = Store::open(Options {
+        data_dir: dir.join("data"),
+        clock: clock.clone(),
+        random: random.clone(),
+        disk: Arc::new(SystemDisk),
+        memtable_size_bytes: 1 << 20,
+        reserve_size_bytes: 0,
+    })
+    .expect("opens");
+    let digest_secret = store.secret("digest-nonce").expect("a secret");
+    App::new(store, clock, random, settings, digest_secret)
+}

@@ -1,0 +1,489 @@
+//! mongod and mongos logs (2.4 - 8.x) to access records.
+//!
+//! `Interpreter` is handed physical lines without their transport's wrapping and fills a
+//! `Batch`: every authentication attempt that has a line, every denied action, the intervals in
+//! which attempts have no line, and every line that looks like one of these and cannot be read.
+//! **Nothing is dropped in silence, nothing panics, and memory is bounded whatever the input.**
+//!
+//! Suggested reading order: `facts` (ids, versions), `json` and `json_lines` (4.4 and later),
+//! `text` and `text_lines` (up to 4.2), `connections` (what other lines say), `blindness`,
+//! `time`.
+//!
+//! # Forged lines
+//!
+//! JSON logs escape what clients send. Text logs do not: anyone who can reach the port can put a
+//! line break and a perfect success line into a user name. What is done about it, for text only:
+//!
+//! 1. A record that begins like an authentication and does not end like one is continued by the
+//!    following physical lines, until it ends as mongod would have ended it, with the address that
+//!    its connection was accepted from. It becomes one event; success lines inside of it become
+//!    `Class::Suspect` events; nothing inside of it changes any state.
+//! 2. A line whose connection was accepted from another address, has ended, or was never accepted
+//!    although the log covers its number, is `Class::Suspect`, successes and failures alike. A
+//!    success on a connection that was accepted before the log begins is `Class::Unconfirmed`.
+//! 3. State cannot be poisoned cheaply (`connections`): a forged `end connection` needs the
+//!    victim's port, a forged start of the process is undone by the next accepted number, a forged
+//!    `accepted` can make a number unknown and never wrong. A real login does not become suspect.
+//!
+//! **Not defended:** a client that closes its own record correctly inside the name (it knows its
+//! own address), and then writes an `accepted` line with the very next number and a success line on
+//! it, before the server gives that number to someone. And a client that makes a line of its own
+//! connection from its own address say a different user name: it is known to be there, and lies
+//! about who it is. Both need a log of 4.2 or older.
+
+mod blindness;
+mod client;
+mod connections;
+mod facts;
+mod finder;
+mod intern;
+mod json;
+mod json_lines;
+mod text;
+mod text_lines;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use doorbook_event::record::{Actor, Place, Quarantine, UnknownId};
+use doorbook_event::{
+    Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Shared, Target, Text,
+    Timestamp,
+};
+use sha2::{Digest, Sha256};
+
+use crate::Batch;
+use blindness::{Blindness, Cause, Switch};
+use client::Clients;
+use connections::{Connections, Standing};
+use facts::Version;
+use intern::Texts;
+use text_lines::Continued;
+use time::{Time, Times};
+
+pub use finder::HostFinder;
+pub use time::rotation_suffix;
+
+/// What the log itself does not say.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The host whose log it is.
+    pub target: Target,
+    /// The zone of times that have none.
+    pub zone: jiff::tz::TimeZone,
+}
+
+/// What a file's surroundings say of its times, in order of trust.
+#[derive(Clone, Debug, Default)]
+pub struct FileHints {
+    /// The file's name as it was given.
+    pub name: Text,
+    /// When it was rotated away, from its name.
+    pub rotation_suffix: Option<Timestamp>,
+    /// When it was last written.
+    pub modified: Option<Timestamp>,
+}
+
+/// Where a line stands in its file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinePlace {
+    /// Line number, from 1.
+    pub line: u64,
+    /// Offset of the line's first byte in the decompressed input, from 0.
+    pub offset_bytes: u64,
+}
+
+/// Reads the lines of one host, file after file.
+#[derive(Debug)]
+pub struct Interpreter {
+    target: Target,
+    file: Text,
+    times: Times,
+    texts: Texts,
+    clients: Clients,
+    words: Words,
+    life: Life,
+    /// The process life before the last start line, until the next accepted number shows that the
+    /// start was real.
+    previous: Option<Box<Life>>,
+    blindness: Blindness,
+    continued: Option<Continued>,
+    /// 2.4 and 2.6: someone authenticates, and it is a login unless the connection's next line says
+    /// otherwise.
+    announced: VecDeque<(u64, Access)>,
+    format: Format,
+    unknown_ids: BTreeMap<(u64, Option<Text>), (u64, Text)>,
+    latest: Option<Timestamp>,
+}
+
+/// Which generation of lines the log has. A client can write a JSON line into a text log, but
+/// neither kind into a JSON log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    /// No line was read yet.
+    Unknown,
+    /// Text, and this many bytes of JSON since the last line of text.
+    Text {
+        /// Bytes.
+        json_bytes: usize,
+    },
+    /// JSON.
+    Json,
+}
+
+/// A node that is upgraded from 4.2 to 4.4 goes on in JSON in the same file. mongod 4.2 cuts its
+/// records at 10 kB, so nobody can put this much JSON between two lines of text.
+const JSON_BYTES_CERTAIN: usize = 32 << 10;
+
+/// mongod writes a refusal right behind the announcement; after this many others there is none.
+const ANNOUNCED_MAX: usize = 256;
+
+/// A name that is longer is not kept for the lines that follow on its connection.
+const LOGIN_BYTES_MAX: usize = 1024;
+
+/// From one start of the process to the next.
+#[derive(Debug, Default)]
+struct Life {
+    started: Option<Timestamp>,
+    version: Option<Version>,
+    connections: Connections,
+    /// Success lines of this version end with the address (3.6 and later).
+    shows_client: bool,
+}
+
+/// Attribute names, made once.
+#[derive(Debug)]
+struct Words {
+    client: Text,
+    cluster_member: Text,
+    truncated: Text,
+    yes: Text,
+}
+
+/// An event on its way to an [`Access`].
+struct Draft<'a> {
+    time: Time<'a>,
+    action: Action,
+    outcome: Outcome,
+    principal: Principal,
+    mechanism: Option<Text>,
+    /// The address that the line itself states.
+    peer: Option<Peer>,
+    connection: Option<u64>,
+    /// The client that the line itself describes.
+    client: Option<Shared<Client>>,
+    speculative: Option<bool>,
+    classes: Classes,
+    attributes: BTreeMap<Text, Text>,
+}
+
+/// Unknown ids are handed out when there are this many, at the end of a file, or at the end.
+const UNKNOWN_IDS_MAX: usize = 1024;
+
+impl Interpreter {
+    /// An interpreter that has seen nothing.
+    pub fn new(settings: Settings) -> Interpreter {
+        let words = Words {
+            client: "client".into(),
+            cluster_member: "cluster_member".into(),
+            truncated: "truncated".into(),
+            yes: "true".into(),
+        };
+        Interpreter {
+            target: settings.target,
+            file: Text::default(),
+            times: Times::new(settings.zone),
+            texts: Texts::default(),
+            clients: Clients::default(),
+            words,
+            life: Life::default(),
+            previous: None,
+            blindness: Blindness::default(),
+            continued: None,
+            announced: VecDeque::new(),
+            format: Format::Unknown,
+            unknown_ids: BTreeMap::new(),
+            latest: None,
+        }
+    }
+
+    /// A file begins. `continues`: it is the next rotated file of the same host, so connections
+    /// carry over; otherwise everything is forgotten.
+    pub fn begin_file(&mut self, hints: FileHints, continues: bool, out: &mut Batch) {
+        if continues {
+            self.hand_out_unknown_ids(out);
+        } else {
+            self.finish(out);
+        }
+        self.times.begin_file(hints.rotation_suffix.or(hints.modified), continues);
+        self.file = hints.name;
+    }
+
+    /// A physical line, without its terminator (a `\r` may remain).
+    pub fn line(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
+        out.lines += 1;
+        if self.continued.is_some() {
+            self.continue_record(line, place, out);
+        } else {
+            self.single_line(line, place, true, out);
+        }
+    }
+
+    /// A line that was longer than the input layer's bound, of which only `head` was kept.
+    pub fn oversized(
+        &mut self,
+        head: &[u8],
+        length_bytes: u64,
+        sha256: [u8; 32],
+        place: LinePlace,
+        out: &mut Batch,
+    ) {
+        out.lines += 1;
+        self.give_up_record(out);
+        let is_other = match json_lines::component(head) {
+            Some(component) => component != b"ACCESS",
+            None => !facts::looks_like_access(head),
+        };
+        if !is_other {
+            let reason = "the line is too long to be read".into();
+            let bytes = head[..head.len().min(Quarantine::BYTES_MAX)].to_vec();
+            let place = self.place(place);
+            out.size_bytes += bytes.len();
+            let target = self.target.clone();
+            out.quarantine.push(Quarantine { target, reason, place, bytes, length_bytes, sha256 });
+        }
+    }
+
+    /// The input ends: what was left open is decided.
+    pub fn finish(&mut self, out: &mut Batch) {
+        self.give_up_record(out);
+        self.settle_all(out);
+        self.previous = None;
+        self.life = Life::default();
+        self.format = Format::Unknown;
+        let last_seen = self.latest.take().unwrap_or_default();
+        self.blindness.finish(last_seen, &self.target, &mut out.coverage);
+        self.hand_out_unknown_ids(out);
+    }
+
+    fn single_line(&mut self, line: &[u8], place: LinePlace, may_continue: bool, out: &mut Batch) {
+        match line.first() {
+            None => {}
+            Some(b'{') => self.json_line(line, place, out),
+            Some(_) => self.text_line(line, place, may_continue, out),
+        }
+    }
+
+    fn saw_time(&mut self, at: Timestamp, out: &mut Batch) {
+        self.latest = self.latest.max(Some(at));
+        out.latest = out.latest.max(Some(at));
+    }
+
+    /// Whether lines of this kind cannot have been written by a client.
+    fn is_certain(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    fn saw_json(&mut self, length: usize) {
+        match &mut self.format {
+            Format::Json => {}
+            Format::Unknown => self.format = Format::Json,
+            Format::Text { json_bytes } => {
+                *json_bytes += length;
+                if *json_bytes >= JSON_BYTES_CERTAIN {
+                    self.format = Format::Json;
+                }
+            }
+        }
+    }
+
+    fn saw_text(&mut self) {
+        if self.format != Format::Json {
+            self.format = Format::Text { json_bytes: 0 };
+        }
+    }
+
+    fn start_life(&mut self, at: Timestamp, out: &mut Batch) {
+        self.settle_all(out);
+        let life = Life { started: Some(at), ..Life::default() };
+        let old = std::mem::replace(&mut self.life, life);
+        self.blindness.process_started(at);
+        if self.is_certain() {
+            self.previous = None;
+        } else if old.connections.has_run() {
+            // `SERVER RESTARTED` and `MongoDB starting` are two lines of one start; only before the
+            // first of them is there a life to go back to.
+            self.previous = Some(Box::new(old));
+        }
+    }
+
+    fn accept(&mut self, number: u64, peer: Peer) {
+        if self.is_certain() && self.life.connections.is_new_life(number) {
+            self.life = Life::default();
+        }
+        if !self.life.connections.has_run()
+            && let Some(previous) = self.previous.take()
+            && previous.connections.is_next(number)
+        {
+            // The count goes on, so no process started: that line was forged.
+            self.life = *previous;
+        }
+        self.life.connections.accept(number, peer);
+    }
+
+    fn end(&mut self, number: u64, peer: Option<Peer>, out: &mut Batch) {
+        self.settle(Some(number), out);
+        self.life.connections.end(number, peer);
+    }
+
+    /// A connection says something else, or ends: what it announced was not refused.
+    fn settle(&mut self, connection: Option<u64>, out: &mut Batch) {
+        let is_its = |announced: &(u64, Access)| Some(announced.0) == connection;
+        if let Some(at) = self.announced.iter().position(is_its)
+            && let Some((_, access)) = self.announced.remove(at)
+        {
+            hand_out(access, out);
+        }
+    }
+
+    fn settle_all(&mut self, out: &mut Batch) {
+        for (_, access) in std::mem::take(&mut self.announced) {
+            hand_out(access, out);
+        }
+    }
+
+    /// The connection's outcome is known: what it announced was this.
+    fn fulfil(&mut self, connection: Option<u64>) {
+        self.announced.retain(|(number, _)| Some(*number) != connection);
+    }
+
+    /// Remembers who logged in.
+    fn log_in(&mut self, connection: Option<u64>, principal: &Principal) {
+        let Some(known) = connection.and_then(|number| self.life.connections.get_mut(number))
+        else {
+            return;
+        };
+        let is_kept = match principal {
+            Principal::User { name, database } => name.len() + database.len() <= LOGIN_BYTES_MAX,
+            _ => false,
+        };
+        known.login = is_kept.then(|| Box::new(principal.clone()));
+    }
+
+    /// Who logged in last.
+    fn login(&self, connection: Option<u64>) -> Option<Principal> {
+        let known = self.life.connections.get(connection?)?;
+        known.login.as_deref().cloned()
+    }
+
+    /// What the rest of the log says of a line that a client may have written.
+    fn judged(&self, connection: Option<u64>, peer: Option<Peer>, is_success: bool) -> Classes {
+        match self.life.connections.standing(connection, peer) {
+            Standing::Contradicted => Classes::NONE.with(Class::Suspect),
+            Standing::Unknown if is_success => Classes::NONE.with(Class::Unconfirmed),
+            Standing::Unknown | Standing::Confirmed => Classes::NONE,
+        }
+    }
+
+    fn set_version(&mut self, version: Option<Version>) {
+        if version.is_some() {
+            self.life.version = version;
+        }
+    }
+
+    fn set_switch(
+        &mut self,
+        switch: Switch,
+        value: bool,
+        cause: Cause,
+        at: Timestamp,
+        out: &mut Batch,
+    ) {
+        let hides = switch.hides(value, self.life.version.as_ref());
+        if switch == Switch::Quiet && value {
+            self.life.connections.is_quiet = true;
+        }
+        self.blindness.set(switch, hides, cause, at, &self.target, &mut out.coverage);
+    }
+
+    fn actor(&self, connection: Option<u64>) -> Option<Actor> {
+        let principal = self.login(connection)?;
+        let accepted = self.life.connections.get(connection?)?.accepted;
+        Some(Actor { principal, peer: accepted.unwrap_or(Peer::Unknown) })
+    }
+
+    /// Joins what other lines say, and hands the event out.
+    fn emit(&mut self, draft: Draft<'_>, raw: &[u8], out: &mut Batch) {
+        let access = self.access(draft, raw);
+        hand_out(access, out);
+    }
+
+    fn access(&mut self, draft: Draft<'_>, raw: &[u8]) -> Access {
+        let connection = draft.connection.and_then(|number| self.life.connections.get(number));
+        let joined = connection.and_then(|connection| connection.accepted);
+        let peer_joined = draft.peer.is_none() && joined.is_some();
+        let client = draft.client.or_else(|| connection.and_then(|c| c.client.clone()));
+        let mut classes = draft.classes;
+        if draft.time.is_doubtful {
+            classes.insert(Class::Clock);
+        }
+        Access {
+            target: self.target.clone(),
+            event_time: draft.time.at,
+            written_time: draft.time.written(),
+            action: draft.action,
+            outcome: draft.outcome,
+            principal: draft.principal,
+            mechanism: draft.mechanism,
+            peer: draft.peer.or(joined).unwrap_or(Peer::Unknown),
+            peer_joined,
+            connection: draft.connection,
+            process_start: self.life.started,
+            client,
+            speculative: draft.speculative,
+            classes,
+            attributes: draft.attributes,
+            raw: raw.to_vec(),
+        }
+    }
+
+    fn quarantine(&mut self, reason: &str, line: &[u8], place: LinePlace, out: &mut Batch) {
+        let bytes = line[..line.len().min(Quarantine::BYTES_MAX)].to_vec();
+        out.size_bytes += bytes.len();
+        out.quarantine.push(Quarantine {
+            target: self.target.clone(),
+            reason: reason.into(),
+            place: self.place(place),
+            bytes,
+            length_bytes: line.len() as u64,
+            sha256: Sha256::digest(line).into(),
+        });
+    }
+
+    fn place(&self, place: LinePlace) -> Place {
+        Place { file: self.file.clone(), line: place.line, offset_bytes: place.offset_bytes }
+    }
+
+    fn count_unknown_id(&mut self, id: u64, message: &[u8], out: &mut Batch) {
+        let version = self.life.version.as_ref().map(|version| version.text.clone());
+        let message = || Text::from_bytes_lossy(&message[..message.len().min(200)]);
+        self.unknown_ids.entry((id, version)).or_insert_with(|| (0, message())).0 += 1;
+        if self.unknown_ids.len() >= UNKNOWN_IDS_MAX {
+            self.hand_out_unknown_ids(out);
+        }
+    }
+
+    fn hand_out_unknown_ids(&mut self, out: &mut Batch) {
+        for ((id, version), (count, message)) in std::mem::take(&mut self.unknown_ids) {
+            out.unknown_ids.push(UnknownId { id, version, count, message });
+        }
+    }
+}
+
+fn hand_out(access: Access, out: &mut Batch) {
+    out.size_bytes += access.raw.len();
+    out.accesses.push(access);
+}

@@ -1,0 +1,323 @@
+//! Lines that a client wrote into a text log.
+
+use super::*;
+
+const OWN: &str = "10.0.0.1:5";
+
+fn line(component: &str, context: &str, message: &str) -> String {
+    format!("2026-11-23T02:45:14.292+0000 I  {component:8} [{context}] {message}")
+}
+
+fn accepted(number: u64, address: &str) -> String {
+    line(
+        "NETWORK",
+        "listener",
+        &format!("connection accepted from {address} #{number} (2 connections now open)"),
+    )
+}
+
+fn ended(number: u64, address: &str) -> String {
+    line(
+        "NETWORK",
+        &format!("conn{number}"),
+        &format!("end connection {address} (2 connections now open)"),
+    )
+}
+
+fn login(number: u64, user: &str, address: &str) -> String {
+    line(
+        "ACCESS",
+        &format!("conn{number}"),
+        &format!("Successfully authenticated as principal {user} on admin from client {address}"),
+    )
+}
+
+fn refused(number: u64, user: &str, address: &str) -> String {
+    let reason = format!("UserNotFound: Could not find user \"{user}\" for db \"admin\"");
+    line(
+        "ACCESS",
+        &format!("conn{number}"),
+        &format!(
+            "SASL SCRAM-SHA-256 authentication failed for {user} on admin from client {address} ; {reason}"
+        ),
+    )
+}
+
+/// Splits records at their line breaks, as a file does.
+fn check_split(records: &[&str], expected: &[&str]) -> Batch {
+    let text = records.join("\n");
+    check(&text.split('\n').collect::<Vec<_>>(), expected)
+}
+
+#[test]
+fn a_line_break_in_a_name_is_part_of_the_name() {
+    let (a, b) = (login(7, "line\nbreak", OWN), refused(7, "line\nbreak\r\nand more", OWN));
+    let out = check_split(
+        &[&accepted(7, OWN), &a, &b, &ended(7, OWN)],
+        &[
+            "success line\\nbreak@admin 10.0.0.1:5 #7",
+            "failure line\\nbreak\\r\\nand more@admin SCRAM-SHA-256 10.0.0.1:5 #7",
+        ],
+    );
+    assert_eq!(out.accesses[0].raw, a.as_bytes());
+    assert_eq!(out.accesses[1].raw, b.as_bytes());
+}
+
+#[test]
+fn a_version_that_writes_addresses_ends_no_login_without_one() {
+    check_split(
+        &[
+            &accepted(7, OWN),
+            &login(7, "u", OWN),
+            &login(7, "x\ny on z\nw", OWN),
+            &login(7, "x on y\nz", OWN),
+        ],
+        &[
+            "success u@admin 10.0.0.1:5 #7",
+            "success x\\ny on z\\nw@admin 10.0.0.1:5 #7",
+            "success x on y\\nz@admin 10.0.0.1:5 #7",
+        ],
+    );
+}
+
+#[test]
+fn a_success_line_in_a_name_is_suspect_and_its_record_is_one_event() {
+    let name = format!("x\r\n{}", login(1, "evil", "6.6.6.6:1"));
+    let text = [accepted(1, "10.0.0.9:1"), accepted(2, OWN), login(2, &name, OWN), ended(2, OWN)];
+    let out = read(&text.join("\n").split('\n').collect::<Vec<_>>());
+    assert_eq!(out.accesses.len(), 2);
+    let Principal::User { name: got, .. } = &out.accesses[0].principal else { panic!("a user") };
+    assert_eq!(got.as_str(), name);
+    assert_eq!(out.accesses[0].classes, Classes::NONE);
+    assert_eq!(out.accesses[1].classes, Classes::NONE.with(Class::Suspect));
+    let text = [accepted(1, "10.0.0.9:1"), accepted(2, OWN), refused(2, &name, OWN), ended(2, OWN)];
+    let out = read(&text.join("\n").split('\n').collect::<Vec<_>>());
+    let suspects = out.accesses.iter().filter(|a| a.classes.contains(Class::Suspect)).count();
+    assert_eq!((out.accesses.len(), suspects), (3, 2), "the reason repeats the name");
+}
+
+#[test]
+fn nothing_in_a_name_changes_what_is_known() {
+    let evil = "6.6.6.6:1";
+    let inner = [
+        accepted(8, evil),
+        ended(7, OWN),
+        accepted(7, evil),
+        "2026-11-23T02:45:14.292+0000 I  CONTROL  [initandlisten] MongoDB starting : pid=1 port=1 dbpath=/x 64-bit host=evil".to_owned(),
+        line("CONTROL", "initandlisten", "options: { systemLog: { quiet: true } }"),
+        super::accepted(9, evil),
+        refused(8, "evil", evil),
+    ];
+    let name = format!("x\n{}\nx", inner.join("\n"));
+    let out = check_split(
+        &[
+            &accepted(7, OWN),
+            &refused(7, &name, OWN),
+            &login(7, "real", OWN),
+            &login(8, "evil", evil),
+            &login(9, "evil", evil),
+        ],
+        &[
+            &format!("failure {}@admin SCRAM-SHA-256 10.0.0.1:5 #7", name.replace('\n', "\\n")),
+            "success real@admin 10.0.0.1:5 #7",
+            "success evil@admin 6.6.6.6:1 #8 suspect",
+            "success evil@admin 6.6.6.6:1 #9 suspect",
+        ],
+    );
+    assert_eq!(out.coverage, []);
+    assert_eq!(out.accesses[1].process_start, None);
+}
+
+#[test]
+fn a_record_that_a_name_closes_is_judged_by_its_connections() {
+    // The name holds a whole end of its own record, so that what follows looks like lines.
+    let name = |inner: &str| format!("x on admin from client {OWN} ; Code: y\n{inner}\nz");
+    let suspect = |inner: &str| {
+        let record = refused(7, &name(inner), OWN);
+        let text =
+            [&accepted(6, "10.0.0.9:1"), &accepted(7, OWN), &ended(6, "10.0.0.9:1"), &record]
+                .map(String::as_str)
+                .join("\n");
+        let out = read(&text.split('\n').collect::<Vec<_>>());
+        assert!(out.accesses.len() >= 2, "{out:?}");
+        out.accesses[1..].iter().all(|access| access.classes.contains(Class::Suspect))
+    };
+    assert!(suspect(&login(6, "evil", "10.0.0.9:1")), "ended");
+    assert!(suspect(&login(7, "evil", "6.6.6.6:1")), "from elsewhere");
+    assert!(suspect(&login(8, "evil", "6.6.6.6:1")), "never accepted");
+    assert!(suspect(&refused(8, "evil", "6.6.6.6:1")), "a failure that never was");
+    assert!(suspect(&line(
+        "ACCESS",
+        "conn8",
+        "Unauthorized: not authorized on x to execute command {}"
+    )));
+    assert!(suspect(&success("conn8", "evil")), "JSON in a text log");
+    assert!(
+        suspect(&login(7, "evil", "6.6.6.6:1").replace("[conn7]", "[listener]")),
+        "no connection"
+    );
+}
+
+#[test]
+fn logins_that_the_log_does_not_cover_are_unconfirmed() {
+    check(
+        &[
+            &login(5, "early", OWN),
+            &accepted(7, OWN),
+            &login(5, "old", OWN),
+            &login(7, "new", OWN),
+            &login(8, "evil", OWN),
+        ],
+        &[
+            "success early@admin 10.0.0.1:5 #5 unconfirmed",
+            "success old@admin 10.0.0.1:5 #5 unconfirmed",
+            "success new@admin 10.0.0.1:5 #7",
+            "success evil@admin 10.0.0.1:5 #8 suspect",
+        ],
+    );
+    // A failure that cannot be confirmed is a failure.
+    check(&[&refused(5, "u", OWN)], &["failure u@admin SCRAM-SHA-256 10.0.0.1:5 #5"]);
+    // A quiet server does not write what it accepts.
+    let options = line("CONTROL", "initandlisten", "options: { systemLog: { quiet: true } }");
+    check(
+        &[&options, &accepted(1, "10.0.0.2:1"), &login(8, "u", OWN)],
+        &["success u@admin 10.0.0.1:5 #8 unconfirmed"],
+    );
+}
+
+#[test]
+fn a_forged_start_does_not_hide_real_logins() {
+    let start = "2026-11-23T02:45:14.292+0000 I  CONTROL  [initandlisten] MongoDB starting : pid=1 port=1 dbpath=/x 64-bit host=evil".to_owned();
+    let restart =
+        "2026-11-23T02:45:14.292+0000 I  CONTROL  [main] ***** SERVER RESTARTED *****".to_owned();
+    let out = check(
+        &[
+            &accepted(7, OWN),
+            &restart,
+            &start,
+            &login(7, "between", OWN),
+            &accepted(8, "10.0.0.2:1"),
+            &login(7, "after", OWN),
+            &login(8, "after", "10.0.0.2:1"),
+            &login(9, "evil", OWN),
+        ],
+        &[
+            "success between@admin 10.0.0.1:5 #7 unconfirmed",
+            "success after@admin 10.0.0.1:5 #7",
+            "success after@admin 10.0.0.2:1 #8",
+            "success evil@admin 10.0.0.1:5 #9 suspect",
+        ],
+    );
+    assert_eq!(out.accesses[1].process_start, None, "the forged start is forgotten");
+    // A real one starts to count again.
+    let out = check(
+        &[
+            &accepted(7, OWN),
+            &start,
+            &accepted(1, "10.0.0.2:1"),
+            &login(1, "new", "10.0.0.2:1"),
+            &login(7, "evil", OWN),
+        ],
+        &["success new@admin 10.0.0.2:1 #1", "success evil@admin 10.0.0.1:5 #7 suspect"],
+    );
+    assert!(out.accesses[0].process_start.is_some());
+    let by_connection = start.replace("[initandlisten]", "[conn7]");
+    check(
+        &[&accepted(7, OWN), &by_connection, &login(7, "u", OWN)],
+        &["success u@admin 10.0.0.1:5 #7"],
+    );
+}
+
+#[test]
+fn forged_network_lines_do_not_make_real_logins_suspect() {
+    let evil = "6.6.6.6:1";
+    let real = [accepted(7, OWN), login(7, "u", OWN)];
+    for forged in [
+        ended(7, evil),
+        accepted(1, evil),
+        accepted(99_999, evil),
+        super::accepted(3, evil),
+        line(
+            "NETWORK",
+            "conn7",
+            &format!(
+                "received client metadata from {evil} conn7: {{ application: {{ name: \"evil\" }} }}"
+            ),
+        ),
+        line("NETWORK", "conn1", "connection accepted from 6.6.6.6:1 #7 (1 connection now open)"),
+    ] {
+        let out = check(&[&real[0], &forged, &real[1]], &["success u@admin 10.0.0.1:5 #7"]);
+        assert_eq!(out.accesses[0].client, None, "{forged}");
+    }
+    // The number that comes next can be guessed; then neither line is held against the login.
+    check(
+        &[&accepted(6, evil), &accepted(7, evil), &real[0], &real[1]],
+        &["success u@admin 10.0.0.1:5 #7 unconfirmed"],
+    );
+}
+
+#[test]
+fn a_line_break_in_a_clients_description_is_part_of_it() {
+    let inner = accepted(8, "6.6.6.6:1");
+    let metadata = line(
+        "NETWORK",
+        "conn7",
+        &format!(
+            "received client metadata from {OWN} conn7: {{ application: {{ name: \"x\n{inner}\n{}\" }} }}",
+            login(8, "evil", "6.6.6.6:1")
+        ),
+    );
+    check_split(
+        &[&accepted(7, OWN), &metadata, &login(7, "u", OWN), &login(8, "evil", "6.6.6.6:1")],
+        &[
+            "success evil@admin unknown #8 suspect",
+            "success u@admin 10.0.0.1:5 #7",
+            "success evil@admin 6.6.6.6:1 #8 suspect",
+        ],
+    );
+}
+
+#[test]
+fn a_record_whose_end_never_comes_is_put_aside_and_its_lines_are_read() {
+    let cut = login(7, "u", OWN)[..100].to_owned();
+    let mut lines = vec![accepted(7, OWN), cut.clone(), accepted(8, "10.0.0.2:1")];
+    lines.extend((0..100).map(|_| login(8, "real", "10.0.0.2:1")));
+    let out = read(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(out.quarantine.len(), 1);
+    assert_eq!(out.quarantine[0].bytes, cut.as_bytes());
+    assert_eq!(out.quarantine[0].place.line, 2);
+    assert_eq!(out.accesses.len(), 100);
+    let out = read(&[&accepted(7, OWN), &cut]);
+    assert_eq!((out.accesses.len(), out.quarantine.len()), (0, 1), "at the end of the file");
+    // A failure that contradicts its connection is still a failure line, and suspect.
+    check(
+        &[&accepted(7, OWN), &refused(7, "u", "6.6.6.6:1")],
+        &["failure u@admin SCRAM-SHA-256 6.6.6.6:1 #7 suspect"],
+    );
+    let redacted = line(
+        "ACCESS",
+        "conn7",
+        &format!("SASL M authentication failed for u on d from client {OWN} ; ###"),
+    );
+    check(&[&accepted(7, OWN), &redacted], &["failure u@d M 10.0.0.1:5 #7"]);
+}
+
+#[test]
+fn a_line_that_is_cut_early_is_put_aside() {
+    let whole = login(7, "u", OWN);
+    for length in [40, 54, 70, 89] {
+        let out = read(&[&whole[..length]]);
+        assert_eq!((out.accesses.len(), out.quarantine.len()), (0, 1), "{}", &whole[..length]);
+    }
+    let whole = refused(7, "u", OWN);
+    for length in [54, 60, 70, 80, 100, 120] {
+        let out = read(&[&whole[..length]]);
+        assert_eq!((out.accesses.len(), out.quarantine.len()), (0, 1), "{}", &whole[..length]);
+    }
+    // Who, from where and how is there; only why is not.
+    let out = check(
+        &[&accepted(7, OWN), &whole[..130]],
+        &["failure u@admin SCRAM-SHA-256 10.0.0.1:5 #7"],
+    );
+    assert_eq!(reason(&out.accesses[0]), "");
+}

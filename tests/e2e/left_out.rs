@@ -1,0 +1,51 @@
+//! Not a test: prints which tests had nothing to run with, where the user sees it.
+
+#[path = "support/tools.rs"]
+#[expect(dead_code, reason = "the other tests use the rest of it")]
+mod tools;
+
+fn main() {
+    // nextest asks each test binary for its tests before it runs them.
+    let asked = |option: &str| std::env::args().any(|argument| argument == option);
+    if asked("--list") {
+        if !asked("--ignored") {
+            println!("what_was_left_out: test");
+        }
+        return;
+    }
+    let missing: Vec<_> = inventory().into_iter().filter(|(_, _, present)| !present).collect();
+    if missing.is_empty() {
+        println!("\nnothing was left out\n");
+        return;
+    }
+    println!();
+    for (what, why, _) in missing {
+        println!("left out: {what} ({why})");
+    }
+    println!();
+}
+
+/// Each thing that may be missing: what it is, what is not tested without it, whether it is there.
+fn inventory() -> Vec<(&'static str, &'static str, bool)> {
+    const INSTALL: &str = "cargo xtask test installs it";
+    vec![
+        (
+            "a real mongod: logins it records, imported and compared",
+            INSTALL,
+            !tools::mongods().is_empty(),
+        ),
+        ("python requests, atlasapi and pymongo", INSTALL, tools::python().is_some()),
+        ("the npm client libraries", INSTALL, tools::node_clients().is_some()),
+        ("curl --digest", "curl is not installed", tools::curl().is_some()),
+        (
+            "the shared real logs",
+            "no samples folder (DOORBOOK_SHARED names its parent)",
+            tools::samples().is_some(),
+        ),
+        (
+            "other versions of mongod",
+            "DOORBOOK_TEST_MONGOD=PATH[:PATH] names none",
+            std::env::var_os(tools::MONGOD_VAR).is_some(),
+        ),
+    ]
+}

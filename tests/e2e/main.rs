@@ -1,0 +1,12 @@
+//! End to end: the built binary, a real mongod, and clients that know nothing of us.
+//!
+//! Reading order: [`support`] (what a test stands on), then one module per thing a user does.
+//! What a test needs besides Rust comes from `cargo xtask test`; without it the test says so and
+//! passes, and the `left_out` test lists all of it.
+
+mod support;
+
+mod mongod;
+mod quickstart;
+mod samples;
+mod surface;

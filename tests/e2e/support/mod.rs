@@ -1,0 +1,10 @@
+//! What the tests stand on: the binary, a server, a mongod, the clients.
+
+pub mod binary;
+pub mod clients;
+pub mod history;
+pub mod mongod;
+pub mod process;
+pub mod tools;
+
+pub use binary::DataDir;

@@ -1,0 +1,156 @@
+//! A real mongod with `--auth`, and the list of attempts that was made at it.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+use tempfile::TempDir;
+
+use super::process::{Running, run, until};
+use super::tools;
+
+/// One login that `clients/attempts.py` tried, as it printed it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Attempt {
+    pub name: String,
+    pub user: String,
+    pub db: String,
+    pub ok: bool,
+    /// Failure lines it leaves in the log.
+    pub failures: usize,
+    /// Lines that say the user may not come from this address.
+    pub restricted: usize,
+    /// What the client called itself.
+    pub application: Option<String>,
+    /// The client's ports during the attempt: the driver's monitor has connections, too.
+    pub ports: Vec<u16>,
+    /// Seconds since 1970.
+    pub from: f64,
+    pub to: f64,
+}
+
+impl Attempt {
+    /// How many rows of the access history it is.
+    pub fn rows(&self) -> usize {
+        usize::from(self.ok) + self.failures + self.restricted
+    }
+}
+
+const PASSWORD: &str = "a root password";
+
+/// A mongod that runs as long as this value lives.
+pub struct Mongod {
+    folder: TempDir,
+    port: u16,
+    python: PathBuf,
+    attempts: Vec<Attempt>,
+    /// What it calls itself, such as `6.0.5`.
+    pub version: String,
+    running: Option<Running>,
+}
+
+impl Mongod {
+    /// Starts the binary and makes the users, the first one through the localhost exception.
+    pub fn start(binary: &Path, python: PathBuf) -> Result<Mongod> {
+        let folder = TempDir::with_prefix("doorbook-mongod-")?;
+        for name in ["db", "log"] {
+            std::fs::create_dir(folder.path().join(name))?;
+        }
+        let version = version(binary)?;
+        let port = free_port()?;
+        let mut command = Command::new(binary);
+        command.arg("--auth").arg("--dbpath").arg(folder.path().join("db"));
+        command.arg("--logpath").arg(folder.path().join("log/mongod.log"));
+        command.args(["--bind_ip", "127.0.0.1", "--port", &port.to_string()]);
+        command.args(["--unixSocketPrefix".as_ref(), folder.path().as_os_str()]);
+        let running = Some(Running::start(&mut command)?);
+        let mut mongod = Mongod { folder, port, python, attempts: Vec::new(), version, running };
+        mongod.attempt("setup", "")?;
+        Ok(mongod)
+    }
+
+    /// The folder with the log and its rotated predecessors.
+    pub fn logs(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// The log that is being written.
+    pub fn log(&self) -> PathBuf {
+        self.logs().join("mongod.log")
+    }
+
+    /// `localhost:PORT`-like name under which the tests register it.
+    pub fn host(&self) -> String {
+        format!("db-1.example.net:{}", self.port)
+    }
+
+    /// Runs the scripted attempts. `round` tells the rounds of one test apart.
+    pub fn run_attempts(&mut self, round: &str) -> Result<()> {
+        self.attempt("run", round)
+    }
+
+    /// Rotates the log, which needs a login, too.
+    pub fn rotate(&mut self) -> Result<()> {
+        self.attempt("rotate", "")?;
+        let logs = self.logs();
+        until("a rotated log", || Ok((std::fs::read_dir(&logs)?.count() == 2).then_some(())))
+    }
+
+    /// What was tried so far.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.attempts
+    }
+
+    /// Successful logins as mongod itself counts them: a witness that is neither its log nor ours.
+    /// Counting takes a login, which is the last one.
+    pub fn successes_by_its_own_count(&mut self) -> Result<u64> {
+        let printed = self.script("counters", "")?;
+        let counts: std::collections::BTreeMap<String, u64> = serde_json::from_str(&printed)?;
+        Ok(counts.values().sum())
+    }
+
+    /// Stops it in good order, so that its log is complete.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(running) = self.running.take() else { return Ok(()) };
+        let ended = running.terminate()?;
+        ensure!(ended.status.success(), "mongod {}: {}", self.version, ended.status);
+        Ok(())
+    }
+
+    fn attempt(&mut self, what: &str, round: &str) -> Result<()> {
+        for line in self.script(what, round)?.lines() {
+            self.attempts.push(serde_json::from_str(line).with_context(|| line.to_string())?);
+        }
+        Ok(())
+    }
+
+    fn script(&self, what: &str, round: &str) -> Result<String> {
+        let mut command = Command::new(&self.python);
+        command.arg(tools::script("attempts.py")).arg(what);
+        command.args(["--port", &self.port.to_string(), "--password", PASSWORD, "--round", round]);
+        run(&mut command).with_context(|| self.end_of_log())
+    }
+
+    fn end_of_log(&self) -> String {
+        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        format!("the log ends: {:#?}", &lines[lines.len().saturating_sub(10)..])
+    }
+}
+
+/// The number in the first line of `mongod --version`: `db version v6.0.5`.
+fn version(binary: &Path) -> Result<String> {
+    let printed = run(Command::new(binary).arg("--version"))?;
+    let first = printed.lines().next().unwrap_or_default();
+    let number = first.strip_prefix("db version v");
+    Ok(number
+        .with_context(|| format!("{} is not a mongod: {first}", binary.display()))?
+        .to_string())
+}
+
+/// A port that nothing listens on. Another process may take it before mongod does, which then says so.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}

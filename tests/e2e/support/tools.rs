@@ -1,0 +1,80 @@
+//! What the tests need besides Rust, and where it is.
+//!
+//! `cargo xtask test` installs all of it and says where through `DOORBOOK_TEST_TOOLS`. A test asks
+//! for what it needs first and, where that is missing, returns after [`left_out`].
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The folder with everything that `cargo xtask test` installed.
+const TOOLS_VAR: &str = "DOORBOOK_TEST_TOOLS";
+/// Further mongod binaries, in the form of `PATH`.
+pub const MONGOD_VAR: &str = "DOORBOOK_TEST_MONGOD";
+/// The folder with shared samples, beside the repository by default.
+const SHARED_VAR: &str = "DOORBOOK_SHARED";
+
+fn installed() -> Option<PathBuf> {
+    std::env::var_os(TOOLS_VAR).map(PathBuf::from)
+}
+
+fn existing(path: PathBuf) -> Option<PathBuf> {
+    path.exists().then_some(path)
+}
+
+/// The Python with pymongo, requests and atlasapi.
+pub fn python() -> Option<PathBuf> {
+    existing(installed()?.join("python/bin/python"))
+}
+
+/// Where the npm clients are installed; `node` itself is the machine's.
+pub fn node_clients() -> Option<PathBuf> {
+    if !runs("node") {
+        return None;
+    }
+    existing(installed()?.join("clients/node_modules"))?;
+    installed()
+}
+
+/// The machine's curl.
+pub fn curl() -> Option<&'static str> {
+    runs("curl").then_some("curl")
+}
+
+/// The mongod binaries to run: the installed one, and those of `DOORBOOK_TEST_MONGOD`.
+pub fn mongods() -> Vec<PathBuf> {
+    let named = std::env::var_os(MONGOD_VAR).unwrap_or_default();
+    let installed = installed().and_then(|tools| existing(tools.join("mongod/mongod")));
+    let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
+    installed.into_iter().chain(named).collect()
+}
+
+/// The shared real logs with their counts.
+pub fn samples() -> Option<PathBuf> {
+    let shared = match std::env::var_os(SHARED_VAR) {
+        Some(shared) => PathBuf::from(shared),
+        None => workspace().parent()?.join("shared"),
+    };
+    existing(shared.join("samples/mongod"))
+}
+
+/// The workspace's folder.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package is a folder of the workspace")
+}
+
+/// A client script of this package.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients").join(name)
+}
+
+/// Says that a test, or a part of one, was not run, and why.
+pub fn left_out(what: &str, missing: &str) {
+    println!("left out: {what}: {missing}");
+}
+
+fn runs(program: &str) -> bool {
+    let version = Command::new(program).arg("--version").stdout(Stdio::null()).status();
+    version.is_ok_and(|status| status.success())
+}

@@ -1,0 +1,32 @@
+//! `cargo xtask check`: what must hold before anyone runs a test. CI runs exactly this.
+
+use anyhow::Result;
+
+use crate::process::{self, cargo, command};
+use crate::{generated, invariants, tools};
+
+/// Runs every check, the quick ones first, and stops at the first that fails.
+pub fn run() -> Result<()> {
+    process::run(&mut cargo(["fmt", "--all", "--check"]))?;
+    invariants::check()?;
+    licences_bans_and_sources()?;
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    process::run(&mut cargo(clippy))?;
+    documentation()?;
+    generated::check()?;
+    eprintln!("check: everything holds");
+    Ok(())
+}
+
+fn documentation() -> Result<()> {
+    let mut doc =
+        cargo(["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
+    process::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// cargo-deny on deny.toml. Not its advisories: their database is not in a package registry.
+fn licences_bans_and_sources() -> Result<()> {
+    let deny = tools::cargo_deny()?;
+    let check = ["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"];
+    process::run(&mut command(deny, check))
+}
