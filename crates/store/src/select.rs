@@ -237,7 +237,7 @@ fn tests_columns(filter: &Filter) -> bool {
         || filter.without.bits() != 0
 }
 
-/// The columns that [`test`] and the order need.
+/// The columns that [`test()`] and the order need.
 fn columns_of(filter: &Filter) -> Vec<&'static str> {
     let mut columns = vec!["kind", "event_time", "seq"];
     if !filter.actions.is_empty() {
@@ -258,7 +258,7 @@ fn columns_of(filter: &Filter) -> Vec<&'static str> {
     columns
 }
 
-/// [`matches`] on columns, target and time aside.
+/// [`matches()`] on columns, target and time aside.
 fn test(filter: &Filter, columns: &Columns<'_>) -> Result<impl Fn(usize) -> bool, Error> {
     let kinds_of_rows = columns.kinds()?;
     let wanted_kinds = kinds(filter.kind);
