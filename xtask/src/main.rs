@@ -1,7 +1,7 @@
 //! `cargo xtask`: how a change is checked, tested and measured.
 //!
-//! One module per command: [`check`] (with [`invariants`] and [`generated`]), [`test`] (with
-//! [`tools`], which installs), [`bench`], [`budget`], [`fuzz`]. [`process`] runs other programs and
+//! One module per command: [`check`] (with [`invariants`] and [`generated`]), [`mod@test`] (with
+//! [`tools`], which installs), [`mod@bench`], [`budget`], [`fuzz`]. [`process`] runs other programs and
 //! measures them.
 
 mod bench;

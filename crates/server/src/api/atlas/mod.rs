@@ -2,7 +2,7 @@
 //! from the history, and the look-ups that clients make around them, each under `v2` and `v1.0`.
 //!
 //! [`OPERATIONS`] is the table; the router is built from it and from nothing else. A request goes
-//! through [`dispatch`] in this order, and the order is part of the contract: who are you (401) ·
+//! through `dispatch` in this order, and the order is part of the contract: who are you (401) ·
 //! is there such a path (404, 405) · which version (406) · is there such a project for you (404) ·
 //! may you (401) · how often (429) · the operation's own checks (400, 404) · the answer.
 //!
