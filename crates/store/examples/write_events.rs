@@ -1,7 +1,8 @@
 //! What an import costs the store: events handed over until they are durable in segments, and again
 //! as duplicates. `cargo run --release -p doorbook-store --example write_events -- [EVENTS] [DIR]`
 //!
-//! Prints events per second of CPU time over all threads, and bytes per event on the disk.
+//! Prints events per second of CPU time over all threads, and bytes per event on the disk. A DIR that
+//! is named must be new, and is kept.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,10 +23,9 @@ const BATCH: usize = 128 << 10;
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let count: u64 = arguments.next().map_or(1_000_000, |text| text.parse().expect("a number"));
-    let dir = arguments.next().map_or_else(
-        || std::env::temp_dir().join(format!("write_events-{}", std::process::id())),
-        PathBuf::from,
-    );
+    let kept = arguments.next().map(PathBuf::from);
+    let temporary = || std::env::temp_dir().join(format!("write_events-{}", std::process::id()));
+    let dir = kept.clone().unwrap_or_else(temporary);
     let now = Timestamp::from_seconds(1_790_000_000);
     let store = Store::open(Options {
         data_dir: dir.clone(),
@@ -104,7 +104,9 @@ fn main() {
         }
     }
     drop(store);
-    std::fs::remove_dir_all(&dir).expect("is ours");
+    if kept.is_none() {
+        std::fs::remove_dir_all(&dir).expect("is ours");
+    }
 }
 
 /// User and system time of all threads.

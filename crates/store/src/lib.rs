@@ -5,7 +5,9 @@
 //! bytes come in through [`Options`]. Nothing here knows an input format or an API.
 //!
 //! Suggested reading order: [`catalog`] (what is known besides rows), [`filter`] (what can be
-//! asked), then the way of a record: `wal`, `memtable`, `segment`, `identity`, `select`.
+//! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
+//! and `memtable` (what is seen), `commit`, `own` and `import` (what is asked for), `identity`,
+//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `select`.
 
 pub mod catalog;
 pub mod disk;

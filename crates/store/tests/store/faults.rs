@@ -251,12 +251,14 @@ fn a_wal_cut_off_anywhere_opens() {
     let _refused = store.change_registry(&actor(), project_changes());
     let id = store.begin_import(start()).expect("begins");
     let wal = wal_file(place.dir.path());
+    let size = || std::fs::metadata(&wal).expect("is there").len() as usize;
     let mut ends = Vec::new();
+    let begun = size();
     for n in 0..4 {
         let batch = ImportBatch { accesses: vec![login(n)], ..ImportBatch::default() };
         store.import(&id, batch).expect("imports");
         ledger.batches.push((vec![login(n)], true));
-        ends.push(std::fs::metadata(&wal).expect("is there").len() as usize);
+        ends.push(size());
     }
     drop(store);
     let whole = std::fs::read(&wal).expect("reads");
@@ -267,6 +269,10 @@ fn a_wal_cut_off_anywhere_opens() {
         let expected = ends.iter().filter(|end| **end <= size).count();
         let found = all(&store).expect("answers").len();
         assert_eq!(found, expected, "cut at {size}");
+        if size >= begun {
+            let left = std::fs::metadata(&wal).expect("is there").len() as usize;
+            assert_eq!(left, if expected == 0 { begun } else { ends[expected - 1] });
+        }
     }
 }
 
@@ -328,19 +334,28 @@ fn a_failed_sync_poisons_and_a_failed_write_does_not() {
         drop(Store::open(place.options_on(disk.clone())).expect("opens"));
         disk.operations()
     };
-    for (operation, poisons) in [(first, false), (first + 1, true)] {
+    let (write, sync) = (first, first + 1);
+    for (operation, fate, poisons) in [
+        (write, Fate::Lost, false),
+        (write, Fate::Short, false),
+        (write, Fate::Landed, false),
+        (sync, Fate::Lost, true),
+    ] {
         let error = io::ErrorKind::StorageFull;
-        let disk = FaultyDisk::failing(operation, Fate::Lost, false, error);
+        let disk = FaultyDisk::failing(operation, fate, false, error);
         let store = Store::open(place.options_on(Arc::new(disk))).expect("opens");
         let imports = store.catalog().imports.len();
         assert_eq!(store.begin_import(start()).expect_err("fails").kind, ErrorKind::DiskFull);
         assert_eq!(store.catalog().imports.len(), imports, "not durable, not visible");
-        match store.begin_import(start()) {
-            Ok(_) => assert!(!poisons),
-            Err(error) => assert_eq!((poisons, error.kind), (true, ErrorKind::Poisoned)),
-        }
+        let poisoned = poisons.then(|| store.begin_import(start()).expect_err("is poisoned").kind);
         drop(store);
-        place.open().begin_import(start()).expect("is mended");
+        let store = place.open();
+        match poisoned {
+            Some(kind) => assert_eq!(kind, ErrorKind::Poisoned),
+            // What was refused does not come back.
+            None => assert_eq!(store.catalog().imports.len(), imports, "{fate:?}"),
+        }
+        store.begin_import(start()).expect("is mended");
     }
 }
 

@@ -116,6 +116,11 @@ fn every_value_survives_a_segment() {
         other => panic!("not an access: {other:?}"),
     });
     assert_eq!(found.collect::<Vec<_>>(), unusual());
+    // And is recognised there.
+    let id = store.begin_import(start()).expect("begins");
+    let batch = ImportBatch { accesses: unusual(), ..ImportBatch::default() };
+    let counts = store.import(&id, batch).expect("imports");
+    assert_eq!((counts.events, counts.duplicates), (0, 6));
 }
 
 /// Every row in its WAL form, and the catalogue.

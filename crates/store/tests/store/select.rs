@@ -329,6 +329,24 @@ fn an_older_event_that_arrives_late_is_not_in_a_page_of_before() {
 }
 
 #[test]
+fn a_segment_with_rows_from_before_and_after_a_page_does_not_change_it() {
+    let place = Place::with_memtable(3000);
+    let store = place.open_new();
+    import(&store, vec![login(10), login(20)]);
+    let first = store.select(&Filter::all(scope(), 5)).expect("answers");
+    let segments = place.dir.path().join("data/segments");
+    let count = || std::fs::read_dir(&segments).expect("is there").count();
+    assert_eq!(count(), 0, "the first rows are still in memory");
+    for n in 0..20 {
+        import(&store, vec![login(n * 7)]);
+        let as_of = Some(first.as_of.clone());
+        let again = store.select(&Filter { as_of, ..Filter::all(scope(), 5) }).expect("answers");
+        assert_eq!(again, first, "{} segments", count());
+    }
+    assert!(count() > 2);
+}
+
+#[test]
 fn own_events_are_rows_of_the_system_scope() {
     let place = Place::with_memtable(1);
     let store = place.open_new();
