@@ -157,11 +157,17 @@ struct Ledger {
 /// for an import. Goes on after whatever fails.
 fn live(store: &Store, ledger: &mut Ledger) {
     let _refused = store.change_registry(&actor(), project_changes());
-    let mut n = 0;
     for round in 0..5 {
+        // A round that is refused must not change what the later ones bring.
+        let mut n = round * 100;
         let Ok(id) = store.begin_import(start()) else { continue };
-        for size in [2, if round == 3 { 80 } else { 3 }] {
-            let accesses: Vec<Access> = (n..n + size).map(login).collect();
+        for size in [2, if round == 3 { LARGE } else { 3 }] {
+            let mut accesses: Vec<Access> = (n..n + size).map(login).collect();
+            if size == LARGE {
+                // A third of the memtable: these become a file of their own.
+                accesses.iter_mut().for_each(|access| access.raw.resize(50, b' '));
+                assert!(accesses.len() * 50 > MEMTABLE_SIZE_BYTES / 3);
+            }
             n += size;
             let batch = ImportBatch { accesses: accesses.clone(), ..ImportBatch::default() };
             ledger.batches.push((accesses, store.import(&id, batch).is_ok()));
@@ -170,7 +176,10 @@ fn live(store: &Store, ledger: &mut Ledger) {
     }
 }
 
-/// Such that there are three flushes in a life.
+/// Events of the batch that is large.
+const LARGE: i64 = 20;
+
+/// Such that there are several flushes in a life.
 const MEMTABLE_SIZE_BYTES: usize = 2200;
 
 fn all(store: &Store) -> Result<Vec<Access>, Error> {
