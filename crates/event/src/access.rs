@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
+use crate::record::Actor;
 use crate::text::Shared;
 use crate::{Target, Text, Timestamp};
 
@@ -64,6 +65,30 @@ pub struct Access {
     /// has no separate raw record.
     #[cbor(n(15), with = "minicbor::bytes")]
     pub raw: Vec<u8>,
+}
+
+impl Access {
+    /// Someone used Doorbook, by our own word and clock: a success without attributes.
+    pub fn own(by: &Actor, action: Action, target: Target, now: Timestamp) -> Access {
+        Access {
+            target,
+            event_time: now,
+            written_time: WrittenTime::Complete,
+            action,
+            outcome: Outcome::Success,
+            principal: by.principal.clone(),
+            mechanism: None,
+            peer: by.peer,
+            peer_joined: false,
+            connection: None,
+            process_start: None,
+            client: None,
+            speculative: None,
+            classes: Classes::NONE,
+            attributes: BTreeMap::new(),
+            raw: Vec::new(),
+        }
+    }
 }
 
 /// The time as the source wrote it. A complete time (date, year and zone) is one instant however

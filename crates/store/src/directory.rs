@@ -22,7 +22,7 @@ use crate::identity::Keys;
 use crate::import::Imports;
 use crate::snapshot;
 use crate::state::State;
-use crate::wal::Wal;
+use crate::wal::{Lsn, Wal};
 use crate::{Inner, Options};
 
 const FORMAT: &str = "doorbook data directory, format 1\n";
@@ -144,6 +144,24 @@ fn check_segments(disk: &dyn Disk, dir: &Path, state: &State) -> Result<(), Erro
         disk.remove(&path).map_err(|error| Error::io(&path, "remove", error))?;
     }
     Ok(())
+}
+
+/// The files of a folder that are named by a number in 16 hexadecimal digits, by that number.
+pub(crate) fn numbered_files(
+    disk: &dyn Disk,
+    dir: &Path,
+    extension: &str,
+) -> Result<Vec<(Lsn, PathBuf)>, Error> {
+    let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
+    let mut files: Vec<_> = names
+        .iter()
+        .filter_map(|name| {
+            let digits = name.strip_suffix(extension).filter(|digits| digits.len() == 16)?;
+            Some((Lsn::from_str_radix(digits, 16).ok()?, dir.join(name)))
+        })
+        .collect();
+    files.sort();
+    Ok(files)
 }
 
 /// A small file whole; `None` where there is none.

@@ -1,11 +1,7 @@
 //! Events of Doorbook's own: what the store itself has to say of who used it.
 
-use std::collections::BTreeMap;
-
 use doorbook_event::record::Actor;
-use doorbook_event::{
-    Access, Action, Classes, Outcome, Record, Scope, Target, Text, Timestamp, WrittenTime,
-};
+use doorbook_event::{Access, Action, Record, Scope, Target, Text, Timestamp};
 
 use crate::commit::Part;
 
@@ -20,27 +16,9 @@ pub(crate) fn event<'a>(
     now: Timestamp,
     attributes: impl IntoIterator<Item = (&'a str, Text)>,
 ) -> Record {
-    Record::Own(Access {
-        target: Target::Own { kind: kind.into(), name: name.into() },
-        event_time: now,
-        written_time: WrittenTime::Complete,
-        action,
-        outcome: Outcome::Success,
-        principal: by.principal.clone(),
-        mechanism: None,
-        peer: by.peer,
-        peer_joined: false,
-        connection: None,
-        process_start: None,
-        client: None,
-        speculative: None,
-        classes: Classes::NONE,
-        attributes: attributes
-            .into_iter()
-            .map(|(name, value)| (Text::from(name), value))
-            .collect::<BTreeMap<_, _>>(),
-        raw: Vec::new(),
-    })
+    let target = Target::Own { kind: kind.into(), name: name.into() };
+    let attributes = attributes.into_iter().map(|(name, value)| (Text::from(name), value));
+    Record::Own(Access { attributes: attributes.collect(), ..Access::own(by, action, target, now) })
 }
 
 /// Records for the system's own log.

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportId, ImportReceipt, ImportState};
@@ -20,7 +20,7 @@ use doorbook_event::{LogId, ProjectId, Scope, Seq};
 use minicbor::{Decode, Encode};
 
 use crate::catalog::{Catalog, merge_coverage};
-use crate::directory::{read_file, write_file};
+use crate::directory::{numbered_files, read_file, write_file};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::memtable::Memtable;
@@ -107,7 +107,7 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<(State, Vec<Lsn>, Opti
     let mut whole = Vec::new();
     let mut newest = None;
     let mut problem = None;
-    for (lsn, path) in list(disk, dir)? {
+    for (lsn, path) in numbered_files(disk, dir, ".cbor")? {
         let Some(bytes) = read_file(disk, &path)? else { continue };
         match parse(&path, &bytes, lsn) {
             Ok(snapshot) => {
@@ -130,19 +130,6 @@ pub(crate) fn keep(disk: &dyn Disk, dir: &Path, keep: &[Lsn]) -> Result<(), Erro
         }
     }
     Ok(())
-}
-
-fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(Lsn, PathBuf)>, Error> {
-    let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
-    let mut files: Vec<_> = names
-        .iter()
-        .filter_map(|name| {
-            let digits = name.strip_suffix(".cbor").filter(|digits| digits.len() == 16)?;
-            Some((Lsn::from_str_radix(digits, 16).ok()?, dir.join(name)))
-        })
-        .collect();
-    files.sort();
-    Ok(files)
 }
 
 fn file_name(lsn: Lsn) -> String {

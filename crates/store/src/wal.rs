@@ -30,6 +30,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::directory::numbered_files;
 use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Op};
@@ -70,7 +71,7 @@ impl Wal {
         after: Lsn,
         mut apply: impl FnMut(Lsn, Vec<Op>, usize) -> Result<(), Error>,
     ) -> Result<Wal, Error> {
-        let mut files = list(&*disk, &dir)?;
+        let mut files = numbered_files(&*disk, &dir, ".wal")?;
         // A file that begins no later than `after + 1` makes those before it superfluous.
         let first = files.iter().rposition(|(lsn, _)| *lsn <= after + 1).unwrap_or(0);
         files.drain(..first);
@@ -227,7 +228,7 @@ impl Wal {
 
     /// Removes the files in which no frame comes after `lsn`. The last file stays.
     pub(crate) fn remove_until(&mut self, lsn: Lsn) -> Result<(), Error> {
-        let files = list(&*self.disk, &self.dir)?;
+        let files = numbered_files(&*self.disk, &self.dir, ".wal")?;
         for pair in files.windows(2) {
             let [(_, path), (next_first, _)] = pair else { continue };
             if *next_first <= lsn + 1 {
@@ -236,20 +237,6 @@ impl Wal {
         }
         Ok(())
     }
-}
-
-/// The WAL's files by the number of their first frame.
-fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(Lsn, PathBuf)>, Error> {
-    let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
-    let mut files: Vec<_> = names
-        .iter()
-        .filter_map(|name| {
-            let digits = name.strip_suffix(".wal").filter(|digits| digits.len() == 16)?;
-            Some((Lsn::from_str_radix(digits, 16).ok()?, dir.join(name)))
-        })
-        .collect();
-    files.sort();
-    Ok(files)
 }
 
 fn file_name(first: Lsn) -> String {

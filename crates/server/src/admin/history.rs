@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::{
-    Access, Action, Classes, LogId, Outcome, ProjectId, Record, Scope, Target, Text, Timestamp,
-    WrittenTime,
+    Access, Action, Classes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
 };
 use doorbook_store::filter::{Kind, Targets};
 use doorbook_store::{Entry, Filter, Placed};
@@ -165,24 +164,8 @@ impl Admin {
         target: Target,
         attributes: BTreeMap<Text, Text>,
     ) -> Result<(), Failure> {
-        let access = Access {
-            target,
-            event_time: self.clock.now(),
-            written_time: WrittenTime::Complete,
-            action,
-            outcome: Outcome::Success,
-            principal: by.principal.clone(),
-            mechanism: None,
-            peer: by.peer,
-            peer_joined: false,
-            connection: None,
-            process_start: None,
-            client: None,
-            speculative: None,
-            classes: Classes::NONE,
-            attributes,
-            raw: Vec::new(),
-        };
+        let now = self.clock.now();
+        let access = Access { attributes, ..Access::own(by, action, target, now) };
         self.store.commit(vec![Entry {
             scope: Scope::System,
             source: "doorbook".into(),
