@@ -22,8 +22,11 @@ pub struct Settings {
     /// Connections at once; further ones wait to be accepted.
     pub connections_max: usize,
     /// How long a TLS handshake, or a request's head, may take; also how long a connection may
-    /// idle between requests.
+    /// idle before and between requests.
     pub head_timeout: Duration,
+    /// How long an answer may wait for its reader to take more of it; the whole of it may take ten
+    /// times as long.
+    pub write_timeout: Duration,
     /// How long answers under way may take once shutdown began.
     pub shutdown_timeout: Duration,
 }
@@ -35,6 +38,7 @@ impl Default for Settings {
             concurrent_answers_max: 8,
             connections_max: 1024,
             head_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
