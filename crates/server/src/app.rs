@@ -17,8 +17,11 @@ use crate::usage::Usage;
 pub struct Settings {
     /// How often a project's access history can be asked for.
     pub access_history_rate: RateLimit,
-    /// Answers that are worked on at once; each may hold 20,000 rows in memory, the others wait.
+    /// Answers that are worked on, or wait to be taken, at once; each may hold 20,000 rows in
+    /// memory, the others wait.
     pub concurrent_answers_max: usize,
+    /// How long they wait before they are turned away.
+    pub answer_wait: Duration,
     /// Connections at once; further ones wait to be accepted.
     pub connections_max: usize,
     /// How long a TLS handshake, or a request's head, may take; also how long a connection may
@@ -36,6 +39,7 @@ impl Default for Settings {
         Settings {
             access_history_rate: RateLimit::ACCESS_LOGS,
             concurrent_answers_max: 8,
+            answer_wait: Duration::from_secs(20),
             connections_max: 1024,
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
