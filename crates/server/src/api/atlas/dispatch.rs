@@ -235,14 +235,11 @@ impl Exchange {
             _ => JSON,
         };
         headers.insert(header::CONTENT_TYPE, content_type);
-        if let Some((deprecation, sunset)) = outside.version.and_then(|v| v.superseded) {
-            headers.insert("deprecation", HeaderValue::from_static(deprecation));
-            headers.insert("sunset", HeaderValue::from_static(sunset));
-        }
         response
     }
 
-    /// The counters of the rate limit, on every answer that it counted.
+    /// The counters of the rate limit, on every answer that it counted, and the age of the
+    /// version, on errors too (recorded: captures/atlas/atlas-cli-snapshots/errors, a 400).
     fn with_standing(
         &self,
         mut response: Response<Vec<u8>>,
@@ -253,6 +250,11 @@ impl Exchange {
             let headers = response.headers_mut();
             headers.insert("ratelimit-limit", HeaderValue::from(capacity));
             headers.insert("ratelimit-remaining", HeaderValue::from(remaining));
+        }
+        if let Some((deprecation, sunset)) = outside.version.and_then(|v| v.superseded) {
+            let headers = response.headers_mut();
+            headers.insert("deprecation", HeaderValue::from_static(deprecation));
+            headers.insert("sunset", HeaderValue::from_static(sunset));
         }
         response
     }

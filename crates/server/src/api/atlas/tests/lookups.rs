@@ -97,6 +97,14 @@ async fn clusters_have_versions() {
         assert_eq!(reply.headers.get("deprecation").map(String::as_str), deprecation);
         let sunset = deprecation.map(|_| "Thu, 1 Jul 2027 00:00:00 GMT");
         assert_eq!(reply.headers.get("sunset").map(String::as_str), sunset);
+        // Errors too (recorded: errors/all-errors.txt, the 400 of clusters_cluster-833_1).
+        for error in [format!("{target}?pretty=x"), target.replace("Cluster0", "none")] {
+            let reply = server.call(OWNER, "GET", &error, &[("accept", &accept)]).await;
+            assert!([400, 404].contains(&reply.status), "{}", reply.body());
+            assert_eq!(reply.headers["content-type"], "application/json");
+            assert_eq!(reply.headers.get("deprecation").map(String::as_str), deprecation);
+            assert_eq!(reply.headers.get("sunset").map(String::as_str), sunset);
+        }
     }
 }
 
