@@ -400,6 +400,9 @@ mod tests {
         running.stop().await;
     }
 
+    /// How a client begins HTTP/2, with empty SETTINGS.
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
     /// Acknowledges SETTINGS and answers pings, as long as the connection is open.
     async fn answer_pings(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         let mut head = [0; 9];
@@ -424,7 +427,6 @@ mod tests {
     /// hyper waits for ever for the bytes that tell HTTP/1 from HTTP/2, and for streams.
     #[tokio::test]
     async fn a_connection_that_asks_for_nothing_is_closed() {
-        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (files, certificate) = certificate(dir.path());
         let settings = || Settings {
@@ -488,6 +490,49 @@ mod tests {
             let ended = tokio::time::timeout(Duration::from_secs(5), served).await;
             assert!(ended.is_ok(), "reading: {is_reading}");
         }
+    }
+
+    /// Over HTTP/2 a reader that lets its window fill still answers pings, and bytes move.
+    #[tokio::test]
+    async fn a_full_window_does_not_hold_an_answer() {
+        struct Held {
+            bytes: Vec<u8>,
+            _held: Arc<()>,
+        }
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+        let held = Arc::new(());
+        let handler = {
+            let held = Arc::clone(&held);
+            async move || {
+                let body = Held { bytes: vec![b'x'; 8 << 20], _held: Arc::clone(&held) };
+                Body::from(axum::body::Bytes::from_owner(body))
+            }
+        };
+        let router = Router::new().route("/", axum::routing::get(handler));
+        let settings = Settings {
+            head_timeout: Duration::from_millis(300),
+            write_timeout: Duration::from_millis(600),
+            ..Settings::default()
+        };
+        let (_stop, stopping) = channel::channel(false);
+        let conduct = Conduct::new(&settings, stopping);
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let before = Arc::strong_count(&held);
+        let served = tokio::spawn(converse(server, Connection::default(), router, conduct));
+        client.write_all(PREFACE).await.expect("sent");
+        // GET http://x/ on stream 1, which ends with it.
+        let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x84\x86\x41\x01x";
+        client.write_all(request).await.expect("sent");
+        let closed = tokio::time::timeout(Duration::from_secs(5), answer_pings(&mut client)).await;
+        assert!(closed.is_ok(), "the connection is still open");
+        let ended = tokio::time::timeout(Duration::from_secs(5), served).await;
+        assert!(ended.is_ok_and(|ended| ended.is_ok()));
+        // The router, and its handler with it, is gone as well.
+        assert!(Arc::strong_count(&held) < before, "the answer is still in memory");
     }
 
     #[tokio::test]
