@@ -8,7 +8,7 @@
 //!
 //! Whoever is not authenticated must not decide how much is written. Of such callers one record
 //! stands for all uses that differ only in what they sent, with the first as a sample, and a flush
-//! has [`STRANGERS_MAX`] of these records and one that counts the rest.
+//! has 16 of these records and one that counts the rest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
