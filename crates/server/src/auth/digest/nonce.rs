@@ -40,7 +40,8 @@ pub struct Nonces {
 /// The counts that were used of one nonce. They need not come in order: threads that share a
 /// client share its nonce, and overtake each other on the way. (With the rule "higher than the
 /// last", 19 to 20 of 160 requests of an `httpx.Client` with 8 threads failed for good; with this
-/// one 6 of 1,600, because its threads also send the same count twice.) What lies too far back to be remembered counts as used.
+/// one 6 of 1,600; its threads also send the same count twice.) What lies too far back to be
+/// remembered counts as used.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     highest: u32,
