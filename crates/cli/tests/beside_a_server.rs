@@ -5,6 +5,8 @@ mod common;
 use std::io::Write;
 use std::process::Stdio;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use common::{Home, log, mode};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -44,6 +46,71 @@ fn an_address_that_others_reach_wants_tls_or_the_word() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("bound").to_string();
     home.run(&["serve", "--listen", &address]).fails(1, "cannot listen on");
+}
+
+/// The answer to one request, whole.
+fn ask(address: &str, request: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    stream.write_all(request.as_bytes()).expect("sent");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut answer).expect("answered");
+    answer
+}
+
+#[test]
+fn the_rate_of_the_access_history_is_the_operator_s() {
+    let home = Home::with_shop();
+    for bad in ["", "x", "1/0", "1/1/1/1"] {
+        let words = ["serve", "--listen", "127.0.0.1:0", "--access-history-rate", bad];
+        home.run(&words).fails(2, "--access-history-rate");
+    }
+    let words = ["service-account", "create", "--project", "shop", "--role", "Project Owner"];
+    let account = home.run(&[&words[..], &["--json"]].concat()).json();
+    let half = |name: &str| account[name].as_str().expect("a string").to_owned();
+    let basic = STANDARD.encode(format!("{}:{}", half("clientId"), half("clientSecret")));
+    let projects = home.run(&["project", "list", "--json"]).json();
+    let path = format!(
+        "/api/atlas/v1.0/groups/{}/dbAccessHistory/clusters/orders",
+        projects[0]["id"].as_str().expect("an id")
+    );
+    for (words, limits) in [
+        (&[][..], [Some("1200"), Some("1200")]),
+        (&["--access-history-rate", "1/1/3600"], [Some("1"), None]),
+        (&["--access-history-rate", "0"], [None, None]),
+    ] {
+        let server = home.serve_with(words);
+        let address = server.ready.trim().strip_prefix("doorbook listening on http://");
+        let address = address.expect("one line");
+        let form = "grant_type=client_credentials";
+        let answer = ask(
+            address,
+            &format!(
+                "POST /api/oauth/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                 Authorization: Basic {basic}\r\nContent-Length: {}\r\n\
+                 Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+                form.len()
+            ),
+        );
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+        let token: Value = serde_json::from_str(body).expect("JSON");
+        let token = token["access_token"].as_str().expect("a token");
+        for (n, limit) in limits.into_iter().enumerate() {
+            let answer = ask(
+                address,
+                &format!(
+                    "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+                     Authorization: Bearer {token}\r\n\r\n"
+                ),
+            );
+            // One request an hour: the second is one too many.
+            let is_refused = words.contains(&"1/1/3600") && n == 1;
+            let status = if is_refused { "HTTP/1.1 429 " } else { "HTTP/1.1 200 " };
+            assert!(answer.starts_with(status), "{words:?}: {answer}");
+            let header = answer.lines().find_map(|line| line.strip_prefix("Ratelimit-Limit: "));
+            assert!(is_refused || header == limit, "{words:?}: {answer}");
+        }
+        server.stop(Signal::TERM);
+    }
 }
 
 /// The same commands with and without a server: the same output, but for ids, times and secrets.

@@ -367,24 +367,21 @@ impl Registry {
     }
 
     /// The hosts that a user's text means: with a port exactly one, without a port every host of
-    /// that name, or the one that has the text (with or without its port) as an alias.
+    /// that name. An alias is a name like the host's own; where it names no port, it has the host's.
     pub fn find_hosts(&self, project: ProjectId, text: &str) -> Vec<&Host> {
-        let lower = text.to_ascii_lowercase();
-        let parsed = HostName::parse(text).ok();
-        let is_alias = |host: &&Host| {
-            host.aliases.iter().any(|alias| {
-                **alias == *lower
-                    || parsed.as_ref().is_some_and(|(name, has_port)| {
-                        *has_port && alias == &name.name && host.name.port == name.port
-                    })
+        let Ok((wanted, has_port)) = HostName::parse(text) else { return Vec::new() };
+        let is_it =
+            |name: &Text, port: u16| *name == wanted.name && (!has_port || port == wanted.port);
+        let is_alias = |host: &Host, alias: &Text| {
+            HostName::parse(alias).is_ok_and(|(alias, has_port)| {
+                is_it(&alias.name, if has_port { alias.port } else { host.name.port })
             })
         };
-        let is_named = |host: &&Host| {
-            parsed.as_ref().is_some_and(|(name, has_port)| {
-                host.name.name == name.name && (!has_port || host.name.port == name.port)
-            })
+        let is_meant = |host: &&Host| {
+            is_it(&host.name.name, host.name.port)
+                || host.aliases.iter().any(|alias| is_alias(host, alias))
         };
-        self.hosts(project).filter(|host| is_named(host) || is_alias(host)).collect()
+        self.hosts(project).filter(is_meant).collect()
     }
 
     /// Every key, by its public half.
@@ -594,6 +591,36 @@ mod tests {
         check("orders-shard-00-00.example:27018", &[]);
         check("db-3", &[]);
         check("not a host", &[]);
+    }
+
+    /// `/processes` shows aliases without port, so they must be found like that.
+    #[test]
+    fn an_alias_with_a_port_is_found_without_it() {
+        let (mut registry, id) = sample();
+        for (host, alias) in [
+            ("db-1:27018", "front:31000"),
+            ("db-2", "front:31001"),
+            ("db-2", "[2001:db8:0::5]:31002"),
+            ("db-2", "fe80::1"),
+        ] {
+            let host = HostName::parse(host).expect("valid").0;
+            let change = RegistryChange::HostAliasAdded { project: id, host, alias: alias.into() };
+            registry.check(&change).expect("allowed");
+            registry.apply(&change);
+        }
+        let check = |text: &str, expected: &[&str]| {
+            let found: Vec<_> =
+                registry.find_hosts(id, text).iter().map(|host| host.name.to_string()).collect();
+            assert_eq!(found, expected, "{text}");
+        };
+        check("front:31000", &["db-1:27018"]);
+        check("Front:31001", &["db-2:27017"]);
+        check("front", &["db-1:27018", "db-2:27017"]);
+        check("front:27017", &[]);
+        check("2001:db8::5", &["db-2:27017"]);
+        check("[2001:DB8::0:5]:31002", &["db-2:27017"]);
+        check("[2001:db8::5]:27017", &[]);
+        check("[fe80::1]:27017", &["db-2:27017"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What was accessed, and whose history it is.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use minicbor::{Decode, Encode};
@@ -157,7 +158,8 @@ impl Target {
 /// carry, is `name:port` in lower case, with IPv6 addresses in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct HostName {
-    /// Name or address, lower case, without brackets.
+    /// Name or address, lower case, without brackets; an IPv6 address in its short form (RFC
+    /// 5952), so that all its spellings are one host.
     #[n(0)]
     pub name: Text,
     /// TCP port.
@@ -177,16 +179,20 @@ impl HostName {
             Ok(port) if port != 0 && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(port),
             _ => Err(malformed.clone()),
         };
+        let canonical;
         let (name, port) = if let Some(rest) = text.strip_prefix('[') {
             let (address, rest) = rest.split_once(']').ok_or_else(|| malformed.clone())?;
-            address.parse::<std::net::Ipv6Addr>().map_err(|_| malformed.clone())?;
+            let address = address.parse::<Ipv6Addr>().map_err(|_| malformed.clone())?;
+            canonical = address.to_string();
+            let address = canonical.as_str();
             match rest.strip_prefix(':') {
                 Some(digits) => (address, Some(port_of(digits)?)),
                 None if rest.is_empty() => (address, None),
                 None => return Err(malformed),
             }
-        } else if text.parse::<std::net::Ipv6Addr>().is_ok() {
-            (text, None)
+        } else if let Ok(address) = text.parse::<Ipv6Addr>() {
+            canonical = address.to_string();
+            (canonical.as_str(), None)
         } else {
             match text.split_once(':') {
                 Some((name, digits)) => (name, Some(port_of(digits)?)),
@@ -240,6 +246,8 @@ mod tests {
         check_host("10.0.0.1:1", Some(("10.0.0.1:1", true)));
         check_host("::1", Some(("[::1]:27017", false)));
         check_host("[::1]:5", Some(("[::1]:5", true)));
+        check_host("2001:DB8:0:0:0:0:0:5", Some(("[2001:db8::5]:27017", false)));
+        check_host("[2001:0db8::0:5]:1", Some(("[2001:db8::5]:1", true)));
         for bad in [
             "", ":1", "a:", "a:0", "a:65536", "a:+1", "a b", "[::1", "[x]:1", "[::1]x", "a/b",
             "a:1:2",

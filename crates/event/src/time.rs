@@ -87,10 +87,24 @@ impl fmt::Debug for Timestamp {
 
 impl FromStr for Timestamp {
     type Err = jiff::Error;
-    /// Parses RFC 3339.
+    /// Parses RFC 3339. The last day of the year 9999, which people write for "no end", is beyond
+    /// what can be calculated with in every time zone, and means the latest instant.
     fn from_str(text: &str) -> Result<Timestamp, jiff::Error> {
-        text.parse::<jiff::Timestamp>().map(Timestamp::from_jiff)
+        match text.parse::<jiff::Timestamp>() {
+            Ok(instant) => Ok(Timestamp::from_jiff(instant)),
+            Err(_) if is_beyond(text) => Ok(Timestamp::MAX),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Whether the text is a well-formed instant after [`Timestamp::MAX`].
+fn is_beyond(text: &str) -> bool {
+    let Ok(pieces) = jiff::fmt::temporal::Pieces::parse(text) else { return false };
+    // Jiff refused it although it is well formed, and of these days it refuses the part beyond.
+    pieces.time().is_some()
+        && pieces.to_numeric_offset().is_some()
+        && pieces.date() >= jiff::civil::date(9999, 12, 30)
 }
 
 impl Serialize for Timestamp {
@@ -164,6 +178,17 @@ mod tests {
         assert_eq!(t.to_string(), "2023-04-26T02:38:56.454Z");
         assert_eq!("2023-04-26T04:38:56.454+02:00".parse::<Timestamp>().expect("valid"), t);
         assert!("2023-04-26".parse::<Timestamp>().is_err());
+        for end in [
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.999999Z",
+            "9999-12-31T00:00:00+01:00",
+            "9999-12-31t23:59:59-08:00",
+        ] {
+            assert_eq!(end.parse::<Timestamp>().ok(), Some(Timestamp::MAX), "{end}");
+        }
+        for bad in ["9999-12-31", "9999-12-31T23:59:59", "9999-12-32T00:00:00Z", "9999-12-31Z"] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
     }
 
     #[test]

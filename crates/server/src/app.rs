@@ -1,5 +1,7 @@
 //! [`App`]: everything that serving needs, built in one place, twice in one test if wished.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,13 +19,19 @@ use crate::usage::Usage;
 pub struct Settings {
     /// How often a project's access history can be asked for.
     pub access_history_rate: RateLimit,
-    /// Answers that are worked on at once; each may hold 20,000 rows in memory, the others wait.
+    /// Answers that are worked on, or wait to be taken, at once; each may hold 20,000 rows in
+    /// memory, the others wait.
     pub concurrent_answers_max: usize,
+    /// How long they wait before they are turned away.
+    pub answer_wait: Duration,
     /// Connections at once; further ones wait to be accepted.
     pub connections_max: usize,
     /// How long a TLS handshake, or a request's head, may take; also how long a connection may
-    /// idle between requests.
+    /// idle before and between requests.
     pub head_timeout: Duration,
+    /// How long an answer may wait for its reader to take more of it; the whole of it may take ten
+    /// times as long.
+    pub write_timeout: Duration,
     /// How long answers under way may take once shutdown began.
     pub shutdown_timeout: Duration,
 }
@@ -33,8 +41,10 @@ impl Default for Settings {
         Settings {
             access_history_rate: RateLimit::ACCESS_LOGS,
             concurrent_answers_max: 8,
+            answer_wait: Duration::from_secs(20),
             connections_max: 1024,
             head_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             shutdown_timeout: Duration::from_secs(10),
         }
     }
@@ -58,6 +68,41 @@ impl RateLimit {
 
     /// No limit.
     pub const OFF: RateLimit = RateLimit { capacity: 0, refill: 0, period_seconds: 1 };
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let RateLimit { capacity, refill, period_seconds } = self;
+        write!(f, "{capacity}/{refill}/{period_seconds}")
+    }
+}
+
+impl FromStr for RateLimit {
+    type Err = &'static str;
+
+    /// Parses `CAPACITY[/REFILL[/SECONDS]]`: all come back in a minute unless it says otherwise.
+    fn from_str(text: &str) -> Result<RateLimit, &'static str> {
+        let mut numbers = text.split('/').map(|number| {
+            let is_plain = number.bytes().all(|b| b.is_ascii_digit());
+            number.parse::<u32>().ok().filter(|_| is_plain)
+        });
+        let malformed = "a rate is CAPACITY, CAPACITY/REFILL or CAPACITY/REFILL/SECONDS";
+        let capacity = numbers.next().flatten().ok_or(malformed)?;
+        let refill = numbers.next().unwrap_or(Some(capacity)).ok_or(malformed)?;
+        let period_seconds = numbers.next().unwrap_or(Some(60)).ok_or(malformed)?;
+        if numbers.next().is_some() {
+            return Err(malformed);
+        }
+        if capacity == 0 {
+            return Ok(RateLimit::OFF);
+        }
+        if refill == 0 || period_seconds == 0 {
+            return Err(
+                "with REFILL or SECONDS 0 nothing would ever come back; 0 alone is no limit",
+            );
+        }
+        Ok(RateLimit { capacity, refill, period_seconds })
+    }
 }
 
 /// A server's state. Cheap to clone.
@@ -154,5 +199,32 @@ impl App {
     /// Permits for answers that are worked on.
     pub fn answers(&self) -> &Arc<Semaphore> {
         &self.0.answers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_written_in_three_numbers_or_less() {
+        let check = |text: &str, expected: Option<(u32, u32, u32)>| {
+            let expected = expected.map(|(capacity, refill, period_seconds)| RateLimit {
+                capacity,
+                refill,
+                period_seconds,
+            });
+            assert_eq!(text.parse::<RateLimit>().ok(), expected, "{text:?}");
+        };
+        check("1200/500/60", Some((1200, 500, 60)));
+        check("10/5", Some((10, 5, 60)));
+        check("10", Some((10, 10, 60)));
+        for off in ["0", "0/0", "0/500/60"] {
+            check(off, Some((0, 0, 1)));
+        }
+        for bad in ["", "/", "1/", "-1", "+1", "1/0", "1/1/0", "1/1/1/1", "x", "4294967296"] {
+            check(bad, None);
+        }
+        assert_eq!(RateLimit::ACCESS_LOGS.to_string().parse(), Ok(RateLimit::ACCESS_LOGS));
     }
 }

@@ -1,5 +1,7 @@
 //! The listener: TLS or not, HTTP/1.1 or HTTP/2, every connection and every wait bounded.
 
+mod watch;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,16 +17,16 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch as channel};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-use crate::app::App;
+use self::watch::{Exchanges, Over};
+use crate::app::{App, Settings};
 
 /// What is known of the connection that a request came by; an extension of every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,8 @@ pub async fn serve(
     let router = app.router();
     let acceptor = tls.map(TlsAcceptor::from);
     let connections = Arc::new(Semaphore::new(app.settings().connections_max.max(1)));
-    let graceful = Arc::new(Graceful::default());
+    // Every connection holds a receiver: it hears of the end there, and is over when it drops it.
+    let (stop, stopping) = channel::channel(false);
     let mut shutdown = pin!(shutdown);
     let mut is_failing = false;
     loop {
@@ -78,15 +81,19 @@ pub async fn serve(
             }
         };
         let (router, acceptor) = (router.clone(), acceptor.clone());
-        let (timeout, graceful) = (app.settings().head_timeout, Arc::clone(&graceful));
+        let conduct = Conduct::new(app.settings(), stopping.clone());
         tokio::spawn(async move {
             // A client that breaks off concerns nobody else.
-            let _ = connection(stream, address, acceptor, router, timeout, &graceful).await;
+            let _ = connection(stream, address, acceptor, router, conduct).await;
             drop(permit);
         });
     }
     drop(listener);
-    let _ = tokio::time::timeout(app.settings().shutdown_timeout, graceful.finish()).await;
+    drop(stopping);
+    // Nobody listens if there is no connection, and after the timeout those that are left end with
+    // the runtime.
+    let _ = stop.send(true);
+    let _ = tokio::time::timeout(app.settings().shutdown_timeout, stop.closed()).await;
     let usage = app.usage().clone();
     tokio::task::spawn_blocking(move || usage.close()).await.map_err(std::io::Error::other)
 }
@@ -100,26 +107,18 @@ async fn accept(
     Ok((stream, address, permit))
 }
 
-/// Connections under way. hyper's own helper is consumed by its shutdown, so it stands in a cell.
-struct Graceful(std::sync::Mutex<Option<GracefulShutdown>>);
-
-impl Default for Graceful {
-    fn default() -> Graceful {
-        Graceful(std::sync::Mutex::new(Some(GracefulShutdown::new())))
-    }
+/// What holds for every connection.
+#[derive(Clone)]
+struct Conduct {
+    head_timeout: Duration,
+    write_timeout: Duration,
+    stopping: channel::Receiver<bool>,
 }
 
-impl Graceful {
-    fn watcher(&self) -> Option<hyper_util::server::graceful::Watcher> {
-        let inner = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        inner.as_ref().map(GracefulShutdown::watcher)
-    }
-
-    async fn finish(&self) {
-        let inner = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(inner) = inner {
-            inner.shutdown().await;
-        }
+impl Conduct {
+    fn new(settings: &Settings, stopping: channel::Receiver<bool>) -> Conduct {
+        let &Settings { head_timeout, write_timeout, .. } = settings;
+        Conduct { head_timeout, write_timeout, stopping }
     }
 }
 
@@ -130,8 +129,7 @@ async fn connection(
     address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     router: Router,
-    timeout: Duration,
-    graceful: &Graceful,
+    mut conduct: Conduct,
 ) -> Result<(), Failure> {
     // Answers are written whole; waiting for more to send would only delay them.
     stream.set_nodelay(true)?;
@@ -139,12 +137,17 @@ async fn connection(
     match acceptor {
         None => {
             let connection = Connection { peer, is_tls: false };
-            converse(stream, connection, router, timeout, graceful).await
+            converse(stream, connection, router, conduct).await
         }
         Some(acceptor) => {
-            let stream = tokio::time::timeout(timeout, acceptor.accept(stream)).await??;
+            let shake = tokio::time::timeout(conduct.head_timeout, acceptor.accept(stream));
+            let stream = tokio::select! {
+                stream = shake => stream??,
+                // Nothing was asked yet, so there is nothing to finish.
+                _ = conduct.stopping.wait_for(|stopping| *stopping) => return Ok(()),
+            };
             let connection = Connection { peer, is_tls: true };
-            converse(stream, connection, router, timeout, graceful).await
+            converse(stream, connection, router, conduct).await
         }
     }
 }
@@ -153,23 +156,28 @@ async fn converse<S>(
     stream: S,
     connection: Connection,
     router: Router,
-    timeout: Duration,
-    graceful: &Graceful,
+    mut conduct: Conduct,
 ) -> Result<(), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let exchanges = Exchanges::default();
+    let begun = exchanges.clone();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(connection);
         let router = router.clone();
-        async move { Ok::<_, Infallible>(router.oneshot(request).await.unwrap_or_else(never)) }
+        let working = begun.begin();
+        async move {
+            let response = router.oneshot(request).await.unwrap_or_else(never);
+            Ok::<_, Infallible>(response.map(|body| working.answer(body)))
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(timeout)
+        .header_read_timeout(conduct.head_timeout)
         .max_buf_size(HEAD_MAX_BYTES)
         // `Content-Type`, as Atlas over HTTP/1.1: some scripts compare names letter by letter.
         .title_case_headers(true);
@@ -178,12 +186,24 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(HEAD_MAX_BYTES as u32)
-        .keep_alive_interval(timeout)
-        .keep_alive_timeout(timeout);
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    match graceful.watcher() {
-        Some(watcher) => watcher.watch(connection).await,
-        None => Ok(()), // accepted while the server was stopping
+        .keep_alive_interval(conduct.head_timeout)
+        .keep_alive_timeout(conduct.head_timeout);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            ended = &mut connection => return ended,
+            over = exchanges.watch(conduct.head_timeout, conduct.write_timeout) => {
+                // Who was told to end and stays, or does not read, would not read a farewell.
+                if is_ending || over == Over::Stalled {
+                    return Ok(());
+                }
+            }
+            // An error means that the server is gone.
+            _ = conduct.stopping.wait_for(|stopping| *stopping), if !is_ending => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        is_ending = true;
     }
 }
 
@@ -380,6 +400,141 @@ mod tests {
         running.stop().await;
     }
 
+    /// How a client begins HTTP/2, with empty SETTINGS.
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    /// Acknowledges SETTINGS and answers pings, as long as the connection is open.
+    async fn answer_pings(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            if stream.read_exact(&mut payload).await.is_err() {
+                return;
+            }
+            let (kind, is_answer) = (head[3], head[4] & 1 == 1);
+            let answer = match (kind, is_answer) {
+                (4, false) => vec![0, 0, 0, 4, 1, 0, 0, 0, 0],
+                (6, false) => [&[0, 0, 8, 6, 1, 0, 0, 0, 0], payload.as_slice()].concat(),
+                _ => continue,
+            };
+            if stream.write_all(&answer).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// hyper waits for ever for the bytes that tell HTTP/1 from HTTP/2, and for streams.
+    #[tokio::test]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (files, certificate) = certificate(dir.path());
+        let settings = || Settings {
+            head_timeout: Duration::from_millis(300),
+            connections_max: 1,
+            ..Settings::default()
+        };
+        let plain = start(settings(), None).await;
+        let tls = start(settings(), Some(files.load().expect("loads"))).await;
+        let limit = Duration::from_secs(5);
+        for said in [b"" as &[u8], b"P", b"PRI * HTTP/2.0\r\n", PREFACE] {
+            let mut stream = plain.connect().await;
+            stream.write_all(said).await.expect("sent");
+            let closed = tokio::time::timeout(limit, answer_pings(&mut stream)).await;
+            assert!(closed.is_ok(), "{said:?} in plain");
+
+            let connector = connector(&certificate, "h2");
+            let name = "localhost".try_into().expect("a name");
+            let mut stream =
+                connector.connect(name, tls.connect().await).await.expect("shakes hands");
+            stream.write_all(said).await.expect("sent");
+            let closed = tokio::time::timeout(limit, answer_pings(&mut stream)).await;
+            assert!(closed.is_ok(), "{said:?} over TLS");
+        }
+        plain.stop().await;
+        tls.stop().await;
+    }
+
+    /// Somebody who reads slowly is waited for; who does not read is not.
+    #[tokio::test]
+    async fn an_answer_that_nobody_takes_is_let_go() {
+        const LENGTH: usize = 8 << 20;
+        let handler = async || vec![b'x'; LENGTH];
+        let router = Router::new().route("/", axum::routing::get(handler));
+        let settings = Settings {
+            head_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_millis(400),
+            ..Settings::default()
+        };
+        let (_stop, stopping) = channel::channel(false);
+        let conduct = Conduct::new(&settings, stopping);
+        let ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        for is_reading in [false, true] {
+            let (mut client, server) = tokio::io::duplex(64 * 1024);
+            let served = tokio::spawn(converse(
+                server,
+                Connection::default(),
+                router.clone(),
+                conduct.clone(),
+            ));
+            client.write_all(ask).await.expect("sent");
+            assert!(head(&mut client).await.starts_with("HTTP/1.1 200 "));
+            if is_reading {
+                let mut buffer = vec![0; LENGTH / 8];
+                for _ in 0..8 {
+                    tokio::time::sleep(Duration::from_millis(150)).await;
+                    client.read_exact(&mut buffer).await.expect("more of it");
+                }
+                drop(client);
+            }
+            let ended = tokio::time::timeout(Duration::from_secs(5), served).await;
+            assert!(ended.is_ok(), "reading: {is_reading}");
+        }
+    }
+
+    /// Over HTTP/2 a reader that lets its window fill still answers pings, and bytes move.
+    #[tokio::test]
+    async fn a_full_window_does_not_hold_an_answer() {
+        struct Held {
+            bytes: Vec<u8>,
+            _held: Arc<()>,
+        }
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                &self.bytes
+            }
+        }
+        let held = Arc::new(());
+        let handler = {
+            let held = Arc::clone(&held);
+            async move || {
+                let body = Held { bytes: vec![b'x'; 8 << 20], _held: Arc::clone(&held) };
+                Body::from(axum::body::Bytes::from_owner(body))
+            }
+        };
+        let router = Router::new().route("/", axum::routing::get(handler));
+        let settings = Settings {
+            head_timeout: Duration::from_millis(300),
+            write_timeout: Duration::from_millis(600),
+            ..Settings::default()
+        };
+        let (_stop, stopping) = channel::channel(false);
+        let conduct = Conduct::new(&settings, stopping);
+        let (mut client, server) = tokio::io::duplex(64 * 1024);
+        let before = Arc::strong_count(&held);
+        let served = tokio::spawn(converse(server, Connection::default(), router, conduct));
+        client.write_all(PREFACE).await.expect("sent");
+        // GET http://x/ on stream 1, which ends with it.
+        let request = b"\0\0\x06\x01\x05\0\0\0\x01\x82\x84\x86\x41\x01x";
+        client.write_all(request).await.expect("sent");
+        let closed = tokio::time::timeout(Duration::from_secs(5), answer_pings(&mut client)).await;
+        assert!(closed.is_ok(), "the connection is still open");
+        let ended = tokio::time::timeout(Duration::from_secs(5), served).await;
+        assert!(ended.is_ok_and(|ended| ended.is_ok()));
+        // The router, and its handler with it, is gone as well.
+        assert!(Arc::strong_count(&held) < before, "the answer is still in memory");
+    }
+
     #[tokio::test]
     async fn connections_are_bounded() {
         let settings = Settings { connections_max: 1, ..Settings::default() };
@@ -404,22 +559,26 @@ mod tests {
         (files, made.cert.der().clone())
     }
 
+    fn connector(certificate: &CertificateDer<'_>, protocol: &str) -> tokio_rustls::TlsConnector {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(certificate.clone().into_owned()).expect("a certificate");
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![protocol.into()];
+        tokio_rustls::TlsConnector::from(Arc::new(config))
+    }
+
     #[tokio::test]
     async fn answers_over_tls_in_both_versions_of_http() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (files, certificate) = certificate(dir.path());
         let running = start(Settings::default(), Some(files.load().expect("loads"))).await;
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(certificate).expect("a certificate");
         for protocol in ["http/1.1", "h2"] {
-            let provider = Arc::new(rustls::crypto::ring::default_provider());
-            let mut config = rustls::ClientConfig::builder_with_provider(provider)
-                .with_safe_default_protocol_versions()
-                .expect("versions")
-                .with_root_certificates(roots.clone())
-                .with_no_client_auth();
-            config.alpn_protocols = vec![protocol.into()];
-            let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+            let connector = connector(&certificate, protocol);
             let name = "localhost".try_into().expect("a name");
             let mut stream =
                 connector.connect(name, running.connect().await).await.expect("shakes hands");

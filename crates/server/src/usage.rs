@@ -5,6 +5,10 @@
 //! are equal (a dashboard that asks the same twenty times a second is one record with
 //! `count = 20`), and commits what it has every [`FLUSH_INTERVAL`]. What the queue cannot hold is
 //! counted, and the count is recorded: too many uses to keep is a fact of its own.
+//!
+//! Whoever is not authenticated must not decide how much is written. Of such callers one record
+//! stands for all uses that differ only in what they sent, with the first as a sample, and a flush
+//! has 16 of these records and one that counts the rest.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +33,13 @@ const QUEUE_MAX: usize = 4096;
 
 /// Different uses in one flush.
 const PENDING_MAX: usize = 4096;
+
+/// Different uses in one flush by callers who are not authenticated. An address that tries keys
+/// is one; with its samples cut, the worst that a flood can write is some 20 KB per second.
+const STRANGERS_MAX: usize = 16;
+
+/// What is kept of a text that a caller sent who is not authenticated.
+const SAMPLE_CHARS: usize = 128;
 
 /// One use of Doorbook.
 #[derive(Clone, Debug)]
@@ -206,10 +217,15 @@ struct Pending {
     places: HashMap<Key, usize>,
     sums: Vec<Sum>,
     uses: u64,
+    /// Records of strangers among them.
+    n_strangers: usize,
+    /// Uses by strangers for which there was no record, and when the first was.
+    further: Option<(u64, Timestamp)>,
 }
 
 /// What must be equal for two uses to be one record. The filter is among it: that someone looked
-/// for one address and then for another are two facts.
+/// for one address and then for another are two facts. Not so for callers who are not
+/// authenticated: neither what they looked for nor what they call themselves is.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     principal: Principal,
@@ -217,7 +233,28 @@ struct Key {
     operation: Text,
     target: Target,
     status: u16,
+    refusal: Option<Text>,
     details: Vec<(&'static str, Text)>,
+}
+
+impl Key {
+    fn of(used: &Use, is_stranger: bool) -> Key {
+        let (target, details) = match &used.target {
+            Target::Own { kind, .. } if is_stranger => {
+                (Target::Own { kind: kind.clone(), name: "".into() }, Vec::new())
+            }
+            target => (target.clone(), used.details.clone()),
+        };
+        Key {
+            principal: used.caller.principal.clone(),
+            peer: used.caller.peer,
+            operation: used.operation.clone(),
+            target,
+            status: used.status,
+            refusal: used.refusal.clone(),
+            details,
+        }
+    }
 }
 
 struct Sum {
@@ -234,20 +271,22 @@ impl Pending {
         if let Peer::Ip { address, .. } = used.caller.peer {
             used.caller.peer = Peer::ip(address, None);
         }
-        let key = Key {
-            principal: used.caller.principal.clone(),
-            peer: used.caller.peer,
-            operation: used.operation.clone(),
-            target: used.target.clone(),
-            status: used.status,
-            details: used.details.clone(),
-        };
+        let is_stranger = used.caller.principal == Principal::Unauthenticated;
+        let key = Key::of(&used, is_stranger);
         if let Some(place) = self.places.get(&key) {
             self.sums[*place].count += 1;
             self.sums[*place].rows += used.rows;
+        } else if is_stranger && self.n_strangers == STRANGERS_MAX {
+            self.further.get_or_insert((0, time)).0 += 1;
         } else if self.sums.len() == PENDING_MAX {
             return false;
         } else {
+            if is_stranger {
+                self.n_strangers += 1;
+                for (_, text) in &mut used.details {
+                    *text = text.chars().take(SAMPLE_CHARS).collect::<String>().into();
+                }
+            }
             self.places.insert(key, self.sums.len());
             self.sums.push(Sum { rows: used.rows, first: used, first_time: time, count: 1 });
         }
@@ -256,7 +295,8 @@ impl Pending {
     }
 
     fn records(&self) -> Vec<Record> {
-        self.sums.iter().map(Sum::record).collect()
+        let further = self.further.map(|(count, time)| further_record(count, time));
+        self.sums.iter().map(Sum::record).chain(further).collect()
     }
 }
 
@@ -295,6 +335,17 @@ fn overflow_record(count: u64, time: Timestamp) -> Record {
         Target::Own { kind: "usage".into(), name: "overflow".into() },
         (Principal::Doorbook, Peer::Unknown),
         (Outcome::Unknown, time),
+        BTreeMap::from([("count".into(), count.to_string().into())]),
+    )
+}
+
+/// Uses by callers who are not authenticated, beyond those that have records of their own.
+fn further_record(count: u64, time: Timestamp) -> Record {
+    own(
+        Action::Query,
+        Target::Own { kind: "usage".into(), name: "further".into() },
+        (Principal::Unauthenticated, Peer::Unknown),
+        (Outcome::Failure { reason: Some("further".into()), code: None }, time),
         BTreeMap::from([("count".into(), count.to_string().into())]),
     )
 }
@@ -401,6 +452,64 @@ mod tests {
         let failure = Outcome::Failure { reason: Some("no".into()), code: Some(401) };
         assert_eq!((last.outcome, last.event_time), (failure, NOW));
         assert_eq!(last.peer, Peer::ip([10, 0, 0, 1].into(), None));
+    }
+
+    fn refused(address: [u8; 4], operation: &str, filter: &str) -> Use {
+        let peer = Peer::ip(address.into(), None);
+        Use {
+            caller: Caller { principal: Principal::Unauthenticated, peer },
+            operation: operation.into(),
+            status: 401,
+            refusal: Some("wrong digest".into()),
+            rows: 0,
+            ..query(1, filter)
+        }
+    }
+
+    /// What a stranger sends does not decide how much is written.
+    #[test]
+    fn refusals_are_one_record_per_address_operation_and_reason() {
+        let (usage, seen) = start(|| false);
+        let sent = |use_: Use| usage.0.sender.send(Message::Used(Box::new(use_))).expect("runs");
+        for n in 0..100 {
+            let claimed = ("claimed", n.to_string().into());
+            let text = format!("{n}{}", "x".repeat(1024));
+            let mut used = refused([10, 0, 0, 1], "op", &text);
+            used.details.push(claimed);
+            used.target = Target::Own { kind: "api".into(), name: n.to_string().into() };
+            sent(used);
+        }
+        sent(Use { refusal: Some("replayed".into()), ..refused([10, 0, 0, 1], "op", "b") });
+        sent(refused([10, 0, 0, 1], "other", "c"));
+        sent(refused([10, 0, 0, 2], "op", "d"));
+        sent(query(1, "a"));
+        sent(query(1, "b"));
+        usage.close();
+        let rows = rows_of(&seen);
+        let sample = format!("0{}", "x".repeat(SAMPLE_CHARS - 1));
+        let expected = [
+            row(&sample, "100", "0"),
+            row("b", "1", "0"),
+            row("c", "1", "0"),
+            row("d", "1", "0"),
+            row("a", "1", "3"),
+            row("b", "1", "3"),
+        ];
+        assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn refusals_from_many_addresses_are_few_records_and_a_count() {
+        let (usage, seen) = start(|| false);
+        for n in 0..200 {
+            let used = Box::new(refused([10, 0, 0, n], "op", "x"));
+            usage.0.sender.send(Message::Used(used)).expect("the thread runs");
+        }
+        usage.record(query(1, "known"));
+        usage.close();
+        let rows = rows_of(&seen);
+        assert_eq!(rows.len(), STRANGERS_MAX + 2, "{rows:?}");
+        assert_eq!(rows[STRANGERS_MAX..], [row("known", "1", "3"), row("", "184", "")]);
     }
 
     #[test]

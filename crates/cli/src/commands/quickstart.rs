@@ -14,6 +14,7 @@ use doorbook_event::registry::Role;
 use doorbook_event::{Action, Class, Classes, ProjectId, Scope};
 use doorbook_server::admin::request::{ImportView, NewKey};
 use doorbook_server::admin::{Admin, Connection, FailureKind, Reply, Request, os_user};
+use doorbook_server::app::Settings;
 use doorbook_store::Filter;
 use doorbook_store::filter::Targets;
 
@@ -56,7 +57,7 @@ fn start(data_dir: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Server> 
     if let Some(listen) = listen {
         doorbook_server::http::check_listen(listen, false, false)
             .map_err(doorbook_server::admin::Failure::invalid)?;
-        return Server::start(data_dir, listen, None);
+        return Server::start(data_dir, listen, None, Settings::default());
     }
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     // Tried beforehand: an occupied port is no reason to fail, all others are.
@@ -64,7 +65,7 @@ fn start(data_dir: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Server> 
         Ok(_) => PORT,
         Err(_) => 0,
     };
-    Server::start(data_dir, local(port), None)
+    Server::start(data_dir, local(port), None, Settings::default())
 }
 
 /// What there is to show.

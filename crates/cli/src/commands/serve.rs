@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
-use doorbook_server::app::{App, Settings};
+use doorbook_server::app::{App, RateLimit, Settings};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
@@ -31,6 +31,10 @@ pub struct Args {
     /// Serve without TLS on an address that others can reach; for a proxy that does TLS
     #[arg(long)]
     plaintext: bool,
+    /// How often each project's access history can be asked for: CAPACITY[/REFILL[/SECONDS]], so
+    /// many requests at once, of which REFILL come back every SECONDS; 0 is no limit
+    #[arg(long, value_name = "RATE", default_value_t = RateLimit::ACCESS_LOGS)]
+    access_history_rate: RateLimit,
 }
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
@@ -40,7 +44,9 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     };
     http::check_listen(args.listen, tls.is_some(), args.plaintext).map_err(Failure::invalid)?;
     let stop = interrupt::flag()?;
-    let server = Server::start(&data_dir.path(), args.listen, tls)?;
+    let settings =
+        Settings { access_history_rate: args.access_history_rate, ..Settings::default() };
+    let server = Server::start(&data_dir.path(), args.listen, tls, settings)?;
     output::line(&format!("doorbook listening on {}", server.base_url()))?;
     server.run(&stop)
 }
@@ -68,6 +74,7 @@ impl Server {
         data_dir: &Path,
         listen: SocketAddr,
         tls: Option<TlsFiles>,
+        settings: Settings,
     ) -> anyhow::Result<Server> {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let tls = match tls {
@@ -85,7 +92,7 @@ impl Server {
         let options = system::store_options(data_dir.to_owned());
         let (clock, random) = (options.clock.clone(), options.random.clone());
         let store = open(options)?;
-        let app = app(&store, &clock, &random)?;
+        let app = app(&store, &clock, &random, settings)?;
         let admin = Admin { store, clock, random, base_url: Some(base_url.clone()) };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
@@ -151,7 +158,8 @@ fn app(
     store: &Store,
     clock: &Arc<dyn Clock>,
     random: &Arc<dyn Random>,
+    settings: Settings,
 ) -> Result<App, doorbook_store::Error> {
     let digest_secret = store.secret("digest-nonce")?;
-    Ok(App::new(store.clone(), clock.clone(), random.clone(), Settings::default(), digest_secret))
+    Ok(App::new(store.clone(), clock.clone(), random.clone(), settings, digest_secret))
 }

@@ -127,8 +127,12 @@ impl Home {
     }
 
     pub fn serve(&self) -> Server {
-        let mut child =
-            self.command(&["serve", "--listen", "127.0.0.1:0"]).spawn().expect("starts");
+        self.serve_with(&[])
+    }
+
+    pub fn serve_with(&self, words: &[&str]) -> Server {
+        let words = [&["serve", "--listen", "127.0.0.1:0"], words].concat();
+        let mut child = self.command(&words).spawn().expect("starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
         let mut ready = String::new();
         stdout.read_line(&mut ready).expect("readable");

@@ -8,7 +8,6 @@ use doorbook_event::{
 use doorbook_store::filter::{Kind, Targets};
 use doorbook_store::{Filter, Placed};
 use jiff::civil;
-use jiff::tz::TimeZone;
 use serde::{Serialize, Serializer};
 
 use super::error::ApiError;
@@ -111,17 +110,13 @@ fn instant_ms(text: &str) -> Result<i64, ApiError> {
     if text.contains('[') {
         return Err(invalid()); // a named zone: RFC 9557, not RFC 3339
     }
-    if let Ok(instant) = text.parse::<jiff::Timestamp>() {
-        return Ok(floor_ms(instant));
+    if let Ok(instant) = text.parse::<Timestamp>() {
+        return Ok(instant.millis());
     }
     // ISO 8601 without a zone, or a date alone: UTC.
     let civil: civil::DateTime = text.parse().map_err(|_| invalid())?;
-    let zoned = civil.to_zoned(TimeZone::UTC).map_err(|_| invalid())?;
-    Ok(floor_ms(zoned.timestamp()))
-}
-
-fn floor_ms(instant: jiff::Timestamp) -> i64 {
-    Timestamp::from_jiff(instant).millis()
+    let instant: Timestamp = format!("{civil}Z").parse().map_err(|_| invalid())?;
+    Ok(instant.millis())
 }
 
 /// IPv4 in its usual form, IPv6 in any. The API's pattern wants IPv6 in eight groups; other
@@ -307,6 +302,16 @@ mod tests {
         check("0", START_MIN_MS);
         check("-5", START_MIN_MS);
         check(&(START_MIN_MS - 1).to_string(), START_MIN_MS);
+    }
+
+    #[test]
+    fn the_end_of_the_year_9999_is_no_end() {
+        for end in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999", "9999-12-31"] {
+            let params = parse(&format!("start=2023-01-01&end={end}"));
+            let end_ms = params.map(|params| params.end_ms);
+            assert_eq!(end_ms, Ok(Timestamp::MAX.millis()), "{end}");
+        }
+        assert!(parse("start=2023-01-01&end=9999-12-32").is_err());
     }
 
     #[test]

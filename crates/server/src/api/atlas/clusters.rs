@@ -1,5 +1,6 @@
 //! `groups/{groupId}/clusters[/{clusterName}]`: a project's clusters.
 
+use doorbook_event::HostName;
 use doorbook_event::registry::Cluster;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -55,10 +56,11 @@ fn answered(call: &Call<'_>, cluster: &Cluster) -> Answered {
     let hosts = call.registry().hosts(cluster.project);
     let hosts = hosts.filter(|host| host.cluster == cluster.name);
     let seeds: Vec<_> = hosts
-        .map(|host| match host.aliases.first() {
-            Some(alias) if alias.contains(':') => alias.to_string(),
-            Some(alias) => format!("{alias}:{}", host.name.port),
-            None => host.name.to_string(),
+        .map(|host| match host.aliases.first().map(|alias| HostName::parse(alias)) {
+            Some(Ok((alias, true))) => alias.to_string(),
+            Some(Ok((alias, false))) => HostName { port: host.name.port, ..alias }.to_string(),
+            // An alias that is no host name cannot be registered.
+            Some(Err(_)) | None => host.name.to_string(),
         })
         .collect();
     let standard = (!seeds.is_empty()).then(|| format!("mongodb://{}", seeds.join(",")));

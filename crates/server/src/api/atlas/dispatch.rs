@@ -1,10 +1,12 @@
 //! The way of a request from the wire to an operation and back.
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::{Action, Peer, Principal, Target, Text, Timestamp};
+
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::call::{Answer, Call, project_of, segments_of};
 use super::error::{self, ApiError};
@@ -59,11 +61,13 @@ pub async fn dispatch(
         }
     };
     let caller = Caller { principal, peer: exchange.connection.peer };
-    let permit = app.answers().clone().acquire_owned().await;
+    let permit = app.answers().clone().acquire_owned();
+    let Ok(Ok(permit)) = tokio::time::timeout(app.settings().answer_wait, permit).await else {
+        return exchange.turn_away(caller);
+    };
     let answered = tokio::task::spawn_blocking(move || {
         let response = exchange.answer(&caller, &catalog.registry);
-        drop(permit);
-        response
+        until_taken(response, permit)
     });
     match answered.await {
         Ok(response) => response,
@@ -143,7 +147,7 @@ impl Exchange {
         &self,
         caller: &Caller,
         registry: &doorbook_event::registry::Registry,
-    ) -> Response<Body> {
+    ) -> Response<Vec<u8>> {
         let mut outside = Outside::default();
         let base = base_of(&self.parts, self.connection.is_tls);
         let style = self.query.style();
@@ -218,7 +222,7 @@ impl Exchange {
         (operation.serve)(call)
     }
 
-    fn succeed(&self, call: &Call<'_>, outside: &Outside, body: Vec<u8>) -> Response<Body> {
+    fn succeed(&self, call: &Call<'_>, outside: &Outside, body: Vec<u8>) -> Response<Vec<u8>> {
         let compressed = compress(&self.parts.headers, &body);
         let is_compressed = compressed.is_some();
         let mut response = self.respond(StatusCode::OK, compressed.unwrap_or(body));
@@ -231,27 +235,33 @@ impl Exchange {
             _ => JSON,
         };
         headers.insert(header::CONTENT_TYPE, content_type);
-        if let Some((deprecation, sunset)) = outside.version.and_then(|v| v.superseded) {
-            headers.insert("deprecation", HeaderValue::from_static(deprecation));
-            headers.insert("sunset", HeaderValue::from_static(sunset));
-        }
         response
     }
 
-    /// The counters of the rate limit, on every answer that it counted.
-    fn with_standing(&self, mut response: Response<Body>, outside: &Outside) -> Response<Body> {
+    /// The counters of the rate limit, on every answer that it counted, and the age of the
+    /// version, on errors too (recorded: captures/atlas/atlas-cli-snapshots/errors, a 400).
+    fn with_standing(
+        &self,
+        mut response: Response<Vec<u8>>,
+        outside: &Outside,
+    ) -> Response<Vec<u8>> {
         if let Some(remaining) = outside.remaining {
             let capacity = self.app.access_history_buckets().limit().capacity;
             let headers = response.headers_mut();
             headers.insert("ratelimit-limit", HeaderValue::from(capacity));
             headers.insert("ratelimit-remaining", HeaderValue::from(remaining));
         }
+        if let Some((deprecation, sunset)) = outside.version.and_then(|v| v.superseded) {
+            let headers = response.headers_mut();
+            headers.insert("deprecation", HeaderValue::from_static(deprecation));
+            headers.insert("sunset", HeaderValue::from_static(sunset));
+        }
         response
     }
 
     /// The headers that Atlas's application sends with everything (recorded). Not its `Server`
     /// and `X-Java-*`: they would be lies.
-    fn respond(&self, status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    fn respond(&self, status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>> {
         let mut response = with_body(status, body);
         let headers = response.headers_mut();
         headers.insert(
@@ -275,13 +285,32 @@ impl Exchange {
         plain(error)
     }
 
+    /// The answer to a known caller while too many others are being answered.
+    fn turn_away(&self, caller: Caller) -> Response<Body> {
+        let error = ApiError::service_unavailable();
+        let (status, refusal) = (error.status.as_u16(), Some(error.code.into()));
+        self.app.usage().record(Use {
+            caller,
+            action: Action::Query,
+            operation: self.operation_name(),
+            target: Target::Own { kind: "api".into(), name: "atlas".into() },
+            status,
+            refusal,
+            rows: 0,
+            details: self.details(),
+        });
+        let mut response = plain(&error);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        response
+    }
+
     /// The 401 of the filter in front of the API; it has none of the other headers.
     fn challenge(&self, stale: bool) -> Response<Body> {
         let mut response = with_body(StatusCode::UNAUTHORIZED, error::UNAUTHENTICATED.into());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, JSON);
         headers.insert(header::WWW_AUTHENTICATE, self.app.auth().challenge(self.now, stale));
-        response
+        response.map(Body::from)
     }
 
     /// Takes note of an answer to a known caller.
@@ -372,18 +401,45 @@ fn plain(error: &ApiError) -> Response<Body> {
     let mut response = with_body(error.status, body);
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
     response.headers_mut().insert(X_ERROR_CODE, HeaderValue::from_static(error.code));
-    response
+    response.map(Body::from)
 }
 
-fn with_body(status: StatusCode, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+fn with_body(status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(Vec::new());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     // Said outright, so that HEAD says it too.
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-    *response.body_mut() = Body::from(body);
+    *response.body_mut() = body;
     response
+}
+
+/// Whatever is larger stays in our memory while its reader takes its time; smaller bodies lie in
+/// the connection's buffers anyway.
+const HELD_MIN_BYTES: usize = 16 * 1024;
+
+/// A body and the permit under which it was made.
+struct Held {
+    bytes: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Binds the permit to the memory of the body: it is given back when the last byte has been
+/// written or dropped, in whatever buffer that was.
+fn until_taken(response: Response<Vec<u8>>, permit: OwnedSemaphorePermit) -> Response<Body> {
+    response.map(|bytes| {
+        if bytes.len() < HELD_MIN_BYTES {
+            return Body::from(bytes);
+        }
+        Body::from(Bytes::from_owner(Held { bytes: bytes.into(), _permit: permit }))
+    })
 }
 
 /// `Retry-After` says what the 429's body says.

@@ -201,6 +201,17 @@ impl ApiError {
         }
     }
 
+    /// Too many other answers are being worked on, or have not been taken yet. Not a 429: the
+    /// caller did nothing too often.
+    pub fn service_unavailable() -> ApiError {
+        ApiError {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "UNEXPECTED_ERROR",
+            detail: "The server is busy. Please retry later.".into(),
+            parameters: Vec::new(),
+        }
+    }
+
     /// Ours to mend; says nothing of what it was.
     pub fn unexpected() -> ApiError {
         ApiError {

@@ -1,5 +1,6 @@
 //! `groups/{groupId}/processes`: the mongods and mongos of a project.
 
+use doorbook_event::HostName;
 use doorbook_event::registry::Host;
 use serde::Serialize;
 
@@ -44,6 +45,8 @@ fn process(call: &Call<'_>, host: &Host) -> Process {
         links: Vec::new(),
         port: host.name.port,
         // Without port, as recorded.
-        user_alias: alias.map(|alias| alias.split(':').next().unwrap_or(alias).to_owned()),
+        user_alias: alias.map(|alias| {
+            HostName::parse(alias).map_or(alias.to_string(), |(alias, _)| alias.name.to_string())
+        }),
     }
 }

@@ -126,7 +126,9 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
         for item in line.to_str().unwrap_or_default().split(',') {
             let mut parts = item.split(';').map(str::trim);
             let name = parts.next().unwrap_or_default();
-            let quality = parts.find_map(|parameter| parameter.strip_prefix("q="));
+            let quality = parts.find_map(|parameter| {
+                parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))
+            });
             let is_wanted = quality.is_none_or(|quality| quality.parse() != Ok(0.0));
             if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
                 return is_wanted;
@@ -210,6 +212,9 @@ mod tests {
         check(&["gzip, deflate"], true);
         check(&["br, gzip;q=0.5"], true);
         check(&["gzip;q=0, *"], false);
+        check(&["GZIP;Q=0"], false);
+        check(&["*;Q=0.0"], false);
+        check(&["gzip; Q=0.1"], true);
         check(&["*;q=0"], false);
         check(&["*"], true);
         check(&["identity", "gzip"], true);

@@ -236,7 +236,8 @@ async fn head_is_get_without_a_body() {
 /// knows, and never a failure of ours.
 #[test]
 fn anything_at_all_gets_an_answer_of_the_contract() {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("starts");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("starts");
     let server = Server::with_history();
     let text = || prop_oneof![".{0,20}", "[a-z0-9:.\\[\\]-]{0,20}", "[0-9TZ:-]{0,25}"];
     let parameter = prop_oneof![

@@ -245,3 +245,33 @@ async fn long_answers_are_compressed_for_those_who_take_it() {
     decoder.read_to_string(&mut unpacked).expect("gzip");
     assert_eq!(unpacked, plain.body());
 }
+
+/// Answers stay in memory until they are taken, and so many are made at once and no more.
+#[tokio::test]
+async fn an_answer_counts_until_it_is_taken() {
+    let settings = Settings {
+        concurrent_answers_max: 1,
+        answer_wait: std::time::Duration::from_millis(50),
+        ..Settings::default()
+    };
+    let server = Server::with(settings);
+    server.import("Cluster0", (0..300).map(|n| login("somebody", -n)).collect());
+    let target = clusters("Cluster0");
+    let signed = sign(&server.challenge().await, OWNER, ("GET", &target), 1);
+    let headers = [("authorization", signed.as_str()), ("accept", VERSION)];
+    let sent = server.router.clone().oneshot(request("GET", &target, &headers)).await;
+    let untaken = sent.expect("never fails");
+    assert_eq!(untaken.status(), 200);
+
+    let reply = server.get(&clusters("Cluster0?nLogs=1")).await;
+    assert_eq!((reply.status, reply.code()), (503, "UNEXPECTED_ERROR"), "{}", reply.body());
+    assert_eq!(reply.headers["retry-after"], "5");
+    drop(untaken);
+    // A small answer that nobody takes is no burden.
+    let signed = sign(&server.challenge().await, OWNER, ("GET", "/api/atlas/v2/groups"), 1);
+    let headers = [("authorization", signed.as_str()), ("accept", VERSION)];
+    let small = request("GET", "/api/atlas/v2/groups", &headers);
+    let untaken = server.router.clone().oneshot(small).await.expect("never fails");
+    assert_eq!(untaken.status(), 200);
+    assert_eq!(server.get(&clusters("Cluster0?nLogs=1")).await.usernames(), ["somebody"]);
+}

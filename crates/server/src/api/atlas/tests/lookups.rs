@@ -97,6 +97,14 @@ async fn clusters_have_versions() {
         assert_eq!(reply.headers.get("deprecation").map(String::as_str), deprecation);
         let sunset = deprecation.map(|_| "Thu, 1 Jul 2027 00:00:00 GMT");
         assert_eq!(reply.headers.get("sunset").map(String::as_str), sunset);
+        // Errors too (recorded: errors/all-errors.txt, the 400 of clusters_cluster-833_1).
+        for error in [format!("{target}?pretty=x"), target.replace("Cluster0", "none")] {
+            let reply = server.call(OWNER, "GET", &error, &[("accept", &accept)]).await;
+            assert!([400, 404].contains(&reply.status), "{}", reply.body());
+            assert_eq!(reply.headers["content-type"], "application/json");
+            assert_eq!(reply.headers.get("deprecation").map(String::as_str), deprecation);
+            assert_eq!(reply.headers.get("sunset").map(String::as_str), sunset);
+        }
     }
 }
 
@@ -133,4 +141,35 @@ async fn links_are_paths_where_the_host_is_no_host() {
     let headers = [("accept", VERSION), ("host", "evil\"><script>")];
     let reply = server.call(OWNER, "GET", &target, &headers).await;
     assert_eq!(reply.json()["links"][0]["href"], target.as_str());
+}
+
+/// What `/processes` shows as a name can be asked for under that name, whatever its form.
+#[tokio::test]
+async fn shown_aliases_are_found() {
+    for (alias, shown, connect) in [
+        ("[fe80::1]:27019", "fe80::1", "[fe80::1]:27019"),
+        ("[fe80::2]", "fe80::2", "[fe80::2]:27017"),
+        ("fe80:0:0::3", "fe80::3", "[fe80::3]:27017"),
+        ("front.example:31000", "front.example", "front.example:31000"),
+        ("front.example", "front.example", "front.example:27017"),
+    ] {
+        let server = Server::new();
+        let change = RegistryChange::HostAliasAdded {
+            project: group(GROUP),
+            host: HostName::parse("[2001:db8::5]:27017").expect("a host").0,
+            alias: alias.into(),
+        };
+        server.app.store().change_registry(&operator(), vec![change]).expect("allowed");
+        let list = server.get(&format!("/api/atlas/v2/groups/{GROUP}/processes")).await.json();
+        assert_eq!(list["results"][0]["userAlias"], shown, "{alias}");
+        let target = format!("/api/atlas/v2/groups/{GROUP}/clusters/Other");
+        let cluster = server.get(&target).await.json();
+        let standard = &cluster["connectionStrings"]["standard"];
+        assert_eq!(*standard, format!("mongodb://{connect}"), "{alias}");
+        for name in [shown, "2001:db8:0:0:0:0:0:5", "[2001:DB8::5]:27017"] {
+            let name = name.replace('[', "%5B").replace(']', "%5D");
+            let reply = server.get(&processes(&name)).await;
+            assert_eq!(reply.status, 200, "{name}: {}", reply.body());
+        }
+    }
 }
