@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use doorbook_event::record::Actor;
 use doorbook_event::{
-    Access, Action, Classes, Clock, Outcome, Peer, Principal, Record, Target, Text, Timestamp,
-    WrittenTime,
+    Access, Action, Clock, Outcome, Peer, Principal, Record, Target, Text, Timestamp,
 };
 use doorbook_store::Error;
 
@@ -357,24 +357,8 @@ fn own(
     (outcome, event_time): (Outcome, Timestamp),
     attributes: BTreeMap<Text, Text>,
 ) -> Record {
-    Record::Own(Access {
-        target,
-        event_time,
-        written_time: WrittenTime::Complete,
-        action,
-        outcome,
-        principal,
-        mechanism: None,
-        peer,
-        peer_joined: false,
-        connection: None,
-        process_start: None,
-        client: None,
-        speculative: None,
-        classes: Classes::NONE,
-        attributes,
-        raw: Vec::new(),
-    })
+    let by = Actor { principal, peer };
+    Record::Own(Access { outcome, attributes, ..Access::own(&by, action, target, event_time) })
 }
 
 #[cfg(test)]
