@@ -239,3 +239,35 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
+
+/// A directory that is something else is refused by every command and stays as it was; an empty one
+/// becomes a data directory that only its owner can look into.
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let dir = home.data_dir();
+    std::fs::create_dir_all(dir.join("wal")).expect("mine");
+    std::fs::write(dir.join("thesis.tex"), "x").expect("mine");
+    for words in [
+        &["project", "create", "shop"][..],
+        &["project", "list"],
+        &["serve", "--listen", "127.0.0.1:0"],
+        &["quickstart", "--listen", "127.0.0.1:0"],
+    ] {
+        let done = home.run(words).fails(2, "is not a Doorbook data directory");
+        assert!(done.stderr.contains(dir.to_str().expect("UTF-8")), "{done:?}");
+        let mut names: Vec<_> = std::fs::read_dir(&dir)
+            .expect("is there")
+            .map(|entry| entry.expect("readable").file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["thesis.tex", "wal"], "{words:?}");
+        assert_eq!(std::fs::read_dir(dir.join("wal")).expect("is there").count(), 0);
+    }
+    std::fs::remove_dir_all(&dir).expect("mine");
+    std::fs::create_dir(&dir).expect("mine");
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("mine");
+    home.run(&["project", "create", "shop"]).ok();
+    assert_eq!(mode(&dir), 0o700);
+}

@@ -6,13 +6,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The few operations the store asks of a file system.
 pub trait Disk: Send + Sync {
     /// Makes a directory, and those above it, with mode 0700; one that is there stays as it is.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Gives a directory that is there mode 0700.
+    fn make_private(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes the lock that the file stands for, and holds it until the result is dropped.
     /// [`io::ErrorKind::WouldBlock`]: another process has it.
@@ -95,6 +98,10 @@ pub struct SystemDisk;
 impl Disk for SystemDisk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+    }
+
+    fn make_private(&self, dir: &Path) -> io::Result<()> {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

@@ -84,6 +84,10 @@ impl Disk for FaultyDisk {
         SystemDisk.create_dir(dir)
     }
 
+    fn make_private(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.make_private(dir)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         SystemDisk.lock(path)
     }
