@@ -45,7 +45,7 @@ impl Inner {
         })?;
         check_format(&**disk, dir)?;
         for dir in [wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)] {
-            disk.create_dir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
+            disk.create_subdir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
         }
 
         let (mut state, snapshots, problem) = snapshot::load(&**disk, &catalog_dir(dir))?;

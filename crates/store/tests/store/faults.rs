@@ -84,6 +84,10 @@ impl Disk for FaultyDisk {
         SystemDisk.create_dir(dir)
     }
 
+    fn create_subdir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_subdir(dir)
+    }
+
     fn make_private(&self, dir: &Path) -> io::Result<()> {
         SystemDisk.make_private(dir)
     }
