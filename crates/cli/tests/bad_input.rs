@@ -14,6 +14,14 @@ fn gz(content: &[u8]) -> Vec<u8> {
     encoder.finish().expect("memory takes it")
 }
 
+fn zstd(content: &[u8]) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).expect("memory is there");
+    // As the command zstd does.
+    encoder.include_checksum(true).expect("it can");
+    encoder.write_all(content).expect("memory takes it");
+    encoder.finish().expect("memory takes it")
+}
+
 /// What can be known beforehand is refused beforehand.
 #[test]
 fn what_cannot_be_read_changes_nothing() {
@@ -46,18 +54,48 @@ fn what_cannot_be_read_changes_nothing() {
     assert_eq!(home.run(&["import", "list", "--json"]).json(), serde_json::json!([]));
 }
 
-/// A half-copied archive: what was read stays, the message says which file and where, and the whole
-/// one adds the rest. The half line at its end is no event.
+/// Damage of a compressed file may show only at its end, when lines that nobody wrote would have
+/// been committed: a file that is cut off or damaged is refused as a whole, also beside good ones.
 #[test]
-fn a_truncated_archive_gives_what_it_has_and_an_error() {
+fn a_broken_archive_changes_nothing() {
+    let text = log(1..501);
+    let whole = gz(text.as_bytes());
+    let mut flipped = whole.clone();
+    // In the checksum behind the data, where every line has come out before.
+    let at = flipped.len() - 6;
+    flipped[at] ^= 1;
+    let mut zst = zstd(text.as_bytes());
+    let at = zst.len() - 2;
+    zst[at] ^= 1;
+    let home = Home::with_shop();
+    let good = home.file("good.log", log(1..11).as_bytes());
+    for (name, bytes, part) in [
+        ("cut.gz", &whole[..whole.len() * 6 / 10], "cut.gz: the gzip data is cut off at byte"),
+        ("flipped.gz", &flipped, "flipped.gz: the gzip data is damaged at byte"),
+        ("cut.zst", &zst[..zst.len() * 6 / 10], "cut.zst: the zstd data is cut off at byte"),
+        ("flipped.zst", &zst, "flipped.zst: the zstd data is damaged at byte"),
+    ] {
+        let broken = home.file(name, bytes);
+        for host in ["", "db-1"] {
+            home.import(host, &[&good, &broken]).fails(1, part);
+        }
+    }
+    assert_eq!(home.raw().len(), 0);
+    assert_eq!(home.run(&["import", "list", "--json"]).json(), serde_json::json!([]));
+}
+
+/// A compressed stream that breaks off cannot be read twice: what was read stays, the message says
+/// where, and the whole one adds the rest. The half line at its end is no event.
+#[test]
+fn a_truncated_stream_gives_what_it_has_and_an_error() {
     let whole = gz(log(1..501).as_bytes());
     // Six places, so that some of them are within a login's line.
     for tenths in 3..9 {
         let home = Home::with_shop();
-        let cut = home.file("cut.gz", &whole[..whole.len() * tenths / 10]);
-        let done = home.import("", &[&cut]);
+        let words = ["import", "--project", "shop", "--cluster", "orders", "--json", "-"];
+        let done = home.run_with_stdin(&words, &whole[..whole.len() * tenths / 10]);
         let import: serde_json::Value = serde_json::from_str(&done.stdout).expect("JSON");
-        done.fails(1, "cut.gz: the gzip data is cut off at byte");
+        done.fails(1, "-: the gzip data is cut off at byte");
         let n_events = import["events"].as_u64().expect("a number");
         assert!((50..450).contains(&n_events), "{import}");
         assert_eq!((&import["state"], &import["quarantined"]), (&"interrupted".into(), &0.into()));

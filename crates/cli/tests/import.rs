@@ -74,6 +74,34 @@ fn the_object_has_every_word() {
     }
 }
 
+/// A gap that begins after the last event is told of, each time it is found, and by no other import
+/// of the host and the time.
+#[test]
+fn an_import_tells_of_the_gaps_it_found() {
+    let home = Home::with_shop();
+    let attr = r#"{"parameterName":"quiet","newValue":"true","oldValue":"false"}"#;
+    let rest = format!(r#""msg":"Successfully set parameter to new value","attr":{attr}"#);
+    let set = common::line("04:00:00.000", "COMMAND", 23_435, "conn1", &rest);
+    let blind = home.file("blind.log", (log(1..3) + &set).as_bytes());
+    let gap = |import: &Value, gaps: u64| {
+        let got = (&import["gaps"], import["coverage"].as_array().expect("an array").len());
+        assert_eq!(got, (&json!(gaps), 1), "{import}");
+        assert_eq!(import["coverage"][0]["from"], "2026-11-20T04:00:00Z", "{import}");
+    };
+    let first = home.import("", &[&blind]).json();
+    gap(&first, 1);
+    let words = ["import", "--project", "shop", "--cluster", "orders", &blind];
+    let summary = home.run(&words).ok().stdout;
+    assert!(summary.contains("Blind: successes left no line on db-1:27017 from 2026"), "{summary}");
+    gap(&home.import("", &[&blind]).json(), 0);
+    let later = start("db-1") + &login(3).replace("T03:", "T05:");
+    let other = home.import("", &[&home.file("other.log", later.as_bytes())]).json();
+    assert_eq!(other["coverage"], json!([]), "{other}");
+    // Who found it too keeps it.
+    home.run(&["import", "retract", first["id"].as_str().expect("text")]).ok();
+    assert_eq!(home.run(&["coverage", "--json"]).json()[0]["from"], "2026-11-20T04:00:00Z");
+}
+
 /// A user's first question must not answer `[]`: the summary has the request that shows the logs.
 #[test]
 fn the_summary_has_the_request_that_shows_it() {

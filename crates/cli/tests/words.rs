@@ -239,3 +239,72 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     }
     files
 }
+
+/// A directory that is something else is refused by every command and stays as it was; an empty one
+/// becomes a data directory that only its owner can look into.
+#[test]
+fn a_directory_of_something_else_is_left_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::new();
+    let dir = home.data_dir();
+    std::fs::create_dir_all(dir.join("wal")).expect("mine");
+    std::fs::write(dir.join("thesis.tex"), "x").expect("mine");
+    for words in [
+        &["project", "create", "shop"][..],
+        &["project", "list"],
+        &["serve", "--listen", "127.0.0.1:0"],
+        &["quickstart", "--listen", "127.0.0.1:0"],
+    ] {
+        let done = home.run(words).fails(2, "is not a Doorbook data directory");
+        assert!(done.stderr.contains(dir.to_str().expect("UTF-8")), "{done:?}");
+        let mut names: Vec<_> = std::fs::read_dir(&dir)
+            .expect("is there")
+            .map(|entry| entry.expect("readable").file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["thesis.tex", "wal"], "{words:?}");
+        assert_eq!(std::fs::read_dir(dir.join("wal")).expect("is there").count(), 0);
+    }
+    std::fs::remove_dir_all(&dir).expect("mine");
+    std::fs::create_dir(&dir).expect("mine");
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).expect("mine");
+    home.run(&["project", "create", "shop"]).ok();
+    assert_eq!(mode(&dir), 0o700);
+}
+
+/// Root may run commands on the directory of the server's user, and leaves nothing in it that this
+/// user cannot read.
+#[test]
+fn what_root_makes_belongs_to_the_directory_s_owner() {
+    use std::os::unix::fs::MetadataExt;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    const OWNER: u32 = 65_534;
+    let home = Home::new();
+    let dir = home.data_dir();
+    std::fs::create_dir(&dir).expect("mine");
+    std::os::unix::fs::chown(&dir, Some(OWNER), Some(OWNER)).expect("root may");
+    home.shop();
+    // Enough for a segment.
+    home.import("", &[&home.file("mongod.log", log(0..20_001).as_bytes())]).json();
+    let mut to_look_at = vec![dir.clone()];
+    let mut n_files = 0;
+    while let Some(path) = to_look_at.pop() {
+        let metadata = std::fs::symlink_metadata(&path).expect("is there");
+        assert_eq!((metadata.uid(), metadata.gid()), (OWNER, OWNER), "{}", path.display());
+        match metadata.is_dir() {
+            true => to_look_at
+                .extend(path.read_dir().expect("mine").map(|entry| entry.expect("mine").path())),
+            false => n_files += 1,
+        }
+    }
+    let n_segments = dir.join("segments").read_dir().expect("mine").count();
+    assert!(n_files >= 4 && n_segments == 1, "{n_files} {n_segments}");
+    // A link of the owner's does not lead root elsewhere.
+    let elsewhere = home.file("elsewhere", b"precious");
+    std::fs::remove_file(dir.join("LOCK")).expect("mine");
+    std::os::unix::fs::symlink(&elsewhere, dir.join("LOCK")).expect("mine");
+    home.run(&["project", "list"]).fails(1, "LOCK");
+    assert_eq!(std::fs::symlink_metadata(&elsewhere).expect("is there").uid(), 0);
+}

@@ -28,14 +28,16 @@ pub(crate) enum Merged {
     New,
 }
 
+/// Whether two lines tell of one interval.
+pub(crate) fn is_same(one: &Coverage, other: &Coverage) -> bool {
+    (&one.target, &one.cause, one.from) == (&other.target, &other.cause, other.from)
+}
+
 /// Adds an interval to those that are known, by beginning. Intervals of one target with the same
 /// cause and beginning are one, however often and in whatever order they are told: a line that ends
 /// it is worth more than none, and of two such lines the first ended it.
 pub(crate) fn merge_coverage(known: &mut Vec<Coverage>, new: &Coverage) -> Merged {
-    let same = |old: &&mut Coverage| {
-        (&old.target, &old.cause, old.from) == (&new.target, &new.cause, new.from)
-    };
-    if let Some(old) = known.iter_mut().find(same) {
+    if let Some(old) = known.iter_mut().find(|old| is_same(old, new)) {
         let before = old.clone();
         old.to = [old.to, new.to].into_iter().flatten().min();
         old.last_seen = old.last_seen.max(new.last_seen);

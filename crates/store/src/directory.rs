@@ -8,6 +8,9 @@
 //! segments/NAME.parquet see `segment`
 //! catalog/LSN.cbor      see `snapshot`
 //! ```
+//! A directory that holds anything and no FORMAT is somebody else's: it is refused and left as it is.
+//! FORMAT is therefore written first, when only LOCK is there.
+//!
 //! Opening takes the lock, reads the newest snapshot that is whole, replays the WAL behind it, and
 //! removes segment files that no frame names: they are what a crash left of an import or a flush.
 
@@ -31,10 +34,7 @@ impl Inner {
     pub(crate) fn open(options: Options) -> Result<Inner, Error> {
         let disk = &options.disk;
         let dir = &options.data_dir;
-        for dir in [dir.clone(), wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)]
-        {
-            disk.create_dir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
-        }
+        prepare(&**disk, dir)?;
         let lock_path = dir.join("LOCK");
         let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
             std::io::ErrorKind::WouldBlock => Error {
@@ -44,6 +44,9 @@ impl Inner {
             _ => Error::io(&lock_path, "lock", error),
         })?;
         check_format(&**disk, dir)?;
+        for dir in [wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)] {
+            disk.create_subdir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
+        }
 
         let (mut state, snapshots, problem) = snapshot::load(&**disk, &catalog_dir(dir))?;
         let after = state.lsn;
@@ -103,18 +106,42 @@ impl Inner {
     }
 }
 
-/// Refuses a directory of a format that this version does not know; marks a new one.
-fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+/// Makes the directory where there is none, takes an empty one, and refuses one that is something
+/// else: a typing error must not put the files of a history among somebody's own. Changes nothing
+/// that is there, but for an empty directory's mode.
+fn prepare(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    // What a start that was cut off may have left, and what the root of a new ext4 file system has.
+    const OF_EMPTY: [&str; 3] = ["LOCK", "FORMAT.new", "lost+found"];
+    let names = match disk.list(dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return disk.create_dir(dir).map_err(|e| Error::io(dir, "make the directory", e));
+        }
+        Err(error) => return Err(Error::io(dir, "list", error)),
+    };
+    if names.iter().all(|name| OF_EMPTY.contains(&&**name)) {
+        return disk.make_private(dir).map_err(|e| Error::io(dir, "set the mode of", e));
+    }
+    match read_format(disk, dir)? {
+        true => Ok(()),
+        false => Err(Error {
+            path: Some(dir.to_owned()),
+            ..Error::new(
+                ErrorKind::Invalid,
+                "this is not a Doorbook data directory (it has no file FORMAT) and not empty; \
+                 name another one",
+            )
+        }),
+    }
+}
+
+/// Whether the directory is marked as one of the format that this version knows; one of another
+/// format is an error.
+fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, Error> {
     let path = dir.join("FORMAT");
     match read_file(disk, &path)? {
-        None => {
-            write_file(disk, dir, "FORMAT", FORMAT.as_bytes())?;
-            // A new directory's own name must last, too.
-            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or(Path::new("."));
-            disk.sync_dir(parent).map_err(|e| Error::io(parent, "sync the directory", e))
-        }
-        Some(bytes) if bytes == FORMAT.as_bytes() => Ok(()),
+        None => Ok(false),
+        Some(bytes) if bytes == FORMAT.as_bytes() => Ok(true),
         Some(bytes) => Err(Error::damaged(
             &path,
             format!(
@@ -122,6 +149,20 @@ fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
                 String::from_utf8_lossy(&bytes[..bytes.len().min(80)])
             ),
         )),
+    }
+}
+
+/// Refuses a directory of a format that this version does not know; marks a new one.
+fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    match read_format(disk, dir)? {
+        true => Ok(()),
+        false => {
+            write_file(disk, dir, "FORMAT", FORMAT.as_bytes())?;
+            // A new directory's own name must last, too.
+            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+            let parent = parent.unwrap_or(Path::new("."));
+            disk.sync_dir(parent).map_err(|e| Error::io(parent, "sync the directory", e))
+        }
     }
 }
 

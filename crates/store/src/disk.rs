@@ -6,13 +6,23 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+use rustix::fs::OFlags;
 
 /// The few operations the store asks of a file system.
 pub trait Disk: Send + Sync {
     /// Makes a directory, and those above it, with mode 0700; one that is there stays as it is.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Makes a directory within the data directory, with mode 0700; one that is there stays as it is.
+    /// What this and `create` and `lock` make belongs to whom the directory around it belongs to:
+    /// root would otherwise leave files behind that the server's own user cannot read.
+    fn create_subdir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Gives a directory that is there mode 0700.
+    fn make_private(&self, dir: &Path) -> io::Result<()>;
 
     /// Takes the lock that the file stands for, and holds it until the result is dropped.
     /// [`io::ErrorKind::WouldBlock`]: another process has it.
@@ -97,14 +107,33 @@ impl Disk for SystemDisk {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
     }
 
+    fn create_subdir(&self, dir: &Path) -> io::Result<()> {
+        match std::fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => {
+                let flags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).bits().cast_signed();
+                let made = OpenOptions::new().read(true).custom_flags(flags).open(dir)?;
+                give_to_owner(&made, dir)
+            }
+        }
+    }
+
+    fn make_private(&self, dir: &Path) -> io::Result<()> {
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = options().create(true).truncate(false).open(path)?;
+        let file = options_to_create().truncate(false).open(path)?;
+        give_to_owner(&file, path)?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         Ok(Box::new(file))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(options().create(true).truncate(true).open(path)?))
+        let file = options_to_create().truncate(true).open(path)?;
+        give_to_owner(&file, path)?;
+        Ok(Box::new(file))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -140,6 +169,29 @@ fn options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true).write(true).mode(0o600);
     options
+}
+
+fn options_to_create() -> OpenOptions {
+    let mut options = options();
+    // A link that the directory's owner made must not lead root to a file of somebody else.
+    options.create(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    options
+}
+
+/// Gives what root made to whom the directory around it belongs to.
+fn give_to_owner(made: &File, path: &Path) -> io::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let (around, made_as) = (std::fs::metadata(dir)?, made.metadata()?);
+    // A file that has another name, too, was not made here: giving it away could give away
+    // somebody else's file.
+    let is_only_here = made_as.is_dir() || made_as.nlink() == 1;
+    if made_as.uid() == around.uid() || !is_only_here {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(made, Some(around.uid()), Some(around.gid()))
 }
 
 impl DiskFile for File {

@@ -158,7 +158,9 @@ impl Inner {
             for coverage in coverage {
                 let merged = merge_coverage(&mut known, &coverage);
                 counts.gaps += u64::from(merged == Merged::New);
-                if merged != Merged::Known {
+                // Also where it is known from another import: this one's receipt tells of it, and it
+                // stays when the other is taken back.
+                if merged != Merged::Known || !state.was_told(&scope, id, &coverage) {
                     part.records.push(Record::Coverage(coverage));
                 }
             }

@@ -142,6 +142,12 @@ impl Store {
         Arc::clone(&self.0.state().catalog)
     }
 
+    /// The intervals of blindness that an import told of, whether they were known before or not, as
+    /// they are known now. None of an import that was taken back.
+    pub fn coverage_of(&self, import: &ImportId) -> Vec<Coverage> {
+        self.0.state().coverage_of(import)
+    }
+
     /// Writes records. When this returns, all of them are durable and visible, or none is.
     pub fn commit(&self, entries: Vec<Entry>) -> Result<(), Error> {
         self.0.commit_entries(entries)

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
 use doorbook_event::{LogId, Record, Scope, Seq};
 
-use crate::catalog::{Catalog, merge_coverage};
+use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
 use crate::frame::{Op, Records};
 use crate::memtable::{Memtable, Row};
@@ -72,6 +72,27 @@ impl State {
     /// The present state of a scope's logs, for a page that must not change.
     pub(crate) fn as_of(&self, scope: &Scope) -> AsOf {
         self.log(scope).map(|(id, log)| (id, log.next_seq)).into_iter().collect()
+    }
+
+    /// Whether an import told of an interval already, in the same words.
+    pub(crate) fn was_told(&self, scope: &Scope, import: &ImportId, coverage: &Coverage) -> bool {
+        let told = self.gaps.get(scope).into_iter().flatten();
+        told.into_iter().any(|(of, told)| of.as_ref() == Some(import) && told == coverage)
+    }
+
+    /// What is known of the intervals that an import told of.
+    pub(crate) fn coverage_of(&self, import: &ImportId) -> Vec<Coverage> {
+        let mut found = Vec::new();
+        for (scope, told) in &*self.gaps {
+            let told: Vec<&Coverage> = told
+                .iter()
+                .filter(|(of, _)| of.as_ref() == Some(import))
+                .map(|(_, coverage)| coverage)
+                .collect();
+            let known = self.catalog.coverage.get(scope).into_iter().flatten();
+            found.extend(known.filter(|known| told.iter().any(|t| is_same(known, t))).cloned());
+        }
+        found
     }
 
     /// Takes one step. On an error the state is to be thrown away.

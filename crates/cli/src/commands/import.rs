@@ -99,7 +99,10 @@ fn read(connection: &mut Connection, args: &Import) -> anyhow::Result<pipeline::
     let mut tick = |progress: &Progress| {
         use std::sync::atomic::Ordering::Relaxed;
         bar.set_position(progress.size_bytes.load(Relaxed));
-        bar.set_message(count(progress.lines.load(Relaxed), "line", "lines"));
+        bar.set_message(match progress.checking.load(Relaxed) {
+            true => "checking compressed files".to_owned(),
+            false => count(progress.lines.load(Relaxed), "line", "lines"),
+        });
     };
     let outcome = pipeline::run(job, &mut *connection.sink(), &stop, &progress, &mut tick);
     bar.finish_and_clear();

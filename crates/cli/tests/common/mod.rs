@@ -66,11 +66,15 @@ impl Home {
     /// With the project `shop`, its cluster `orders`, and hosts `db-1:27017` and `db-2:27017`.
     pub fn with_shop() -> Home {
         let home = Home::new();
-        home.run(&["project", "create", "shop"]).ok();
-        let hosts = ["--host", "db-1", "--host", "db-2"];
-        home.run(&[&["cluster", "create", "orders", "--project", "shop"][..], &hosts].concat())
-            .ok();
+        home.shop();
         home
+    }
+
+    pub fn shop(&self) {
+        self.run(&["project", "create", "shop"]).ok();
+        let hosts = ["--host", "db-1", "--host", "db-2"];
+        self.run(&[&["cluster", "create", "orders", "--project", "shop"][..], &hosts].concat())
+            .ok();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

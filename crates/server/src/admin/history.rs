@@ -11,7 +11,7 @@ use doorbook_store::filter::{Kind, Targets};
 use doorbook_store::{Entry, Filter, Placed};
 
 use crate::admin::request::{ClassWord, Cursor, EventsQuery, ImportDetails, Rows};
-use crate::admin::rows::{EventRow, QuarantineRow};
+use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::admin::{Admin, Failure, Reply, views};
 use crate::pipeline::hosts::{find_project, list, resolve_cluster};
 
@@ -183,16 +183,10 @@ impl Admin {
             )));
         };
         let import = views::import(&catalog, *project, receipt);
-        let is_its_host = |host: &Option<Text>| {
-            host.as_ref().is_some_and(|host| import.inputs.iter().any(|input| input.host == *host))
-        };
-        // Gaps belong to a host and a time, not to the import that told of them.
-        let touches = |from: Timestamp, to: Option<Timestamp>| {
-            import.to.is_none_or(|last| from <= last)
-                && import.from.is_none_or(|first| to.is_none_or(|to| to >= first))
-        };
-        let mut coverage = views::coverage(&catalog, Some(*project));
-        coverage.retain(|gap| is_its_host(&gap.target.host) && touches(gap.from, gap.to));
+        // Not by time and host: a gap may begin after the last event, and lie in another's span.
+        let coverage = self.store.coverage_of(&receipt.id);
+        let coverage =
+            coverage.iter().map(|gap| CoverageRow::new(import.project.clone(), gap)).collect();
         let quarantine = match receipt.state {
             ImportState::Retracted => Vec::new(),
             _ => self.quarantine_of(*project, &import)?,

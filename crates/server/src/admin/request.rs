@@ -476,7 +476,7 @@ pub struct ImportDetails {
     /// The import.
     #[serde(flatten)]
     pub import: ImportView,
-    /// Intervals of blindness of its hosts that touch the time it covers.
+    /// Intervals of blindness that it found, whether they were known before or not.
     pub coverage: Vec<CoverageRow>,
     /// The lines it put aside, at most [`ImportDetails::QUARANTINE_ROWS_MAX`].
     pub quarantine: Vec<QuarantineRow>,

@@ -53,6 +53,8 @@ pub struct Progress {
     pub size_bytes: AtomicU64,
     /// Lines read.
     pub lines: AtomicU64,
+    /// Whether what is read is only looked at yet, for what comes before the first change.
+    pub checking: AtomicBool,
 }
 
 /// How an import ended.
@@ -91,7 +93,7 @@ pub fn run(
     progress: &Arc<Progress>,
     tick: &mut dyn FnMut(&Progress),
 ) -> Result<Outcome, Failure> {
-    let prepared = inputs::prepare(job.inputs, job.host.is_none())?;
+    let prepared = inputs::prepare(job.inputs, job.host.is_none(), stop, progress, tick)?;
     let begun = sink.begin(&Begin {
         project: job.project,
         cluster: job.cluster.clone(),

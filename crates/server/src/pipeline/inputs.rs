@@ -1,7 +1,8 @@
 //! What an import reads, looked at before anything is changed: every file can be opened and is a
-//! text log, and every input's host is known.
+//! text log, a compressed one is whole, and every input's host is known.
 
 use std::io::{Cursor, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use doorbook_event::Text;
@@ -10,6 +11,7 @@ use doorbook_source::mongod::HostFinder;
 use doorbook_source::wrapping::{Unwrapped, Unwrapper};
 
 use crate::admin::{Failure, with_causes};
+use crate::pipeline::Progress;
 
 /// 4 MiB: start-up lines are the first of a file, but not every file begins with a start.
 const HEAD_SIZE_BYTES: u64 = 4 << 20;
@@ -35,7 +37,18 @@ impl Prepared {
 }
 
 /// Looks at every input; with `find_hosts` also for its host.
-pub fn prepare(inputs: Vec<Input>, find_hosts: bool) -> Result<Vec<Prepared>, Failure> {
+///
+/// Compressed files are read to their end: damage may show only in the checksum there, when lines
+/// that it made up would have been committed. A pipe cannot be read twice and stays unchecked.
+/// Once `stop` is raised nothing more is checked; the import then ends before it commits.
+pub fn prepare(
+    inputs: Vec<Input>,
+    find_hosts: bool,
+    stop: &AtomicBool,
+    progress: &Progress,
+    tick: &mut dyn FnMut(&Progress),
+) -> Result<Vec<Prepared>, Failure> {
+    let mut checked_size_bytes = 0;
     let mut prepared = Vec::with_capacity(inputs.len());
     for input in inputs {
         // A pipe is read once, so it is opened once, and waits for its writer only then.
@@ -47,18 +60,49 @@ pub fn prepare(inputs: Vec<Input>, find_hosts: bool) -> Result<Vec<Prepared>, Fa
                 let lines = input.open().map_err(|error| failure(&error))?;
                 let mut lines = lines.without_sha256();
                 let host = match find_hosts {
-                    true => find_host(&mut lines, HEAD_SIZE_BYTES),
+                    true => find_host(&mut lines, HEAD_SIZE_BYTES).map_err(|e| failure(&e))?,
                     false => None,
                 };
+                if lines.is_compressed() {
+                    let mut tick = |size_bytes| {
+                        progress.checking.store(true, Ordering::Relaxed);
+                        let size_bytes = checked_size_bytes + size_bytes;
+                        progress.size_bytes.store(size_bytes, Ordering::Relaxed);
+                        tick(progress);
+                    };
+                    check_to_the_end(&mut lines, stop, &mut tick).map_err(|e| failure(&e))?;
+                }
+                checked_size_bytes += input.size_bytes.unwrap_or(0);
                 Prepared { input, reader: None, host }
             }
         };
         prepared.push(one);
     }
+    progress.checking.store(false, Ordering::Relaxed);
+    progress.size_bytes.store(0, Ordering::Relaxed);
     if find_hosts {
         share_hosts(&mut prepared)?;
     }
     Ok(prepared)
+}
+
+/// Reads what is left of an input, for its error.
+fn check_to_the_end(
+    lines: &mut LineReader,
+    stop: &AtomicBool,
+    tick: &mut dyn FnMut(u64),
+) -> Result<(), input::Error> {
+    let mut n_lines = 0_u64;
+    while lines.next_line()?.is_some() {
+        n_lines += 1;
+        if n_lines % 65_536 == 0 {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            tick(lines.stored_size_bytes());
+        }
+    }
+    Ok(())
 }
 
 /// A further file of a rotated log need not hold a start of the process: it is of the same host as
@@ -75,7 +119,7 @@ fn share_hosts(prepared: &mut [Prepared]) -> Result<(), Failure> {
             for one in group.iter_mut().filter(|one| one.reader.is_none()) {
                 let lines = one.input.open().map_err(|error| failure(&error))?;
                 let mut lines = lines.without_sha256();
-                one.host = find_host(&mut lines, u64::MAX);
+                one.host = find_host(&mut lines, u64::MAX).map_err(|error| failure(&error))?;
                 if one.host.is_some() {
                     break;
                 }
@@ -96,24 +140,23 @@ fn share_hosts(prepared: &mut [Prepared]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The host that the first `size_bytes_max` of an input name. A broken input is found out, and
-/// told with its place, when it is read.
-fn find_host(lines: &mut LineReader, size_bytes_max: u64) -> Option<String> {
+/// The host that the first `size_bytes_max` of an input name.
+fn find_host(lines: &mut LineReader, size_bytes_max: u64) -> Result<Option<String>, input::Error> {
     let mut finder = HostFinder::new();
     let mut unwrapper = Unwrapper::new();
-    while let Ok(Some(line)) = lines.next_line() {
+    while let Some(line) = lines.next_line()? {
         let Content::Bytes(bytes) = line.content else { continue };
         if line.offset_bytes > size_bytes_max {
-            return None;
+            return Ok(None);
         }
         if let Unwrapped::Line(bytes) = unwrapper.unwrap(bytes) {
             finder.line(bytes);
         }
         if let Some(host) = finder.host() {
-            return Some(host.to_string());
+            return Ok(Some(host.to_string()));
         }
     }
-    None
+    Ok(None)
 }
 
 /// Looks for the host in a stream and puts back what was read of it. Reads no further than needed,
@@ -130,7 +173,8 @@ fn look_into_stream(input: Input) -> Result<Prepared, Failure> {
     let recording = Recording(Arc::new(Mutex::new(Recorded { stream, bytes: Vec::new() })));
     let mut lines =
         LineReader::new(name.clone(), Box::new(recording.clone())).map_err(|e| failure(&e))?;
-    let host = find_host(&mut lines, HEAD_SIZE_BYTES);
+    // A broken stream is found out again, and told with its place, when it is read.
+    let host = find_host(&mut lines, HEAD_SIZE_BYTES).unwrap_or(None);
     drop(lines);
     let (stream, recorded) = recording.give_back();
     let reader = open_again(name, recorded, stream)?;

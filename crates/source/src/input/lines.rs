@@ -110,6 +110,12 @@ impl LineReader {
         }
     }
 
+    /// Whether the bytes as stored are compressed, so that only reading all of them tells whether
+    /// they are whole.
+    pub fn is_compressed(&self) -> bool {
+        self.decoded.encoding() != Encoding::Plain
+    }
+
     /// The bytes as stored, as far as they were read: all of them once `next_line` gave `None`.
     pub fn stored(&self) -> StoredBytes {
         self.decoded.stored().known()

@@ -84,6 +84,14 @@ impl Disk for FaultyDisk {
         SystemDisk.create_dir(dir)
     }
 
+    fn create_subdir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_subdir(dir)
+    }
+
+    fn make_private(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.make_private(dir)
+    }
+
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         SystemDisk.lock(path)
     }

@@ -154,12 +154,18 @@ fn a_gap_is_told_once_however_often_it_is_read() {
     assert_eq!(store.catalog().coverage[&scope()], [gap(None, 5)]);
     let (ending, new) = tell(vec![gap(Some(9), 9)]);
     assert_eq!((new, &store.catalog().coverage[&scope()]), (0, &vec![gap(Some(9), 9)]));
-    assert_eq!(tell(vec![gap(None, 7), gap(Some(12), 9)]).1, 0);
+    let (late, new) = tell(vec![gap(None, 7), gap(Some(12), 9)]);
+    assert_eq!(new, 0);
     assert_eq!(store.catalog().coverage[&scope()], [gap(Some(9), 9)]);
+    // Each import tells of what it found, also where that was known.
+    assert_eq!(store.coverage_of(&ending), [gap(Some(9), 9)]);
+    assert_eq!(store.coverage_of(&late), [gap(Some(9), 9)]);
     store.retract(&ending, &actor()).expect("is taken back");
-    assert_eq!(store.catalog().coverage[&scope()], [gap(None, 5)]);
+    assert_eq!(store.coverage_of(&ending), []);
+    // What other imports found stays.
+    assert_eq!(store.catalog().coverage[&scope()], [gap(Some(12), 9)]);
     store.close().expect("closes");
-    assert_eq!(place.open().catalog().coverage[&scope()], [gap(None, 5)]);
+    assert_eq!(place.open().catalog().coverage[&scope()], [gap(Some(12), 9)]);
 }
 
 #[test]
