@@ -249,6 +249,12 @@ impl Interpreter {
             classes,
             attributes: Default::default(),
         };
+        // It speaks after its end, from its own address: one of the two lines is forged.
+        let has_ended = |number| self.life.connections.has_ended(number);
+        if classes.contains(Class::Unconfirmed) && line.connection.is_some_and(has_ended) {
+            let yes = self.words.yes.clone();
+            draft.attributes.insert(self.words.ended.clone(), yes);
+        }
         if address == Some(Peer::Unknown) {
             let text = Text::from_bytes_lossy(client.unwrap_or_default());
             draft.attributes.insert(self.words.client.clone(), text);

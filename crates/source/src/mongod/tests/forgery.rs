@@ -142,7 +142,7 @@ fn a_record_that_a_name_closes_is_judged_by_its_connections() {
         assert!(out.accesses.len() >= 2, "{out:?}");
         out.accesses[1..].iter().all(|access| access.classes.contains(Class::Suspect))
     };
-    assert!(suspect(&login(6, "evil", "10.0.0.9:1")), "ended");
+    assert!(suspect(&login(6, "evil", "6.6.6.6:1")), "ended");
     assert!(suspect(&login(7, "evil", "6.6.6.6:1")), "from elsewhere");
     assert!(suspect(&login(8, "evil", "6.6.6.6:1")), "never accepted");
     assert!(suspect(&refused(8, "evil", "6.6.6.6:1")), "a failure that never was");
@@ -320,4 +320,64 @@ fn a_line_that_is_cut_early_is_put_aside() {
         &["failure u@admin SCRAM-SHA-256 10.0.0.1:5 #7"],
     );
     assert_eq!(reason(&out.accesses[0]), "");
+}
+
+/// A server at work: conn1 came and went, conn2 and conn3 (the attacker's) live.
+fn at_work() -> Vec<String> {
+    vec![
+        line(
+            "CONTROL",
+            "initandlisten",
+            "MongoDB starting : pid=1 port=27017 dbpath=/d 64-bit host=h1",
+        ),
+        line("CONTROL", "initandlisten", "db version v4.2.6"),
+        line("CONTROL", "initandlisten", "options: { net: { port: 27017 } }"),
+        accepted(1, "10.0.0.1:1001"),
+        login(1, "alice", "10.0.0.1:1001"),
+        ended(1, "10.0.0.1:1001"),
+        accepted(2, "10.0.0.2:1002"),
+        accepted(3, "10.9.9.9:5555"),
+    ]
+}
+
+const ALICE: &str = "success alice@admin 10.0.0.1:1001 #1";
+
+/// What a client can put behind a description that closes itself.
+fn check_free(forged: &[String], expected: &[&str]) -> Batch {
+    let mut lines = at_work();
+    lines.push(line(
+        "NETWORK",
+        "conn3",
+        "received client metadata from 10.9.9.9:5555 conn3: { application: { name: \"x\" } }",
+    ));
+    lines.extend_from_slice(forged);
+    let mut all = vec![ALICE];
+    all.extend_from_slice(expected);
+    check(&lines.iter().map(String::as_str).collect::<Vec<_>>(), &all)
+}
+
+#[test]
+fn a_second_accepted_line_confirms_nothing() {
+    let evil = "6.6.6.6:1";
+    check_free(
+        &[accepted(1, evil), login(1, "evil", evil)],
+        &["success evil@admin 6.6.6.6:1 #1 suspect"],
+    );
+    check_free(
+        &[accepted(2, evil), login(2, "evil", evil), login(2, "bob", "10.0.0.2:1002")],
+        &["success evil@admin 6.6.6.6:1 #2 suspect", "success bob@admin 10.0.0.2:1002 #2"],
+    );
+}
+
+#[test]
+fn who_forges_its_own_end_does_not_hide_its_login() {
+    let own = "10.9.9.9:5555";
+    let out = check_free(
+        &[ended(3, own), login(3, "root", own), ended(3, own), login(3, "evil", "6.6.6.6:1")],
+        &[
+            "success root@admin 10.9.9.9:5555 #3 unconfirmed",
+            "success evil@admin 6.6.6.6:1 #3 suspect",
+        ],
+    );
+    assert_eq!(out.accesses[1].attributes.get("connection_ended"), Some(&"true".into()));
 }
