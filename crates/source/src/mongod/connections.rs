@@ -6,9 +6,16 @@
 //!
 //! The same knowledge tells a forged line of a text log from a real one (see
 //! [`Connections::standing`]). **Nothing in here may be cheap to poison:** a forged line must never
-//! make a real login suspect. So an `end connection` counts only with the address that was
-//! accepted, a second `accepted` of a live number makes that number unknown rather than wrong, and
-//! the range of numbers that are known to be complete moves only with two consecutive numbers.
+//! make a real login suspect, nor confirm one that was none.
+//!
+//! - An `end connection` counts only with the address that was accepted. It may be forged by who
+//!   knows that address, its own client for one; so what comes from that very address afterwards is
+//!   unknown and not contradicted.
+//! - A number is accepted once in a process life. The first address stays. A second one is
+//!   contradicted, with two exceptions in which the *first* may be the forged one (somebody wrote
+//!   `accepted` lines ahead of the server): the newest number, and two or more consecutive numbers
+//!   that are accepted again. There the second address is unknown.
+//! - The range of numbers that are known to be complete moves only with two consecutive numbers.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -23,19 +30,35 @@ const CONNECTIONS_MAX: usize = 1 << 20;
 /// How far out of order `accepted` lines of several listener threads may be.
 const DISORDER_MAX: u64 = 64;
 
+/// How many connections of a text log that have ended are remembered with their address.
+const ENDED_MAX: usize = 4096;
+
 /// One connection.
 #[derive(Debug, Default)]
 pub struct Connection {
     /// The address that its `accepted` line gave; `None` if the line was not seen.
     pub accepted: Option<Peer>,
-    /// Accepted twice with different addresses.
-    is_disputed: bool,
+    /// The address of a second `accepted` line, if it was another one.
+    second: Option<Peer>,
+    /// The second address may be the real one.
+    is_second_possible: bool,
+    /// An `end connection` was seen, which may be forged.
+    has_ended: bool,
     /// What its client said of itself.
     pub client: Option<Shared<Client>>,
     /// Its last successful login.
     pub login: Option<Box<Principal>>,
     /// Its last authentication line was a refused speculative start; a fallback may follow.
     pub refused_start: Option<RefusedStart>,
+}
+
+impl Connection {
+    /// The addresses that its lines may state.
+    pub fn addresses(&self) -> impl Iterator<Item = Peer> {
+        self.accepted
+            .into_iter()
+            .chain(self.second.filter(|_| self.is_second_possible || self.accepted.is_some()))
+    }
 }
 
 /// A refused speculative start.
@@ -52,9 +75,10 @@ pub struct RefusedStart {
 pub enum Standing {
     /// The connection was accepted from there and lives.
     Confirmed,
-    /// It was accepted from elsewhere, or has ended, or was never accepted.
+    /// It was accepted from elsewhere, or was never accepted, or has ended and the line does not
+    /// come from its address.
     Contradicted,
-    /// The log does not cover it.
+    /// The log does not cover it, or says two things of it.
     Unknown,
 }
 
@@ -74,6 +98,10 @@ pub struct Connections {
     run: Option<Run>,
     /// A number outside the run; it becomes the run when its successor follows.
     candidate: Option<u64>,
+    /// Numbers of the run that were accepted again, one after the other.
+    again: Option<Run>,
+    /// Numbers that have ended and are still in the table, oldest first.
+    ended: VecDeque<u64>,
     /// `accepted` lines are switched off, or were in this process life.
     pub is_quiet: bool,
 }
@@ -115,14 +143,51 @@ impl Connections {
         }
     }
 
-    /// `connection accepted`.
+    /// `connection accepted`, in a log that cannot be forged.
     pub fn accept(&mut self, number: u64, peer: Peer) {
         self.extend_run(number);
+        self.entry(number).accepted = Some(peer);
+    }
+
+    /// `connection accepted`, in a log that can be forged.
+    pub fn accept_doubted(&mut self, number: u64, peer: Peer) {
+        let is_in_run = self.run.is_some_and(|run| (run.first..=run.last).contains(&number));
+        let known = self.table.get(&number);
+        let first = known.and_then(|known| known.accepted);
+        if !is_in_run && first.is_none() {
+            return self.accept(number, peer);
+        }
+        if first == Some(peer) {
+            return;
+        }
+        let is_newest = self.run.is_some_and(|run| run.last == number);
+        let again = match self.again {
+            Some(again) if again.last.checked_add(1) == Some(number) => {
+                Run { first: again.first, last: number }
+            }
+            _ => Run { first: number, last: number },
+        };
+        self.again = Some(again);
+        let is_forgotten = known.is_none();
         let connection = self.entry(number);
-        // Where two lines disagree one of them is forged. The later one is believed for the
-        // address, and neither is held against a login.
-        connection.is_disputed |= connection.accepted.is_some_and(|known| known != peer);
-        connection.accepted = Some(peer);
+        connection.second = Some(peer);
+        connection.is_second_possible = is_newest;
+        if is_forgotten {
+            // Every number of the run was accepted, so this one ended long ago.
+            connection.has_ended = true;
+            self.remember_ended(number);
+        }
+    }
+
+    /// An `accepted` line that may be a part of another record: enough for what it says not to be
+    /// contradicted, and not enough to confirm it.
+    pub fn claim(&mut self, number: u64, peer: Peer) {
+        if self.is_next(number) {
+            self.extend_run(number);
+            let connection = self.entry(number);
+            connection.second = Some(peer);
+            connection.is_second_possible = true;
+        }
     }
 
     fn extend_run(&mut self, number: u64) {
@@ -162,14 +227,35 @@ impl Connections {
         self.run.is_some()
     }
 
-    /// `end connection`. `peer` is given where the line could be forged.
-    pub fn end(&mut self, number: u64, peer: Option<Peer>) {
-        let Some(connection) = self.table.get(&number) else { return };
-        match (connection.accepted, peer) {
-            (Some(accepted), Some(peer)) if accepted != peer => {}
-            _ => {
+    /// `end connection`, in a log that cannot be forged.
+    pub fn end(&mut self, number: u64) {
+        self.table.remove(&number);
+    }
+
+    /// `end connection`, in a log that can be forged.
+    pub fn end_doubted(&mut self, number: u64, peer: Option<Peer>) {
+        let Some(connection) = self.table.get_mut(&number) else { return };
+        match connection.accepted {
+            Some(accepted) if Some(accepted) == peer => {
+                if !std::mem::replace(&mut connection.has_ended, true) {
+                    self.remember_ended(number);
+                }
+            }
+            Some(_) => {}
+            // Not a matter of standing, only of what its client said.
+            None if connection.second.is_none() => {
                 self.table.remove(&number);
             }
+            None => {}
+        }
+    }
+
+    fn remember_ended(&mut self, number: u64) {
+        self.ended.push_back(number);
+        if self.ended.len() > ENDED_MAX
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            self.table.remove(&oldest);
         }
     }
 
@@ -177,14 +263,33 @@ impl Connections {
     /// the line states an address.
     pub fn standing(&self, number: Option<u64>, peer: Option<Peer>) -> Standing {
         let Some(number) = number else { return Standing::Contradicted };
-        match self.table.get(&number) {
-            Some(Connection { is_disputed: true, .. }) => Standing::Unknown,
-            Some(Connection { accepted: Some(accepted), .. }) => match peer {
-                Some(peer) if !is_same_place(*accepted, peer) => Standing::Contradicted,
-                _ => Standing::Confirmed,
-            },
-            _ => self.standing_of_unaccepted(number),
+        let Some(known) = self.table.get(&number) else {
+            return self.standing_of_unaccepted(number);
+        };
+        let is_of = |address: Option<Peer>| match (address, peer) {
+            (Some(address), Some(peer)) => is_same_place(address, peer),
+            (address, None) => address.is_some(),
+            (None, Some(_)) => false,
+        };
+        if is_of(known.accepted) {
+            return if known.has_ended { Standing::Unknown } else { Standing::Confirmed };
         }
+        if is_of(known.second) {
+            let is_again = |again: Run| {
+                again.first < again.last && (again.first..=again.last).contains(&number)
+            };
+            let is_possible = known.is_second_possible || self.again.is_some_and(is_again);
+            return if is_possible { Standing::Unknown } else { Standing::Contradicted };
+        }
+        match known.accepted.or(known.second) {
+            Some(_) => Standing::Contradicted,
+            None => self.standing_of_unaccepted(number),
+        }
+    }
+
+    /// Whether the connection is one that seems to have ended.
+    pub fn has_ended(&self, number: u64) -> bool {
+        self.table.get(&number).is_some_and(|known| known.has_ended)
     }
 
     fn standing_of_unaccepted(&self, number: u64) -> Standing {
@@ -242,8 +347,8 @@ mod tests {
         let standing =
             |known: &Connections, number, port| known.standing(Some(number), Some(peer(port)));
         assert_eq!(standing(&known, 5, 1), Standing::Unknown, "nothing was accepted yet");
-        known.accept(100, peer(1));
-        known.accept(101, peer(2));
+        known.accept_doubted(100, peer(1));
+        known.accept_doubted(101, peer(2));
         assert_eq!(standing(&known, 100, 1), Standing::Confirmed);
         assert_eq!(standing(&known, 100, 9), Standing::Contradicted, "other address");
         assert_eq!(
@@ -253,52 +358,93 @@ mod tests {
         assert_eq!(known.standing(Some(100), None), Standing::Confirmed);
         assert_eq!(standing(&known, 99, 1), Standing::Unknown, "accepted before the file");
         assert_eq!(standing(&known, 102, 1), Standing::Contradicted, "never accepted");
-        known.end(100, Some(peer(1)));
-        assert_eq!(standing(&known, 100, 1), Standing::Contradicted, "ended");
+        known.end_doubted(100, Some(peer(1)));
+        assert_eq!(standing(&known, 100, 1), Standing::Unknown, "ended, or so it says");
+        assert_eq!(standing(&known, 100, 9), Standing::Contradicted, "ended, and elsewhere");
         assert_eq!(known.standing(None, Some(peer(1))), Standing::Contradicted, "no connection");
     }
 
     #[test]
     fn a_forged_line_does_not_make_a_real_login_suspect() {
         let mut known = Connections::default();
-        known.accept(100, peer(1));
-        known.end(100, Some(peer(666)));
+        known.accept_doubted(100, peer(1));
+        known.end_doubted(100, Some(peer(666)));
         assert_eq!(known.standing(Some(100), Some(peer(1))), Standing::Confirmed, "forged end");
-        known.accept(1, peer(666));
+        known.accept_doubted(1, peer(666));
         assert_eq!(known.standing(Some(50), Some(peer(1))), Standing::Unknown, "forged low number");
-        known.accept(101, peer(666));
-        known.accept(101, peer(2));
+        known.accept_doubted(101, peer(666));
+        known.accept_doubted(101, peer(2));
         assert_eq!(
             known.standing(Some(101), Some(peer(2))),
             Standing::Unknown,
             "forged next number"
         );
-        known.accept(9_999, peer(666));
-        known.accept(102, peer(3));
+        known.accept_doubted(9_999, peer(666));
+        known.accept_doubted(102, peer(3));
         assert_eq!(
             known.standing(Some(102), Some(peer(3))),
             Standing::Confirmed,
             "forged high number"
         );
         assert_eq!(known.standing(Some(103), Some(peer(3))), Standing::Contradicted);
-        known.accept(u64::MAX, peer(4));
-        known.accept(0, peer(4));
+        known.accept_doubted(u64::MAX, peer(4));
+        known.accept_doubted(0, peer(4));
+    }
+
+    #[test]
+    fn a_number_is_accepted_once() {
+        let mut known = Connections::default();
+        let standing =
+            |known: &Connections, number, port| known.standing(Some(number), Some(peer(port)));
+        for number in 1..10_u16 {
+            known.accept_doubted(number.into(), peer(number));
+        }
+        known.end_doubted(1, Some(peer(1)));
+        known.accept_doubted(1, peer(666));
+        assert_eq!(standing(&known, 1, 666), Standing::Contradicted, "ended");
+        known.accept_doubted(5, peer(666));
+        assert_eq!(standing(&known, 5, 5), Standing::Confirmed, "live");
+        assert_eq!(standing(&known, 5, 666), Standing::Contradicted, "live");
+        // Somebody wrote 10 to 12 ahead of the server, that counts on from 10.
+        for number in 10..13 {
+            known.accept_doubted(number, peer(666));
+            known.end_doubted(number, Some(peer(666)));
+        }
+        for number in 10..13_u16 {
+            known.accept_doubted(number.into(), peer(number));
+        }
+        for number in 10..13_u16 {
+            assert_eq!(standing(&known, number.into(), number), Standing::Unknown);
+        }
+    }
+
+    #[test]
+    fn what_has_ended_is_remembered_within_bounds() {
+        let mut known = Connections::default();
+        for number in 1..10_000 {
+            known.accept_doubted(number, peer(1));
+            known.end_doubted(number, Some(peer(1)));
+        }
+        assert_eq!(known.table.len(), ENDED_MAX);
+        known.accept_doubted(3, peer(666));
+        assert_eq!(known.standing(Some(3), Some(peer(666))), Standing::Contradicted);
+        assert!(known.table.len() <= ENDED_MAX);
     }
 
     #[test]
     fn the_table_is_bounded_and_what_it_forgets_is_unknown() {
         let mut known = Connections::default();
         for number in 1..=(CONNECTIONS_MAX as u64 + 10) {
-            known.accept(number, peer(1));
+            known.accept_doubted(number, peer(1));
         }
         assert!(known.table.len() <= CONNECTIONS_MAX);
         assert_eq!(known.standing(Some(5), Some(peer(1))), Standing::Unknown);
         for number in 1..=(CONNECTIONS_MAX as u64 + 10) {
-            known.end(number, None);
+            known.end(number);
         }
         for number in 1..5000 {
-            known.accept(number, peer(1));
-            known.end(number, None);
+            known.accept_doubted(number, peer(1));
+            known.end(number);
         }
         assert!(known.order.len() <= 4096, "{}", known.order.len());
     }

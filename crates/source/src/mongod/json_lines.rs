@@ -389,7 +389,7 @@ impl Interpreter {
             id::ENDED => {
                 let stated = fields.client.and_then(|client| peer(&client.bytes()));
                 if let Some(number) = fields.connection {
-                    self.end(number, stated.filter(|_| !self.is_certain()), out);
+                    self.end(number, stated, out);
                 }
             }
             id::METADATA => {

@@ -160,6 +160,7 @@ struct Words {
     client: Text,
     cluster_member: Text,
     truncated: Text,
+    ended: Text,
     yes: Text,
 }
 
@@ -190,6 +191,7 @@ impl Interpreter {
             client: "client".into(),
             cluster_member: "cluster_member".into(),
             truncated: "truncated".into(),
+            ended: "connection_ended".into(),
             yes: "true".into(),
         };
         Interpreter {
@@ -331,12 +333,20 @@ impl Interpreter {
             // The count goes on, so no process started: that line was forged.
             self.life = *previous;
         }
-        self.life.connections.accept(number, peer);
+        if self.is_certain() {
+            self.life.connections.accept(number, peer);
+        } else {
+            self.life.connections.accept_doubted(number, peer);
+        }
     }
 
     fn end(&mut self, number: u64, peer: Option<Peer>, out: &mut Batch) {
         self.settle(Some(number), out);
-        self.life.connections.end(number, peer);
+        if self.is_certain() {
+            self.life.connections.end(number);
+        } else {
+            self.life.connections.end_doubted(number, peer);
+        }
     }
 
     /// A connection says something else, or ends: what it announced was not refused.

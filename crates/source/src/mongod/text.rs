@@ -192,7 +192,7 @@ pub fn said(message: &[u8], accepted: Option<Peer>) -> Said<'_> {
     }
     if let Some((mechanism, rest)) = sasl_failure(message) {
         if is_truncated {
-            return truncated_failure(mechanism, rest, accepted);
+            return truncated_failure(mechanism, rest, accepted).map_or(Said::Open, Said::Failure);
         }
         return failure_on(mechanism, rest, accepted).map_or(Said::Open, Said::Failure);
     }
@@ -249,7 +249,9 @@ fn success(rest: &[u8], accepted: Option<Peer>) -> Said<'_> {
         }
     }
     match split_last(who, b" on ") {
-        Some((user, database)) if is_database(database) => Said::Success { user, database, client },
+        Some((user, database)) if is_database_of(database, client) => {
+            Said::Success { user, database, client }
+        }
         _ => Said::Open,
     }
 }
@@ -280,7 +282,7 @@ fn failure_on<'a>(
             None => (&rest[..at], None),
         };
         let Some((user, database)) = split_last(who, b" on ") else { continue };
-        if !is_database(database) {
+        if !is_database_of(database, client) {
             continue;
         }
         if is_own_client(client, accepted) && is_reason_for(reason, user, database) {
@@ -356,15 +358,25 @@ fn is_reason_for(reason: &[u8], user: &[u8], database: &[u8]) -> bool {
     quoted.is_some_and(|rest| rest == b"\"") || joined.is_some_and(<[u8]>::is_empty)
 }
 
-/// `BBB .......... BBB" for db "admin"`: the middle is lost, and with it usually the address.
-fn truncated_failure<'a>(mechanism: &'a [u8], rest: &'a [u8], accepted: Option<Peer>) -> Said<'a> {
-    let (head, tail) = match memmem::find(rest, CUT) {
-        Some(at) => (&rest[..at], &rest[at + CUT.len()..]),
-        None => (rest, &b""[..]),
-    };
+/// `BBB .......... BBB" for db "admin"`: the middle is lost, and with it usually the address. `None`
+/// if it does not end like that.
+fn truncated_failure<'a>(
+    mechanism: &'a [u8],
+    rest: &'a [u8],
+    accepted: Option<Peer>,
+) -> Option<Failure<'a>> {
+    let (head, tail) = split_last(rest, CUT)?;
     let whole = failure_on(mechanism, tail, accepted);
-    let named = split_last(tail, b"\" for db \"").and_then(|(_, db)| db.strip_suffix(b"\""));
-    Said::Failure(Failure {
+    let named = tail
+        .strip_suffix(b"\"")
+        .and_then(|tail| split_last(tail, b"\" for db \""))
+        // 4.0 writes `Could not find user <u>@<db>`.
+        .or_else(|| split_last(tail, b"@").filter(|(_, database)| is_database(database)))
+        .map(|(_, database)| database);
+    if whole.is_none() && named.is_none() {
+        return None;
+    }
+    Some(Failure {
         user: head,
         database: whole.map(|whole| whole.database).or(named).unwrap_or_default(),
         client: whole.and_then(|whole| whole.client),
@@ -427,6 +439,9 @@ fn failure_of_2_4(rest: &[u8]) -> Said<'_> {
 /// A failure line that cannot be read strictly: a reason that was redacted, an address that its
 /// connection was not accepted from.
 pub fn said_leniently(message: &[u8]) -> Said<'_> {
+    if message.starts_with(WARNING) {
+        return truncated_leniently(message).map_or(Said::Open, Said::Failure);
+    }
     let failure_of = |who, client, reason, mechanism, separator: &[u8]| {
         let (user, database) = split_last(who, separator)?;
         let mechanism = Some(mechanism);
@@ -450,6 +465,16 @@ pub fn said_leniently(message: &[u8]) -> Said<'_> {
         None
     };
     failure.map_or(Said::Open, Said::Failure)
+}
+
+/// A cut failure without the end that it should have: what is left of the name.
+fn truncated_leniently(message: &[u8]) -> Option<Failure<'_>> {
+    let (_, message) = split_first(message, PRINTING)?;
+    let (mechanism, rest) = sasl_failure(message)?;
+    let (user, _) = split_first(rest, CUT)?;
+    let mechanism = Some(mechanism);
+    let (database, client, reason): (&[u8], _, &[u8]) = (b"", None, b"");
+    Some(Failure { user, database, client, mechanism, reason, is_truncated: true })
 }
 
 /// Who a line claims to be.
@@ -532,6 +557,15 @@ fn is_mechanism(word: &[u8]) -> bool {
 /// mongod refuses blanks in the names of databases before it writes them here.
 fn is_database(name: &[u8]) -> bool {
     !name.iter().any(u8::is_ascii_whitespace)
+}
+
+/// It does not refuse line breaks and tabs. Without an address behind it, a line break is taken to be
+/// one of the user's name.
+fn is_database_of(name: &[u8], client: Option<&[u8]>) -> bool {
+    match client {
+        Some(_) => !name.contains(&b' '),
+        None => is_database(name),
+    }
 }
 
 fn has_line_break(text: &[u8]) -> bool {

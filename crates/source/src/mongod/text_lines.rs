@@ -7,15 +7,18 @@ use doorbook_event::{Action, Class, Classes, Outcome, Peer, Principal, Text};
 use memchr::memmem;
 
 use super::blindness::{Cause, Switch};
+use super::connections::{Connection, Standing};
 use super::facts::{self, Version};
 use super::text::{self, Failure, Prefix, Said};
 use super::time::Time;
 use super::{ANNOUNCED_MAX, Draft, Format, Interpreter, LinePlace, hand_out};
 use crate::Batch;
 
-/// A record that goes on for longer than 64 lines or 64 KiB is not waited for: mongod cuts records
-/// at 10 kB, and what waits here is not yet in the history.
-const RECORD_LINES_MAX: usize = 64;
+/// A record that goes on for longer than 256 lines or 64 KiB is not waited for: mongod cuts records
+/// at 10 kB, and what waits here is not yet in the history. Whether a record ends is asked of all of
+/// its lines at each new one, so there is a bound for the lines, too; it leaves
+/// room for a name with a hundred line breaks that the reason repeats.
+const RECORD_LINES_MAX: usize = 256;
 const RECORD_BYTES_MAX: usize = 64 << 10;
 
 /// A record whose end has not come yet: its physical lines.
@@ -95,13 +98,27 @@ impl Interpreter {
         Some(TextLine { raw: line, place, time, prefix, connection })
     }
 
-    fn accepted(&self, connection: Option<u64>) -> Option<Peer> {
-        self.life.connections.get(connection?)?.accepted
+    /// What a record says, if its connection was accepted from one of the addresses that are known.
+    fn said<'a>(&self, message: &'a [u8], connection: Option<u64>) -> Said<'a> {
+        let known = connection.and_then(|number| self.life.connections.get(number));
+        let mut addresses = known.into_iter().flat_map(Connection::addresses);
+        let mut said = text::said(message, addresses.next());
+        for address in addresses {
+            if said == Said::Open {
+                said = text::said(message, Some(address));
+            }
+        }
+        said
+    }
+
+    /// Whether lines of a login are known to end with an address here.
+    fn needs_client(&self) -> bool {
+        self.life.shows_client
     }
 
     fn text_access(&mut self, line: TextLine<'_>, may_continue: bool, out: &mut Batch) {
-        let mut said = text::said(line.prefix.message, self.accepted(line.connection));
-        if matches!(said, Said::Success { client: None, .. }) && self.life.shows_client {
+        let mut said = self.said(line.prefix.message, line.connection);
+        if matches!(said, Said::Success { client: None, .. }) && self.needs_client() {
             said = Said::Open;
         }
         if line.prefix.component == b"ACCESS" && line.prefix.message.len() < 4 {
@@ -249,6 +266,12 @@ impl Interpreter {
             classes,
             attributes: Default::default(),
         };
+        // It speaks after its end, from its own address: one of the two lines is forged.
+        let has_ended = |number| self.life.connections.has_ended(number);
+        if classes.contains(Class::Unconfirmed) && line.connection.is_some_and(has_ended) {
+            let yes = self.words.yes.clone();
+            draft.attributes.insert(self.words.ended.clone(), yes);
+        }
         if address == Some(Peer::Unknown) {
             let text = Text::from_bytes_lossy(client.unwrap_or_default());
             draft.attributes.insert(self.words.client.clone(), text);
@@ -280,7 +303,8 @@ impl Interpreter {
 
     fn text_metadata(&mut self, line: TextLine<'_>, said: (Peer, u64, &[u8])) {
         let (peer, number, document) = said;
-        let accepted = self.accepted(line.connection);
+        let known = line.connection.and_then(|number| self.life.connections.get(number));
+        let accepted = known.and_then(|known| known.accepted);
         let is_own = line.connection == Some(number) && accepted.is_none_or(|a| a == peer);
         if is_own && let Some(client) = self.clients.of_text(document) {
             self.life.connections.entry(number).client = Some(client);
@@ -316,6 +340,10 @@ impl Interpreter {
 
     /// The next physical line of a record that has not ended.
     pub(super) fn continue_record(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
+        if self.is_anothers_record(line, place) {
+            self.give_up_record(out);
+            return self.single_line(line, place, true, out);
+        }
         let Some(mut record) = self.continued.take() else { return };
         record.push(line, place);
         let joined = record.joined();
@@ -335,6 +363,27 @@ impl Interpreter {
         }
     }
 
+    /// Whether a line within an open record is a whole record of another connection, with the address
+    /// that this one was accepted from. That is better evidence than a record that is still open.
+    fn is_anothers_record(&mut self, line: &[u8], place: LinePlace) -> bool {
+        let Some(record) = &self.continued else { return false };
+        let (first, first_place) = record.lines[0].clone();
+        let own = self.parts(&first, first_place).and_then(|parts| parts.connection);
+        let Some(parts) = self.parts(line, place) else { return false };
+        let message = parts.prefix.message;
+        let stated = match text::ended(message) {
+            Some(peer) => Some(peer),
+            None => match self.said(message, parts.connection) {
+                Said::Success { client, .. } => client.and_then(text::peer),
+                Said::Failure(failure) => failure.client.and_then(text::peer),
+                _ => text::metadata(message).map(|(peer, ..)| peer),
+            },
+        };
+        parts.connection != own
+            && stated.is_some()
+            && self.life.connections.standing(parts.connection, stated) == Standing::Confirmed
+    }
+
     fn wait_for_end(&mut self, line: TextLine<'_>) {
         let mut record = Continued::default();
         record.push(line.raw, line.place);
@@ -350,30 +399,66 @@ impl Interpreter {
             }
             return said.is_some();
         }
-        let said = text::said(record.prefix.message, self.accepted(record.connection));
+        let said = self.said(record.prefix.message, record.connection);
         let lacks_client = matches!(said, Said::Success { client: None, .. });
-        if said == Said::Open || lacks_client && self.life.shows_client {
+        if said == Said::Open || lacks_client && self.needs_client() {
             return false;
         }
         self.text_event(record, said, out);
         true
     }
 
-    /// The end of a record does not come: its lines are taken one by one.
+    /// The end of a record does not come. Its first line is real; each other one is either a part of
+    /// it or real, and nobody can tell.
     pub(super) fn give_up_record(&mut self, out: &mut Batch) {
         let Some(record) = self.continued.take() else { return };
-        for (line, place) in record.lines {
+        let mut lines = record.lines.into_iter();
+        if let Some((line, place)) = lines.next() {
             self.single_line(&line, place, false, out);
+        }
+        for (line, place) in lines {
+            self.absorbed(&line, place, out);
         }
     }
 
-    /// A line within a record, that claims to be one.
-    fn forged_success(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
-        if memmem::find(line, b"Successfully authenticated").is_none() {
+    /// A line of a record that was given up. It changes no state but for this: a connection that it
+    /// says was accepted is not held to be one that never was.
+    fn absorbed(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
+        if self.forged_success(line, place, out) {
             return;
         }
-        let Some(parts) = self.parts(line, place) else { return };
-        let Some(claim) = text::claimed_success(parts.prefix.message) else { return };
+        let Some(parts) = self.parts(line, place) else {
+            if facts::looks_like_access(line) {
+                self.quarantine("the line may be a part of another", line, place, out);
+            }
+            return;
+        };
+        let message = parts.prefix.message;
+        if parts.connection.is_none()
+            && let Some((peer, number)) = text::accepted(message)
+        {
+            return self.life.connections.claim(number, peer);
+        }
+        let said = self.said(message, parts.connection);
+        if let Said::Failure(failure) = said {
+            let stated = failure.client.and_then(text::peer);
+            let standing = self.life.connections.standing(parts.connection, stated);
+            if stated.is_some() && standing == Standing::Confirmed {
+                return self.text_failure(parts, failure, out);
+            }
+        }
+        if said != Said::Other {
+            self.quarantine("the line may be a part of another", line, place, out);
+        }
+    }
+
+    /// A line within a record, that claims to be a login; whether it does.
+    fn forged_success(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) -> bool {
+        if memmem::find(line, b"Successfully authenticated").is_none() {
+            return false;
+        }
+        let Some(parts) = self.parts(line, place) else { return false };
+        let Some(claim) = text::claimed_success(parts.prefix.message) else { return false };
         let mut draft = self.text_draft(parts, claim.client, true);
         draft.outcome = Outcome::Success;
         draft.principal = self.user(claim.user, claim.database);
@@ -384,5 +469,6 @@ impl Interpreter {
         let mut access = self.access(draft, parts.raw);
         access.connection = parts.connection;
         hand_out(access, out);
+        true
     }
 }

@@ -142,7 +142,7 @@ fn a_record_that_a_name_closes_is_judged_by_its_connections() {
         assert!(out.accesses.len() >= 2, "{out:?}");
         out.accesses[1..].iter().all(|access| access.classes.contains(Class::Suspect))
     };
-    assert!(suspect(&login(6, "evil", "10.0.0.9:1")), "ended");
+    assert!(suspect(&login(6, "evil", "6.6.6.6:1")), "ended");
     assert!(suspect(&login(7, "evil", "6.6.6.6:1")), "from elsewhere");
     assert!(suspect(&login(8, "evil", "6.6.6.6:1")), "never accepted");
     assert!(suspect(&refused(8, "evil", "6.6.6.6:1")), "a failure that never was");
@@ -320,4 +320,195 @@ fn a_line_that_is_cut_early_is_put_aside() {
         &["failure u@admin SCRAM-SHA-256 10.0.0.1:5 #7"],
     );
     assert_eq!(reason(&out.accesses[0]), "");
+}
+
+/// A server at work: conn1 came and went, conn2 and conn3 (the attacker's) live.
+fn at_work() -> Vec<String> {
+    vec![
+        line(
+            "CONTROL",
+            "initandlisten",
+            "MongoDB starting : pid=1 port=27017 dbpath=/d 64-bit host=h1",
+        ),
+        line("CONTROL", "initandlisten", "db version v4.2.6"),
+        line("CONTROL", "initandlisten", "options: { net: { port: 27017 } }"),
+        accepted(1, "10.0.0.1:1001"),
+        login(1, "alice", "10.0.0.1:1001"),
+        ended(1, "10.0.0.1:1001"),
+        accepted(2, "10.0.0.2:1002"),
+        accepted(3, "10.9.9.9:5555"),
+    ]
+}
+
+const ALICE: &str = "success alice@admin 10.0.0.1:1001 #1";
+
+/// What a client can put behind a description that closes itself.
+fn check_free(forged: &[String], expected: &[&str]) -> Batch {
+    let mut lines = at_work();
+    lines.push(line(
+        "NETWORK",
+        "conn3",
+        "received client metadata from 10.9.9.9:5555 conn3: { application: { name: \"x\" } }",
+    ));
+    lines.extend_from_slice(forged);
+    let mut all = vec![ALICE];
+    all.extend_from_slice(expected);
+    check(&lines.iter().map(String::as_str).collect::<Vec<_>>(), &all)
+}
+
+#[test]
+fn a_second_accepted_line_confirms_nothing() {
+    let evil = "6.6.6.6:1";
+    check_free(
+        &[accepted(1, evil), login(1, "evil", evil)],
+        &["success evil@admin 6.6.6.6:1 #1 suspect"],
+    );
+    check_free(
+        &[accepted(2, evil), login(2, "evil", evil), login(2, "bob", "10.0.0.2:1002")],
+        &["success evil@admin 6.6.6.6:1 #2 suspect", "success bob@admin 10.0.0.2:1002 #2"],
+    );
+}
+
+#[test]
+fn who_forges_its_own_end_does_not_hide_its_login() {
+    let own = "10.9.9.9:5555";
+    let out = check_free(
+        &[ended(3, own), login(3, "root", own), ended(3, own), login(3, "evil", "6.6.6.6:1")],
+        &[
+            "success root@admin 10.9.9.9:5555 #3 unconfirmed",
+            "success evil@admin 6.6.6.6:1 #3 suspect",
+        ],
+    );
+    assert_eq!(out.accesses[1].attributes.get("connection_ended"), Some(&"true".into()));
+}
+
+fn read_split(records: &[String]) -> Batch {
+    let text = records.join("\n");
+    read(&text.split('\n').collect::<Vec<_>>())
+}
+
+fn shown(out: &Batch) -> Vec<String> {
+    out.accesses.iter().map(show).collect()
+}
+
+#[test]
+fn what_a_record_held_that_was_given_up_changes_nothing() {
+    let evil = "6.6.6.6:1";
+    let own = "10.9.9.9:5555";
+    let flood = |lines: usize| {
+        let inner = [accepted(1, evil), login(1, "evil", evil)].join("\n");
+        let name = format!("x{}\n{inner}\ny", "\nx".repeat(lines));
+        let mut text = at_work();
+        text.extend([refused(3, &name, own), ended(3, own), login(1, "evil", evil)]);
+        read_split(&text)
+    };
+    let out = flood(100);
+    assert!(out.accesses[1].principal.to_string().starts_with("x\nx"), "it is one event");
+    for lines in [100, 1100] {
+        let out = flood(lines);
+        let logins: Vec<_> = shown(&out).into_iter().filter(|s| s.starts_with("success")).collect();
+        let suspect = "success evil@admin 6.6.6.6:1 #1 suspect";
+        assert_eq!(logins, [ALICE, suspect, suspect, suspect], "{lines}");
+    }
+}
+
+#[test]
+fn a_record_that_mongod_cut_goes_on_to_its_end() {
+    let inner = [accepted(4, "6.6.6.6:1"), login(4, "evil", "6.6.6.6:1")].join("\n");
+    let mut text = at_work();
+    text.push(line(
+        "ACCESS",
+        "conn3",
+        &format!(
+            "warning: log line attempted (17kB) over max size (10kB), printing beginning and end ... SASL SCRAM-SHA-256 authentication failed for x\n{inner}\nBBB .......... B\nBB\" for db \"admin\""
+        ),
+    ));
+    text.push(login(4, "evil", "6.6.6.6:1"));
+    let out = read_split(&text);
+    assert_eq!(out.accesses.len(), 4);
+    assert_eq!(out.accesses[1].attributes.get("truncated"), Some(&"true".into()));
+    for login in &out.accesses[2..] {
+        assert_eq!(show(login), "success evil@admin 6.6.6.6:1 #4 suspect");
+    }
+}
+
+#[test]
+fn a_line_break_in_a_databases_name_swallows_nothing() {
+    let own = "10.9.9.9:5555";
+    let wrong = |number: u64, user: &str, database: &str, address: &str| {
+        line(
+            "ACCESS",
+            &format!("conn{number}"),
+            &format!(
+                "SASL SCRAM-SHA-256 authentication failed for {user} on {database} from client {address} ; AuthenticationFailed: storedKey mismatch"
+            ),
+        )
+    };
+    let mut text = at_work();
+    text.extend([
+        refused(3, "q", own).replace("admin", "ad\nmin"),
+        login(2, "bob", "10.0.0.2:1002"),
+        wrong(2, "carol", "admin", "10.0.0.2:1002"),
+        wrong(3, "w", "ad\n\tmin", own),
+        wrong(3, "w", "admin", own),
+    ]);
+    let out = read_split(&text);
+    assert_eq!(
+        shown(&out),
+        [
+            ALICE,
+            "failure q@ad\\nmin SCRAM-SHA-256 10.9.9.9:5555 #3",
+            "success bob@admin 10.0.0.2:1002 #2",
+            "failure carol@admin SCRAM-SHA-256 10.0.0.2:1002 #2",
+            "failure w@ad\\n\tmin SCRAM-SHA-256 10.9.9.9:5555 #3",
+            "failure w@admin SCRAM-SHA-256 10.9.9.9:5555 #3",
+        ]
+    );
+    assert_eq!(out.quarantine, []);
+}
+
+#[test]
+fn an_open_record_ends_at_a_record_of_a_connection_that_is_known() {
+    // A full disk cut the record.
+    let cut = login(3, "u", "10.9.9.9:5555")[..100].to_owned();
+    let mut text = at_work();
+    text.extend([
+        cut.clone(),
+        accepted(4, "10.0.0.4:1"),
+        login(4, "dora", "10.0.0.4:1"),
+        refused(2, "carol", "10.0.0.2:1002").replace("SASL", "no SASL"),
+        login(2, "bob", "10.0.0.2:1002"),
+        login(4, "dora", "10.0.0.4:1"),
+        login(5, "evil", "6.6.6.6:1"),
+    ]);
+    let out = read_split(&text);
+    assert_eq!(
+        shown(&out),
+        [
+            ALICE,
+            "success dora@admin 10.0.0.4:1 #4 suspect",
+            "success bob@admin 10.0.0.2:1002 #2",
+            "success dora@admin 10.0.0.4:1 #4 unconfirmed",
+            "success evil@admin 6.6.6.6:1 #5 suspect",
+        ]
+    );
+    assert_eq!(out.quarantine.len(), 1);
+    assert_eq!(out.quarantine[0].bytes, cut.as_bytes());
+}
+
+#[test]
+fn a_forged_accepted_line_does_not_keep_a_record_from_ending() {
+    let own = "10.9.9.9:5555";
+    check_split(
+        &[
+            &accepted(3, own),
+            &accepted(3, "6.6.6.6:1"),
+            &refused(3, "x\ny", own),
+            &login(3, "a\nb", own),
+        ],
+        &[
+            "failure x\\ny@admin SCRAM-SHA-256 10.9.9.9:5555 #3",
+            "success a\\nb@admin 10.9.9.9:5555 #3",
+        ],
+    );
 }
