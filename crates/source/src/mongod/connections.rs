@@ -53,6 +53,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether it seems to have ended.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// The addresses that its lines may state.
     pub fn addresses(&self) -> impl Iterator<Item = Peer> {
         self.accepted
@@ -289,7 +294,7 @@ impl Connections {
 
     /// Whether the connection is one that seems to have ended.
     pub fn has_ended(&self, number: u64) -> bool {
-        self.table.get(&number).is_some_and(|known| known.has_ended)
+        self.table.get(&number).is_some_and(Connection::has_ended)
     }
 
     fn standing_of_unaccepted(&self, number: u64) -> Standing {

@@ -58,7 +58,7 @@ use sha2::{Digest, Sha256};
 use crate::Batch;
 use blindness::{Blindness, Cause, Switch};
 use client::Clients;
-use connections::{Connections, Standing};
+use connections::{Connection, Connections, Standing};
 use facts::Version;
 use intern::Texts;
 use text_lines::Continued;
@@ -106,9 +106,10 @@ pub struct Interpreter {
     clients: Clients,
     words: Words,
     life: Life,
-    /// The process life before the last start line, until the next accepted number shows that the
-    /// start was real.
-    previous: Option<Box<Life>>,
+    /// Text only: other process lives that may be the real one, since start lines can be forged.
+    others: Vec<Life>,
+    /// One of them was forgotten for want of room, so nothing is contradicted for certain.
+    is_life_lost: bool,
     blindness: Blindness,
     continued: Option<Continued>,
     /// 2.4 and 2.6: someone authenticates, and it is a login unless the connection's next line says
@@ -150,9 +151,39 @@ struct Life {
     started: Option<Timestamp>,
     version: Option<Version>,
     connections: Connections,
+    /// It began with a line that may be forged, while another process ran, and without the lines of
+    /// a whole start.
+    is_doubtful: bool,
+    has_version: bool,
+    has_options: bool,
+    /// A connection spoke.
+    has_lines: bool,
+    /// How many numbers were accepted since this life is the present one.
+    streak: u32,
     /// Success lines of this version end with the address (3.6 and later).
     shows_client: bool,
 }
+
+impl Life {
+    /// Whether it says anything of who may log in.
+    fn is_voter(&self) -> bool {
+        self.connections.has_run() || self.connections.is_quiet
+    }
+
+    /// A line of its start was read.
+    fn start_line(&mut self) {
+        if self.has_version && self.has_options && !self.connections.has_run() {
+            self.is_doubtful = false;
+        }
+    }
+}
+
+/// How many process lives are kept beside the present one while it is not certain which is real.
+const OTHERS_MAX: usize = 3;
+
+/// A life that began with all the lines of a start and accepted this many connections, while no other
+/// went on with its count, is the only one. As text this is more than three records of mongod hold.
+const STREAK_CERTAIN: u32 = 256;
 
 /// Attribute names, made once.
 #[derive(Debug)]
@@ -202,7 +233,8 @@ impl Interpreter {
             clients: Clients::default(),
             words,
             life: Life::default(),
-            previous: None,
+            others: Vec::new(),
+            is_life_lost: false,
             blindness: Blindness::default(),
             continued: None,
             announced: VecDeque::new(),
@@ -263,7 +295,7 @@ impl Interpreter {
     pub fn finish(&mut self, out: &mut Batch) {
         self.give_up_record(out);
         self.settle_all(out);
-        self.previous = None;
+        self.forget_others();
         self.life = Life::default();
         self.format = Format::Unknown;
         let last_seen = self.latest.take().unwrap_or_default();
@@ -297,6 +329,7 @@ impl Interpreter {
                 *json_bytes += length;
                 if *json_bytes >= JSON_BYTES_CERTAIN {
                     self.format = Format::Json;
+                    self.forget_others();
                 }
             }
         }
@@ -310,43 +343,130 @@ impl Interpreter {
 
     fn start_life(&mut self, at: Timestamp, out: &mut Batch) {
         self.settle_all(out);
-        let life = Life { started: Some(at), ..Life::default() };
-        let old = std::mem::replace(&mut self.life, life);
         self.blindness.process_started(at);
+        let life = Life { started: Some(at), ..Life::default() };
         if self.is_certain() {
-            self.previous = None;
-        } else if old.connections.has_run() {
-            // `SERVER RESTARTED` and `MongoDB starting` are two lines of one start; only before the
-            // first of them is there a life to go back to.
-            self.previous = Some(Box::new(old));
+            self.life = life;
+            return self.forget_others();
         }
+        let old = std::mem::replace(&mut self.life, life);
+        // Until its own lines say otherwise it is taken for the same version.
+        self.life.version = old.version.clone();
+        self.life.shows_client = old.shows_client;
+        // `SERVER RESTARTED` and `MongoDB starting` are two lines of one start; only before the
+        // first of them is there a life to go back to.
+        if old.is_voter() || old.has_lines {
+            self.keep(old);
+        }
+        self.life.is_doubtful = !self.others.is_empty();
+    }
+
+    fn keep(&mut self, life: Life) {
+        if self.others.len() >= OTHERS_MAX {
+            self.others.remove(0);
+            self.is_life_lost = true;
+        }
+        self.others.push(life);
+    }
+
+    fn forget_others(&mut self) {
+        self.others.clear();
+        self.is_life_lost = false;
     }
 
     fn accept(&mut self, number: u64, peer: Peer) {
-        if self.is_certain() && self.life.connections.is_new_life(number) {
-            self.life = Life::default();
-        }
-        if !self.life.connections.has_run()
-            && let Some(previous) = self.previous.take()
-            && previous.connections.is_next(number)
-        {
-            // The count goes on, so no process started: that line was forged.
-            self.life = *previous;
-        }
         if self.is_certain() {
-            self.life.connections.accept(number, peer);
-        } else {
-            self.life.connections.accept_doubted(number, peer);
+            if self.life.connections.is_new_life(number) {
+                self.life = Life::default();
+            }
+            return self.life.connections.accept(number, peer);
+        }
+        if !self.others.is_empty() {
+            self.choose_life(number, peer);
+        }
+        self.life.connections.accept_doubted(number, peer);
+    }
+
+    /// Several process lives are possible: the one whose count goes on is the present one. The other
+    /// is kept, since this line may be forged as well as the start was.
+    fn choose_life(&mut self, number: u64, peer: Peer) {
+        let is_first = number == 1 && !self.life.connections.has_run();
+        let goes_on = is_first || self.life.connections.is_next(number);
+        let is_its = |life: &Life| life.connections.is_next(number);
+        if !goes_on && let Some(at) = self.others.iter().rposition(is_its) {
+            let life = self.others.remove(at);
+            let old = std::mem::replace(&mut self.life, life);
+            self.life.streak = 0;
+            // Nobody can have logged in to a process that accepted no connection.
+            if old.is_voter() {
+                self.keep(old);
+            }
+        }
+        for life in &mut self.others {
+            if life.connections.is_next(number) {
+                life.connections.accept_doubted(number, peer);
+            }
+        }
+        self.life.streak = self.life.streak.saturating_add(1);
+        if self.life.streak >= STREAK_CERTAIN && !self.life.is_doubtful {
+            self.forget_others();
         }
     }
 
     fn end(&mut self, number: u64, peer: Option<Peer>, out: &mut Batch) {
         self.settle(Some(number), out);
         if self.is_certain() {
-            self.life.connections.end(number);
-        } else {
-            self.life.connections.end_doubted(number, peer);
+            return self.life.connections.end(number);
         }
+        for life in self.others.iter_mut().chain([&mut self.life]) {
+            life.connections.end_doubted(number, peer);
+        }
+    }
+
+    /// The lives that may be the real one, the likeliest first.
+    fn lives(&self) -> impl Iterator<Item = &Life> {
+        let is_likelier = |life: &&Life| self.life.is_doubtful && !life.is_doubtful;
+        let likelier = self.others.iter().rev().filter(is_likelier);
+        likelier.chain([&self.life]).chain(self.others.iter().rev())
+    }
+
+    /// The life in which a connection is known, and lives if there is such a one.
+    fn life_of(&self, number: u64) -> Option<&Life> {
+        if self.others.is_empty() {
+            return Some(&self.life);
+        }
+        let knows = |life: &&Life| life.connections.get(number).is_some();
+        let is_live = |life: &&Life| knows(life) && !life.connections.has_ended(number);
+        self.lives().find(is_live).or_else(|| self.lives().find(knows))
+    }
+
+    /// What is known of a connection.
+    fn known(&self, number: Option<u64>) -> Option<&Connection> {
+        let number = number?;
+        self.life_of(number)?.connections.get(number)
+    }
+
+    /// What the log says of a line that claims to be from this connection, and from `peer` if it
+    /// states an address. Where several lives are possible, nothing is held against what one of them
+    /// confirms.
+    fn standing(&self, number: Option<u64>, peer: Option<Peer>) -> Standing {
+        let own = self.life.connections.standing(number, peer);
+        if self.others.is_empty() || number.is_none() {
+            return own;
+        }
+        let own = if self.life.is_voter() { own } else { Standing::Contradicted };
+        if own == Standing::Confirmed && !self.life.is_doubtful {
+            return own;
+        }
+        let mut is_possible = own != Standing::Contradicted || self.is_life_lost;
+        for life in &self.others {
+            let standing = life.connections.standing(number, peer);
+            if standing == Standing::Confirmed && self.life.is_doubtful && !life.is_doubtful {
+                return standing;
+            }
+            is_possible |= standing != Standing::Contradicted;
+        }
+        if is_possible { Standing::Unknown } else { Standing::Contradicted }
     }
 
     /// A connection says something else, or ends: what it announced was not refused.
@@ -372,26 +492,26 @@ impl Interpreter {
 
     /// Remembers who logged in.
     fn log_in(&mut self, connection: Option<u64>, principal: &Principal) {
-        let Some(known) = connection.and_then(|number| self.life.connections.get_mut(number))
-        else {
-            return;
-        };
+        let Some(number) = connection else { return };
         let is_kept = match principal {
             Principal::User { name, database } => name.len() + database.len() <= LOGIN_BYTES_MAX,
             _ => false,
         };
-        known.login = is_kept.then(|| Box::new(principal.clone()));
+        for life in self.others.iter_mut().chain([&mut self.life]) {
+            if let Some(known) = life.connections.get_mut(number) {
+                known.login = is_kept.then(|| Box::new(principal.clone()));
+            }
+        }
     }
 
     /// Who logged in last.
     fn login(&self, connection: Option<u64>) -> Option<Principal> {
-        let known = self.life.connections.get(connection?)?;
-        known.login.as_deref().cloned()
+        self.known(connection)?.login.as_deref().cloned()
     }
 
     /// What the rest of the log says of a line that a client may have written.
     fn judged(&self, connection: Option<u64>, peer: Option<Peer>, is_success: bool) -> Classes {
-        match self.life.connections.standing(connection, peer) {
+        match self.standing(connection, peer) {
             Standing::Contradicted => Classes::NONE.with(Class::Suspect),
             Standing::Unknown if is_success => Classes::NONE.with(Class::Unconfirmed),
             Standing::Unknown | Standing::Confirmed => Classes::NONE,
@@ -401,6 +521,8 @@ impl Interpreter {
     fn set_version(&mut self, version: Option<Version>) {
         if version.is_some() {
             self.life.version = version;
+            self.life.has_version = true;
+            self.life.start_line();
         }
     }
 
@@ -413,6 +535,10 @@ impl Interpreter {
         out: &mut Batch,
     ) {
         let hides = switch.hides(value, self.life.version.as_ref());
+        if cause == Cause::Start {
+            self.life.has_options = true;
+            self.life.start_line();
+        }
         if switch == Switch::Quiet && value {
             self.life.connections.is_quiet = true;
         }
@@ -421,7 +547,7 @@ impl Interpreter {
 
     fn actor(&self, connection: Option<u64>) -> Option<Actor> {
         let principal = self.login(connection)?;
-        let accepted = self.life.connections.get(connection?)?.accepted;
+        let accepted = self.known(connection)?.accepted;
         Some(Actor { principal, peer: accepted.unwrap_or(Peer::Unknown) })
     }
 
@@ -432,7 +558,8 @@ impl Interpreter {
     }
 
     fn access(&mut self, draft: Draft<'_>, raw: &[u8]) -> Access {
-        let connection = draft.connection.and_then(|number| self.life.connections.get(number));
+        let life = draft.connection.and_then(|number| self.life_of(number)).unwrap_or(&self.life);
+        let connection = draft.connection.and_then(|number| life.connections.get(number));
         let joined = connection.and_then(|connection| connection.accepted);
         let peer_joined = draft.peer.is_none() && joined.is_some();
         let client = draft.client.or_else(|| connection.and_then(|c| c.client.clone()));
@@ -451,7 +578,7 @@ impl Interpreter {
             peer: draft.peer.or(joined).unwrap_or(Peer::Unknown),
             peer_joined,
             connection: draft.connection,
-            process_start: self.life.started,
+            process_start: life.started,
             client,
             speculative: draft.speculative,
             classes,

@@ -11,7 +11,7 @@ use super::connections::{Connection, Standing};
 use super::facts::{self, Version};
 use super::text::{self, Failure, Prefix, Said};
 use super::time::Time;
-use super::{ANNOUNCED_MAX, Draft, Format, Interpreter, LinePlace, hand_out};
+use super::{ANNOUNCED_MAX, Draft, Format, Interpreter, Life, LinePlace, hand_out};
 use crate::Batch;
 
 /// A record that goes on for longer than 256 lines or 64 KiB is not waited for: mongod cuts records
@@ -70,6 +70,7 @@ impl Interpreter {
         };
         self.saw_time(parts.time.at, out);
         self.saw_text();
+        self.life.has_lines |= parts.connection.is_some();
         let Prefix { component, message, .. } = parts.prefix;
         if parts.prefix.severity == Some(b'D') {
             return;
@@ -100,8 +101,10 @@ impl Interpreter {
 
     /// What a record says, if its connection was accepted from one of the addresses that are known.
     fn said<'a>(&self, message: &'a [u8], connection: Option<u64>) -> Said<'a> {
-        let known = connection.and_then(|number| self.life.connections.get(number));
-        let mut addresses = known.into_iter().flat_map(Connection::addresses);
+        let lives = [&self.life].into_iter().chain(&self.others);
+        let mut addresses = lives
+            .filter_map(|life| life.connections.get(connection?))
+            .flat_map(Connection::addresses);
         let mut said = text::said(message, addresses.next());
         for address in addresses {
             if said == Said::Open {
@@ -238,7 +241,7 @@ impl Interpreter {
 
     /// Adds what the user's name says.
     fn text_classes(&self, classes: Classes, connection: Option<u64>, user: &[u8]) -> Classes {
-        let known = connection.and_then(|number| self.life.connections.get(number));
+        let known = self.known(connection);
         let client = known.and_then(|known| known.client.as_ref());
         let application = client.and_then(|client| client.application.as_deref());
         classes.iter().chain(facts::classes_of(user, false, application).iter()).collect()
@@ -267,8 +270,8 @@ impl Interpreter {
             attributes: Default::default(),
         };
         // It speaks after its end, from its own address: one of the two lines is forged.
-        let has_ended = |number| self.life.connections.has_ended(number);
-        if classes.contains(Class::Unconfirmed) && line.connection.is_some_and(has_ended) {
+        let has_ended = self.known(line.connection).is_some_and(Connection::has_ended);
+        if has_ended && classes.contains(Class::Unconfirmed) {
             let yes = self.words.yes.clone();
             draft.attributes.insert(self.words.ended.clone(), yes);
         }
@@ -303,11 +306,26 @@ impl Interpreter {
 
     fn text_metadata(&mut self, line: TextLine<'_>, said: (Peer, u64, &[u8])) {
         let (peer, number, document) = said;
-        let known = line.connection.and_then(|number| self.life.connections.get(number));
-        let accepted = known.and_then(|known| known.accepted);
-        let is_own = line.connection == Some(number) && accepted.is_none_or(|a| a == peer);
-        if is_own && let Some(client) = self.clients.of_text(document) {
+        if line.connection != Some(number) {
+            return;
+        }
+        let lives = || [&self.life].into_iter().chain(&self.others);
+        let accepted = |life: &Life| life.connections.get(number).and_then(|known| known.accepted);
+        let is_new = lives().all(|life| accepted(life).is_none());
+        if !is_new && !lives().any(|life| accepted(life) == Some(peer)) {
+            return;
+        }
+        let Some(client) = self.clients.of_text(document) else { return };
+        if is_new {
             self.life.connections.entry(number).client = Some(client);
+            return;
+        }
+        for life in self.others.iter_mut().chain([&mut self.life]) {
+            if let Some(known) = life.connections.get_mut(number)
+                && known.accepted == Some(peer)
+            {
+                known.client = Some(client.clone());
+            }
         }
     }
 
@@ -381,7 +399,7 @@ impl Interpreter {
         };
         parts.connection != own
             && stated.is_some()
-            && self.life.connections.standing(parts.connection, stated) == Standing::Confirmed
+            && self.standing(parts.connection, stated) == Standing::Confirmed
     }
 
     fn wait_for_end(&mut self, line: TextLine<'_>) {
@@ -437,12 +455,15 @@ impl Interpreter {
         if parts.connection.is_none()
             && let Some((peer, number)) = text::accepted(message)
         {
-            return self.life.connections.claim(number, peer);
+            for life in self.others.iter_mut().chain([&mut self.life]) {
+                life.connections.claim(number, peer);
+            }
+            return;
         }
         let said = self.said(message, parts.connection);
         if let Said::Failure(failure) = said {
             let stated = failure.client.and_then(text::peer);
-            let standing = self.life.connections.standing(parts.connection, stated);
+            let standing = self.standing(parts.connection, stated);
             if stated.is_some() && standing == Standing::Confirmed {
                 return self.text_failure(parts, failure, out);
             }

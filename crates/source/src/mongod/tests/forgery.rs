@@ -202,7 +202,7 @@ fn a_forged_start_does_not_hide_real_logins() {
             &login(9, "evil", OWN),
         ],
         &[
-            "success between@admin 10.0.0.1:5 #7 unconfirmed",
+            "success between@admin 10.0.0.1:5 #7",
             "success after@admin 10.0.0.1:5 #7",
             "success after@admin 10.0.0.2:1 #8",
             "success evil@admin 10.0.0.1:5 #9 suspect",
@@ -214,11 +214,18 @@ fn a_forged_start_does_not_hide_real_logins() {
         &[
             &accepted(7, OWN),
             &start,
+            &line("CONTROL", "initandlisten", "db version v4.2.6"),
+            &line("CONTROL", "initandlisten", "options: { net: { port: 27017 } }"),
             &accepted(1, "10.0.0.2:1"),
             &login(1, "new", "10.0.0.2:1"),
-            &login(7, "evil", OWN),
+            &login(7, "old", OWN),
+            &login(7, "evil", "6.6.6.6:1"),
         ],
-        &["success new@admin 10.0.0.2:1 #1", "success evil@admin 10.0.0.1:5 #7 suspect"],
+        &[
+            "success new@admin 10.0.0.2:1 #1",
+            "success old@admin 10.0.0.1:5 #7 unconfirmed",
+            "success evil@admin 6.6.6.6:1 #7 suspect",
+        ],
     );
     assert!(out.accesses[0].process_start.is_some());
     let by_connection = start.replace("[initandlisten]", "[conn7]");
@@ -510,5 +517,73 @@ fn a_forged_accepted_line_does_not_keep_a_record_from_ending() {
             "failure x\\ny@admin SCRAM-SHA-256 10.9.9.9:5555 #3",
             "success a\\nb@admin 10.9.9.9:5555 #3",
         ],
+    );
+}
+
+#[test]
+fn a_forged_start_that_accepts_does_not_make_real_logins_suspect() {
+    let restart = "2026-11-23T02:45:14.292+0000 I  CONTROL  [main] ***** SERVER RESTARTED *****";
+    let (evil, bob) = ("6.6.6.6:1", "10.0.0.2:1002");
+    let wrong = refused(2, "bob", bob);
+    let after = [
+        accepted(1, evil),
+        login(2, "bob", bob),
+        wrong,
+        login(1, "evil", evil),
+        accepted(4, "10.0.0.4:1"),
+        login(4, "dora", "10.0.0.4:1"),
+        login(2, "bob", bob),
+        login(1, "evil", evil),
+        login(1, "evil", "6.6.6.6:2"),
+    ];
+    let expected = |between: &str| {
+        [
+            format!("success bob@admin {bob} #2{between}"),
+            format!("failure bob@admin SCRAM-SHA-256 {bob} #2"),
+        ]
+    };
+    let rest = [
+        "success dora@admin 10.0.0.4:1 #4",
+        "success bob@admin 10.0.0.2:1002 #2",
+        "success evil@admin 6.6.6.6:1 #1 unconfirmed",
+        "success evil@admin 6.6.6.6:2 #1 suspect",
+    ];
+    let starts = [
+        (vec![restart.to_owned()], "", " unconfirmed"),
+        (vec![restart.to_owned(), restart.to_owned()], "", " unconfirmed"),
+        // All that a start writes.
+        ([vec![restart.to_owned()], at_work()[..3].to_vec()].concat(), " unconfirmed", ""),
+    ];
+    for (start, of_bob, of_evil) in starts {
+        let forged = [start, after.to_vec()].concat();
+        let [success, failure] = expected(of_bob);
+        let evil = format!("success evil@admin {evil} #1{of_evil}");
+        let mut all = vec![success.as_str(), &failure, &evil];
+        all.extend(rest);
+        check_free(&forged, &all);
+    }
+    // Not even many of them do.
+    let many = vec![[restart.to_owned(), accepted(1, evil)]; 10].concat();
+    check_free(
+        &[many, vec![login(2, "bob", bob)]].concat(),
+        &["success bob@admin 10.0.0.2:1002 #2 unconfirmed"],
+    );
+}
+
+#[test]
+fn a_real_start_counts_whatever_is_forged_after_it() {
+    let mut text = at_work();
+    text.extend_from_slice(&at_work()[..3]);
+    for number in 1..300_u16 {
+        text.push(accepted(number.into(), &format!("10.1.0.1:{number}")));
+        if number == 3 {
+            // The old count goes on: it did not start, says this line.
+            text.push(accepted(4, "6.6.6.6:1"));
+        }
+    }
+    text.extend([login(299, "u", "10.1.0.1:299"), login(2, "bob", "10.0.0.2:1002")]);
+    check(
+        &text.iter().map(String::as_str).collect::<Vec<_>>(),
+        &[ALICE, "success u@admin 10.1.0.1:299 #299", "success bob@admin 10.0.0.2:1002 #2 suspect"],
     );
 }
