@@ -116,6 +116,8 @@ pub struct Interpreter {
     /// otherwise.
     announced: VecDeque<(u64, Access)>,
     format: Format,
+    /// A line of text had a severity: it is no log of 2.6 or older.
+    shows_severity: bool,
     unknown_ids: BTreeMap<(u64, Option<Text>), (u64, Text)>,
     latest: Option<Timestamp>,
 }
@@ -158,6 +160,8 @@ struct Life {
     has_options: bool,
     /// A connection spoke.
     has_lines: bool,
+    /// A line had a severity.
+    shows_severity: bool,
     /// How many numbers were accepted since this life is the present one.
     streak: u32,
     /// Success lines of this version end with the address (3.6 and later).
@@ -239,6 +243,7 @@ impl Interpreter {
             continued: None,
             announced: VecDeque::new(),
             format: Format::Unknown,
+            shows_severity: false,
             unknown_ids: BTreeMap::new(),
             latest: None,
         }
@@ -298,6 +303,7 @@ impl Interpreter {
         self.forget_others();
         self.life = Life::default();
         self.format = Format::Unknown;
+        self.shows_severity = false;
         let last_seen = self.latest.take().unwrap_or_default();
         self.blindness.finish(last_seen, &self.target, &mut out.coverage);
         self.hand_out_unknown_ids(out);

@@ -70,6 +70,8 @@ impl Interpreter {
         };
         self.saw_time(parts.time.at, out);
         self.saw_text();
+        self.life.shows_severity |= parts.prefix.severity.is_some();
+        self.shows_severity |= parts.prefix.severity.is_some();
         self.life.has_lines |= parts.connection.is_some();
         let Prefix { component, message, .. } = parts.prefix;
         if parts.prefix.severity == Some(b'D') {
@@ -114,9 +116,23 @@ impl Interpreter {
         said
     }
 
-    /// Whether lines of a login are known to end with an address here.
+    /// Whether lines of a login end with an address here. Not all of 3.6 and 4.0 do, so there the log
+    /// must have shown it; below, what a client wrote must not show anything.
     fn needs_client(&self) -> bool {
-        self.life.shows_client
+        match self.life.version.as_ref().map(|version| version.number) {
+            Some(number) if number < (3, 6) => false,
+            Some(number) if number >= (4, 2) => true,
+            _ => self.life.shows_client,
+        }
+    }
+
+    /// Whether this is a log of 2.6 or older, whose lines have neither severity nor component.
+    fn is_before_severities(&self) -> bool {
+        let is_old = match &self.life.version {
+            Some(version) => version.number < (3, 0),
+            None => !self.shows_severity,
+        };
+        is_old && !self.life.shows_severity && !self.life.is_doubtful
     }
 
     fn text_access(&mut self, line: TextLine<'_>, may_continue: bool, out: &mut Batch) {
@@ -221,6 +237,10 @@ impl Interpreter {
         let is_implied = mechanism.is_none_or(|mechanism| mechanism == b"MONGODB-CR");
         let (None, true) = (line.prefix.severity, is_implied) else { return };
         let mut draft = self.text_draft(line, None, true);
+        if !self.is_before_severities() {
+            // mongod did not write this line.
+            draft.classes = Classes::NONE.with(Class::Suspect);
+        }
         draft.outcome = Outcome::Success;
         draft.principal = self.user(user, database);
         draft.mechanism = mechanism.map(|mechanism| self.texts.text(mechanism));
