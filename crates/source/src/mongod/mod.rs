@@ -17,19 +17,46 @@
 //! 1. A record that begins like an authentication and does not end like one is continued by the
 //!    following physical lines, until it ends as mongod would have ended it, with the address that
 //!    its connection was accepted from. It becomes one event; success lines inside of it become
-//!    `Class::Suspect` events; nothing inside of it changes any state.
-//! 2. A line whose connection was accepted from another address, has ended, or was never accepted
-//!    although the log covers its number, is `Class::Suspect`, successes and failures alike. A
-//!    success on a connection that was accepted before the log begins is `Class::Unconfirmed`.
-//! 3. State cannot be poisoned cheaply (`connections`): a forged `end connection` needs the
-//!    victim's port, a forged start of the process is undone by the next accepted number, a forged
-//!    `accepted` can make a number unknown and never wrong. A real login does not become suspect.
+//!    `Class::Suspect` events; nothing inside of it changes any state. It is given up at a whole
+//!    record of another connection with this one's own address, or when it gets too long. Then each
+//!    of its lines that looks like an authentication is an event (a success a suspect one) or put
+//!    aside, and still none of them changes any state, but that a connection with the next number is
+//!    no longer held to be one that was never accepted.
+//! 2. A line whose connection was accepted from another address, or was never accepted although the
+//!    log covers its number, is `Class::Suspect`, successes and failures alike. A success on a
+//!    connection that was accepted before the log begins is `Class::Unconfirmed`.
+//! 3. A line on a connection that has ended is suspect, too, **unless it states the very address that
+//!    was accepted**; then it is unconfirmed, with the attribute `connection_ended`. An attacker can
+//!    forge the end of its own connection and then really log in, and a real login that nobody sees
+//!    is worse than a forged one that tells its author's address.
+//! 4. A number is accepted once in a process life (`connections`). A second `accepted` line confirms
+//!    nothing.
+//! 5. A start of the process may be forged, so the lives before are kept. What the life before
+//!    confirms is not suspect, what only a doubtful one confirms is unconfirmed. A life is not
+//!    doubtful if its version and options were written before its first connection, and it is the
+//!    only one after 256 connections in which no other life's count went on.
+//! 6. Announcements imply logins in logs of 2.6 and older only, and a login without address is none
+//!    where addresses are written.
 //!
-//! **Not defended:** a client that closes its own record correctly inside the name (it knows its
-//! own address), and then writes an `accepted` line with the very next number and a success line on
-//! it, before the server gives that number to someone. And a client that makes a line of its own
-//! connection from its own address say a different user name: it is known to be there, and lies
-//! about who it is. Both need a log of 4.2 or older.
+//! **Not defended.** All of it needs a log of 4.2 or older, and a client that closes its own record
+//! correctly inside of what it writes (it knows its own address; a description needs none), so that
+//! its lines stand alone:
+//!
+//! - an `accepted` line with the very next number and a success on it, before the server gives that
+//!   number to someone: a login that never was;
+//! - a line of its own connection from its own address with another user's name: it is known to be
+//!   there, and lies about who it is;
+//! - `accepted` lines for several numbers ahead: the logins of the first connection that really gets
+//!   one of them are suspect until the server accepts a second one, then unconfirmed;
+//! - all lines of a start with an `accepted` line and a success: a login that never was, and the real
+//!   ones are unconfirmed until the next real connection; with 256 `accepted` lines at once, the real
+//!   ones of older connections are suspect;
+//! - a line that begins an authentication of another connection and does not end: what follows up to
+//!   the next record of a connection that is known is read as its part, so a login in between may be
+//!   told as suspect or as a part of a name. The same follows from a record that mongod really cut
+//!   (full disk);
+//! - a start or options line: it can open or close a gap of the coverage (`blindness`);
+//! - lines without an address (3.4 and older): nothing but the connection's number can be judged.
 
 mod blindness;
 mod client;
