@@ -101,6 +101,14 @@ impl Interpreter {
         Some(TextLine { raw: line, place, time, prefix, connection })
     }
 
+    /// The parts of a line that may be forged: its time does not tell the year of the next lines.
+    fn doubted_parts<'a>(&mut self, line: &'a [u8], place: LinePlace) -> Option<TextLine<'a>> {
+        let year = self.times.year();
+        let parts = self.parts(line, place);
+        self.times.set_year(year);
+        parts
+    }
+
     /// What a record says, if its connection was accepted from one of the addresses that are known.
     fn said<'a>(&self, message: &'a [u8], connection: Option<u64>) -> Said<'a> {
         let lives = [&self.life].into_iter().chain(&self.others);
@@ -406,8 +414,8 @@ impl Interpreter {
     fn is_anothers_record(&mut self, line: &[u8], place: LinePlace) -> bool {
         let Some(record) = &self.continued else { return false };
         let (first, first_place) = record.lines[0].clone();
-        let own = self.parts(&first, first_place).and_then(|parts| parts.connection);
-        let Some(parts) = self.parts(line, place) else { return false };
+        let own = self.doubted_parts(&first, first_place).and_then(|parts| parts.connection);
+        let Some(parts) = self.doubted_parts(line, place) else { return false };
         let message = parts.prefix.message;
         let stated = match text::ended(message) {
             Some(peer) => Some(peer),
@@ -465,7 +473,7 @@ impl Interpreter {
         if self.forged_success(line, place, out) {
             return;
         }
-        let Some(parts) = self.parts(line, place) else {
+        let Some(parts) = self.doubted_parts(line, place) else {
             if facts::looks_like_access(line) {
                 self.quarantine("the line may be a part of another", line, place, out);
             }
@@ -498,7 +506,7 @@ impl Interpreter {
         if memmem::find(line, b"Successfully authenticated").is_none() {
             return false;
         }
-        let Some(parts) = self.parts(line, place) else { return false };
+        let Some(parts) = self.doubted_parts(line, place) else { return false };
         let Some(claim) = text::claimed_success(parts.prefix.message) else { return false };
         let mut draft = self.text_draft(parts, claim.client, true);
         draft.outcome = Outcome::Success;

@@ -623,3 +623,24 @@ fn a_login_without_its_address_is_none_where_addresses_are_written() {
         &[ALICE, "success bob@admin joined 10.0.0.2:1002 #2"],
     );
 }
+
+#[test]
+fn a_forged_time_does_not_tell_the_year_of_real_lines() {
+    let at = |time: &str, rest: &str| format!("{time} I  ACCESS   [conn3] {rest}");
+    let own = "10.9.9.9:5555";
+    let says = |user: &str| {
+        format!("Successfully authenticated as principal {user} on admin from client {own}")
+    };
+    // The weekdays of 2027 to 2030, each next to the one before.
+    let forged = ["Tue", "Thu", "Fri", "Sat"]
+        .map(|day| at(&format!("{day} Jun 15 02:00:00.000"), &says("evil")));
+    let name = format!("x\n{}\ny", forged.join("\n").replace(own, "6.6.6.6:1"));
+    let text = [
+        accepted(3, own).replace("2026-11-23T02:45:14.292+0000", "Mon Nov 23 02:47:25.000"),
+        at("Mon Nov 23 02:47:25.918", &says(&name)),
+        at("Mon Nov 23 02:47:26.918", &says("real")),
+    ];
+    let out = read_split(&text);
+    let real = out.accesses.last().map(|access| access.event_time.to_string());
+    assert_eq!(real.as_deref(), Some("2026-11-23T02:47:26.918Z"));
+}
