@@ -11,7 +11,9 @@ use super::connections::{Connection, Standing};
 use super::facts::{self, Version};
 use super::text::{self, Failure, Prefix, Said};
 use super::time::Time;
-use super::{ANNOUNCED_MAX, Draft, Format, Interpreter, Life, LinePlace, hand_out};
+use super::{
+    ANNOUNCED_MAX, Draft, Format, Interpreter, JSON_BYTES_CERTAIN, Life, LinePlace, hand_out,
+};
 use crate::Batch;
 
 /// A record that goes on for longer than 256 lines or 64 KiB is not waited for: mongod cuts records
@@ -386,7 +388,9 @@ impl Interpreter {
 
     /// The next physical line of a record that has not ended.
     pub(super) fn continue_record(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
-        if self.is_anothers_record(line, place) {
+        // No text can be open in a log that is JSON by now.
+        let is_json = line.first() == Some(&b'{') && self.is_certain();
+        if is_json || self.is_anothers_record(line, place) {
             self.give_up_record(out);
             return self.single_line(line, place, true, out);
         }
@@ -458,12 +462,20 @@ impl Interpreter {
     /// it or real, and nobody can tell.
     pub(super) fn give_up_record(&mut self, out: &mut Batch) {
         let Some(record) = self.continued.take() else { return };
+        let is_json = |line: &[u8]| line.first() == Some(&b'{');
+        let json = record.lines.iter().filter(|(line, _)| is_json(line));
+        // More than one record of text holds: the server was upgraded behind a record that was cut.
+        let is_upgraded = json.map(|(line, _)| line.len()).sum::<usize>() >= JSON_BYTES_CERTAIN;
         let mut lines = record.lines.into_iter();
         if let Some((line, place)) = lines.next() {
             self.single_line(&line, place, false, out);
         }
         for (line, place) in lines {
-            self.absorbed(&line, place, out);
+            if is_upgraded && is_json(&line) {
+                self.single_line(&line, place, false, out);
+            } else {
+                self.absorbed(&line, place, out);
+            }
         }
     }
 

@@ -644,3 +644,19 @@ fn a_forged_time_does_not_tell_the_year_of_real_lines() {
     let real = out.accesses.last().map(|access| access.event_time.to_string());
     assert_eq!(real.as_deref(), Some("2026-11-23T02:47:26.918Z"));
 }
+
+#[test]
+fn an_open_record_swallows_no_json_log() {
+    let cut = login(3, "u", "10.9.9.9:5555")[..100].to_owned();
+    let slow = format!(r#"{{"a":"{}"}}"#, "b".repeat(200));
+    let mut json_lines = vec![super::accepted(1, "10.0.0.1:5"), success("conn1", "app")];
+    json_lines.extend((0..300).map(|_| json(2.0, "COMMAND", 51803, "conn1", &slow)));
+    json_lines.push(success("conn1", "late"));
+    let app = "success app@admin SCRAM-SHA-256 10.0.0.1:5 #1 speculative=true";
+    let late = app.replace("app", "late");
+    // Behind text, and before more JSON.
+    let out = read_split(&[vec![cut.clone()], json_lines.clone()].concat());
+    assert_eq!(shown(&out), [app, &late]);
+    let out = read_split(&[json_lines.clone(), vec![cut], json_lines[1..2].to_vec()].concat());
+    assert_eq!(shown(&out), [app, &late, app]);
+}
