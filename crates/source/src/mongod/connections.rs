@@ -53,6 +53,11 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether it seems to have ended.
+    pub fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
     /// The addresses that its lines may state.
     pub fn addresses(&self) -> impl Iterator<Item = Peer> {
         self.accepted
@@ -235,18 +240,14 @@ impl Connections {
     /// `end connection`, in a log that can be forged.
     pub fn end_doubted(&mut self, number: u64, peer: Option<Peer>) {
         let Some(connection) = self.table.get_mut(&number) else { return };
-        match connection.accepted {
-            Some(accepted) if Some(accepted) == peer => {
-                if !std::mem::replace(&mut connection.has_ended, true) {
-                    self.remember_ended(number);
-                }
-            }
-            Some(_) => {}
+        if connection.accepted.is_none() && connection.second.is_none() {
             // Not a matter of standing, only of what its client said.
-            None if connection.second.is_none() => {
-                self.table.remove(&number);
+            self.table.remove(&number);
+        } else if connection.accepted.is_some() && connection.accepted == peer {
+            let was_known = std::mem::replace(&mut connection.has_ended, true);
+            if !was_known {
+                self.remember_ended(number);
             }
-            None => {}
         }
     }
 
@@ -289,7 +290,7 @@ impl Connections {
 
     /// Whether the connection is one that seems to have ended.
     pub fn has_ended(&self, number: u64) -> bool {
-        self.table.get(&number).is_some_and(|known| known.has_ended)
+        self.table.get(&number).is_some_and(Connection::has_ended)
     }
 
     fn standing_of_unaccepted(&self, number: u64) -> Standing {

@@ -17,19 +17,46 @@
 //! 1. A record that begins like an authentication and does not end like one is continued by the
 //!    following physical lines, until it ends as mongod would have ended it, with the address that
 //!    its connection was accepted from. It becomes one event; success lines inside of it become
-//!    `Class::Suspect` events; nothing inside of it changes any state.
-//! 2. A line whose connection was accepted from another address, has ended, or was never accepted
-//!    although the log covers its number, is `Class::Suspect`, successes and failures alike. A
-//!    success on a connection that was accepted before the log begins is `Class::Unconfirmed`.
-//! 3. State cannot be poisoned cheaply (`connections`): a forged `end connection` needs the
-//!    victim's port, a forged start of the process is undone by the next accepted number, a forged
-//!    `accepted` can make a number unknown and never wrong. A real login does not become suspect.
+//!    `Class::Suspect` events; nothing inside of it changes any state. It is given up at a whole
+//!    record of another connection with this one's own address, or when it gets too long. Then each
+//!    of its lines that looks like an authentication is an event (a success a suspect one) or put
+//!    aside, and still none of them changes any state, but that a connection with the next number is
+//!    no longer held to be one that was never accepted.
+//! 2. A line whose connection was accepted from another address, or was never accepted although the
+//!    log covers its number, is `Class::Suspect`, successes and failures alike. A success on a
+//!    connection that was accepted before the log begins is `Class::Unconfirmed`.
+//! 3. A line on a connection that has ended is suspect, too, **unless it states the very address that
+//!    was accepted**; then it is unconfirmed, with the attribute `connection_ended`. An attacker can
+//!    forge the end of its own connection and then really log in, and a real login that nobody sees
+//!    is worse than a forged one that tells its author's address.
+//! 4. A number is accepted once in a process life (`connections`). A second `accepted` line confirms
+//!    nothing.
+//! 5. A start of the process may be forged, so the lives before are kept. What the life before
+//!    confirms is not suspect, what only a doubtful one confirms is unconfirmed. A life is not
+//!    doubtful if its version and options were written before its first connection, and it is the
+//!    only one after 256 connections in which no other life's count went on.
+//! 6. Announcements imply logins in logs of 2.6 and older only, and a login without address is none
+//!    where addresses are written.
 //!
-//! **Not defended:** a client that closes its own record correctly inside the name (it knows its
-//! own address), and then writes an `accepted` line with the very next number and a success line on
-//! it, before the server gives that number to someone. And a client that makes a line of its own
-//! connection from its own address say a different user name: it is known to be there, and lies
-//! about who it is. Both need a log of 4.2 or older.
+//! **Not defended.** All of it needs a log of 4.2 or older, and a client that closes its own record
+//! correctly inside of what it writes (it knows its own address; a description needs none), so that
+//! its lines stand alone:
+//!
+//! - an `accepted` line with the very next number and a success on it, before the server gives that
+//!   number to someone: a login that never was;
+//! - a line of its own connection from its own address with another user's name: it is known to be
+//!   there, and lies about who it is;
+//! - `accepted` lines for several numbers ahead: the logins of the first connection that really gets
+//!   one of them are suspect until the server accepts a second one, then unconfirmed;
+//! - all lines of a start with an `accepted` line and a success: a login that never was, and the real
+//!   ones are unconfirmed until the next real connection; with 256 `accepted` lines at once, the real
+//!   ones of older connections are suspect;
+//! - a line that begins an authentication of another connection and does not end: what follows up to
+//!   the next record of a connection that is known is read as its part, so a login in between may be
+//!   told as suspect or as a part of a name. The same follows from a record that mongod really cut
+//!   (full disk);
+//! - a start or options line: it can open or close a gap of the coverage (`blindness`);
+//! - lines without an address (3.4 and older): nothing but the connection's number can be judged.
 
 mod blindness;
 mod client;
@@ -58,7 +85,7 @@ use sha2::{Digest, Sha256};
 use crate::Batch;
 use blindness::{Blindness, Cause, Switch};
 use client::Clients;
-use connections::{Connections, Standing};
+use connections::{Connection, Connections, Standing};
 use facts::Version;
 use intern::Texts;
 use text_lines::Continued;
@@ -106,15 +133,18 @@ pub struct Interpreter {
     clients: Clients,
     words: Words,
     life: Life,
-    /// The process life before the last start line, until the next accepted number shows that the
-    /// start was real.
-    previous: Option<Box<Life>>,
+    /// Text only: other process lives that may be the real one, since start lines can be forged.
+    others: Vec<Life>,
+    /// One of them was forgotten for want of room, so nothing is contradicted for certain.
+    is_life_lost: bool,
     blindness: Blindness,
     continued: Option<Continued>,
     /// 2.4 and 2.6: someone authenticates, and it is a login unless the connection's next line says
     /// otherwise.
     announced: VecDeque<(u64, Access)>,
     format: Format,
+    /// A line of text had a severity: it is no log of 2.6 or older.
+    shows_severity: bool,
     unknown_ids: BTreeMap<(u64, Option<Text>), (u64, Text)>,
     latest: Option<Timestamp>,
 }
@@ -150,9 +180,41 @@ struct Life {
     started: Option<Timestamp>,
     version: Option<Version>,
     connections: Connections,
+    /// It began with a line that may be forged, while another process ran, and without the lines of
+    /// a whole start.
+    is_doubtful: bool,
+    has_version: bool,
+    has_options: bool,
+    /// A connection spoke.
+    has_lines: bool,
+    /// A line had a severity.
+    shows_severity: bool,
+    /// How many numbers were accepted since this life is the present one.
+    streak: u32,
     /// Success lines of this version end with the address (3.6 and later).
     shows_client: bool,
 }
+
+impl Life {
+    /// Whether it says anything of who may log in.
+    fn is_voter(&self) -> bool {
+        self.connections.has_run() || self.connections.is_quiet
+    }
+
+    /// A line of its start was read.
+    fn start_line(&mut self) {
+        if self.has_version && self.has_options && !self.connections.has_run() {
+            self.is_doubtful = false;
+        }
+    }
+}
+
+/// How many process lives are kept beside the present one while it is not certain which is real.
+const OTHERS_MAX: usize = 3;
+
+/// A life that began with all the lines of a start and accepted this many connections, while no other
+/// went on with its count, is the only one. As text this is more than three records of mongod hold.
+const STREAK_CERTAIN: u32 = 256;
 
 /// Attribute names, made once.
 #[derive(Debug)]
@@ -202,11 +264,13 @@ impl Interpreter {
             clients: Clients::default(),
             words,
             life: Life::default(),
-            previous: None,
+            others: Vec::new(),
+            is_life_lost: false,
             blindness: Blindness::default(),
             continued: None,
             announced: VecDeque::new(),
             format: Format::Unknown,
+            shows_severity: false,
             unknown_ids: BTreeMap::new(),
             latest: None,
         }
@@ -263,9 +327,10 @@ impl Interpreter {
     pub fn finish(&mut self, out: &mut Batch) {
         self.give_up_record(out);
         self.settle_all(out);
-        self.previous = None;
+        self.forget_others();
         self.life = Life::default();
         self.format = Format::Unknown;
+        self.shows_severity = false;
         let last_seen = self.latest.take().unwrap_or_default();
         self.blindness.finish(last_seen, &self.target, &mut out.coverage);
         self.hand_out_unknown_ids(out);
@@ -297,6 +362,7 @@ impl Interpreter {
                 *json_bytes += length;
                 if *json_bytes >= JSON_BYTES_CERTAIN {
                     self.format = Format::Json;
+                    self.forget_others();
                 }
             }
         }
@@ -310,43 +376,130 @@ impl Interpreter {
 
     fn start_life(&mut self, at: Timestamp, out: &mut Batch) {
         self.settle_all(out);
-        let life = Life { started: Some(at), ..Life::default() };
-        let old = std::mem::replace(&mut self.life, life);
         self.blindness.process_started(at);
+        let life = Life { started: Some(at), ..Life::default() };
         if self.is_certain() {
-            self.previous = None;
-        } else if old.connections.has_run() {
-            // `SERVER RESTARTED` and `MongoDB starting` are two lines of one start; only before the
-            // first of them is there a life to go back to.
-            self.previous = Some(Box::new(old));
+            self.life = life;
+            return self.forget_others();
         }
+        let old = std::mem::replace(&mut self.life, life);
+        // Until its own lines say otherwise it is taken for the same version.
+        self.life.version = old.version.clone();
+        self.life.shows_client = old.shows_client;
+        // `SERVER RESTARTED` and `MongoDB starting` are two lines of one start; only before the
+        // first of them is there a life to go back to.
+        if old.is_voter() || old.has_lines {
+            self.keep(old);
+        }
+        self.life.is_doubtful = !self.others.is_empty();
+    }
+
+    fn keep(&mut self, life: Life) {
+        if self.others.len() >= OTHERS_MAX {
+            self.others.remove(0);
+            self.is_life_lost = true;
+        }
+        self.others.push(life);
+    }
+
+    fn forget_others(&mut self) {
+        self.others.clear();
+        self.is_life_lost = false;
     }
 
     fn accept(&mut self, number: u64, peer: Peer) {
-        if self.is_certain() && self.life.connections.is_new_life(number) {
-            self.life = Life::default();
-        }
-        if !self.life.connections.has_run()
-            && let Some(previous) = self.previous.take()
-            && previous.connections.is_next(number)
-        {
-            // The count goes on, so no process started: that line was forged.
-            self.life = *previous;
-        }
         if self.is_certain() {
-            self.life.connections.accept(number, peer);
-        } else {
-            self.life.connections.accept_doubted(number, peer);
+            if self.life.connections.is_new_life(number) {
+                self.life = Life::default();
+            }
+            return self.life.connections.accept(number, peer);
+        }
+        if !self.others.is_empty() {
+            self.choose_life(number, peer);
+        }
+        self.life.connections.accept_doubted(number, peer);
+    }
+
+    /// Several process lives are possible: the one whose count goes on is the present one. The other
+    /// is kept, since this line may be forged as well as the start was.
+    fn choose_life(&mut self, number: u64, peer: Peer) {
+        let is_first = number == 1 && !self.life.connections.has_run();
+        let goes_on = is_first || self.life.connections.is_next(number);
+        let is_its = |life: &Life| life.connections.is_next(number);
+        if !goes_on && let Some(at) = self.others.iter().rposition(is_its) {
+            let life = self.others.remove(at);
+            let old = std::mem::replace(&mut self.life, life);
+            self.life.streak = 0;
+            // Nobody can have logged in to a process that accepted no connection.
+            if old.is_voter() {
+                self.keep(old);
+            }
+        }
+        for life in &mut self.others {
+            if life.connections.is_next(number) {
+                life.connections.accept_doubted(number, peer);
+            }
+        }
+        self.life.streak = self.life.streak.saturating_add(1);
+        if self.life.streak >= STREAK_CERTAIN && !self.life.is_doubtful {
+            self.forget_others();
         }
     }
 
     fn end(&mut self, number: u64, peer: Option<Peer>, out: &mut Batch) {
         self.settle(Some(number), out);
         if self.is_certain() {
-            self.life.connections.end(number);
-        } else {
-            self.life.connections.end_doubted(number, peer);
+            return self.life.connections.end(number);
         }
+        for life in self.others.iter_mut().chain([&mut self.life]) {
+            life.connections.end_doubted(number, peer);
+        }
+    }
+
+    /// The lives that may be the real one, the likeliest first.
+    fn lives(&self) -> impl Iterator<Item = &Life> {
+        let is_likelier = |life: &&Life| self.life.is_doubtful && !life.is_doubtful;
+        let likelier = self.others.iter().rev().filter(is_likelier);
+        likelier.chain([&self.life]).chain(self.others.iter().rev())
+    }
+
+    /// The life in which a connection is known, and lives if there is such a one.
+    fn life_of(&self, number: u64) -> Option<&Life> {
+        if self.others.is_empty() {
+            return Some(&self.life);
+        }
+        let knows = |life: &&Life| life.connections.get(number).is_some();
+        let is_live = |life: &&Life| knows(life) && !life.connections.has_ended(number);
+        self.lives().find(is_live).or_else(|| self.lives().find(knows))
+    }
+
+    /// What is known of a connection.
+    fn known(&self, number: Option<u64>) -> Option<&Connection> {
+        let number = number?;
+        self.life_of(number)?.connections.get(number)
+    }
+
+    /// What the log says of a line that claims to be from this connection, and from `peer` if it
+    /// states an address. Where several lives are possible, nothing is held against what one of them
+    /// confirms.
+    fn standing(&self, number: Option<u64>, peer: Option<Peer>) -> Standing {
+        let own = self.life.connections.standing(number, peer);
+        if self.others.is_empty() || number.is_none() {
+            return own;
+        }
+        let own = if self.life.is_voter() { own } else { Standing::Contradicted };
+        if own == Standing::Confirmed && !self.life.is_doubtful {
+            return own;
+        }
+        let mut is_possible = own != Standing::Contradicted || self.is_life_lost;
+        for life in &self.others {
+            let standing = life.connections.standing(number, peer);
+            if standing == Standing::Confirmed && self.life.is_doubtful && !life.is_doubtful {
+                return standing;
+            }
+            is_possible |= standing != Standing::Contradicted;
+        }
+        if is_possible { Standing::Unknown } else { Standing::Contradicted }
     }
 
     /// A connection says something else, or ends: what it announced was not refused.
@@ -372,26 +525,26 @@ impl Interpreter {
 
     /// Remembers who logged in.
     fn log_in(&mut self, connection: Option<u64>, principal: &Principal) {
-        let Some(known) = connection.and_then(|number| self.life.connections.get_mut(number))
-        else {
-            return;
-        };
+        let Some(number) = connection else { return };
         let is_kept = match principal {
             Principal::User { name, database } => name.len() + database.len() <= LOGIN_BYTES_MAX,
             _ => false,
         };
-        known.login = is_kept.then(|| Box::new(principal.clone()));
+        for life in self.others.iter_mut().chain([&mut self.life]) {
+            if let Some(known) = life.connections.get_mut(number) {
+                known.login = is_kept.then(|| Box::new(principal.clone()));
+            }
+        }
     }
 
     /// Who logged in last.
     fn login(&self, connection: Option<u64>) -> Option<Principal> {
-        let known = self.life.connections.get(connection?)?;
-        known.login.as_deref().cloned()
+        self.known(connection)?.login.as_deref().cloned()
     }
 
     /// What the rest of the log says of a line that a client may have written.
     fn judged(&self, connection: Option<u64>, peer: Option<Peer>, is_success: bool) -> Classes {
-        match self.life.connections.standing(connection, peer) {
+        match self.standing(connection, peer) {
             Standing::Contradicted => Classes::NONE.with(Class::Suspect),
             Standing::Unknown if is_success => Classes::NONE.with(Class::Unconfirmed),
             Standing::Unknown | Standing::Confirmed => Classes::NONE,
@@ -401,6 +554,8 @@ impl Interpreter {
     fn set_version(&mut self, version: Option<Version>) {
         if version.is_some() {
             self.life.version = version;
+            self.life.has_version = true;
+            self.life.start_line();
         }
     }
 
@@ -413,6 +568,10 @@ impl Interpreter {
         out: &mut Batch,
     ) {
         let hides = switch.hides(value, self.life.version.as_ref());
+        if cause == Cause::Start {
+            self.life.has_options = true;
+            self.life.start_line();
+        }
         if switch == Switch::Quiet && value {
             self.life.connections.is_quiet = true;
         }
@@ -421,7 +580,7 @@ impl Interpreter {
 
     fn actor(&self, connection: Option<u64>) -> Option<Actor> {
         let principal = self.login(connection)?;
-        let accepted = self.life.connections.get(connection?)?.accepted;
+        let accepted = self.known(connection)?.accepted;
         Some(Actor { principal, peer: accepted.unwrap_or(Peer::Unknown) })
     }
 
@@ -432,7 +591,8 @@ impl Interpreter {
     }
 
     fn access(&mut self, draft: Draft<'_>, raw: &[u8]) -> Access {
-        let connection = draft.connection.and_then(|number| self.life.connections.get(number));
+        let life = draft.connection.and_then(|number| self.life_of(number)).unwrap_or(&self.life);
+        let connection = draft.connection.and_then(|number| life.connections.get(number));
         let joined = connection.and_then(|connection| connection.accepted);
         let peer_joined = draft.peer.is_none() && joined.is_some();
         let client = draft.client.or_else(|| connection.and_then(|c| c.client.clone()));
@@ -451,7 +611,7 @@ impl Interpreter {
             peer: draft.peer.or(joined).unwrap_or(Peer::Unknown),
             peer_joined,
             connection: draft.connection,
-            process_start: self.life.started,
+            process_start: life.started,
             client,
             speculative: draft.speculative,
             classes,

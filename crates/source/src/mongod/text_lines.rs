@@ -11,7 +11,9 @@ use super::connections::{Connection, Standing};
 use super::facts::{self, Version};
 use super::text::{self, Failure, Prefix, Said};
 use super::time::Time;
-use super::{ANNOUNCED_MAX, Draft, Format, Interpreter, LinePlace, hand_out};
+use super::{
+    ANNOUNCED_MAX, Draft, Format, Interpreter, JSON_BYTES_CERTAIN, Life, LinePlace, hand_out,
+};
 use crate::Batch;
 
 /// A record that goes on for longer than 256 lines or 64 KiB is not waited for: mongod cuts records
@@ -70,6 +72,9 @@ impl Interpreter {
         };
         self.saw_time(parts.time.at, out);
         self.saw_text();
+        self.life.shows_severity |= parts.prefix.severity.is_some();
+        self.shows_severity |= parts.prefix.severity.is_some();
+        self.life.has_lines |= parts.connection.is_some();
         let Prefix { component, message, .. } = parts.prefix;
         if parts.prefix.severity == Some(b'D') {
             return;
@@ -98,10 +103,20 @@ impl Interpreter {
         Some(TextLine { raw: line, place, time, prefix, connection })
     }
 
+    /// The parts of a line that may be forged: its time does not tell the year of the next lines.
+    fn doubted_parts<'a>(&mut self, line: &'a [u8], place: LinePlace) -> Option<TextLine<'a>> {
+        let year = self.times.year();
+        let parts = self.parts(line, place);
+        self.times.set_year(year);
+        parts
+    }
+
     /// What a record says, if its connection was accepted from one of the addresses that are known.
     fn said<'a>(&self, message: &'a [u8], connection: Option<u64>) -> Said<'a> {
-        let known = connection.and_then(|number| self.life.connections.get(number));
-        let mut addresses = known.into_iter().flat_map(Connection::addresses);
+        let lives = [&self.life].into_iter().chain(&self.others);
+        let mut addresses = lives
+            .filter_map(|life| life.connections.get(connection?))
+            .flat_map(Connection::addresses);
         let mut said = text::said(message, addresses.next());
         for address in addresses {
             if said == Said::Open {
@@ -111,9 +126,23 @@ impl Interpreter {
         said
     }
 
-    /// Whether lines of a login are known to end with an address here.
+    /// Whether lines of a login end with an address here. Not all of 3.6 and 4.0 do, so there the log
+    /// must have shown it; below, what a client wrote must not show anything.
     fn needs_client(&self) -> bool {
-        self.life.shows_client
+        match self.life.version.as_ref().map(|version| version.number) {
+            Some(number) if number < (3, 6) => false,
+            Some(number) if number >= (4, 2) => true,
+            _ => self.life.shows_client,
+        }
+    }
+
+    /// Whether this is a log of 2.6 or older, whose lines have neither severity nor component.
+    fn is_before_severities(&self) -> bool {
+        let is_old = match &self.life.version {
+            Some(version) => version.number < (3, 0),
+            None => !self.shows_severity,
+        };
+        is_old && !self.life.shows_severity && !self.life.is_doubtful
     }
 
     fn text_access(&mut self, line: TextLine<'_>, may_continue: bool, out: &mut Batch) {
@@ -218,6 +247,10 @@ impl Interpreter {
         let is_implied = mechanism.is_none_or(|mechanism| mechanism == b"MONGODB-CR");
         let (None, true) = (line.prefix.severity, is_implied) else { return };
         let mut draft = self.text_draft(line, None, true);
+        if !self.is_before_severities() {
+            // mongod did not write this line.
+            draft.classes = Classes::NONE.with(Class::Suspect);
+        }
         draft.outcome = Outcome::Success;
         draft.principal = self.user(user, database);
         draft.mechanism = mechanism.map(|mechanism| self.texts.text(mechanism));
@@ -238,7 +271,7 @@ impl Interpreter {
 
     /// Adds what the user's name says.
     fn text_classes(&self, classes: Classes, connection: Option<u64>, user: &[u8]) -> Classes {
-        let known = connection.and_then(|number| self.life.connections.get(number));
+        let known = self.known(connection);
         let client = known.and_then(|known| known.client.as_ref());
         let application = client.and_then(|client| client.application.as_deref());
         classes.iter().chain(facts::classes_of(user, false, application).iter()).collect()
@@ -267,8 +300,8 @@ impl Interpreter {
             attributes: Default::default(),
         };
         // It speaks after its end, from its own address: one of the two lines is forged.
-        let has_ended = |number| self.life.connections.has_ended(number);
-        if classes.contains(Class::Unconfirmed) && line.connection.is_some_and(has_ended) {
+        let has_ended = self.known(line.connection).is_some_and(Connection::has_ended);
+        if has_ended && classes.contains(Class::Unconfirmed) {
             let yes = self.words.yes.clone();
             draft.attributes.insert(self.words.ended.clone(), yes);
         }
@@ -303,11 +336,26 @@ impl Interpreter {
 
     fn text_metadata(&mut self, line: TextLine<'_>, said: (Peer, u64, &[u8])) {
         let (peer, number, document) = said;
-        let known = line.connection.and_then(|number| self.life.connections.get(number));
-        let accepted = known.and_then(|known| known.accepted);
-        let is_own = line.connection == Some(number) && accepted.is_none_or(|a| a == peer);
-        if is_own && let Some(client) = self.clients.of_text(document) {
+        if line.connection != Some(number) {
+            return;
+        }
+        let lives = || [&self.life].into_iter().chain(&self.others);
+        let accepted = |life: &Life| life.connections.get(number).and_then(|known| known.accepted);
+        let is_new = lives().all(|life| accepted(life).is_none());
+        if !is_new && !lives().any(|life| accepted(life) == Some(peer)) {
+            return;
+        }
+        let Some(client) = self.clients.of_text(document) else { return };
+        if is_new {
             self.life.connections.entry(number).client = Some(client);
+            return;
+        }
+        for life in self.others.iter_mut().chain([&mut self.life]) {
+            if let Some(known) = life.connections.get_mut(number)
+                && known.accepted == Some(peer)
+            {
+                known.client = Some(client.clone());
+            }
         }
     }
 
@@ -340,7 +388,9 @@ impl Interpreter {
 
     /// The next physical line of a record that has not ended.
     pub(super) fn continue_record(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
-        if self.is_anothers_record(line, place) {
+        // No text can be open in a log that is JSON by now.
+        let is_json = line.first() == Some(&b'{') && self.is_certain();
+        if is_json || self.is_anothers_record(line, place) {
             self.give_up_record(out);
             return self.single_line(line, place, true, out);
         }
@@ -368,8 +418,8 @@ impl Interpreter {
     fn is_anothers_record(&mut self, line: &[u8], place: LinePlace) -> bool {
         let Some(record) = &self.continued else { return false };
         let (first, first_place) = record.lines[0].clone();
-        let own = self.parts(&first, first_place).and_then(|parts| parts.connection);
-        let Some(parts) = self.parts(line, place) else { return false };
+        let own = self.doubted_parts(&first, first_place).and_then(|parts| parts.connection);
+        let Some(parts) = self.doubted_parts(line, place) else { return false };
         let message = parts.prefix.message;
         let stated = match text::ended(message) {
             Some(peer) => Some(peer),
@@ -381,7 +431,7 @@ impl Interpreter {
         };
         parts.connection != own
             && stated.is_some()
-            && self.life.connections.standing(parts.connection, stated) == Standing::Confirmed
+            && self.standing(parts.connection, stated) == Standing::Confirmed
     }
 
     fn wait_for_end(&mut self, line: TextLine<'_>) {
@@ -412,12 +462,20 @@ impl Interpreter {
     /// it or real, and nobody can tell.
     pub(super) fn give_up_record(&mut self, out: &mut Batch) {
         let Some(record) = self.continued.take() else { return };
+        let is_json = |line: &[u8]| line.first() == Some(&b'{');
+        let json = record.lines.iter().filter(|(line, _)| is_json(line));
+        // More than one record of text holds: the server was upgraded behind a record that was cut.
+        let is_upgraded = json.map(|(line, _)| line.len()).sum::<usize>() >= JSON_BYTES_CERTAIN;
         let mut lines = record.lines.into_iter();
         if let Some((line, place)) = lines.next() {
             self.single_line(&line, place, false, out);
         }
         for (line, place) in lines {
-            self.absorbed(&line, place, out);
+            if is_upgraded && is_json(&line) {
+                self.single_line(&line, place, false, out);
+            } else {
+                self.absorbed(&line, place, out);
+            }
         }
     }
 
@@ -427,7 +485,7 @@ impl Interpreter {
         if self.forged_success(line, place, out) {
             return;
         }
-        let Some(parts) = self.parts(line, place) else {
+        let Some(parts) = self.doubted_parts(line, place) else {
             if facts::looks_like_access(line) {
                 self.quarantine("the line may be a part of another", line, place, out);
             }
@@ -437,12 +495,15 @@ impl Interpreter {
         if parts.connection.is_none()
             && let Some((peer, number)) = text::accepted(message)
         {
-            return self.life.connections.claim(number, peer);
+            for life in self.others.iter_mut().chain([&mut self.life]) {
+                life.connections.claim(number, peer);
+            }
+            return;
         }
         let said = self.said(message, parts.connection);
         if let Said::Failure(failure) = said {
             let stated = failure.client.and_then(text::peer);
-            let standing = self.life.connections.standing(parts.connection, stated);
+            let standing = self.standing(parts.connection, stated);
             if stated.is_some() && standing == Standing::Confirmed {
                 return self.text_failure(parts, failure, out);
             }
@@ -457,7 +518,7 @@ impl Interpreter {
         if memmem::find(line, b"Successfully authenticated").is_none() {
             return false;
         }
-        let Some(parts) = self.parts(line, place) else { return false };
+        let Some(parts) = self.doubted_parts(line, place) else { return false };
         let Some(claim) = text::claimed_success(parts.prefix.message) else { return false };
         let mut draft = self.text_draft(parts, claim.client, true);
         draft.outcome = Outcome::Success;

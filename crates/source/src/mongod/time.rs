@@ -106,6 +106,17 @@ impl Times {
         }
     }
 
+    /// What reading a time changes for the next ones, to go back to if the line was forged.
+    pub fn year(&self) -> (Option<i16>, bool) {
+        (self.year, self.is_doubtful)
+    }
+
+    /// Goes back to what [`Times::year`] gave.
+    pub fn set_year(&mut self, (year, is_doubtful): (Option<i16>, bool)) {
+        self.year = year;
+        self.is_doubtful = is_doubtful;
+    }
+
     fn iso_prefix(&mut self, text: &[u8]) -> Option<(Timestamp, usize)> {
         let (date, rest) = text.split_first_chunk::<10>()?;
         let (clock, zone) = rest.split_first_chunk::<9>()?;

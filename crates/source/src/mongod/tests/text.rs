@@ -344,6 +344,8 @@ fn a_node_that_is_upgraded_goes_on_in_json() {
         ),
         json(1.0, "CONTROL", 20698, "main", "{}"),
         json(1.0, "CONTROL", 4_615_611, "initandlisten", r#"{"pid":1,"port":1,"host":"vm"}"#),
+        json(1.0, "CONTROL", 23403, "initandlisten", r#"{"buildInfo":{"version":"4.4.2"}}"#),
+        json(1.0, "CONTROL", 21951, "initandlisten", r#"{"options":{"net":{"port":27017}}}"#),
         super::accepted(1, "10.0.0.1:5"),
         success("conn1", "app"),
     ];
