@@ -145,7 +145,10 @@ fn tell(
     outcome: pipeline::Outcome,
 ) -> anyhow::Result<()> {
     let id = outcome.import.id.to_string();
-    let details = match connection.execute(Request::ImportShow { id: id.clone() })? {
+    let shown = connection.execute(Request::ImportShow { id: id.clone() });
+    let details = match shown.map_err(|failure| {
+        failure.while_doing(format!("import {id} has ended, and its receipt cannot be shown now"))
+    })? {
         Reply::ImportDetails(details) => details,
         other => return Err(out_of_turn(&other)),
     };

@@ -85,7 +85,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// for 2 seconds.
 const WAITS_AFTER_STOP: u32 = 20;
 
-/// Imports. An `Err` has changed nothing.
+/// Imports. An `Err` has changed nothing, or names the import whose receipt could not be had.
 pub fn run(
     job: Job,
     sink: &mut dyn Sink,
@@ -115,6 +115,7 @@ pub fn run(
         sender,
         batch: Batch::default(),
         unwrapper: Unwrapper::new(),
+    let id = begun.id;
         interpreter: None,
     };
     let follow = job.follow;
@@ -132,7 +133,11 @@ pub fn run(
     match (ended, early) {
         (Ok(import), early) => Ok(Outcome { import, early }),
         // What failed first is the cause.
-        (Err(_), Some(Early::Failed(failure))) | (Err(failure), _) => Err(failure),
+        (Err(_), Some(Early::Failed(failure))) | (Err(failure), _) => {
+            Err(failure.while_doing(format!(
+                "import {id} was interrupted; what was committed stays; run the same command again"
+            )))
+        }
     }
 }
 
