@@ -351,6 +351,14 @@ impl Reader {
             });
             let more = match polled {
                 Ok(progress) => {
+                    if progress.truncated {
+                        self.progress.warn(format!(
+                            "{}: the file was cut short and is read from its beginning; lines \
+                             that were written just before that may be missing (import the copy, \
+                             if there is one)",
+                            input.name
+                        ));
+                    }
                     if progress.rotated || progress.truncated {
                         // The same host goes on, in a file whose lines count from 1 again.
                         let hints = FileHints { name: input.name.clone(), ..FileHints::default() };
