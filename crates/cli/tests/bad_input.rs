@@ -32,6 +32,7 @@ fn what_cannot_be_read_changes_nothing() {
     let utf16 = home.file("utf16.log", b"\xff\xfe{\0\"\0t\0\"\0:\0");
     home.import("db-1", &["missing.log"]).fails(1, "missing.log");
     home.import("db-1", &["nothing-*.log"]).fails(1, "no file matches");
+    home.import("db-1", &["mongod[1].log"]).fails(1, "mongod[1].log: does not exist");
     home.import("db-1", &[&good, &binary]).fails(1, "not a text log");
     home.import("db-1", &[&utf16]).fails(1, "UTF-16");
     home.import("db-1", &[&home.file("x.log", b"BZh91AY&SY")]).fails(1, "bzip2");
@@ -178,6 +179,23 @@ fn access_lines_with_a_foreign_head_are_put_aside() {
     let import = home.import("", &[&home.file("mongod.log", text.as_bytes())]).json();
     let got = (&import["events"], &import["quarantined"], &import["unknownIds"]);
     assert_eq!(got, (&0.into(), &5.into(), &serde_json::json!([])), "{import}");
+}
+
+/// A success line of 7.0 and later that has the code of a failure is none.
+#[test]
+fn a_success_with_the_code_of_a_failure_is_a_failure() {
+    let home = Home::with_shop();
+    let attr = |result: u32| {
+        format!(
+            r#""msg":"Successfully authenticated","attr":{{"client":"10.0.0.1:5","isSpeculative":false,"isClusterMember":false,"mechanism":"SCRAM-SHA-256","user":"u","db":"admin","result":{result},"metrics":{{}},"extraInfo":{{}}}}"#
+        )
+    };
+    let line = |at, result| common::line(at, "ACCESS", 5_286_306, "conn1", &attr(result));
+    let text = start("db-1") + &line("03:00:00.000", 0) + &line("03:00:01.000", 18);
+    let import = home.import("", &[&home.file("mongod.log", text.as_bytes())]).json();
+    assert_eq!((&import["successes"], &import["failures"]), (&1.into(), &1.into()), "{import}");
+    let events = home.run(&["events", "--json", "--outcome", "failure"]).json();
+    assert_eq!(events["code"], 18, "{events}");
 }
 
 /// What is no log at all is no error, and no silence either.

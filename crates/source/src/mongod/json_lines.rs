@@ -160,7 +160,10 @@ impl Interpreter {
             id::FAILED | id::COMMAND_FAILED => self.attempt(&fields, &tail, at, false),
             id::SUCCEEDED_7 | id::FAILED_7 => {
                 self.disprove_quiet();
-                self.attempt(&fields, &tail, at, head.id == id::SUCCEEDED_7)
+                // The line of a success has its code too; one that is none is not believed.
+                let code = fields.result.and_then(Value::integer).unwrap_or(0);
+                let is_success = head.id == id::SUCCEEDED_7 && code == 0;
+                self.attempt(&fields, &tail, at, is_success)
             }
             id::RESTRICTED => self.restricted(&fields, &tail, at),
             id::DENIED => Some(self.denied(&fields, &tail, at)),
