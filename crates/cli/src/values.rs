@@ -15,6 +15,24 @@ pub fn role(text: &str) -> Result<Role, String> {
     Role::parse(text).ok_or_else(|| format!("the roles are {}", role_names()))
 }
 
+/// Where an access comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Address(std::net::IpAddr),
+    UnixSocket,
+}
+
+/// An address, or the word that tables show for a Unix socket.
+pub fn origin(text: &str) -> Result<Origin, String> {
+    match text {
+        "unix" => Ok(Origin::UnixSocket),
+        _ => text
+            .parse()
+            .map(Origin::Address)
+            .map_err(|_| "is neither an IP address nor `unix`".to_owned()),
+    }
+}
+
 /// A class, by its word.
 pub fn class(text: &str) -> Result<ClassWord, String> {
     use doorbook_event::Class;

@@ -5,7 +5,7 @@ mod common;
 use std::io::Write;
 use std::process::Stdio;
 
-use common::{Home, log, login};
+use common::{Home, log, login, start};
 use rustix::process::Signal;
 
 fn gz(content: &[u8]) -> Vec<u8> {
@@ -32,6 +32,7 @@ fn what_cannot_be_read_changes_nothing() {
     let utf16 = home.file("utf16.log", b"\xff\xfe{\0\"\0t\0\"\0:\0");
     home.import("db-1", &["missing.log"]).fails(1, "missing.log");
     home.import("db-1", &["nothing-*.log"]).fails(1, "no file matches");
+    home.import("db-1", &["mongod[1].log"]).fails(1, "mongod[1].log: does not exist");
     home.import("db-1", &[&good, &binary]).fails(1, "not a text log");
     home.import("db-1", &[&utf16]).fails(1, "UTF-16");
     home.import("db-1", &[&home.file("x.log", b"BZh91AY&SY")]).fails(1, "bzip2");
@@ -154,6 +155,61 @@ fn bytes_that_are_not_utf_8_are_kept() {
     let event = home.run(&["events", "--json"]).json();
     assert_eq!(event["user"], "J\u{fffd}rg");
     assert!(event["rawHex"].as_str().is_some_and(|hex| hex.contains("4af67267")), "{event}");
+}
+
+/// A line of the access component whose head something rewrote is put aside and not passed over.
+#[test]
+fn access_lines_with_a_foreign_head_are_put_aside() {
+    let home = Home::with_shop();
+    let good = login(1);
+    let good = good.lines().nth(1).expect("two lines");
+    let time = good.find("{\"$date\"").expect("a time");
+    let time = &good[time..=time + good[time..].find('}').expect("it ends")];
+    let mut text = start("db-1");
+    for bad in [
+        good.replace("\"id\":20250", "\"id\":\"20250\""),
+        good.replace("\"id\":20250", "\"id\":20250.0"),
+        good.replace(time, "1795143600001"),
+        good.replace("\"ACCESS\"", "\"access\""),
+        good.replace("\"ACCESS\"", "\"access\"").replace(time, "1795143600001"),
+    ] {
+        assert_ne!(bad, good);
+        text += &(bad + "\n");
+    }
+    let import = home.import("", &[&home.file("mongod.log", text.as_bytes())]).json();
+    let got = (&import["events"], &import["quarantined"], &import["unknownIds"]);
+    assert_eq!(got, (&0.into(), &5.into(), &serde_json::json!([])), "{import}");
+}
+
+/// A success line of 7.0 and later that has the code of a failure is none.
+#[test]
+fn a_success_with_the_code_of_a_failure_is_a_failure() {
+    let home = Home::with_shop();
+    let attr = |result: u32| {
+        format!(
+            r#""msg":"Successfully authenticated","attr":{{"client":"10.0.0.1:5","isSpeculative":false,"isClusterMember":false,"mechanism":"SCRAM-SHA-256","user":"u","db":"admin","result":{result},"metrics":{{}},"extraInfo":{{}}}}"#
+        )
+    };
+    let line = |at, result| common::line(at, "ACCESS", 5_286_306, "conn1", &attr(result));
+    let text = start("db-1") + &line("03:00:00.000", 0) + &line("03:00:01.000", 18);
+    let import = home.import("", &[&home.file("mongod.log", text.as_bytes())]).json();
+    assert_eq!((&import["successes"], &import["failures"]), (&1.into(), &1.into()), "{import}");
+    let events = home.run(&["events", "--json", "--outcome", "failure"]).json();
+    assert_eq!(events["code"], 18, "{events}");
+}
+
+/// What is no log at all is no error, and no silence either.
+#[test]
+fn a_file_without_a_line_of_mongod_is_warned_of() {
+    let home = Home::with_shop();
+    let entry = serde_json::json!({"MESSAGE": login(1), "_PID": "7"}).to_string() + "\n";
+    let journal = home.file("journal.json", entry.repeat(3).as_bytes());
+    let good = home.file("good.log", log(1..3).as_bytes());
+    let done = home.import("db-1", &[&good, &journal]);
+    assert!(done.stderr.contains("journal.json: none of 3 lines looks like a mongod log"));
+    let import = done.json();
+    let warnings = import["warnings"].as_array().expect("an array");
+    assert_eq!((warnings.len(), &import["events"]), (1, &2.into()), "{import}");
 }
 
 /// Ctrl-C: what was committed stays, the receipt says so, and the same command goes on.

@@ -301,3 +301,25 @@ fn a_long_path_is_no_obstacle() {
     common::send(&server, Signal::TERM);
     assert_eq!(server.wait().expect("waitable").code(), Some(0));
 }
+
+/// The server is killed while an import streams to it: the message names the import and the next
+/// step, and the import is no longer said to run.
+#[test]
+fn an_import_whose_server_went_away_is_interrupted() {
+    let home = Home::with_shop();
+    let server = home.serve();
+    let words = ["import", "--project", "shop", "--cluster", "orders", "--host", "db-1", "-"];
+    let mut child = home.command(&words).stdin(std::process::Stdio::piped()).spawn().expect("runs");
+    let imports = || home.run(&["import", "list", "--json"]).json();
+    common::eventually("the import runs", || imports()[0]["state"] == "running");
+    let id = imports()[0]["id"].as_str().expect("text").to_owned();
+    server.kill();
+    let mut stdin = child.stdin.take().expect("piped");
+    std::io::Write::write_all(&mut stdin, log(1..3).as_bytes()).expect("it reads");
+    drop(stdin);
+    let done = common::finish(child).fails(1, "the server went away");
+    for part in [&*id, "what was committed stays", "run the same command again"] {
+        assert!(done.stderr.contains(part), "{part} is not in {done:?}");
+    }
+    assert_eq!(imports()[0]["state"], "interrupted");
+}

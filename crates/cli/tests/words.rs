@@ -308,3 +308,17 @@ fn what_root_makes_belongs_to_the_directory_s_owner() {
     home.run(&["project", "list"]).fails(1, "LOCK");
     assert_eq!(std::fs::symlink_metadata(&elsewhere).expect("is there").uid(), 0);
 }
+
+/// `unix` is what tables show where a Unix socket is the peer, and can be asked for.
+#[test]
+fn unix_sockets_can_be_asked_for() {
+    let home = Home::with_shop();
+    // Commands reach a server by its admin socket.
+    let _server = home.serve();
+    home.run(&["project", "create", "other"]).ok();
+    let words = ["events", "--system", "--json", "--address"];
+    let unix = home.run(&[&words[..], &["unix"]].concat()).json_lines();
+    assert!(!unix.is_empty(), "{unix:?}");
+    assert_eq!(home.run(&[&words[..], &["10.0.0.1"]].concat()).json_lines(), [Value::Null; 0]);
+    home.run(&[&words[..], &["unux"]].concat()).fails(2, "neither an IP address nor `unix`");
+}

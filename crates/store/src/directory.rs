@@ -18,6 +18,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
+use doorbook_event::record::{ImportReceipt, ImportState};
+
 use crate::commit::Writer;
 use crate::disk::{Disk, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
@@ -63,6 +65,7 @@ impl Inner {
         // Without the snapshot that is damaged, the WAL has a hole: the snapshot is what to tell of.
         let wal = wal.map_err(|error| problem.unwrap_or(error))?;
         check_segments(&**disk, &segment_dir(dir), &state)?;
+        end_cut_off_imports(&mut state);
 
         Ok(Inner {
             keys: Keys::new(&*options.random),
@@ -162,6 +165,18 @@ fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
             let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or(Path::new("."));
             disk.sync_dir(parent).map_err(|e| Error::io(parent, "sync the directory", e))
+        }
+    }
+}
+
+/// An import that runs at the end of the log was cut off with the process that ran it. The log need
+/// not say so: each later start comes to the same.
+fn end_cut_off_imports(state: &mut State) {
+    let is_cut_off = |receipt: &ImportReceipt| receipt.state == ImportState::Running;
+    if state.catalog.imports.values().any(|(_, receipt)| is_cut_off(receipt)) {
+        let imports = &mut Arc::make_mut(&mut state.catalog).imports;
+        for (_, receipt) in imports.values_mut().filter(|(_, receipt)| is_cut_off(receipt)) {
+            receipt.state = ImportState::Interrupted;
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Filter {
     pub success: Option<bool>,
     /// Exactly this address.
     pub address: Option<IpAddr>,
+    /// Only by a Unix socket, which has no address.
+    pub unix_socket: bool,
     /// Exactly this name of a user of the accessed system, whatever its database.
     pub user: Option<Text>,
     /// Only rows with at least one of these classes; none: all rows.
@@ -51,6 +53,7 @@ impl Filter {
             actions: Vec::new(),
             success: None,
             address: None,
+            unix_socket: false,
             user: None,
             with: Classes::NONE,
             without: Classes::NONE,

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::path::Path;
 
-use doorbook_event::{Access, Classes, LogId, Outcome, Principal, Seq, Timestamp};
+use doorbook_event::{Access, Classes, LogId, Outcome, Peer, Principal, Seq, Timestamp};
 
 use crate::directory::segment_dir;
 use crate::disk::Disk;
@@ -35,6 +35,7 @@ pub(crate) fn matches(row: &Row, filter: &Filter) -> bool {
                 filter.actions.is_empty()
                     && filter.success.is_none()
                     && filter.address.is_none()
+                    && !filter.unix_socket
                     && filter.user.is_none()
                     && filter.with.bits() == 0
             }
@@ -62,6 +63,7 @@ fn access_matches(access: &Access, filter: &Filter) -> bool {
         && filter
             .address
             .is_none_or(|address| access.peer.address() == Some(address.to_canonical()))
+        && (!filter.unix_socket || access.peer == Peer::UnixSocket)
         && filter.user.as_ref().is_none_or(|user| match &access.principal {
             Principal::User { name, .. } => name == user,
             _ => false,
@@ -232,6 +234,7 @@ fn tests_columns(filter: &Filter) -> bool {
     !filter.actions.is_empty()
         || filter.success.is_some()
         || filter.address.is_some()
+        || filter.unix_socket
         || filter.user.is_some()
         || filter.with.bits() != 0
         || filter.without.bits() != 0
@@ -246,7 +249,7 @@ fn columns_of(filter: &Filter) -> Vec<&'static str> {
     if filter.success.is_some() {
         columns.push("outcome");
     }
-    if filter.address.is_some() {
+    if filter.address.is_some() || filter.unix_socket {
         columns.push("address");
     }
     if filter.user.is_some() {
@@ -274,6 +277,9 @@ fn test(filter: &Filter, columns: &Columns<'_>) -> Result<impl Fn(usize) -> bool
     if let Some(address) = filter.address {
         let wanted = address.to_canonical().to_string();
         tests.push(columns.texts("address")?.test(|text| text == wanted));
+    }
+    if filter.unix_socket {
+        tests.push(columns.texts("address")?.test(|text| text == "unix"));
     }
     if let Some(user) = &filter.user {
         tests.push(columns.texts("principal_kind")?.test(|word| word == "user"));

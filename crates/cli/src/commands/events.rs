@@ -8,6 +8,7 @@ use doorbook_server::admin::rows::{EventRow, QuarantineRow};
 use doorbook_server::admin::{Connection, Reply, Request};
 
 use super::{DataDir, out_of_turn};
+use crate::values::Origin;
 use crate::{output, values};
 
 #[derive(clap::Args)]
@@ -36,9 +37,9 @@ pub struct Args {
     /// Only of this database user, exactly, in any database
     #[arg(long, value_name = "U")]
     user: Option<String>,
-    /// Only from this address, exactly
-    #[arg(long, value_name = "A")]
-    address: Option<IpAddr>,
+    /// Only from this address, exactly; `unix` for Unix sockets
+    #[arg(long, value_name = "A", value_parser = values::origin)]
+    address: Option<Origin>,
     /// Only with this class; given several times: with any of them
     #[arg(long, value_name = "CLASS", value_parser = values::class)]
     class: Vec<ClassWord>,
@@ -114,7 +115,11 @@ fn query(args: &Args, limit: u64, after: Option<Cursor>) -> EventsQuery {
         to: args.to,
         success: args.outcome.as_ref().map(|outcome| outcome == "success"),
         user: args.user.clone(),
-        address: args.address,
+        address: match args.address {
+            Some(Origin::Address(address)) => Some(address),
+            Some(Origin::UnixSocket) | None => None,
+        },
+        unix_socket: args.address == Some(Origin::UnixSocket),
         with: args.class.clone(),
         without: args.without.clone(),
         quarantine: args.quarantine,

@@ -64,7 +64,7 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let mut connection = data_dir.open()?;
     let imported = check(&mut connection, &args)
         .and_then(|()| read(&mut connection, &args))
-        .and_then(|ended| tell(&mut connection, &args, ended));
+        .and_then(|(ended, warnings)| tell(&mut connection, &args, ended, &warnings));
     connection.close()?;
     imported
 }
@@ -80,7 +80,11 @@ fn check(connection: &mut Connection, args: &Import) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read(connection: &mut Connection, args: &Import) -> anyhow::Result<pipeline::Outcome> {
+/// Imports; with what it warned of.
+fn read(
+    connection: &mut Connection,
+    args: &Import,
+) -> anyhow::Result<(pipeline::Outcome, Vec<String>)> {
     let inputs = inputs(args)?;
     let total_size_bytes =
         inputs.iter().map(|input| input.size_bytes).sum::<Option<u64>>().filter(|_| !args.follow);
@@ -96,8 +100,16 @@ fn read(connection: &mut Connection, args: &Import) -> anyhow::Result<pipeline::
         follow: args.follow,
     };
     let bar = bar(total_size_bytes);
+    let mut n_warnings = 0;
+    let mut warn = |progress: &Progress| {
+        for warning in progress.warnings_from(n_warnings) {
+            n_warnings += 1;
+            bar.suspend(|| eprintln!("doorbook: warning: {}", output::safe(&warning)));
+        }
+    };
     let mut tick = |progress: &Progress| {
         use std::sync::atomic::Ordering::Relaxed;
+        warn(progress);
         bar.set_position(progress.size_bytes.load(Relaxed));
         bar.set_message(match progress.checking.load(Relaxed) {
             true => "checking compressed files".to_owned(),
@@ -105,8 +117,9 @@ fn read(connection: &mut Connection, args: &Import) -> anyhow::Result<pipeline::
         });
     };
     let outcome = pipeline::run(job, &mut *connection.sink(), &stop, &progress, &mut tick);
+    warn(&progress);
     bar.finish_and_clear();
-    Ok(outcome?)
+    Ok((outcome?, progress.warnings_from(0)))
 }
 
 fn inputs(args: &Import) -> anyhow::Result<Vec<Input>> {
@@ -138,19 +151,31 @@ fn bar(total_size_bytes: Option<u64>) -> ProgressBar {
     bar
 }
 
+/// What `--json` prints: the receipt, and what was said on stderr besides.
+#[derive(serde::Serialize)]
+struct Told<'a> {
+    #[serde(flatten)]
+    details: &'a ImportDetails,
+    warnings: &'a [String],
+}
+
 /// Says what came of it.
 fn tell(
     connection: &mut Connection,
     args: &Import,
     outcome: pipeline::Outcome,
+    warnings: &[String],
 ) -> anyhow::Result<()> {
     let id = outcome.import.id.to_string();
-    let details = match connection.execute(Request::ImportShow { id: id.clone() })? {
+    let shown = connection.execute(Request::ImportShow { id: id.clone() });
+    let details = match shown.map_err(|failure| {
+        failure.while_doing(format!("import {id} has ended, and its receipt cannot be shown now"))
+    })? {
         Reply::ImportDetails(details) => details,
         other => return Err(out_of_turn(&other)),
     };
     if args.json {
-        output::json(&details)?;
+        output::json(&Told { details: &details, warnings })?;
     } else {
         let base_url = match connection.execute(Request::Server)? {
             Reply::Server(base_url) => base_url,

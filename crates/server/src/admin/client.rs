@@ -131,7 +131,7 @@ impl SocketClient {
 }
 
 fn gone(error: std::io::Error) -> Failure {
-    Failure::failed(format!("the running server has closed its admin socket: {error}"))
+    Failure::failed(format!("the server went away (its admin socket is closed: {error})"))
 }
 
 /// Into the store of a running server.

@@ -117,6 +117,7 @@ impl Admin {
         }
         filter.success = query.success;
         filter.address = query.address.map(|address| address.to_canonical());
+        filter.unix_socket = query.unix_socket;
         filter.user = query.user.as_deref().map(Text::from);
         filter.with = classes(&query.with);
         filter.without = classes(&query.without);

@@ -164,6 +164,9 @@ pub struct EventsQuery {
     /// Only from this address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<IpAddr>,
+    /// Only by a Unix socket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unix_socket: bool,
     /// Only rows with one of these classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<ClassWord>,

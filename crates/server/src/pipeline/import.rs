@@ -9,9 +9,9 @@
 //! whether an announced login failed, or blindness ended, may stand in the very next line.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use doorbook_event::record::ImportedFile;
@@ -55,6 +55,20 @@ pub struct Progress {
     pub lines: AtomicU64,
     /// Whether what is read is only looked at yet, for what comes before the first change.
     pub checking: AtomicBool,
+    /// What the person should know although nothing failed.
+    warnings: Mutex<Vec<String>>,
+}
+
+impl Progress {
+    /// The warnings so far, from the `n`-th on.
+    pub fn warnings_from(&self, n: usize) -> Vec<String> {
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.get(n..).unwrap_or_default().to_vec()
+    }
+
+    fn warn(&self, warning: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
 }
 
 /// How an import ended.
@@ -85,7 +99,7 @@ const WAIT: Duration = Duration::from_millis(100);
 /// for 2 seconds.
 const WAITS_AFTER_STOP: u32 = 20;
 
-/// Imports. An `Err` has changed nothing.
+/// Imports. An `Err` has changed nothing, or names the import whose receipt could not be had.
 pub fn run(
     job: Job,
     sink: &mut dyn Sink,
@@ -101,6 +115,7 @@ pub fn run(
         found: prepared.iter().filter_map(|one| one.host.clone()).collect(),
         add_host: job.add_host,
     })?;
+    let id = begun.id;
     // Either every input was asked for its host, or none.
     let hosts = match begun.host {
         Some(host) => vec![host; prepared.len()],
@@ -114,6 +129,7 @@ pub fn run(
         progress: progress.clone(),
         sender,
         batch: Batch::default(),
+        is_recognised: false,
         unwrapper: Unwrapper::new(),
         interpreter: None,
     };
@@ -132,7 +148,11 @@ pub fn run(
     match (ended, early) {
         (Ok(import), early) => Ok(Outcome { import, early }),
         // What failed first is the cause.
-        (Err(_), Some(Early::Failed(failure))) | (Err(failure), _) => Err(failure),
+        (Err(_), Some(Early::Failed(failure))) | (Err(failure), _) => {
+            Err(failure.while_doing(format!(
+                "import {id} was interrupted; what was committed stays; run the same command again"
+            )))
+        }
     }
 }
 
@@ -188,6 +208,8 @@ struct Reader {
     progress: Arc<Progress>,
     sender: SyncSender<Said>,
     batch: Batch,
+    /// Whether any line of the present input is one of mongod's, or looks like a broken one.
+    is_recognised: bool,
     unwrapper: Unwrapper,
     /// With the host whose lines it reads.
     interpreter: Option<(Text, Interpreter)>,
@@ -286,6 +308,11 @@ impl Reader {
         }
         // Before the file is said to be read: the store counts equal events per file.
         self.send_part()?;
+        // Silence would say that nobody came.
+        if !std::mem::take(&mut self.is_recognised) && n_lines > 0 && matches!(end, Ok(Ok(()))) {
+            let name = &one.input.name;
+            self.progress.warn(format!("{name}: none of {n_lines} lines looks like a mongod log"));
+        }
         let file = ImportedFile {
             name: one.input.name,
             size_bytes: stored.size_bytes,
@@ -324,6 +351,14 @@ impl Reader {
             });
             let more = match polled {
                 Ok(progress) => {
+                    if progress.truncated {
+                        self.progress.warn(format!(
+                            "{}: the file was cut short and is read from its beginning; lines \
+                             that were written just before that may be missing (import the copy, \
+                             if there is one)",
+                            input.name
+                        ));
+                    }
                     if progress.rotated || progress.truncated {
                         // The same host goes on, in a file whose lines count from 1 again.
                         let hints = FileHints { name: input.name.clone(), ..FileHints::default() };
@@ -403,6 +438,7 @@ impl Reader {
 
     fn send_part(&mut self) -> Result<(), Over> {
         let batch = std::mem::take(&mut self.batch);
+        self.is_recognised |= batch.latest.is_some() || !batch.quarantine.is_empty();
         if batch == Batch::default() {
             return Ok(());
         }

@@ -95,7 +95,7 @@ fn check_to_the_end(
     let mut n_lines = 0_u64;
     while lines.next_line()?.is_some() {
         n_lines += 1;
-        if n_lines % 65_536 == 0 {
+        if n_lines.is_multiple_of(65_536) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }

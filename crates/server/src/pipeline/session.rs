@@ -177,8 +177,8 @@ impl ImportSession {
 impl Drop for ImportSession {
     fn drop(&mut self) {
         if !self.ended {
-            // Nobody is left to be told; the receipt then says "running", which is documented as
-            // "or cut off without a word".
+            // Nobody is left to be told; the receipt then says "running" until the next start of the
+            // store, which knows better.
             drop(self.finish(false));
         }
     }

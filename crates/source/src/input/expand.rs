@@ -147,7 +147,12 @@ fn matching(pattern: &str, left_out: &mut Vec<LeftOut>) -> Result<Vec<Found>, Er
         gather(path, None, &mut found, left_out)?;
     }
     if found.is_empty() {
-        return Err(Error::new(ErrorKind::Name, &name, "no file matches this pattern"));
+        // A `[` may be part of a name, and whoever means a file looks for that.
+        let message = match pattern.contains(['*', '?']) {
+            true => "no file matches this pattern",
+            false => "does not exist, and no file matches it as a pattern either",
+        };
+        return Err(Error::new(ErrorKind::Name, &name, message));
     }
     Ok(found)
 }

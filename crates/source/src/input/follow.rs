@@ -6,15 +6,17 @@
 //! - *Renamed away, and another file of the name has bytes*: the old one is read to its end, its
 //!   last line is handed on even if unfinished, and the new one is begun. A new file that is empty
 //!   is not enough: logrotate creates it before it tells mongod to let go of the old one.
-//! - *Shorter than what was read* (copytruncate): begun anew.
+//! - *Shorter than what was read*, or *with another beginning* (copytruncate; the new content may
+//!   have outgrown the old one between two polls): begun anew. A log begins with a time, so that
+//!   two of them do not begin alike.
 //! - *Absent*: waited for; the old one may still grow.
 //!
-//! Not seen (yet): two rotations between two polls, and a truncated file that has outgrown what was
-//! read by the next poll.
+//! Not seen: two rotations between two polls, and the lines that were written after the last poll
+//! and before the file was cut short.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
 use doorbook_event::Text;
@@ -35,6 +37,47 @@ struct Open {
     file: File,
     identity: Identity,
     read_bytes: u64,
+    /// The first bytes, as far as they were read; of a file that is gone on with, as they were when
+    /// it was opened.
+    beginning: Vec<u8>,
+}
+
+impl Open {
+    /// Enough for the time of the first line and what follows it.
+    const BEGINNING_BYTES: u64 = 256;
+
+    /// Takes note of the first bytes, once those that were read are not all of them.
+    fn learn_beginning(&mut self) -> io::Result<()> {
+        let known_bytes = self.beginning.len();
+        let wanted = usize::try_from(self.read_bytes.min(Open::BEGINNING_BYTES)).unwrap_or(0);
+        if known_bytes < wanted {
+            self.beginning.resize(wanted, 0);
+            let read = read_fully_at(&self.file, &mut self.beginning[known_bytes..], known_bytes);
+            self.beginning.truncate(known_bytes + read?);
+        }
+        Ok(())
+    }
+
+    /// Whether the first bytes are others than those that were read.
+    fn begins_otherwise(&self) -> io::Result<bool> {
+        let mut now = vec![0; self.beginning.len()];
+        let read = read_fully_at(&self.file, &mut now, 0)?;
+        Ok(now[..read] != self.beginning)
+    }
+}
+
+/// Reads as many bytes as there are; says how many.
+fn read_fully_at(file: &File, bytes: &mut [u8], offset: usize) -> io::Result<usize> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], (offset + done) as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
 }
 
 /// Device and inode.
@@ -82,12 +125,17 @@ impl Follow {
             progress.absent = named.is_none();
             let (replaced, truncated) = match (&self.open, named) {
                 (Some(open), Some((identity, size_bytes))) if identity == open.identity => {
-                    (false, size_bytes < open.read_bytes)
+                    let is_other = open.begins_otherwise().map_err(|e| self.failed(e))?;
+                    (false, size_bytes < open.read_bytes || is_other)
                 }
                 (_, Some((_, size_bytes))) => (size_bytes > 0, false),
                 (_, None) => (false, false),
             };
-            progress.lines += self.read(&mut room_bytes, sink)?;
+            // What stands behind the place up to which a file was read belongs to its old content
+            // only if it is not a new one: half a line of that would become an event.
+            if !truncated {
+                progress.lines += self.read(&mut room_bytes, sink)?;
+            }
             if room_bytes == 0 {
                 progress.more = true;
                 return Ok(progress);
@@ -130,7 +178,9 @@ impl Follow {
         let (_, read_bytes) = self.splitter.place();
         file.seek(SeekFrom::Start(read_bytes)).map_err(|e| self.failed(e))?;
         let identity = (metadata.dev(), metadata.ino());
-        self.open = Some(Open { file, identity, read_bytes });
+        let mut open = Open { file, identity, read_bytes, beginning: Vec::new() };
+        open.learn_beginning().map_err(|e| self.failed(e))?;
+        self.open = Some(open);
         Ok(true)
     }
 
@@ -146,7 +196,10 @@ impl Follow {
                 return Ok(lines);
             };
             match open.file.read(self.splitter.room()) {
-                Ok(0) => return Ok(lines),
+                Ok(0) => {
+                    let learned = open.learn_beginning();
+                    return learned.map(|()| lines).map_err(|e| self.failed(e));
+                }
                 Ok(n) => {
                     self.splitter.filled(n);
                     open.read_bytes += n as u64;
@@ -264,6 +317,20 @@ mod tests {
         assert!(scene.poll(&["3@8 thr..."]).truncated);
         scene.write("four\n");
         assert!(!scene.poll(&["1@0 four"]).truncated);
+    }
+
+    /// copytruncate between two polls, and the new content is longer than the old one was.
+    #[test]
+    fn a_truncated_file_that_outgrew_the_old_one_is_begun_anew() {
+        let mut scene = Scene::new();
+        scene.write("01:00 one\n01:01 two\n");
+        scene.poll(&["1@0 01:00 one", "2@10 01:01 two"]);
+        File::options().write(true).open(&scene.path).expect("open").set_len(0).expect("cut");
+        scene.write("02:00 three\n02:01 four\n02:02 five\n");
+        let expect = ["1@0 02:00 three", "2@12 02:01 four", "3@23 02:02 five"];
+        assert!(scene.poll(&expect).truncated);
+        scene.write("02:03 six\n");
+        assert!(!scene.poll(&["4@34 02:03 six"]).truncated);
     }
 
     #[test]

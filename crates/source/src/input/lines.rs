@@ -53,8 +53,8 @@ pub struct Oversized<'a> {
 }
 
 impl LineReader {
-    /// A log has no NUL in its first 4 KiB. mongod writes none at all, but a crash may leave a
-    /// stretch of them at the end of the last block, and that must not cost the log.
+    /// A log's first 4 KiB are text. mongod writes no NUL, but a crash may leave a stretch of them,
+    /// and a single one must not cost the log: see `is_binary`.
     const LOOKED_AT_BYTES: usize = 4 << 10;
 
     /// Starts to read; `name` is for errors. Waits for the first 4 KiB, or all of a shorter input,
@@ -145,7 +145,7 @@ impl LineReader {
         let ahead = self.splitter.ahead();
         let looked_at = &ahead[..ahead.len().min(LineReader::LOOKED_AT_BYTES)];
         let utf16 = looked_at.starts_with(b"\xff\xfe") || looked_at.starts_with(b"\xfe\xff");
-        let nul = memchr::memchr(0, looked_at);
+        let nul = memchr::memchr(0, looked_at).filter(|_| is_binary(looked_at));
         let message = match nul {
             _ if utf16 => "is UTF-16 text; convert it to UTF-8 first (iconv -f UTF-16 -t UTF-8)",
             Some(_) => "is not a text log: it has NUL bytes at its beginning",
@@ -183,6 +183,14 @@ impl LineReader {
         };
         Error::new(kind, &self.name, message).at(offset_bytes).caused_by(e)
     }
+}
+
+/// Whether bytes with a NUL among them are no text: they have no lines, or more than a tenth of them
+/// are control bytes (of UTF-16 half are, of programs and archives a third and more).
+fn is_binary(bytes: &[u8]) -> bool {
+    let is_control = |b: &&u8| b.is_ascii_control() && !matches!(b, b'\t' | b'\n' | b'\r' | 0x1b);
+    let n_control = bytes.iter().filter(is_control).count();
+    memchr::memchr(b'\n', bytes).is_none() || n_control * 10 > bytes.len()
 }
 
 #[cfg(test)]
@@ -302,6 +310,8 @@ mod tests {
         bytes.push(0);
         check(&bytes, &[nul]);
         bytes.insert(0, b'\n');
+        let one = format!("{}\0{}\n", "x".repeat(30), "y\n".repeat(9));
+        assert_eq!(read(one.into(), 7, 4096).len(), 10, "one NUL is a byte like others");
         assert_eq!(read(bytes, 7, 4096).len(), 2, "after 4 KiB a NUL is a byte like others");
         check(
             b"\xff\xfea\0\n\0",

@@ -100,10 +100,15 @@ pub fn id_of_head(line: &[u8]) -> Option<u64> {
 impl Interpreter {
     pub(super) fn json_line(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
         let Some(head) = fast_head(line).or_else(|| slow_head(line)) else {
-            // A whole object that is no log line (an audit record, another program's line) is not
-            // ours to judge.
-            if json::members(line, |_, _| {}).is_none() && facts::looks_like_access(line) {
-                self.quarantine("the line is not whole", line, place, out);
+            match is_access_without_head(line) {
+                Some(true) => self.quarantine("the head cannot be read", line, place, out),
+                // A whole object that is no log line (an audit record, another program's line) is
+                // not ours to judge.
+                Some(false) => {}
+                None if facts::looks_like_access(line) => {
+                    self.quarantine("the line is not whole", line, place, out);
+                }
+                None => {}
             }
             return;
         };
@@ -120,6 +125,9 @@ impl Interpreter {
             if head.severity.first() != Some(&b'D') {
                 self.access_line(&head, at, line, place, out);
             }
+        } else if head.component.eq_ignore_ascii_case(b"ACCESS") {
+            // mongod writes no such line; what rewrote it may have changed more than the case.
+            self.quarantine("the component is not written as mongod does", line, place, out);
         } else {
             self.context_line(&head, at, out);
         }
@@ -152,7 +160,10 @@ impl Interpreter {
             id::FAILED | id::COMMAND_FAILED => self.attempt(&fields, &tail, at, false),
             id::SUCCEEDED_7 | id::FAILED_7 => {
                 self.disprove_quiet();
-                self.attempt(&fields, &tail, at, head.id == id::SUCCEEDED_7)
+                // The line of a success has its code too; one that is none is not believed.
+                let code = fields.result.and_then(Value::integer).unwrap_or(0);
+                let is_success = head.id == id::SUCCEEDED_7 && code == 0;
+                self.attempt(&fields, &tail, at, is_success)
             }
             id::RESTRICTED => self.restricted(&fields, &tail, at),
             id::DENIED => Some(self.denied(&fields, &tail, at)),
@@ -500,6 +511,19 @@ fn slow_head(line: &[u8]) -> Option<Head<'_>> {
         id: u64::try_from(id?).ok()?,
         cursor,
     })
+}
+
+/// Whether a line whose head is not that of mongod says all the same, at its top, that it is of the
+/// access component (with an id or a time of another type, say). `None` if the line is not whole.
+fn is_access_without_head(line: &[u8]) -> Option<bool> {
+    let mut is_access = false;
+    json::members(line, |key, value| {
+        if key == b"c" {
+            let component = value.text().map(|text| text.raw);
+            is_access |= component.is_some_and(|c| c.eq_ignore_ascii_case(b"ACCESS"));
+        }
+    })?;
+    Some(is_access)
 }
 
 /// Whether the reader of a line needs more of its attributes.

@@ -29,8 +29,8 @@ fn importing_twice_adds_nothing_and_survives_a_restart() {
     assert_eq!(page.rows.len(), 3, "{times:?}");
     let catalog = store.catalog();
     assert_eq!(catalog.imports[&id].1.state, ImportState::Complete);
-    // Cut off without a word: it stays as running, with what it added.
-    assert_eq!(catalog.imports[&again].1.state, ImportState::Running);
+    // Cut off without a word: it no longer runs, and has what it added.
+    assert_eq!(catalog.imports[&again].1.state, ImportState::Interrupted);
     assert_eq!(catalog.imports[&again].1.counts.events, 5);
     assert!(store.end_import(&again, end()).is_err());
 
