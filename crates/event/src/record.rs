@@ -184,7 +184,7 @@ pub struct ImportReceipt {
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportState {
-    /// Still running, or cut off without a word.
+    /// Still running; of a process that is gone, interrupted.
     #[n(0)]
     Running,
     /// Read to the end.
