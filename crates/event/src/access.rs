@@ -65,6 +65,9 @@ pub struct Access {
     /// has no separate raw record.
     #[cbor(n(15), with = "minicbor::bytes")]
     pub raw: Vec<u8>,
+    /// The task within which it was done, by the source's id.
+    #[n(16)]
+    pub task_id: Option<Text>,
 }
 
 impl Access {
@@ -87,6 +90,7 @@ impl Access {
             classes: Classes::NONE,
             attributes: BTreeMap::new(),
             raw: Vec::new(),
+            task_id: None,
         }
     }
 }
@@ -260,6 +264,19 @@ impl Principal {
             Principal::ServiceAccount(_) => "service_account",
             Principal::OsUser { .. } => "os_user",
             Principal::Doorbook => "doorbook",
+        }
+    }
+}
+
+impl Principal {
+    /// The name by which it is found: a user's, a key's public half, a client id, an OS user's.
+    pub fn name(&self) -> Option<&Text> {
+        match self {
+            Principal::User { name, .. }
+            | Principal::ApiKey(name)
+            | Principal::ServiceAccount(name) => Some(name),
+            Principal::OsUser { name, .. } => name.as_ref(),
+            Principal::Unauthenticated | Principal::Doorbook => None,
         }
     }
 }
@@ -550,6 +567,7 @@ pub(crate) mod tests_support {
             classes: Classes::NONE,
             attributes: BTreeMap::new(),
             raw: b"{\"t\":1}".to_vec(),
+            task_id: None,
         }
     }
 }

@@ -53,7 +53,7 @@ pub fn public(placed: &Placed<'_>, access: &Access) -> Vec<u8> {
 /// What identifies or may identify a person: `{0: principal kind, 1: principal names, 2: address,
 /// 3: port, 4: mechanism, 5: connection, 6: client, 7: reason, 8: code, 9: written time,
 /// 10: attributes, 11: raw record, 12: classes, 13: process start, 14: speculative, 15: the address
-/// was joined}`. Together with the public half every column is covered. Addresses are text in the form of RFC 5952; the client is
+/// was joined, 16: task id}`. Together with the public half every column is covered. Addresses are text in the form of RFC 5952; the client is
 /// `[application, driver, driver version, os, platform, via, origin]` with null for what it did not
 /// say; a complete written time, no classes and an address that was not joined are left out.
 pub fn personal(access: &Access) -> Vec<u8> {
@@ -138,6 +138,9 @@ pub fn personal(access: &Access) -> Vec<u8> {
     }
     if access.peer_joined {
         members.put(15, |e| e.bool(true).map(drop));
+    }
+    if let Some(task_id) = &access.task_id {
+        members.put(16, |e| e.str(task_id).map(drop));
     }
     members.finish()
 }

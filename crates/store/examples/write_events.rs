@@ -15,7 +15,7 @@ use doorbook_event::{
     Target, Text, Timestamp, WrittenTime,
 };
 use doorbook_store::disk::SystemDisk;
-use doorbook_store::filter::Targets;
+use doorbook_store::filter::{OutcomeKind, PrincipalIs, Targets};
 use doorbook_store::{Filter, ImportBatch, ImportEnd, ImportStart, Options, Store};
 
 const BATCH: usize = 128 << 10;
@@ -93,8 +93,11 @@ fn main() {
         ("newest 100, all", all.clone()),
         ("newest 20000, all", Filter { limit: 20_000, ..all.clone() }),
         ("newest 100 of a host in a day", day.clone()),
-        ("the same, failed only", Filter { success: Some(false), ..day }),
-        ("a user that does not exist", Filter { user: Some("nobody".into()), ..all }),
+        ("the same, failed only", Filter { outcomes: vec![OutcomeKind::Failure], ..day }),
+        (
+            "a user that does not exist",
+            Filter { principals: vec![PrincipalIs::User("nobody".into())], ..all },
+        ),
     ] {
         for round in 0..2 {
             let start = cpu_seconds();
@@ -207,6 +210,7 @@ impl Generator {
             classes: if user == 0 { Classes::NONE.with(Class::System) } else { Classes::NONE },
             attributes: Default::default(),
             raw: raw.into_bytes(),
+            task_id: None,
         }
     }
 }

@@ -1,8 +1,11 @@
 //! [`Filter`]: what can be asked of the history, and [`Page`]: the answer.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
-use doorbook_event::{Action, Classes, LogId, Scope, Seq, Text, Timestamp};
+use doorbook_event::{Action, Classes, LogId, Outcome, Scope, Seq, Text, Timestamp};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Placed;
 
@@ -21,18 +24,28 @@ pub struct Filter {
     pub to: Timestamp,
     /// Which actions.
     pub actions: Vec<Action>,
-    /// Successes only (`true`), failures only (`false`).
-    pub success: Option<bool>,
-    /// Exactly this address.
-    pub address: Option<IpAddr>,
-    /// Only by a Unix socket, which has no address.
-    pub unix_socket: bool,
-    /// Exactly this name of a user of the accessed system, whatever its database.
-    pub user: Option<Text>,
+    /// Which outcomes.
+    pub outcomes: Vec<OutcomeKind>,
+    /// Which principals.
+    pub principals: Vec<PrincipalIs>,
+    /// From where.
+    pub peers: Vec<PeerIs>,
+    /// Which authentication mechanisms, exactly as the source spells them.
+    pub mechanisms: Vec<Text>,
+    /// Which applications, exactly as the client names itself.
+    pub applications: Vec<Text>,
+    /// Exactly these tasks.
+    pub task_ids: Vec<Text>,
+    /// Only rows with a task (`true`), only rows without one (`false`).
+    pub has_task: Option<bool>,
+    /// Which sources told it.
+    pub sources: Vec<Text>,
     /// Only rows with at least one of these classes; none: all rows.
     pub with: Classes,
     /// Rows with any of these classes are left out.
     pub without: Classes,
+    /// Only rows whose raw record holds these bytes.
+    pub raw_contains: Option<Text>,
     /// At most this many rows; the total counts them all.
     pub limit: usize,
     /// Only rows after this one in the order of answers.
@@ -51,16 +64,185 @@ impl Filter {
             from: Timestamp::MIN,
             to: Timestamp::MAX,
             actions: Vec::new(),
-            success: None,
-            address: None,
-            unix_socket: false,
-            user: None,
+            outcomes: Vec::new(),
+            principals: Vec::new(),
+            peers: Vec::new(),
+            mechanisms: Vec::new(),
+            applications: Vec::new(),
+            task_ids: Vec::new(),
+            has_task: None,
+            sources: Vec::new(),
             with: Classes::NONE,
             without: Classes::NONE,
+            raw_contains: None,
             limit,
             after: None,
             as_of: None,
         }
+    }
+}
+
+/// How a row ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutcomeKind {
+    /// Let in, or allowed.
+    Success,
+    /// Refused.
+    Failure,
+    /// The source does not say.
+    Unknown,
+}
+
+impl OutcomeKind {
+    /// The word for it, as [`Outcome::word`] has it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            OutcomeKind::Success => "success",
+            OutcomeKind::Failure => "failure",
+            OutcomeKind::Unknown => "unknown",
+        }
+    }
+
+    /// Success for `true`, failure for `false`.
+    pub const fn of_success(success: bool) -> OutcomeKind {
+        if success { OutcomeKind::Success } else { OutcomeKind::Failure }
+    }
+
+    /// The kind of an outcome.
+    pub const fn of(outcome: &Outcome) -> OutcomeKind {
+        match outcome {
+            Outcome::Success => OutcomeKind::Success,
+            Outcome::Failure { .. } => OutcomeKind::Failure,
+            Outcome::Unknown => OutcomeKind::Unknown,
+        }
+    }
+}
+
+/// A condition on who came.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PrincipalIs {
+    /// A user of the accessed system by this name, whatever its database.
+    User(Text),
+    /// The user of this name in this database.
+    UserOf {
+        /// The name.
+        name: Text,
+        /// The database that knows it.
+        database: Text,
+    },
+    /// A principal of any kind whose name (a key's public half, a client id, an OS user's name, a
+    /// user's name) is this.
+    Named(Text),
+    /// Nobody gave a name.
+    Unauthenticated,
+}
+
+/// A condition on where someone came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerIs {
+    /// An address of this network; a single address is one of full length.
+    Network(Network),
+    /// A Unix socket, which has no address.
+    UnixSocket,
+}
+
+impl PeerIs {
+    /// From exactly this address.
+    pub fn exactly(address: IpAddr) -> PeerIs {
+        PeerIs::Network(Network::exactly(address))
+    }
+}
+
+/// The addresses that share the first bits of one: `10.0.0.0/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    length: u8,
+}
+
+impl Network {
+    /// The network of an address; bits beyond `length` are dropped. `None` if the address has fewer
+    /// bits. An IPv4-mapped IPv6 address means the IPv4 address, as in records.
+    pub fn new(address: IpAddr, length: u8) -> Option<Network> {
+        let (address, length) = match (address, address.to_canonical()) {
+            (IpAddr::V6(_), v4 @ IpAddr::V4(_)) => (v4, length.checked_sub(96)?),
+            (_, address) => (address, length),
+        };
+        let address = match address {
+            IpAddr::V4(a) => {
+                let shift = 32_u8.checked_sub(length)?;
+                let mask = u32::MAX.checked_shl(shift.into()).unwrap_or(0);
+                IpAddr::V4((a.to_bits() & mask).into())
+            }
+            IpAddr::V6(a) => {
+                let shift = 128_u8.checked_sub(length)?;
+                let mask = u128::MAX.checked_shl(shift.into()).unwrap_or(0);
+                IpAddr::V6((a.to_bits() & mask).into())
+            }
+        };
+        Some(Network { address, length })
+    }
+
+    /// Exactly this address.
+    pub fn exactly(address: IpAddr) -> Network {
+        let address = address.to_canonical();
+        let length = if address.is_ipv4() { 32 } else { 128 };
+        Network { address, length }
+    }
+
+    /// The one address it holds, if it is one.
+    pub fn single(&self) -> Option<IpAddr> {
+        (self.length == Network::exactly(self.address).length).then_some(self.address)
+    }
+
+    /// Whether it holds an address.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.address.is_ipv4()
+            && Network::new(address, self.length).is_some_and(|of| of.address == self.address)
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.single() {
+            Some(address) => write!(f, "{address}"),
+            None => write!(f, "{}/{}", self.address, self.length),
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = &'static str;
+
+    /// Parses `10.0.0.7`, `10.0.0.0/8`, `2001:db8::/32`.
+    fn from_str(text: &str) -> Result<Network, &'static str> {
+        const MALFORMED: &str = "an address, or a network such as 10.0.0.0/8";
+        let (address, length) = match text.split_once('/') {
+            None => (text, None),
+            Some((address, length)) => {
+                let is_plain = length.bytes().all(|b| b.is_ascii_digit());
+                (address, Some(length.parse().ok().filter(|_| is_plain).ok_or(MALFORMED)?))
+            }
+        };
+        let address: IpAddr = address.parse().map_err(|_| MALFORMED)?;
+        match length {
+            None => Ok(Network::exactly(address)),
+            Some(length) => Network::new(address, length).ok_or(MALFORMED),
+        }
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Network, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -108,4 +290,96 @@ pub struct Page {
     pub total: u64,
     /// The state that the answer was taken from.
     pub as_of: AsOf,
+}
+
+/// What values are counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dimension {
+    /// The target's first name.
+    Cluster,
+    /// The target's second name.
+    Host,
+    /// What was tried.
+    Action,
+    /// How it ended.
+    Outcome,
+    /// The principal's name.
+    Principal,
+    /// The address; `unix` for a Unix socket.
+    Address,
+    /// The authentication mechanism.
+    Mechanism,
+    /// The client's application.
+    Application,
+    /// The task.
+    Task,
+    /// Which source told it.
+    Source,
+}
+
+/// How often each value occurs among the rows that match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// The most frequent values with their counts, most frequent first, equal ones by value; `None`
+    /// is the rows that have none.
+    pub values: Vec<(Option<Text>, u64)>,
+    /// How many different values there are, rows without one not counted.
+    pub distinct: u64,
+    /// How many rows match.
+    pub total: u64,
+    /// The state that the answer was taken from.
+    pub as_of: AsOf,
+}
+
+/// How many rows match in each stretch of time, by outcome.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    /// The stretches that hold any row, by time.
+    pub bars: Vec<Bar>,
+    /// How many rows match.
+    pub total: u64,
+    /// The state that the answer was taken from.
+    pub as_of: AsOf,
+}
+
+/// One stretch of a [`Histogram`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// Its beginning: a multiple of the width since 1970.
+    pub from: Timestamp,
+    /// Successes.
+    pub successes: u64,
+    /// Failures.
+    pub failures: u64,
+    /// Rows whose source does not say.
+    pub unknown: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, shown: Option<&str>, inside: &[&str], outside: &[&str]) {
+        let network = text.parse::<Network>().ok();
+        assert_eq!(network.map(|network| network.to_string()).as_deref(), shown, "{text}");
+        let has = |address: &&str| {
+            network.is_some_and(|network| network.contains(address.parse().expect("an address")))
+        };
+        assert!(inside.iter().all(has), "{text} holds {inside:?}");
+        assert!(!outside.iter().any(has), "{text} does not hold {outside:?}");
+    }
+
+    #[test]
+    fn networks_hold_the_addresses_that_share_their_bits() {
+        check("10.0.0.7", Some("10.0.0.7"), &["10.0.0.7", "::ffff:10.0.0.7"], &["10.0.0.6"]);
+        check("10.9.9.9/8", Some("10.0.0.0/8"), &["10.255.0.1"], &["11.0.0.1", "::a00:1"]);
+        check("0.0.0.0/0", Some("0.0.0.0/0"), &["255.255.255.255"], &["::1"]);
+        check("::/0", Some("::/0"), &["2001:db8::1"], &["10.0.0.1"]);
+        check("2001:db8::/33", Some("2001:db8::/33"), &["2001:db8:1::"], &["2001:db8:8000::"]);
+        check("::ffff:10.0.0.0/104", Some("10.0.0.0/8"), &["10.1.1.1"], &["11.0.0.0"]);
+        for bad in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "::/129", "::ffff:1.2.3.4/95"] {
+            check(bad, None, &[], &[]);
+        }
+    }
 }

@@ -32,7 +32,7 @@ struct Running {
 }
 
 impl Inner {
-    fn imports(&self) -> Result<MutexGuard<'_, Imports>, Error> {
+    pub(crate) fn imports(&self) -> Result<MutexGuard<'_, Imports>, Error> {
         self.imports
             .lock()
             .map_err(|_| Error::new(ErrorKind::Poisoned, "an import ended in a bug: restart"))
@@ -244,7 +244,7 @@ impl Inner {
         Ok(())
     }
 
-    fn check_reserve(&self) -> Result<(), Error> {
+    pub(crate) fn check_reserve(&self) -> Result<(), Error> {
         let dir = &self.options.data_dir;
         let free = self.options.disk.free_bytes(dir);
         let free = free.map_err(|error| Error::io(dir, "ask for the free space of", error))?;

@@ -14,12 +14,14 @@ pub mod disk;
 pub mod error;
 pub mod filter;
 
+mod aggregate;
 mod commit;
 mod directory;
 mod flush;
 mod frame;
 mod identity;
 mod import;
+mod ingest;
 mod memtable;
 mod own;
 mod segment;
@@ -41,7 +43,7 @@ use doorbook_event::{
 
 pub use catalog::Catalog;
 pub use error::{Error, ErrorKind};
-pub use filter::{Filter, Page};
+pub use filter::{Dimension, Filter, Histogram, Page, Top};
 
 /// What a store needs to open.
 #[derive(Clone)]
@@ -130,6 +132,50 @@ pub struct ImportEnd {
     pub unknown_ids: Vec<UnknownId>,
 }
 
+/// What a shipper sends in one request.
+#[derive(Clone, Debug)]
+pub struct Ingest {
+    /// The project whose history it belongs to.
+    pub project: ProjectId,
+    /// Which source tells it.
+    pub source: Text,
+    /// The sender's name for this request: sent again under the same name, it is answered and not
+    /// stored again.
+    pub key: Option<Text>,
+    /// Its lines, in order.
+    pub lines: Vec<IngestLine>,
+}
+
+/// A line of an [`Ingest`].
+#[derive(Clone, Debug)]
+pub enum IngestLine {
+    /// An event.
+    Event(Box<Access>),
+    /// Bytes that could not be read; kept.
+    Unreadable(Box<Quarantine>),
+}
+
+/// What became of an [`Ingest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ingested {
+    /// For each line what became of it.
+    pub lines: Vec<LineResult>,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineResult {
+    /// It is durable now, here.
+    Stored {
+        /// Which log.
+        log: LogId,
+        /// Position in that log.
+        seq: Seq,
+    },
+    /// It was durable before.
+    Duplicate,
+}
+
 impl Store {
     /// Opens the data directory, takes its lock and recovers: afterwards everything that was ever
     /// acknowledged is there, once.
@@ -184,6 +230,24 @@ impl Store {
     /// Takes an import back: none of its records is in any later answer.
     pub fn retract(&self, id: &ImportId, by: &Actor) -> Result<(), Error> {
         self.0.take_back_import(id, by)
+    }
+
+    /// Stores what a shipper sent. When this returns, each line is durable and visible, or none is
+    /// stored; a duplicate is one only of what is durable.
+    pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
+        self.0.ingest(request)
+    }
+
+    /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
+    /// most frequent ones. The filter's own `limit` and `after` say nothing here.
+    pub fn top(&self, filter: &Filter, dimension: Dimension, limit: usize) -> Result<Top, Error> {
+        self.0.top(filter, dimension, limit)
+    }
+
+    /// How many rows match in each stretch of time. The filter's `limit` and `after` say nothing
+    /// here.
+    pub fn histogram(&self, filter: &Filter, width_micros: i64) -> Result<Histogram, Error> {
+        self.0.histogram(filter, width_micros)
     }
 
     /// The newest rows that a filter matches, and how many match in all.

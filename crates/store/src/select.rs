@@ -5,14 +5,14 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 use std::path::Path;
 
-use doorbook_event::{Access, Classes, LogId, Outcome, Peer, Principal, Seq, Timestamp};
+use doorbook_event::{Access, LogId, Peer, Principal, Record, Seq, Text, Timestamp};
 
 use crate::directory::segment_dir;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::filter::{Filter, Kind, Order, Page, Targets};
+use crate::filter::{Filter, Kind, Order, OutcomeKind, Page, PeerIs, PrincipalIs, Targets};
 use crate::memtable::{Row, kind};
-use crate::segment::{Columns, Segment};
+use crate::segment::Segment;
 use crate::state::contains;
 use crate::{Inner, Placed};
 
@@ -30,16 +30,18 @@ pub(crate) fn matches(row: &Row, filter: &Filter) -> bool {
         && is_target(row.names(), &filter.targets)
         && match row.access() {
             Some(access) => access_matches(access, filter),
-            // Quarantined bytes have no action, outcome, address, user or class.
-            None => {
-                filter.actions.is_empty()
-                    && filter.success.is_none()
-                    && filter.address.is_none()
-                    && !filter.unix_socket
-                    && filter.user.is_none()
-                    && filter.with.bits() == 0
-            }
+            // Quarantined bytes have no more than a target, a time and a source.
+            None => !tests_access(filter),
         }
+        && (filter.sources.is_empty() || filter.sources.contains(&row.source))
+        && filter.raw_contains.as_ref().is_none_or(|text| {
+            let raw = match &row.record {
+                Record::Access(access) | Record::Own(access) => &access.raw,
+                Record::Quarantine(quarantine) => &quarantine.bytes,
+                _ => return false,
+            };
+            text.is_empty() || raw.windows(text.len()).any(|window| window == text.as_bytes())
+        })
 }
 
 fn is_target(names: (&str, &str), targets: &Targets) -> bool {
@@ -53,23 +55,44 @@ fn is_target(names: (&str, &str), targets: &Targets) -> bool {
 }
 
 fn access_matches(access: &Access, filter: &Filter) -> bool {
-    let is_outcome = match filter.success {
-        None => true,
-        Some(true) => access.outcome == Outcome::Success,
-        Some(false) => matches!(access.outcome, Outcome::Failure { .. }),
+    let has = |allowed: &[Text], value: Option<&Text>| {
+        allowed.is_empty() || value.is_some_and(|value| allowed.contains(value))
     };
-    is_outcome
-        && (filter.actions.is_empty() || filter.actions.contains(&access.action))
-        && filter
-            .address
-            .is_none_or(|address| access.peer.address() == Some(address.to_canonical()))
-        && (!filter.unix_socket || access.peer == Peer::UnixSocket)
-        && filter.user.as_ref().is_none_or(|user| match &access.principal {
-            Principal::User { name, .. } => name == user,
-            _ => false,
-        })
+    let application = access.client.as_deref().and_then(|client| client.application.as_ref());
+    (filter.actions.is_empty() || filter.actions.contains(&access.action))
+        && (filter.outcomes.is_empty()
+            || filter.outcomes.contains(&OutcomeKind::of(&access.outcome)))
+        && (filter.principals.is_empty()
+            || filter.principals.iter().any(|wanted| principal_is(&access.principal, wanted)))
+        && (filter.peers.is_empty()
+            || filter.peers.iter().any(|wanted| peer_is(&access.peer, wanted)))
+        && has(&filter.mechanisms, access.mechanism.as_ref())
+        && has(&filter.applications, application)
+        && has(&filter.task_ids, access.task_id.as_ref())
+        && filter.has_task.is_none_or(|wanted| access.task_id.is_some() == wanted)
         && (filter.with.bits() == 0 || access.classes.intersects(filter.with))
         && !access.classes.intersects(filter.without)
+}
+
+fn principal_is(principal: &Principal, wanted: &PrincipalIs) -> bool {
+    match (wanted, principal) {
+        (PrincipalIs::User(wanted), Principal::User { name, .. }) => wanted == name,
+        (
+            PrincipalIs::UserOf { name: wanted, database: wanted_database },
+            Principal::User { name, database },
+        ) => wanted == name && wanted_database == database,
+        (PrincipalIs::Named(wanted), principal) => principal.name() == Some(wanted),
+        (PrincipalIs::Unauthenticated, Principal::Unauthenticated) => true,
+        _ => false,
+    }
+}
+
+fn peer_is(peer: &Peer, wanted: &PeerIs) -> bool {
+    match (wanted, peer) {
+        (PeerIs::Network(network), Peer::Ip { address, .. }) => network.contains(*address),
+        (PeerIs::UnixSocket, Peer::UnixSocket) => true,
+        _ => false,
+    }
 }
 
 impl Inner {
@@ -152,7 +175,7 @@ impl View<'_> {
                 .iter()
                 .any(|rows| rows.start <= meta.last_seq && meta.first_seq < rows.end);
         let wanted_kinds = kinds(filter.kind);
-        let tests_columns = tests_columns(filter);
+        let is_tested = tests_columns(filter);
 
         // Of a stretch in which every row matches, the newest rows stand at its end; the others
         // only count.
@@ -170,7 +193,7 @@ impl View<'_> {
                 continue;
             }
             let all_match = !is_partly_hidden
-                && !tests_columns
+                && !is_tested
                 && member.kinds & !wanted_kinds == 0
                 && filter.from <= member.from
                 && member.to <= filter.to;
@@ -204,20 +227,34 @@ impl View<'_> {
                 Ok(())
             })?;
         }
-        let tested =
-            tested.into_iter().flat_map(|rows| reader.narrow(rows, filter.from, filter.to));
-        reader.read(&columns_of(filter), tested.collect(), |columns, at| {
-            let (times, seqs) = (columns.event_times()?, columns.seqs()?);
-            let passes = test(filter, columns)?;
-            for (row, number) in at.iter().enumerate() {
-                let order = Order { event_time: times(row), log: self.id, seq: seqs(row) };
-                let is_in_time = filter.from <= order.event_time && order.event_time <= filter.to;
-                if is_in_time && self.shows(order.seq) && passes(row) {
-                    answer.add(order, Found::InSegment(segment, *number));
+        let tested = tested
+            .into_iter()
+            .flat_map(|rows| reader.narrow(rows, filter.from, filter.to))
+            .collect::<Vec<_>>();
+        if !is_tested {
+            return reader.read(&["kind", "event_time", "seq"], tested, |columns, at| {
+                let (kinds, times) = (columns.kinds()?, columns.event_times()?);
+                let seqs = columns.seqs()?;
+                for (row, number) in at.iter().enumerate() {
+                    let order = Order { event_time: times(row), log: self.id, seq: seqs(row) };
+                    let is_in_time =
+                        filter.from <= order.event_time && order.event_time <= filter.to;
+                    if is_in_time && self.shows(order.seq) && wanted_kinds >> kinds(row) & 1 == 1 {
+                        answer.add(order, Found::InSegment(segment, *number));
+                    }
+                }
+                Ok(())
+            });
+        }
+        for rows in tested {
+            let numbers: Vec<usize> = rows.collect();
+            for (row, number) in reader.rows(&numbers)?.iter().zip(numbers) {
+                if self.shows(row.seq) && matches(row, filter) {
+                    answer.add(row.order(self.id), Found::InSegment(segment, number));
                 }
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 }
 
@@ -231,73 +268,23 @@ fn kinds(kind: Kind) -> u64 {
 
 /// Whether a filter asks for more than kind, target and time.
 fn tests_columns(filter: &Filter) -> bool {
-    !filter.actions.is_empty()
-        || filter.success.is_some()
-        || filter.address.is_some()
-        || filter.unix_socket
-        || filter.user.is_some()
-        || filter.with.bits() != 0
+    tests_access(filter)
         || filter.without.bits() != 0
+        || !filter.sources.is_empty()
+        || filter.raw_contains.is_some()
 }
 
-/// The columns that [`test()`] and the order need.
-fn columns_of(filter: &Filter) -> Vec<&'static str> {
-    let mut columns = vec!["kind", "event_time", "seq"];
-    if !filter.actions.is_empty() {
-        columns.push("action");
-    }
-    if filter.success.is_some() {
-        columns.push("outcome");
-    }
-    if filter.address.is_some() || filter.unix_socket {
-        columns.push("address");
-    }
-    if filter.user.is_some() {
-        columns.extend(["principal_kind", "principal"]);
-    }
-    if filter.with.bits() != 0 || filter.without.bits() != 0 {
-        columns.push("classes");
-    }
-    columns
-}
-
-/// [`matches()`] on columns, target and time aside.
-fn test(filter: &Filter, columns: &Columns<'_>) -> Result<impl Fn(usize) -> bool, Error> {
-    let kinds_of_rows = columns.kinds()?;
-    let wanted_kinds = kinds(filter.kind);
-    let mut tests: Vec<Vec<bool>> = Vec::new();
-    if !filter.actions.is_empty() {
-        let is_action = |word: &str| filter.actions.iter().any(|action| action.word() == word);
-        tests.push(columns.texts("action")?.test(is_action));
-    }
-    if let Some(success) = filter.success {
-        let wanted = if success { "success" } else { "failure" };
-        tests.push(columns.texts("outcome")?.test(|word| word == wanted));
-    }
-    if let Some(address) = filter.address {
-        let wanted = address.to_canonical().to_string();
-        tests.push(columns.texts("address")?.test(|text| text == wanted));
-    }
-    if filter.unix_socket {
-        tests.push(columns.texts("address")?.test(|text| text == "unix"));
-    }
-    if let Some(user) = &filter.user {
-        tests.push(columns.texts("principal_kind")?.test(|word| word == "user"));
-        tests.push(columns.texts("principal")?.test(|name| *user == *name));
-    }
-    let (with, without) = (filter.with, filter.without);
-    let classes = match with.bits() | without.bits() {
-        0 => None,
-        _ => Some(columns.classes()?),
-    };
-    Ok(move |row| {
-        let has_classes = |classes: Classes| {
-            (with.bits() == 0 || classes.intersects(with)) && !classes.intersects(without)
-        };
-        wanted_kinds >> kinds_of_rows(row) & 1 == 1
-            && tests.iter().all(|passes| passes[row])
-            && classes.as_ref().is_none_or(|classes| has_classes(classes(row)))
-    })
+/// Whether a filter asks for what only an access has.
+fn tests_access(filter: &Filter) -> bool {
+    !filter.actions.is_empty()
+        || !filter.outcomes.is_empty()
+        || !filter.principals.is_empty()
+        || !filter.peers.is_empty()
+        || !filter.mechanisms.is_empty()
+        || !filter.applications.is_empty()
+        || !filter.task_ids.is_empty()
+        || filter.has_task.is_some()
+        || filter.with.bits() != 0
 }
 
 /// The whole rows, in the order they are given.

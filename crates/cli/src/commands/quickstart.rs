@@ -16,7 +16,7 @@ use doorbook_server::admin::request::{ImportView, NewKey};
 use doorbook_server::admin::{Admin, Connection, FailureKind, Reply, Request, os_user};
 use doorbook_server::app::Settings;
 use doorbook_store::Filter;
-use doorbook_store::filter::Targets;
+use doorbook_store::filter::{OutcomeKind, Targets};
 
 use super::serve::Server;
 use super::{DataDir, import, out_of_turn};
@@ -203,7 +203,7 @@ fn total(admin: &Admin, project: ProjectId, success: Option<bool>) -> anyhow::Re
     let filter = Filter {
         targets: Targets::Group(CLUSTER.into()),
         actions: vec![Action::Authenticate],
-        success,
+        outcomes: success.map(OutcomeKind::of_success).into_iter().collect(),
         without: Classes::NONE.with(Class::Suspect),
         ..Filter::all(Scope::Project(project), 0)
     };

@@ -7,7 +7,7 @@ use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::{
     Access, Action, Classes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
 };
-use doorbook_store::filter::{Kind, Targets};
+use doorbook_store::filter::{Kind, OutcomeKind, PeerIs, PrincipalIs, Targets};
 use doorbook_store::{Entry, Filter, Placed};
 
 use crate::admin::request::{ClassWord, Cursor, EventsQuery, ImportDetails, Rows};
@@ -115,10 +115,11 @@ impl Admin {
         if filter.from > filter.to {
             return Err(Failure::invalid("the interval ends before it begins"));
         }
-        filter.success = query.success;
-        filter.address = query.address.map(|address| address.to_canonical());
-        filter.unix_socket = query.unix_socket;
-        filter.user = query.user.as_deref().map(Text::from);
+        filter.outcomes = query.success.map(OutcomeKind::of_success).into_iter().collect();
+        let peers = query.address.map(PeerIs::exactly).into_iter();
+        filter.peers = peers.chain(query.unix_socket.then_some(PeerIs::UnixSocket)).collect();
+        let user = query.user.as_deref().map(Text::from);
+        filter.principals = user.map(PrincipalIs::User).into_iter().collect();
         filter.with = classes(&query.with);
         filter.without = classes(&query.without);
         filter.limit = query.limit.min(ROWS_MAX);

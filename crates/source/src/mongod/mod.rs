@@ -617,6 +617,7 @@ impl Interpreter {
             classes,
             attributes: draft.attributes,
             raw: raw.to_vec(),
+            task_id: None,
         }
     }
 

@@ -215,14 +215,6 @@ impl<'b> Texts<'b> {
         let key = self.keys.key(row)?;
         Some(self.values.value(key))
     }
-
-    /// Whether each row has a value that passes a test, which is made once for each distinct value.
-    pub(crate) fn test(&self, passes: impl Fn(&str) -> bool) -> Vec<bool> {
-        let values: Vec<bool> =
-            self.values.iter().map(|value| value.is_some_and(&passes)).collect();
-        let rows = 0..self.keys.len();
-        rows.map(|row| self.keys.key(row).is_some_and(|key| values[key])).collect()
-    }
 }
 
 impl<'b> Columns<'b> {
@@ -491,6 +483,7 @@ impl<'b> Columns<'b> {
                     None => Default::default(),
                 },
                 raw: raw.to_vec(),
+                task_id: None,
             })
         })
     }

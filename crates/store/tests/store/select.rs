@@ -6,7 +6,7 @@ use crate::support::{NOW, Place, actor, import, login, scope};
 use doorbook_event::{
     Access, Action, Class, Classes, Outcome, Peer, Principal, Record, Scope, Target, Timestamp,
 };
-use doorbook_store::filter::{Kind, Order, Targets};
+use doorbook_store::filter::{Kind, Order, OutcomeKind, PeerIs, PrincipalIs, Targets};
 use doorbook_store::{Entry, Filter, Page, Store};
 use proptest::prelude::*;
 
@@ -150,9 +150,13 @@ impl Question {
                 Some(true) => vec![Action::Authorize],
                 Some(false) => vec![Action::Authenticate, Action::Token],
             },
-            success: self.success,
-            address: self.address.and_then(address),
-            user: self.user.map(|n| format!("user-{n}").into()),
+            outcomes: self.success.map(OutcomeKind::of_success).into_iter().collect(),
+            peers: self.address.and_then(address).map(PeerIs::exactly).into_iter().collect(),
+            principals: self
+                .user
+                .map(|n| PrincipalIs::User(format!("user-{n}").into()))
+                .into_iter()
+                .collect(),
             with: Classes::from_bits(self.with),
             without: Classes::from_bits(self.without),
             ..Filter::all(scope(), self.limit)
@@ -172,7 +176,19 @@ fn naive_matches(access: &Access, filter: &Filter) -> bool {
         Principal::User { name, .. } => Some(name),
         _ => None,
     };
-    let is_failure = matches!(access.outcome, Outcome::Failure { .. });
+    let outcome = match access.outcome {
+        Outcome::Success => OutcomeKind::Success,
+        Outcome::Failure { .. } => OutcomeKind::Failure,
+        Outcome::Unknown => OutcomeKind::Unknown,
+    };
+    let is_principal = |wanted: &PrincipalIs| match wanted {
+        PrincipalIs::User(name) => user == Some(name),
+        _ => unreachable!("no question asks for it"),
+    };
+    let is_peer = |wanted: &PeerIs| match wanted {
+        PeerIs::Network(network) => network.single() == access.peer.address(),
+        PeerIs::UnixSocket => access.peer == Peer::UnixSocket,
+    };
     let shares = |classes: Classes| {
         Class::ALL.iter().any(|class| classes.contains(*class) && access.classes.contains(*class))
     };
@@ -180,10 +196,9 @@ fn naive_matches(access: &Access, filter: &Filter) -> bool {
         && access.event_time >= filter.from
         && access.event_time <= filter.to
         && (filter.actions.is_empty() || filter.actions.contains(&access.action))
-        && (filter.success != Some(true) || access.outcome == Outcome::Success)
-        && (filter.success != Some(false) || is_failure)
-        && (filter.address.is_none() || filter.address == access.peer.address())
-        && (filter.user.is_none() || filter.user.as_ref() == user)
+        && (filter.outcomes.is_empty() || filter.outcomes.contains(&outcome))
+        && (filter.peers.is_empty() || filter.peers.iter().any(is_peer))
+        && (filter.principals.is_empty() || filter.principals.iter().any(is_principal))
         && (filter.with == Classes::NONE || shares(filter.with))
         && !shares(filter.without)
 }

@@ -133,5 +133,6 @@ pub fn login(n: i64) -> Access {
         classes: Classes::NONE,
         attributes: BTreeMap::new(),
         raw: format!("line {n}").into_bytes(),
+        task_id: None,
     }
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use doorbook_event::{
     Action, Class, Classes, Outcome, Principal, ProjectId, Record, Scope, Target, Timestamp,
 };
-use doorbook_store::filter::{Kind, Targets};
+use doorbook_store::filter::{Kind, OutcomeKind, PeerIs, Targets};
 use doorbook_store::{Filter, Placed};
 use jiff::civil;
 use serde::{Serialize, Serializer};
@@ -84,8 +84,8 @@ impl Params {
             // `end = last entry - 1 ms`.
             to: Timestamp::from_millis(self.end_ms).plus_micros(999),
             actions: vec![Action::Authenticate],
-            success: self.auth_result,
-            address: self.ip_address,
+            outcomes: self.auth_result.map(OutcomeKind::of_success).into_iter().collect(),
+            peers: self.ip_address.map(PeerIs::exactly).into_iter().collect(),
             // The API has no way to say "this line is contradicted by its own log", and such a
             // line must never look like a login.
             without: Classes::NONE.with(Class::Suspect),

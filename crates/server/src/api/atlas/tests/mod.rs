@@ -297,6 +297,7 @@ pub fn login(name: &str, millis: i64) -> Access {
         classes: Classes::NONE,
         attributes: BTreeMap::new(),
         raw: format!("line of {name}").into_bytes(),
+        task_id: None,
     }
 }
 
