@@ -41,6 +41,25 @@ pub fn install_for_tests() -> Result<TestTools> {
     Ok(TestTools { folder, missing })
 }
 
+/// The Python with the peers of `cargo xtask bench store`.
+pub fn bench_python() -> Result<PathBuf> {
+    let environment = cache()?.join("bench-python");
+    let pins = workspace().join("xtask/src/bench/store/requirements.txt");
+    environment_of(&environment, &pins, "the peers", &mut System::default())?;
+    Ok(environment.join("bin/python"))
+}
+
+/// Whether PostgreSQL's server is there, installed first where it is missing and that goes.
+pub fn postgresql() -> Result<()> {
+    if exists("postgres") && exists("initdb") {
+        return Ok(());
+    }
+    System::default().install(&["postgresql"])?;
+    // Debian keeps the server's programs out of the path.
+    ensure!(exists("postgres"), "put the folder of `postgres` and `initdb` into PATH");
+    Ok(())
+}
+
 /// The path of cargo-deny, installed first where it is missing.
 pub fn cargo_deny() -> Result<PathBuf> {
     let root = cache()?.join("cargo-deny");
@@ -58,20 +77,29 @@ pub fn cargo_deny() -> Result<PathBuf> {
 /// The Python environment with pymongo, requests and atlasapi.
 fn python(folder: &Path, system: &mut System) -> Result<()> {
     let pins = workspace().join("tests/requirements.txt");
-    let environment = folder.join("python");
-    once("python packages", &environment, &read(&pins)?, || {
-        system.need("python3", "python3", "pymongo, requests and atlasapi")?;
-        remove(&environment)?;
+    environment_of(&folder.join("python"), &pins, "pymongo, requests and atlasapi", system)
+}
+
+/// A Python environment that holds exactly what the pins say.
+fn environment_of(
+    environment: &Path,
+    pins: &Path,
+    what_for: &str,
+    system: &mut System,
+) -> Result<()> {
+    once("python packages", environment, &read(pins)?, || {
+        system.need("python3", "python3", what_for)?;
+        remove(environment)?;
         let make = || command("python3", ["-m".as_ref(), "venv".as_ref(), environment.as_os_str()]);
         if output(&mut make()).is_err() {
             // Debian has the module's second half in a package of its own.
             system.install(&["python3-venv"]).context("python3 -m venv fails")?;
-            remove(&environment)?;
+            remove(environment)?;
             run(&mut make())?;
         }
         let mut install = command(environment.join("bin/python"), ["-m", "pip", "install"]);
         install.args(["--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"]);
-        run(install.arg(&pins))
+        run(install.arg(pins))
     })
 }
 
