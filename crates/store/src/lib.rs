@@ -24,10 +24,12 @@ mod import;
 mod ingest;
 mod memtable;
 mod own;
+mod retention;
 mod segment;
 mod select;
 mod snapshot;
 mod state;
+pub mod verify;
 mod wal;
 
 use std::path::PathBuf;
@@ -253,6 +255,12 @@ impl Store {
     /// The newest rows that a filter matches, and how many match in all.
     pub fn select(&self, filter: &Filter) -> Result<Page, Error> {
         self.0.select(filter)
+    }
+
+    /// Reads everything again and names what is damaged, while others write. A directory that does
+    /// not open is read by [`verify::verify`].
+    pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
+        self.0.verify(depth)
     }
 
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is
