@@ -25,7 +25,7 @@ use crate::directory::{
     FORMAT, LOCK, catalog_dir, numbered_files, read_file, secret_dir, segment_dir, take_lock,
     wal_dir,
 };
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Op};
 use crate::segment::{Segment, SegmentMeta};
@@ -151,18 +151,21 @@ impl Finding {
 /// Reads a data directory that no other process has open, also one that does not open any more.
 /// Damage is in the report; an error says why nothing could be read.
 pub fn verify(disk: &dyn Disk, data_dir: &Path, depth: Depth) -> Result<Report, Error> {
-    if read_file(disk, &data_dir.join("FORMAT"))?.is_none() && !data_dir.join("wal").exists() {
+    let names = match disk.list(data_dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io(data_dir, "list", error));
+        }
+        names => names.unwrap_or_default(),
+    };
+    if !names.iter().any(|name| name == "FORMAT" || name == "wal") {
         return Err(Error {
             path: Some(data_dir.to_owned()),
             ..Error::new(ErrorKind::Missing, "there is no data directory here")
         });
     }
     // A backup has no lock file; it is given none, so that one on a read-only medium can be read.
-    let lock_path = data_dir.join(LOCK);
-    let _lock = match lock_path.exists() {
-        true => Some(take_lock(disk, data_dir)?),
-        false => None,
-    };
+    let is_lockable = names.iter().any(|name| name == LOCK);
+    let _lock = is_lockable.then(|| take_lock(disk, data_dir)).transpose()?;
     let mut verifier = Verifier::new(disk, data_dir, depth);
     let wal = verifier.open_files(&wal_dir(data_dir), ".wal");
     let snapshots = verifier.open_files(&catalog_dir(data_dir), ".cbor");
@@ -180,8 +183,8 @@ impl Inner {
     pub(crate) fn verify(&self, depth: Depth) -> Result<Report, Error> {
         let disk = &*self.options.disk;
         let mut verifier = Verifier::new(disk, &self.options.data_dir, depth);
-        let frozen = self.freeze(&mut verifier)?;
-        let Frozen { state, wal, snapshots } = frozen;
+        let Frozen { state, wal, snapshots } = self.freeze()?;
+        verifier.count(wal.iter().chain(&snapshots));
         verifier.check_format();
         let (oldest, _) = verifier.check_snapshots(&snapshots);
         let mut state = State::clone(&state);
@@ -194,29 +197,55 @@ impl Inner {
 
     /// The state at one instant, with the files behind it: they are open, so that they can be read
     /// to their end even where they are removed meanwhile.
-    fn freeze(&self, verifier: &mut Verifier<'_>) -> Result<Frozen, Error> {
-        let _no_commit_now = self.writer()?;
+    pub(crate) fn freeze(&self) -> Result<Frozen, Error> {
+        let writer = self.writer()?;
+        if writer.wal.is_poisoned() {
+            let what = "an earlier write failed and left open what is on the disk: restart";
+            return Err(Error::new(ErrorKind::Poisoned, what));
+        }
+        let open = |dir: PathBuf, extension: &str| {
+            let files = numbered_files(&*self.options.disk, &dir, extension)?;
+            let files = files.into_iter().map(|(number, path)| {
+                Opened::open(&*self.options.disk, number, &path)
+                    .map_err(|error| Error::io(&path, "open", error))
+            });
+            files.collect::<Result<Vec<Opened>, Error>>()
+        };
         Ok(Frozen {
             state: self.state(),
-            wal: verifier.open_files(&wal_dir(&self.options.data_dir), ".wal"),
-            snapshots: verifier.open_files(&catalog_dir(&self.options.data_dir), ".cbor"),
+            wal: open(wal_dir(&self.options.data_dir), ".wal")?,
+            snapshots: open(catalog_dir(&self.options.data_dir), ".cbor")?,
         })
     }
 }
 
-struct Frozen {
-    state: Arc<State>,
-    wal: Vec<Opened>,
-    snapshots: Vec<Opened>,
+/// A data directory at one instant.
+pub(crate) struct Frozen {
+    pub(crate) state: Arc<State>,
+    pub(crate) wal: Vec<Opened>,
+    pub(crate) snapshots: Vec<Opened>,
 }
 
 /// A numbered file.
-struct Opened {
-    number: Lsn,
-    name: String,
-    path: PathBuf,
-    file: Box<dyn DiskFile>,
-    size_bytes: u64,
+pub(crate) struct Opened {
+    pub(crate) number: Lsn,
+    pub(crate) path: PathBuf,
+    pub(crate) file: Box<dyn DiskFile>,
+    /// How long it was when it was opened.
+    pub(crate) size_bytes: u64,
+}
+
+impl Opened {
+    fn open(disk: &dyn Disk, number: Lsn, path: &Path) -> std::io::Result<Opened> {
+        let file = disk.open_to_read(path)?;
+        let size_bytes = file.size_bytes()?;
+        Ok(Opened { number, path: path.to_owned(), file, size_bytes })
+    }
+
+    /// Its name in its folder.
+    pub(crate) fn file_name(&self) -> &std::ffi::OsStr {
+        self.path.file_name().unwrap_or_default()
+    }
 }
 
 struct Verifier<'a> {
@@ -258,18 +287,20 @@ impl<'a> Verifier<'a> {
         };
         let mut opened = Vec::new();
         for (number, path) in files {
-            let file = self.disk.open_to_read(&path);
-            match file.and_then(|file| Ok((file.size_bytes()?, file))) {
-                Ok((size_bytes, file)) => {
-                    self.report.files += 1;
-                    self.report.size_bytes += size_bytes;
-                    let name = self.name(&path);
-                    opened.push(Opened { number, name, path, file, size_bytes });
-                }
+            match Opened::open(self.disk, number, &path) {
+                Ok(file) => opened.push(file),
                 Err(error) => self.damage(&path, format!("cannot be opened: {error}")),
             }
         }
+        self.count(&opened);
         opened
+    }
+
+    fn count<'o>(&mut self, files: impl IntoIterator<Item = &'o Opened>) {
+        for file in files {
+            self.report.files += 1;
+            self.report.size_bytes += file.size_bytes;
+        }
     }
 
     /// A small file whole; counted. `None`, and a finding, where it cannot be read.
@@ -333,22 +364,20 @@ impl<'a> Verifier<'a> {
         let mut whole: Vec<Lsn> = Vec::new();
         let mut newest = State::default();
         for opened in snapshots {
-            let loaded = read_file(self.disk, &opened.path);
-            let loaded = loaded.and_then(|bytes| match bytes {
-                Some(bytes) => snapshot::parse_state(&opened.path, &bytes, opened.number).map(Some),
-                // Replaced by a newer one meanwhile.
-                None => Ok(None),
-            });
+            let size = usize::try_from(opened.size_bytes).unwrap_or(usize::MAX);
+            let bytes = read_up_to(&*opened.file, 0, size);
+            let bytes = bytes.map_err(|error| Error::io(&opened.path, "read", error));
+            let loaded = bytes
+                .and_then(|bytes| snapshot::parse_state(&opened.path, &bytes, opened.number));
             match loaded {
-                Ok(None) => {}
-                Ok(Some(state)) => {
+                Ok(state) => {
                     whole.push(opened.number);
                     newest = state;
                 }
                 Err(error) => {
                     let bytes = Some(0..opened.size_bytes);
                     let what = explain(&error);
-                    self.report.damage(Finding { bytes, ..Finding::new(&opened.name, what) });
+                    self.report.damage(Finding { bytes, ..Finding::new(self.name(&opened.path), what) });
                 }
             }
         }
@@ -377,7 +406,7 @@ impl<'a> Verifier<'a> {
                     }
                     false => format!("begins with frame {}, not {expected}", opened.number),
                 };
-                self.report.damage(Finding::new(&opened.name, what));
+                self.report.damage(Finding::new(self.name(&opened.path), what));
                 replay.is_lossy = true;
             }
             let is_last = n + 1 == files.len();
@@ -408,7 +437,7 @@ impl<'a> Verifier<'a> {
                 Ok(Some(piece)) => piece,
                 Err(error) => {
                     let what = format!("cannot be read: {error}");
-                    self.report.damage(Finding::new(&opened.name, what));
+                    self.report.damage(Finding::new(self.name(&opened.path), what));
                     replay.is_lossy = true;
                     break;
                 }
@@ -423,7 +452,7 @@ impl<'a> Verifier<'a> {
                         Ok(_) => {}
                         Err(error) => {
                             let what = format!("frame {lsn} cannot be understood: {error}");
-                            let finding = Finding::new(&opened.name, what);
+                            let finding = Finding::new(self.name(&opened.path), what);
                             self.report.damage(Finding { bytes: Some(at), ..finding });
                             replay.is_lossy = true;
                         }
@@ -436,7 +465,7 @@ impl<'a> Verifier<'a> {
                         _ => format!("frames {} to {} are lost", lost.start, lost.end - 1),
                     };
                     let what = format!("{what}; {frames}");
-                    let finding = Finding::new(&opened.name, what);
+                    let finding = Finding::new(self.name(&opened.path), what);
                     self.report.damage(Finding { bytes: Some(at), ..finding });
                     replay.is_lossy |= !lost.is_empty();
                 }
@@ -445,12 +474,12 @@ impl<'a> Verifier<'a> {
                         "{what}: the torn end of a commit that was never acknowledged, or the last \
                          commit damaged; the next start cuts it off"
                     );
-                    let finding = Finding::new(&opened.name, what);
+                    let finding = Finding::new(self.name(&opened.path), what);
                     self.report.note(Finding { bytes: Some(at), ..finding });
                 }
                 Piece::Tail { at, what } => {
                     let what = format!("{what}; no whole frame follows in this file");
-                    let finding = Finding::new(&opened.name, what);
+                    let finding = Finding::new(self.name(&opened.path), what);
                     self.report.damage(Finding { bytes: Some(at), ..finding });
                     replay.is_lossy = true;
                 }
@@ -477,7 +506,7 @@ impl<'a> Verifier<'a> {
                 *replay.lost_rows.entry(LogId(affected.log)).or_default() += seqs.end - seqs.start;
                 let what =
                     format!("with the frames that are lost, {} rows are", seqs.end - seqs.start);
-                let finding = Finding::new(&opened.name, what);
+                let finding = Finding::new(self.name(&opened.path), what);
                 let finding = Finding { bytes: Some(at.clone()), ..finding };
                 self.report.damage(Finding { affected: Some(affected), ..finding });
             }
@@ -485,7 +514,7 @@ impl<'a> Verifier<'a> {
             if let Err(misfit) = state.apply(op) {
                 if !replay.is_lossy {
                     let what = format!("frame {lsn} does not fit those before it: {}", misfit.0);
-                    let finding = Finding::new(&opened.name, what);
+                    let finding = Finding::new(self.name(&opened.path), what);
                     self.report.damage(Finding { bytes: Some(at.clone()), ..finding });
                     replay.is_lossy = true;
                 }
