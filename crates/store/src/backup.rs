@@ -41,7 +41,9 @@ pub struct Copied {
 /// original and the copy are checked.
 pub fn restore(disk: &dyn Disk, backup: &Path, data_dir: &Path) -> Result<Copied, Error> {
     let names = disk.list(backup).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => of(backup, ErrorKind::Missing, "there is no such directory"),
+        std::io::ErrorKind::NotFound => {
+            of(backup, ErrorKind::Missing, "there is no such directory")
+        }
         _ => Error::io(backup, "list", error),
     })?;
     if !names.iter().any(|name| name == "FORMAT") {

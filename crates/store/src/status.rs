@@ -101,7 +101,8 @@ impl Inner {
         let state = self.state();
         let now = self.options.clock.now();
         let free = disk.free_bytes(dir);
-        let free_bytes = free.map_err(|error| Error::io(dir, "ask for the free space of", error))?;
+        let free_bytes =
+            free.map_err(|error| Error::io(dir, "ask for the free space of", error))?;
         let reserve_bytes = self.options.reserve_size_bytes;
         let imports = state.catalog.imports.values();
         let running = imports.filter(|(_, receipt)| receipt.state == ImportState::Running);

@@ -367,8 +367,8 @@ impl<'a> Verifier<'a> {
             let size = usize::try_from(opened.size_bytes).unwrap_or(usize::MAX);
             let bytes = read_up_to(&*opened.file, 0, size);
             let bytes = bytes.map_err(|error| Error::io(&opened.path, "read", error));
-            let loaded = bytes
-                .and_then(|bytes| snapshot::parse_state(&opened.path, &bytes, opened.number));
+            let loaded =
+                bytes.and_then(|bytes| snapshot::parse_state(&opened.path, &bytes, opened.number));
             match loaded {
                 Ok(state) => {
                     whole.push(opened.number);
@@ -377,7 +377,8 @@ impl<'a> Verifier<'a> {
                 Err(error) => {
                     let bytes = Some(0..opened.size_bytes);
                     let what = explain(&error);
-                    self.report.damage(Finding { bytes, ..Finding::new(self.name(&opened.path), what) });
+                    self.report
+                        .damage(Finding { bytes, ..Finding::new(self.name(&opened.path), what) });
                 }
             }
         }

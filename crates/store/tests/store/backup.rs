@@ -66,7 +66,8 @@ fn a_backup_is_an_instant_of_a_history_that_goes_on() {
             let again = restore(&SystemDisk, &backup, &restored).expect("copies back");
             assert_eq!((copied.rows, copied.files), (again.rows, again.files));
             assert_sound(&restored);
-            let mode = |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o777;
+            let mode =
+                |path: &Path| path.metadata().expect("is there").permissions().mode() & 0o777;
             assert_eq!((mode(&restored), mode(&restored.join("FORMAT"))), (0o700, 0o600));
             assert_eq!(mode(&backup), 0o700);
             let copy = open(&place, restored);

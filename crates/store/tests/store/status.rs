@@ -29,7 +29,10 @@ fn what_is_counted_is_what_answers_show() {
     let scopes: Vec<_> = status.scopes.iter().map(|scope| scope.scope.clone()).collect();
     assert_eq!(scopes, [Scope::System.to_string(), scope().to_string()]);
     let shop = &status.scopes[1];
-    assert_eq!((shop.events, shop.oldest, shop.newest), (20, Some(NOW), Some(NOW.plus_seconds(19))));
+    assert_eq!(
+        (shop.events, shop.oldest, shop.newest),
+        (20, Some(NOW), Some(NOW.plus_seconds(19)))
+    );
     assert!(shop.segments > 0 && shop.segment_bytes > 0 && shop.rows > shop.events, "{shop:?}");
     let sizes = status.size_bytes;
     assert_eq!(sizes.total, sizes.segments + sizes.wal + sizes.catalog + sizes.secrets);
