@@ -110,6 +110,14 @@ impl Disk for FaultyDisk {
         self.counter.change(|| SystemDisk.rename(from, to), || Ok(()))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.open_to_read(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.counter.change(|| SystemDisk.link(from, to), || Ok(()))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.counter.change(|| SystemDisk.remove(path), || Ok(()))
     }
