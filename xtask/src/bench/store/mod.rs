@@ -155,7 +155,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 impl Plan {
     fn of(arguments: &Arguments) -> Plan {
         if arguments.quick {
-            let others = Others { commits: 10, singles: 500, lines: 20_000, import: false };
+            let others = Others { commits: 5, singles: 200, lines: 10_000, import: false };
             return Plan {
                 events: QUICK_EVENTS,
                 sets: 10,

@@ -307,7 +307,11 @@ impl Unit {
 }
 
 fn count(value: f64) -> String {
-    if value >= 1e6 { format!("{:.2} M", value / 1e6) } else { format!("{:.1} k", value / 1e3) }
+    match value {
+        1e6.. => format!("{:.2} M", value / 1e6),
+        1e3.. => format!("{:.1} k", value / 1e3),
+        _ => format!("{value:.0}"),
+    }
 }
 
 /// Writes docs/benchmarks.md from the kept runs, the smallest history first.
