@@ -15,6 +15,7 @@ pub mod error;
 pub mod filter;
 
 mod aggregate;
+mod cache;
 mod commit;
 mod directory;
 mod flush;

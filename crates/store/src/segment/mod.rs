@@ -29,11 +29,13 @@
 //! Pages and footer are checked by what they must be when they are read. Whatever does not fit is an
 //! error that names the file; no answer is made of the rest.
 
+mod decode;
 mod pages;
 mod read;
 mod write;
 
-pub(crate) use read::{Columns, Segment};
+pub(crate) use decode::{Dictionary, Ids, IntPage, Page, TextPage};
+pub(crate) use read::{Column, Columns, Reader, Segment};
 pub(crate) use write::{Content, Line, write};
 
 use std::sync::Arc;
