@@ -21,6 +21,7 @@ pub fn app_in(dir: &Path, settings: Settings) -> App {
         disk: Arc::new(SystemDisk),
         memtable_size_bytes: 1 << 20,
         reserve_size_bytes: 0,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
     })
     .expect("opens");
     let digest_secret = store.secret("digest-nonce").expect("a secret");

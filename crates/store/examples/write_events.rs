@@ -34,6 +34,7 @@ fn main() {
         disk: Arc::new(SystemDisk),
         memtable_size_bytes: 48 << 20,
         reserve_size_bytes: 0,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
     })
     .expect("opens");
     let project = ProjectId::new([7; 12]);

@@ -25,6 +25,7 @@ mod import;
 mod ingest;
 mod memtable;
 mod own;
+mod scan;
 mod segment;
 mod select;
 mod snapshot;
@@ -62,6 +63,13 @@ pub struct Options {
     /// Free disk space below which imports are refused, so that the server can still record who
     /// asked and an operator can still make room.
     pub reserve_size_bytes: u64,
+    /// Decoded parts of segments that are kept in memory for the next question, in bytes.
+    pub cache_size_bytes: usize,
+}
+
+impl Options {
+    /// What [`Options::cache_size_bytes`] is unless somebody chooses otherwise.
+    pub const CACHE_SIZE_BYTES: usize = 128 << 20;
 }
 
 /// An open data directory. Cheap to clone; all methods may be called from any thread and block.
@@ -242,7 +250,18 @@ impl Store {
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
     /// most frequent ones. The filter's own `limit` and `after` say nothing here.
     pub fn top(&self, filter: &Filter, dimension: Dimension, limit: usize) -> Result<Top, Error> {
-        self.0.top(filter, dimension, limit)
+        let tops = self.0.facets(filter, &[dimension], limit)?;
+        Ok(tops.into_iter().next().expect("one for each dimension"))
+    }
+
+    /// [`Store::top`] of several dimensions, from one pass over the rows and one state.
+    pub fn facets(
+        &self,
+        filter: &Filter,
+        dimensions: &[Dimension],
+        limit: usize,
+    ) -> Result<Vec<Top>, Error> {
+        self.0.facets(filter, dimensions, limit)
     }
 
     /// How many rows match in each stretch of time. The filter's `limit` and `after` say nothing
@@ -272,6 +291,7 @@ impl Store {
 struct Inner {
     options: Options,
     keys: identity::Keys,
+    cache: Arc<cache::Cache>,
     writer: Mutex<commit::Writer>,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,

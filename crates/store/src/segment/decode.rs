@@ -439,6 +439,14 @@ impl IntPage {
         })
     }
 
+    /// What every row has, if that is known to be the same.
+    pub(crate) fn constant(&self) -> Option<Option<i64>> {
+        match self {
+            IntPage::Constant(value) => Some(*value),
+            IntPage::Each { .. } => None,
+        }
+    }
+
     pub(crate) fn get(&self, row: usize) -> Option<i64> {
         match self {
             IntPage::Constant(value) => *value,

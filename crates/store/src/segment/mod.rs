@@ -34,8 +34,8 @@ mod pages;
 mod read;
 mod write;
 
-pub(crate) use decode::{Dictionary, Ids, IntPage, Page, TextPage};
-pub(crate) use read::{Column, Columns, Reader, Segment};
+pub(crate) use decode::{Dictionary, Ids, Page};
+pub(crate) use read::{Column, Columns, Reader, Segment, partition_point, peer};
 pub(crate) use write::{Content, Line, write};
 
 use std::sync::Arc;
@@ -154,6 +154,9 @@ const MESSAGE: &str = "message doorbook_segment {
     optional binary raw;
     required int32 raw_encoding;
 }";
+
+/// What stands for a Unix socket in the column of addresses.
+pub(crate) const UNIX_SOCKET: &str = "unix";
 
 fn schema() -> SchemaDescriptor {
     let message = parse_message_type(MESSAGE).expect("a test parses it");

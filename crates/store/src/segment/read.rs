@@ -28,7 +28,7 @@ use super::decode::{
     BytesPage, Dictionary, IntForm, IntPage, PADDING_BYTES, Page, PageHeader, PageKind, TextPage,
     Unfit, Unpacked,
 };
-use super::{QuarantineFacts, SegmentMeta, VERSION, VERSION_KEY};
+use super::{QuarantineFacts, SegmentMeta, UNIX_SOCKET, VERSION, VERSION_KEY};
 use crate::cache::{Block, BlockKey, Cache, Part};
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Error;
@@ -230,6 +230,50 @@ impl Reader<'_> {
             .filter(|page| !page.rows.is_empty())
     }
 
+    /// Of a stretch of one target's rows, which are sorted by time, those of a time range. `times` is
+    /// the column of event times; only pages at the ends are opened.
+    pub(crate) fn between(
+        &self,
+        times: &mut Column<'_>,
+        rows: Range<usize>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Range<usize>, Error> {
+        let start = self.seek(times, rows.clone(), |time| time < from)?;
+        let end = self.seek(times, start..rows.end, |time| time <= to)?;
+        Ok(start..end)
+    }
+
+    /// The first row of a sorted stretch that is not before something.
+    fn seek(
+        &self,
+        times: &mut Column<'_>,
+        rows: Range<usize>,
+        is_before: impl Fn(Timestamp) -> bool,
+    ) -> Result<usize, Error> {
+        for page in self.time_pages(rows.clone()) {
+            if is_before(page.latest) {
+                continue;
+            }
+            if !is_before(page.earliest) {
+                return Ok(page.rows.start);
+            }
+            let (column, of) = times.ints(page.rows.start)?;
+            let found = partition_point(page.rows.clone(), |row| {
+                is_before(Timestamp::from_micros(column.get(row - of.start).unwrap_or(0)))
+            });
+            if found < page.rows.end {
+                return Ok(found);
+            }
+        }
+        Ok(rows.end)
+    }
+
+    /// What is added to the `seq` column to have the row's seq.
+    pub(crate) fn base_seq(&self) -> u64 {
+        self.meta.base_seq
+    }
+
     /// Whether a column may hold a value, by its bloom filter.
     pub(crate) fn may_hold(&self, name: &str, value: &str) -> Result<bool, Error> {
         let Some(chunk) = self.column(name)?.chunk else { return Ok(false) };
@@ -298,6 +342,22 @@ impl Reader<'_> {
         unpacked.extend_from_slice(&[0; PADDING_BYTES]);
         Ok(header)
     }
+}
+
+/// The first of some numbers for which `is_before` does not hold, if it holds for all before it.
+pub(crate) fn partition_point(
+    numbers: Range<usize>,
+    is_before: impl Fn(usize) -> bool,
+) -> usize {
+    let (mut low, mut high) = (numbers.start, numbers.end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match is_before(middle) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
 }
 
 /// Rows that share a page of event times, and the times that the page has.
@@ -868,10 +928,11 @@ fn outcome_word(word: &str) -> Option<&'static str> {
     ["success", "failure", "unknown"].into_iter().find(|known| *known == word)
 }
 
-fn peer(address: Option<&str>, port: Option<i64>) -> Option<Peer> {
+/// The peer of a row.
+pub(crate) fn peer(address: Option<&str>, port: Option<i64>) -> Option<Peer> {
     match address {
         None => Some(Peer::Unknown),
-        Some("unix") => Some(Peer::UnixSocket),
+        Some(UNIX_SOCKET) => Some(Peer::UnixSocket),
         Some(address) => {
             let port = port.map(u16::try_from).transpose().ok()?;
             Some(Peer::Ip { address: address.parse().ok()?, port })

@@ -87,6 +87,7 @@ impl Server {
             disk: Arc::new(SystemDisk),
             memtable_size_bytes: 48 << 20,
             reserve_size_bytes: 0,
+            cache_size_bytes: Options::CACHE_SIZE_BYTES,
         })
         .expect("opens");
         store.change_registry(&operator(), registry_changes()).expect("allowed");
