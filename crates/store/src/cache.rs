@@ -16,6 +16,8 @@ use crate::segment::{Dictionary, Page};
 pub(crate) enum Block {
     Page(Arc<Page>),
     Dictionary(Arc<Dictionary>),
+    /// The dictionary of a column of numbers.
+    Numbers(Arc<[i64]>),
     /// `None`: the file has none for this column.
     Bloom(Option<Arc<Sbbf>>),
 }
@@ -139,6 +141,7 @@ impl Block {
         match self {
             Block::Page(page) => page.size_bytes(),
             Block::Dictionary(dictionary) => dictionary.size_bytes(),
+            Block::Numbers(numbers) => size_of_val(&**numbers),
             Block::Bloom(bloom) => bloom.as_ref().map_or(0, |bloom| bloom.num_blocks() * 32),
         }
     }

@@ -3,8 +3,8 @@
 //! Texts stay numbers into a dictionary, so that a filter looks at each text once and not at each
 //! row; a page in which every row has the same value is one value, however many rows it has. Covered
 //! is what [`super::write`] has ever written: data pages of version 1, one row group, no nesting,
-//! `RLE_DICTIONARY` and `PLAIN` texts and bytes, `DELTA_BINARY_PACKED` and `PLAIN` integers, `PLAIN`
-//! and `RLE` flags. Bytes that do not fit are [`Unfit`], never a panic, and cost no more memory than a
+//! `RLE_DICTIONARY` and `PLAIN` texts, `PLAIN` bytes, `DELTA_BINARY_PACKED`, `RLE_DICTIONARY` and
+//! `PLAIN` integers, `PLAIN` and `RLE` flags. Bytes that do not fit are [`Unfit`], never a panic, and cost no more memory than a
 //! page may have.
 
 use std::sync::{Arc, OnceLock};
@@ -305,7 +305,7 @@ impl Ids {
 }
 
 impl TextPage {
-    /// The page of a column that a file does not have.
+    /// A page in which no row has a value.
     pub(super) fn absent() -> TextPage {
         let dictionary = Dictionary { texts: String::new(), offsets: [0].into(), shared: [].into() };
         TextPage { ids: Ids::Constant(0), dictionary: Arc::new(dictionary), is_plain: false }
@@ -317,6 +317,9 @@ impl TextPage {
     ) -> Result<TextPage> {
         let (presence, bytes) = page.presence()?;
         let present = presence.count(page.value_count);
+        if present == 0 {
+            return Ok(TextPage::absent());
+        }
         match page.encoding {
             Encoding::Dictionary => {
                 let dictionary = dictionary.ok_or(Unfit("a page without its dictionary"))?;
@@ -394,28 +397,46 @@ pub(crate) enum IntPage {
 }
 
 impl IntPage {
-    pub(super) fn read(page: Unpacked<'_>, form: IntForm) -> Result<IntPage> {
+    pub(super) fn read(
+        page: Unpacked<'_>,
+        form: IntForm,
+        dictionary: &[i64],
+    ) -> Result<IntPage> {
         let (presence, bytes) = page.presence()?;
         let present = presence.count(page.value_count);
         if present == 0 {
             return Ok(IntPage::Constant(None));
         }
         let values = match (page.encoding, form) {
-            (Encoding::Delta, IntForm::I32 | IntForm::I64) => match read_delta(bytes, present)? {
-                Delta::Constant(value) if matches!(presence, Presence::All) => {
-                    return Ok(IntPage::Constant(Some(value)));
+            (Encoding::Dictionary, _) => {
+                let ids = read_ids(bytes, &Presence::All, present, dictionary.len())?;
+                match ids {
+                    Ids::Constant(id) if matches!(presence, Presence::All) => {
+                        return Ok(IntPage::Constant(Some(dictionary[id as usize])));
+                    }
+                    ids => (0..present).map(|n| dictionary[ids.get(n)]).collect(),
                 }
-                Delta::Constant(value) => vec![value; present],
-                Delta::Each(values) => values,
-            },
+            }
+            (Encoding::Delta, IntForm::I32 | IntForm::I64) => {
+                let values = match read_delta(bytes, present)? {
+                    Delta::Constant(value) if matches!(presence, Presence::All) => {
+                        return Ok(IntPage::Constant(Some(value)));
+                    }
+                    Delta::Constant(value) => vec![value; present],
+                    Delta::Each(values) => values,
+                };
+                match form {
+                    // Their differences wrap at 32 bits.
+                    IntForm::I32 => values.into_iter().map(|v| (v as i32).into()).collect(),
+                    _ => values,
+                }
+            }
             (Encoding::Plain, IntForm::I32) => read_fixed(bytes, present, i32::from_le_bytes)?,
             (Encoding::Plain, IntForm::I64) => read_fixed(bytes, present, i64::from_le_bytes)?,
             (Encoding::Plain, IntForm::Flag) => {
-                let bits = present.div_ceil(8);
-                if bits > bytes.len() - PADDING_BYTES {
-                    return Err(Unfit("flags that end early"));
-                }
-                (0..present).map(|n| i64::from(bytes[n / 8] >> (n % 8) & 1)).collect()
+                let flags = bytes[..bytes.len() - PADDING_BYTES].get(..present.div_ceil(8));
+                let flags = flags.ok_or(Unfit("flags that end early"))?;
+                (0..present).map(|n| i64::from(flags[n / 8] >> (n % 8) & 1)).collect()
             }
             (Encoding::Rle, IntForm::Flag) => {
                 let bytes = bytes.get(4..).ok_or(Unfit("flags that end early"))?;
@@ -464,6 +485,16 @@ pub(super) enum IntForm {
     Flag,
     I32,
     I64,
+}
+
+/// A dictionary of numbers.
+pub(super) fn number_dictionary(bytes: &[u8], count: usize, form: IntForm) -> Result<Vec<i64>> {
+    let padded = [bytes, &[0; PADDING_BYTES]].concat();
+    match form {
+        IntForm::I32 => read_fixed(&padded, count, i32::from_le_bytes),
+        IntForm::I64 => read_fixed(&padded, count, i64::from_le_bytes),
+        IntForm::Flag => Err(Unfit("a dictionary of flags")),
+    }
 }
 
 /// A page of byte strings.

@@ -25,10 +25,10 @@ use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::decode::{
-    BytesPage, Dictionary, IntForm, IntPage, PADDING_BYTES, Page, PageHeader, PageKind, TextPage,
-    Unfit, Unpacked,
+    BytesPage, Dictionary, Encoding, IntForm, IntPage, PADDING_BYTES, Page, PageHeader, PageKind,
+    TextPage, Unfit, Unpacked, number_dictionary,
 };
-use super::{QuarantineFacts, SegmentMeta, UNIX_SOCKET, VERSION, VERSION_KEY};
+use super::{QuarantineFacts, SegmentMeta, Tail, UNIX_SOCKET, VERSION, VERSION_KEY};
 use crate::cache::{Block, BlockKey, Cache, Part};
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Error;
@@ -53,14 +53,14 @@ impl Segment {
         Segment { meta, number, footer: OnceLock::new() }
     }
 
-    /// Opens the file for someone who reads it through once, which would throw out of the cache what
-    /// others need again.
+    /// Opens the file for someone who reads it through once, with a small cache of its own: in the
+    /// shared one that would throw out what others need again.
     pub(crate) fn open<'s>(
         &'s self,
         disk: &'s dyn Disk,
         dir: &Path,
     ) -> Result<Reader<'s>, Error> {
-        self.open_cached(disk, dir, Arc::new(Cache::new(0)))
+        self.open_cached(disk, dir, Arc::new(Cache::new(OWN_CACHE_SIZE_BYTES)))
     }
 
     /// Opens the file, or does without it as long as the cache has what is asked for.
@@ -82,6 +82,9 @@ impl Segment {
         Ok(Reader { meta: &self.meta, number: self.number, file, footer, cache })
     }
 }
+
+/// A few of the largest dictionaries that a file can have, or many of the usual ones.
+const OWN_CACHE_SIZE_BYTES: usize = 24 << 20;
 
 /// An open segment.
 pub(crate) struct Reader<'s> {
@@ -377,8 +380,15 @@ pub(crate) struct Column<'r> {
     /// `None`: the file is of a version without this column.
     chunk: Option<Chunk<'r>>,
     /// Once it was needed; also if the cache has no room for it.
-    dictionary: Option<Arc<Dictionary>>,
+    dictionary: Option<AnyDictionary>,
     current: Option<(Arc<Page>, Range<usize>)>,
+}
+
+/// The dictionary of a column.
+#[derive(Clone)]
+enum AnyDictionary {
+    Texts(Arc<Dictionary>),
+    Numbers(Arc<[i64]>),
 }
 
 /// Where a column lies.
@@ -474,38 +484,54 @@ impl<'r> Column<'r> {
             encoding: header.encoding,
             is_optional: chunk.is_optional,
         };
-        match chunk.form {
-            Form::Texts => {
-                if self.dictionary.is_none() {
-                    self.dictionary = reader.dictionary(chunk)?;
-                }
-                TextPage::read(unpacked, self.dictionary.as_ref()).map(Page::Texts)
+        if header.encoding == Encoding::Dictionary && self.dictionary.is_none() {
+            self.dictionary = reader.dictionary(chunk)?;
+        }
+        match (chunk.form, &self.dictionary) {
+            (Form::Texts, Some(AnyDictionary::Texts(dictionary))) => {
+                TextPage::read(unpacked, Some(dictionary)).map(Page::Texts)
             }
-            Form::Ints(form) => IntPage::read(unpacked, form).map(Page::Ints),
-            Form::Bytes => BytesPage::read(unpacked).map(Page::Bytes),
+            (Form::Texts, _) => TextPage::read(unpacked, None).map(Page::Texts),
+            (Form::Ints(form), Some(AnyDictionary::Numbers(numbers))) => {
+                IntPage::read(unpacked, form, numbers).map(Page::Ints)
+            }
+            (Form::Ints(form), _) => IntPage::read(unpacked, form, &[]).map(Page::Ints),
+            (Form::Bytes, _) => BytesPage::read(unpacked).map(Page::Bytes),
         }
         .map_err(unfit)
     }
 }
 
 impl Reader<'_> {
-    /// The dictionary of a column of texts, if it has one.
-    fn dictionary(&self, chunk: &Chunk<'_>) -> Result<Option<Arc<Dictionary>>, Error> {
+    /// The dictionary of a column, if it has one.
+    fn dictionary(&self, chunk: &Chunk<'_>) -> Result<Option<AnyDictionary>, Error> {
         let Some(start) = chunk.metadata.dictionary_page_offset() else { return Ok(None) };
         let key = self.key(chunk.place, Part::Dictionary);
-        if let Some(Block::Dictionary(dictionary)) = self.cache.get(key) {
-            return Ok(Some(dictionary));
+        match self.cache.get(key) {
+            Some(Block::Dictionary(texts)) => return Ok(Some(AnyDictionary::Texts(texts))),
+            Some(Block::Numbers(numbers)) => return Ok(Some(AnyDictionary::Numbers(numbers))),
+            _ => {}
         }
+        let unfit = |unfit: Unfit| self.file.unfit(chunk, unfit);
         let end = chunk.pages.first().map_or(start, |page| page.offset);
         let mut unpacked = Vec::new();
         let header = self.unpack(chunk, start as u64..end as u64, &mut unpacked)?;
+        if header.kind != PageKind::Dictionary {
+            return Err(unfit(Unfit("a dictionary that is none")));
+        }
         let bytes = &unpacked[..unpacked.len() - PADDING_BYTES];
-        let dictionary = match header.kind {
-            PageKind::Dictionary => Dictionary::read(bytes, header.value_count),
-            PageKind::Data => Err(Unfit("a dictionary that is none")),
+        let (block, dictionary) = match chunk.form {
+            Form::Texts | Form::Bytes => {
+                let texts = Arc::new(Dictionary::read(bytes, header.value_count).map_err(unfit)?);
+                (Block::Dictionary(Arc::clone(&texts)), AnyDictionary::Texts(texts))
+            }
+            Form::Ints(form) => {
+                let numbers = number_dictionary(bytes, header.value_count, form).map_err(unfit)?;
+                let numbers: Arc<[i64]> = numbers.into();
+                (Block::Numbers(Arc::clone(&numbers)), AnyDictionary::Numbers(numbers))
+            }
         };
-        let dictionary = Arc::new(dictionary.map_err(|unfit| self.file.unfit(chunk, unfit))?);
-        self.cache.put(key, Block::Dictionary(Arc::clone(&dictionary)));
+        self.cache.put(key, block);
         Ok(Some(dictionary))
     }
 }
@@ -983,7 +1009,7 @@ impl File<'_> {
 
     fn open(&self) -> Result<Source, Error> {
         let path = &self.path;
-        let file = self.disk.open(path).map_err(|error| match error.kind() {
+        let file = self.disk.open_to_read(path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Error::damaged(path, "the file is gone").because(error),
             _ => Error::io(path, "open", error),
         })?;
@@ -998,11 +1024,28 @@ impl File<'_> {
 
     fn footer(&self) -> Result<ParquetMetaData, Error> {
         let source = self.source()?;
+        self.check_tail(source)?;
         let footer = guarded(&self.path, || load_footer(source))?;
         let (rows, written) = (footer.file_metadata().num_rows(), self.meta.rows());
         match rows == written as i64 {
             true => Ok(footer),
             false => Err(self.damaged(&format!("{rows} rows, written with {written}"))),
+        }
+    }
+
+    /// Bloom filters, page index and footer say where to look and where not: they must be right.
+    fn check_tail(&self, source: &Source) -> Result<(), Error> {
+        let Some(Tail { size_bytes, crc32c }) = self.meta.tail else { return Ok(()) };
+        let from = source.size.saturating_sub(size_bytes);
+        let size = usize::try_from(source.size - from).unwrap_or(usize::MAX);
+        let tail = read_up_to(&*source.file, from, size);
+        let tail = tail.map_err(|error| Error::io(&self.path, "read", error))?;
+        match crc32c::crc32c(&tail) == crc32c {
+            true => Ok(()),
+            false => {
+                let what = format!("bytes {from} to {} do not match the checksum", source.size);
+                Err(self.damaged(&what))
+            }
         }
     }
 
