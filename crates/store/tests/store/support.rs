@@ -67,6 +67,9 @@ impl Place {
             disk,
             memtable_size_bytes: self.memtable_size_bytes,
             reserve_size_bytes: 0,
+            background: false,
+            queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+            wait_max: Options::WAIT_MAX,
         }
     }
 
