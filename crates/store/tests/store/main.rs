@@ -5,3 +5,4 @@ mod formats;
 mod import;
 mod select;
 mod support;
+mod write;
