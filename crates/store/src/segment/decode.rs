@@ -55,7 +55,8 @@ impl PageHeader {
     /// The header at the beginning of `bytes`, and how long it is.
     pub(super) fn read(bytes: &[u8]) -> Result<(PageHeader, usize)> {
         let mut thrift = Thrift { bytes, at: 0 };
-        let (mut kind, mut size, mut compressed, mut crc, mut body) = (None, None, None, None, None);
+        let (mut kind, mut size, mut compressed, mut crc, mut body) =
+            (None, None, None, None, None);
         thrift.each_field(0, |thrift, field, kind_of_value| {
             match (field, kind_of_value) {
                 (1, Thrift::I32) => kind = Some(thrift.integer()?),
@@ -307,7 +308,8 @@ impl Ids {
 impl TextPage {
     /// A page in which no row has a value.
     pub(super) fn absent() -> TextPage {
-        let dictionary = Dictionary { texts: String::new(), offsets: [0].into(), shared: [].into() };
+        let dictionary =
+            Dictionary { texts: String::new(), offsets: [0].into(), shared: [].into() };
         TextPage { ids: Ids::Constant(0), dictionary: Arc::new(dictionary), is_plain: false }
     }
 
@@ -397,11 +399,7 @@ pub(crate) enum IntPage {
 }
 
 impl IntPage {
-    pub(super) fn read(
-        page: Unpacked<'_>,
-        form: IntForm,
-        dictionary: &[i64],
-    ) -> Result<IntPage> {
+    pub(super) fn read(page: Unpacked<'_>, form: IntForm, dictionary: &[i64]) -> Result<IntPage> {
         let (presence, bytes) = page.presence()?;
         let present = presence.count(page.value_count);
         if present == 0 {

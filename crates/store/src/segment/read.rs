@@ -55,11 +55,7 @@ impl Segment {
 
     /// Opens the file for someone who reads it through once, with a small cache of its own: in the
     /// shared one that would throw out what others need again.
-    pub(crate) fn open<'s>(
-        &'s self,
-        disk: &'s dyn Disk,
-        dir: &Path,
-    ) -> Result<Reader<'s>, Error> {
+    pub(crate) fn open<'s>(&'s self, disk: &'s dyn Disk, dir: &Path) -> Result<Reader<'s>, Error> {
         self.open_cached(disk, dir, Arc::new(Cache::new(OWN_CACHE_SIZE_BYTES)))
     }
 
@@ -118,7 +114,9 @@ impl Reader<'_> {
                 pages.push((*name, Arc::clone(page), rows.start));
             }
             at.clear();
-            at.extend(std::iter::from_fn(|| numbers.next_if(|number| (first..end).contains(number))));
+            at.extend(std::iter::from_fn(|| {
+                numbers.next_if(|number| (first..end).contains(number))
+            }));
             each(&Columns { rows: &at, pages, meta: self.meta, path: &self.file.path }, &at)?;
         }
         Ok(())
@@ -348,10 +346,7 @@ impl Reader<'_> {
 }
 
 /// The first of some numbers for which `is_before` does not hold, if it holds for all before it.
-pub(crate) fn partition_point(
-    numbers: Range<usize>,
-    is_before: impl Fn(usize) -> bool,
-) -> usize {
+pub(crate) fn partition_point(numbers: Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (numbers.start, numbers.end);
     while low < high {
         let middle = low + (high - low) / 2;
