@@ -141,6 +141,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         rows,
     };
     print!("{report}");
+    if arguments.quick {
+        println!("\nA quick run shows that the bench works; none of its figures means anything.");
+    }
     if !arguments.quick && !arguments.peers_only {
         let name = format!("store-{}.json", plan.events);
         std::fs::write(kept.join(name), serde_json::to_vec_pretty(&report)?)?;
@@ -166,7 +169,7 @@ impl Plan {
         }
         let others = Others { commits: 200, singles: 50_000, lines: 500_000, import: true };
         Plan {
-            events: (arguments.scale * 1e6) as u64,
+            events: (arguments.scale * 1e6).round() as u64,
             sets: arguments.sets,
             heavy_sets: arguments.sets.div_ceil(5),
             seed: arguments.seed,
