@@ -51,8 +51,8 @@ fn run(
     let store = open(dir);
     let all: Vec<Ingest> = (0..requests)
         .map(|_| {
-            let lines = (0..per_request).map(|_| IngestLine::Event(Box::new(generator.next())));
             let (source, key) = (generator.source.clone(), None);
+            let lines = (0..per_request).map(|_| IngestLine::Event(Box::new(generator.next())));
             Ingest { project: PROJECT, source, key, lines: lines.collect() }
         })
         .collect();

@@ -27,6 +27,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::memtable::Memtable;
 use crate::request_keys::RequestKey;
+use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
 use crate::wal::Lsn;
@@ -94,6 +95,8 @@ struct Log {
     /// Keys of late requests, from the oldest; absent where there is none.
     #[n(3)]
     request_keys: Option<Vec<RequestKey>>,
+    #[cbor(n(5), default, skip_if = "Expiry::is_none")]
+    expiry: Expiry,
 }
 
 /// Writes a snapshot of a state that has no rows in memory.
@@ -142,6 +145,11 @@ fn file_name(lsn: Lsn) -> String {
     format!("{lsn:016x}.cbor")
 }
 
+/// The state that a snapshot holds.
+pub(crate) fn parse_state(path: &Path, bytes: &[u8], lsn: Lsn) -> Result<State, Error> {
+    parse(path, bytes, lsn).map(Snapshot::state)
+}
+
 fn parse(path: &Path, bytes: &[u8], lsn: Lsn) -> Result<Snapshot, Error> {
     let Some((head, body)) = bytes.split_at_checked(HEADER_SIZE_BYTES) else {
         return Err(Error::damaged(path, "the header is cut off"));
@@ -188,6 +196,7 @@ impl Snapshot {
             segments: log.segments.iter().map(|segment| segment.meta.clone()).collect(),
             request_keys: Some(log.request_keys.iter().cloned().collect())
                 .filter(|keys: &Vec<RequestKey>| !keys.is_empty()),
+            expiry: log.expiry.clone(),
         });
         Snapshot {
             lsn: state.lsn,
@@ -222,7 +231,8 @@ impl Snapshot {
         }
         let mut scopes = BTreeMap::new();
         let mut logs = Vec::new();
-        for (id, Log { scope, next_seq, segments, request_keys }) in (0..).map(LogId).zip(self.logs) {
+        for (id, log) in (0..).map(LogId).zip(self.logs) {
+            let Log { scope, next_seq, segments, request_keys, expiry } = log;
             let mut retracted = retracted.remove(&id).unwrap_or_default();
             retracted.sort_by_key(|rows| rows.start);
             scopes.insert(scope.clone(), id);
@@ -236,6 +246,7 @@ impl Snapshot {
                 segments,
                 retracted,
                 request_keys,
+                expiry,
             }));
         }
         State {

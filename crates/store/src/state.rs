@@ -16,6 +16,7 @@ use crate::filter::AsOf;
 use crate::frame::{Flushed, Op, Records};
 use crate::memtable::{Memtable, Row};
 use crate::request_keys::{RequestKey, RequestKeys};
+use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::wal::Lsn;
 
@@ -61,6 +62,8 @@ pub(crate) struct LogState {
     pub(crate) retracted: Vec<Range<Seq>>,
     /// Keys of late requests.
     pub(crate) request_keys: RequestKeys,
+    /// What retention did.
+    pub(crate) expiry: Expiry,
 }
 
 /// An operation that does not fit the state it is applied to; says why.
@@ -130,6 +133,7 @@ impl State {
             segments: Vec::new(),
             retracted: Vec::new(),
             request_keys: RequestKeys::default(),
+            expiry: Expiry::default(),
         }));
         Ok(())
     }

@@ -1,8 +1,11 @@
 //! The store from outside: what it promises, on a real directory.
 
+mod backup;
 mod faults;
 mod formats;
 mod import;
 mod select;
+mod status;
 mod support;
+mod verify;
 mod write;
