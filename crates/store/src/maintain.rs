@@ -21,8 +21,10 @@ use crate::state::State;
 use crate::wal::Lsn;
 use crate::{Did, Inner};
 
+type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
+
 /// The units, the most urgent first.
-const UNITS: [fn(&Inner, &mut Work) -> Result<Did, Error>; 3] =
+const UNITS: [Unit; 3] =
     [Inner::flush_when_full, Inner::write_snapshot, |inner, _| inner.write_table()];
 
 /// Memtables that may wait in memory, or in the WAL, before commits have to.
