@@ -26,6 +26,10 @@ use crate::process::{Stopwatch, command, output};
 const LINES_PER_REQUEST: usize = 10_000;
 const SHIPPERS: usize = 4;
 
+/// How soon a shipper comes again, and how long it goes on with that.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+const BUSY_WITHIN: Duration = Duration::from_secs(120);
+
 /// For so long a server's threads use no CPU until its work counts as done.
 const IDLE: Duration = Duration::from_secs(3);
 const IDLE_WITHIN: Duration = Duration::from_secs(1800);
@@ -137,15 +141,22 @@ impl Server<'_> {
         let (bodies, received) = mpsc::sync_channel::<String>(2 * SHIPPERS);
         let received = Arc::new(Mutex::new(received));
         std::thread::scope(|scope| {
-            let ship = || -> Result<()> {
+            let ship = move |received: Arc<Mutex<mpsc::Receiver<String>>>| -> Result<()> {
                 let mut connection = Connection::open(&self.address)?;
                 loop {
                     let next = received.lock().expect("no shipper panics").recv();
                     let Ok(body) = next else { return Ok(()) };
-                    accepted(&connection.exchange(&self.ingest(body.as_bytes()))?)?;
+                    self.send(&mut connection, &self.ingest(body.as_bytes()))?;
                 }
             };
-            let shippers: Vec<_> = (0..SHIPPERS).map(|_| scope.spawn(ship)).collect();
+            let shippers: Vec<_> = (0..SHIPPERS)
+                .map(|_| {
+                    let received = Arc::clone(&received);
+                    scope.spawn(move || ship(received))
+                })
+                .collect();
+            // Theirs are the last handles: where all have failed, sending fails, too.
+            drop(received);
             for body in bodies_of(events, LINES_PER_REQUEST) {
                 // Only where all shippers have failed, which is told below.
                 if bodies.send(body).is_err() {
@@ -158,6 +169,19 @@ impl Server<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Sends until it is taken: a server that is busy says when to come again.
+    fn send(&self, connection: &mut Connection, request: &[u8]) -> Result<()> {
+        let since = Stopwatch::start();
+        loop {
+            let response = connection.exchange(request)?;
+            let is_busy = [429, 503].contains(&response.status);
+            if !is_busy || since.elapsed() > BUSY_WITHIN {
+                return accepted(&response);
+            }
+            std::thread::sleep(BUSY_PAUSE);
+        }
     }
 
     /// One writer, one request after the other; returns events per second.
