@@ -201,8 +201,8 @@ impl<'a> Scan<'a> {
 /// A turn is long beside taking it and short beside the whole.
 const PIECES_PER_TURN: usize = 8;
 
-/// Looking at so many rows takes about as long as ten threads take to start.
-const ROWS_PER_THREAD: usize = 100_000;
+/// Looking at so many rows takes much longer than starting a thread.
+const ROWS_PER_THREAD: usize = 64_000;
 
 /// One answer must not take all of a large machine.
 const THREADS_MAX: usize = 4;

@@ -38,6 +38,7 @@ pub struct Place {
     pub clock: Arc<ManualClock>,
     pub random: Arc<CountingRandom>,
     pub memtable_size_bytes: usize,
+    pub cache_size_bytes: usize,
 }
 
 impl Place {
@@ -47,6 +48,7 @@ impl Place {
             clock: Arc::new(ManualClock::new(NOW)),
             random: Arc::default(),
             memtable_size_bytes: 48 << 20,
+            cache_size_bytes: Options::CACHE_SIZE_BYTES,
         }
     }
 
@@ -67,7 +69,7 @@ impl Place {
             disk,
             memtable_size_bytes: self.memtable_size_bytes,
             reserve_size_bytes: 0,
-            cache_size_bytes: Options::CACHE_SIZE_BYTES,
+            cache_size_bytes: self.cache_size_bytes,
         }
     }
 
