@@ -104,7 +104,8 @@ fn write(dir: &Path, count: u64, days: i64) {
     let mut generator = Generator::new(42, days, count);
     let mut done = 0;
     while done < count {
-        let accesses: Vec<Access> = (0..BATCH.min(count - done)).map(|_| generator.next()).collect();
+        let accesses: Vec<Access> =
+            (0..BATCH.min(count - done)).map(|_| generator.next()).collect();
         done += accesses.len() as u64;
         store.import(&id, ImportBatch { accesses, ..ImportBatch::default() }).expect("imports");
     }
@@ -311,10 +312,7 @@ impl Generator {
                 database: self.databases[(self.number % 3) as usize].clone(),
             },
             mechanism: Some(self.mechanisms[self.below(3) as usize].clone()),
-            peer: Peer::ip(
-                self::address(address).into(),
-                Some(1024 + self.below(64_000) as u16),
-            ),
+            peer: Peer::ip(self::address(address).into(), Some(1024 + self.below(64_000) as u16)),
             peer_joined: false,
             connection: Some(self.number),
             process_start: None,

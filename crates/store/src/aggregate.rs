@@ -68,7 +68,8 @@ impl Inner {
         })?;
         let mut all = new();
         for row in view.in_memory() {
-            let outcome = row.access().map_or(OutcomeKind::Unknown, |a| OutcomeKind::of(&a.outcome));
+            let outcome =
+                row.access().map_or(OutcomeKind::Unknown, |a| OutcomeKind::of(&a.outcome));
             all.bar(row.event_time())?[outcome as usize] += 1;
         }
         for worker in workers {
@@ -178,7 +179,8 @@ impl<'s> Tally<'s> {
             let part = mask.map(|mask| &mask[at - piece.rows.start..end - piece.rows.start]);
             let rows = at - of.start..end - of.start;
             if page.is_plain {
-                for row in rows.filter(|row| part.is_none_or(|part| part[row + of.start - at] == 1)) {
+                for row in rows.filter(|row| part.is_none_or(|part| part[row + of.start - at] == 1))
+                {
                     *self.by_text.entry(page.shared(row)).or_default() += 1;
                 }
             } else {
@@ -196,7 +198,8 @@ impl<'s> Tally<'s> {
     }
 
     fn counts_of(&mut self, dictionary: &Arc<Dictionary>) -> &mut [u64] {
-        let known = self.by_dictionary.iter().rposition(|(known, _)| Arc::ptr_eq(known, dictionary));
+        let known =
+            self.by_dictionary.iter().rposition(|(known, _)| Arc::ptr_eq(known, dictionary));
         let at = known.unwrap_or_else(|| {
             self.by_dictionary.push((Arc::clone(dictionary), vec![0; dictionary.len() + 1]));
             self.by_dictionary.len() - 1
@@ -308,9 +311,8 @@ impl Bars {
                 true => (piece.earliest, piece.rows.end),
                 false => {
                     let (page, of) = times.ints(at)?;
-                    let time = |row: usize| {
-                        Timestamp::from_micros(page.get(row - of.start).unwrap_or(0))
-                    };
+                    let time =
+                        |row: usize| Timestamp::from_micros(page.get(row - of.start).unwrap_or(0));
                     let (first, end) = (time(at), of.end.min(piece.rows.end));
                     let next = self.from(first).saturating_add(self.width_micros);
                     // The first row is in its own bar, however damaged the order is.

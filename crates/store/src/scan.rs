@@ -9,8 +9,8 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use doorbook_event::{LogId, Peer, Seq, Text, Timestamp};
 use memchr::memmem::Finder;
@@ -20,7 +20,9 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::filter::{AsOf, Filter, Kind, PeerIs, PrincipalIs, Targets};
 use crate::memtable::{Row, kind};
-use crate::segment::{Column, Dictionary, Ids, Member, Reader, Segment, SegmentMeta, UNIX_SOCKET, peer};
+use crate::segment::{
+    Column, Dictionary, Ids, Member, Reader, Segment, SegmentMeta, UNIX_SOCKET, peer,
+};
 use crate::select::matches;
 use crate::state::{LogState, State, contains};
 
@@ -180,7 +182,9 @@ impl<'a> Scan<'a> {
         let tested = self.pieces.iter().filter(|piece| piece.is_tested);
         let rows: usize = tested.map(|piece| piece.rows.len()).sum();
         let helpers = match rows >= ROWS_PER_THREAD * 2 {
-            true => std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX) - 1,
+            true => {
+                std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX) - 1
+            }
             false => 0,
         };
         if helpers == 0 {
@@ -350,8 +354,11 @@ impl<'s> Matcher<'s> {
                 is_peer(address, peers)
             }));
         }
-        let lists =
-            [("task_id", &filter.task_ids), ("mechanism", &filter.mechanisms), ("source", &filter.sources)];
+        let lists = [
+            ("task_id", &filter.task_ids),
+            ("mechanism", &filter.mechanisms),
+            ("source", &filter.sources),
+        ];
         for (name, allowed) in lists.into_iter().chain([("application", &filter.applications)]) {
             if !allowed.is_empty() {
                 tests.push(Test::texts(reader.column(name)?, move |text| is_in(text, allowed)));
@@ -467,7 +474,11 @@ impl Verdicts {
         }
     }
 
-    fn each<T: Copy + PartialEq + TryInto<usize> + TryFrom<u32>>(&self, ids: &[T], mask: &mut [u8]) {
+    fn each<T: Copy + PartialEq + TryInto<usize> + TryFrom<u32>>(
+        &self,
+        ids: &[T],
+        mask: &mut [u8],
+    ) {
         let rows = mask.iter_mut().zip(ids);
         match self.single.and_then(|id| T::try_from(id).ok()) {
             Some(single) => rows.for_each(|(row, id)| *row &= u8::from(*id == single)),
@@ -498,7 +509,8 @@ impl<'s> Test<'s> {
                     let (page, of) = column.texts(at)?;
                     let count = rest.len().min(of.end - at);
                     let known = verdicts.take();
-                    let is_same = |known: &Verdicts| Arc::ptr_eq(&known.dictionary, &page.dictionary);
+                    let is_same =
+                        |known: &Verdicts| Arc::ptr_eq(&known.dictionary, &page.dictionary);
                     let known = known.filter(is_same);
                     let known = known.unwrap_or_else(|| Verdicts::new(&page.dictionary, &**passes));
                     known.apply(&page.ids, at - of.start, &mut rest[..count]);
@@ -520,7 +532,8 @@ impl<'s> Test<'s> {
                 Test::Principals { columns: [kinds, names, databases], wanted } => {
                     each_left(rest, |n| {
                         let kind = text_at(kinds, at + n)?;
-                        let (name, database) = (text_at(names, at + n)?, text_at(databases, at + n)?);
+                        let (name, database) =
+                            (text_at(names, at + n)?, text_at(databases, at + n)?);
                         Ok(wanted.iter().any(|wanted| is_principal(kind, name, database, wanted)))
                     })?;
                     rest.len()

@@ -55,11 +55,7 @@ impl Segment {
 
     /// Opens the file for someone who reads it through once, with a small cache of its own: in the
     /// shared one that would throw out what others need again.
-    pub(crate) fn open<'s>(
-        &'s self,
-        disk: &'s dyn Disk,
-        dir: &Path,
-    ) -> Result<Reader<'s>, Error> {
+    pub(crate) fn open<'s>(&'s self, disk: &'s dyn Disk, dir: &Path) -> Result<Reader<'s>, Error> {
         self.open_cached(disk, dir, Arc::new(Cache::new(OWN_CACHE_SIZE_BYTES)))
     }
 
@@ -118,7 +114,9 @@ impl Reader<'_> {
                 pages.push((*name, Arc::clone(page), rows.start));
             }
             at.clear();
-            at.extend(std::iter::from_fn(|| numbers.next_if(|number| (first..end).contains(number))));
+            at.extend(std::iter::from_fn(|| {
+                numbers.next_if(|number| (first..end).contains(number))
+            }));
             each(&Columns { rows: &at, pages, meta: self.meta, path: &self.file.path }, &at)?;
         }
         Ok(())
@@ -127,10 +125,19 @@ impl Reader<'_> {
     /// Whole rows, in ascending order.
     pub(crate) fn rows(&self, numbers: &[usize]) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::with_capacity(numbers.len());
+        self.each_row(numbers, |row| rows.push(row))?;
+        Ok(rows)
+    }
+
+    /// Hands on whole rows, in ascending order.
+    pub(crate) fn each_row(
+        &self,
+        numbers: &[usize],
+        mut each: impl FnMut(Row),
+    ) -> Result<(), Error> {
         let ranges = numbers.iter().map(|row| *row..*row + 1).collect();
         let mut clients = Clients::default();
-        self.read(&Columns::WHOLE, ranges, |columns, _| columns.rows(&mut clients, &mut rows))?;
-        Ok(rows)
+        self.read(&Columns::WHOLE, ranges, |columns, _| columns.rows(&mut clients, &mut each))
     }
 
     /// A column to be read page by page. One that files of an older version do not have has no
@@ -348,10 +355,7 @@ impl Reader<'_> {
 }
 
 /// The first of some numbers for which `is_before` does not hold, if it holds for all before it.
-pub(crate) fn partition_point(
-    numbers: Range<usize>,
-    is_before: impl Fn(usize) -> bool,
-) -> usize {
+pub(crate) fn partition_point(numbers: Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
     let (mut low, mut high) = (numbers.start, numbers.end);
     while low < high {
         let middle = low + (high - low) / 2;
@@ -760,8 +764,8 @@ impl<'b> Columns<'b> {
         })
     }
 
-    /// Adds the whole rows.
-    fn rows(&self, clients: &mut Clients, rows: &mut Vec<Row>) -> Result<(), Error> {
+    /// Hands on the whole rows.
+    fn rows(&self, clients: &mut Clients, each: &mut impl FnMut(Row)) -> Result<(), Error> {
         let (seqs, kinds, sources) = (self.seqs()?, self.kinds()?, self.texts("source")?);
         let ingest_times = self.numbers("ingest_time")?;
         let encodings = self.numbers("raw_encoding")?;
@@ -802,7 +806,7 @@ impl<'b> Columns<'b> {
                 _ => minicbor::decode(bytes)
                     .map_err(|error| unreadable("unreadable").because(error))?,
             };
-            rows.push(Row {
+            each(Row {
                 seq,
                 ingest_time: Timestamp::from_micros(ingest_times(row).unwrap_or(0)),
                 source: sources.shared(row).unwrap_or_default(),

@@ -10,7 +10,9 @@ use doorbook_event::{
     Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Record, Scope, Target, Text,
     Timestamp,
 };
-use doorbook_store::filter::{Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Targets};
+use doorbook_store::filter::{
+    Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Targets,
+};
 use doorbook_store::{
     Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Page, Store, Top,
 };
@@ -95,12 +97,14 @@ fn event() -> impl Strategy<Value = Event> {
 fn question() -> impl Strategy<Value = Question> {
     // Mostly few conditions at a time: many together match nothing.
     let bits = |n: u32| prop_oneof![5 => Just(0_u8), 1 => 1..(1 << n) as u8];
-    let principals = prop_oneof![4 => Just(0_u16), 1 => 1..1_u16 << 9, 1 => (0..9_u16).prop_map(|n| 1 << n)];
+    let principals =
+        prop_oneof![4 => Just(0_u16), 1 => 1..1_u16 << 9, 1 => (0..9_u16).prop_map(|n| 1 << n)];
     let flag = prop::option::weighted(0.15, any::<bool>());
     let range = (0..4_u8, -5..45_i64, 0..50_i64, 0..30_usize);
     let first = (prop::bool::weighted(0.1), range, bits(3), bits(3), principals, bits(6));
     let second = (bits(2), bits(2), bits(3), flag, bits(2), (0..4_u16, 0..4_u16));
-    let third = (prop::option::weighted(0.15, 0..4_u8), prop_oneof![1..4_000_000_i64, Just(7_000_000)]);
+    let third =
+        (prop::option::weighted(0.15, 0..4_u8), prop_oneof![1..4_000_000_i64, Just(7_000_000)]);
     (first, second, third).prop_map(
         |(
             (is_quarantine, (targets, from, span, limit), actions, outcomes, principals, peers),
@@ -644,10 +648,69 @@ fn a_large_scan_counts_every_row_once() {
     let expected: Vec<i64> = (0..rows).rev().filter(|n| n % 7 == 3).take(500).collect();
     assert_eq!(times, expected);
     let top = store.top(&of_user(3, 0), Dimension::Host, 9).expect("answers");
-    let counts: Vec<u64> = (0..3).map(|host| (0..rows).filter(|n| n % 7 == 3 && n % 3 == host).count() as u64).collect();
+    let counts: Vec<u64> = (0..3)
+        .map(|host| (0..rows).filter(|n| n % 7 == 3 && n % 3 == host).count() as u64)
+        .collect();
     assert_eq!(top.values.iter().map(|(_, count)| count).sum::<u64>(), counts.iter().sum::<u64>());
     let histogram = store.histogram(&of_user(3, 0), 7_000_000).expect("answers");
     assert!(histogram.bars[1..19].iter().all(|bar| bar.successes == 1000), "{:?}", histogram.bars);
+}
+
+/// Goal: no answer is made of damaged bytes. Method: one byte of a segment is another one; every
+/// question is an error that names the file, or has the answer that it had before.
+#[test]
+fn a_flipped_byte_is_noticed_or_harmless() {
+    let place = Place::with_memtable(1);
+    let store = place.open_new();
+    let event = |n: u8| Event {
+        host: n % 3,
+        second: (n / 2).into(),
+        principal: n % 10,
+        address: n % 6,
+        outcome: n % 3,
+        action: n % 3,
+        classes: (n % 4).into(),
+        mechanism: n % 3,
+        application: n % 4,
+        task: n % 3,
+        raw_size: usize::from(n),
+    };
+    import(&store, (0..200).map(|n| event(n).access(n.into())).collect());
+    let ask = |store: &Store| {
+        let all = Filter::all(scope(), 1000);
+        let named = PrincipalIs::Named("user-1".into());
+        let of_user = Filter { principals: vec![named], ..all.clone() };
+        let late = Filter { from: NOW.plus_seconds(50), ..all.clone() };
+        let facets = store.facets(&all, &DIMENSIONS, 9).map(|tops| format!("{tops:?}"));
+        let bars = store.histogram(&all, 1_000_000).map(|histogram| format!("{histogram:?}"));
+        let pages = [all, of_user, late].map(|f| store.select(&f).map(|page| format!("{page:?}")));
+        pages.into_iter().chain([facets, bars])
+    };
+    let expected: Vec<_> = ask(&store).map(|answer| answer.expect("answers")).collect();
+    store.close().expect("closes");
+    drop(store);
+    let dir = place.dir.path().join("data/segments");
+    let files = std::fs::read_dir(dir).expect("is there");
+    let files = files.map(|entry| entry.expect("is there").path());
+    let path = files.max_by_key(|path| path.metadata().expect("is there").len()).expect("one");
+    let whole = std::fs::read(&path).expect("reads");
+    let mut noticed = 0;
+    // Odd, so that it is another bit each time.
+    for at in (0..whole.len()).step_by(whole.len() / 150 | 1) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << (at % 8);
+        std::fs::write(&path, damaged).expect("writes");
+        for (answer, expected) in ask(&place.open()).zip(&expected) {
+            match answer {
+                Ok(answer) => assert_eq!(&answer, expected, "byte {at}"),
+                Err(error) => {
+                    assert_eq!(error.path.as_ref(), Some(&path), "byte {at}: {error}");
+                    noticed += 1;
+                }
+            }
+        }
+    }
+    assert!(noticed > 150, "noticed {noticed} times");
 }
 
 #[test]
