@@ -35,6 +35,9 @@ fn main() {
         memtable_size_bytes: 48 << 20,
         reserve_size_bytes: 0,
         cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: false,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
     })
     .expect("opens");
     let project = ProjectId::new([7; 12]);

@@ -49,7 +49,7 @@ impl<'a> View<'a> {
     }
 
     /// The rows in memory that match.
-    pub(crate) fn in_memory(&self) -> impl Iterator<Item = &'a Arc<Row>> {
+    pub(crate) fn in_memory(&self) -> impl Iterator<Item = &'a Row> {
         let rows = self.log.memtable.rows();
         rows.filter(|row| self.shows(row.seq) && matches(row, &self.filter))
     }

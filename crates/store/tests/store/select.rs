@@ -14,7 +14,7 @@ use doorbook_store::filter::{
     Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Targets,
 };
 use doorbook_store::{
-    Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Page, Store, Top,
+    Did, Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Page, Store, Top,
 };
 use proptest::prelude::*;
 
@@ -28,6 +28,8 @@ enum Step {
     /// Takes back one of the imports so far.
     Retract(prop::sample::Index),
     Restart,
+    /// Moves the rows in memory to a segment.
+    Flush,
     Ask(Box<Question>),
     /// Asks again for an earlier answer's next page.
     Again(prop::sample::Index),
@@ -141,6 +143,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(hosts, second)| Step::Unreadable(hosts, second)),
         1 => any::<prop::sample::Index>().prop_map(Step::Retract),
         1 => Just(Step::Restart),
+        1 => Just(Step::Flush),
         7 => question().prop_map(|question| Step::Ask(Box::new(question))),
         3 => any::<prop::sample::Index>().prop_map(Step::Again),
     ]
@@ -528,6 +531,8 @@ impl Model {
         let id = store.begin_import(ImportStart { source, ..start() }).expect("begins");
         store.import(&id, batch).expect("imports");
         store.end_import(&id, end()).expect("ends");
+        // As the background does it; a unit of work moves rows if there are enough of them.
+        while store.maintain().expect("maintains") != Did::Nothing {}
         self.imports.push((id, first..self.rows.len()));
     }
 }
@@ -576,6 +581,7 @@ fn run(steps: Vec<Step>, place: &Place) {
                 drop(store);
                 store = place.open();
             }
+            Step::Flush => store.flush().expect("flushes"),
             Step::Ask(question) => {
                 let filter = question.filter();
                 let count = model.rows.len();
@@ -676,6 +682,7 @@ fn a_flipped_byte_is_noticed_or_harmless() {
         raw_size: usize::from(n),
     };
     import(&store, (0..200).map(|n| event(n).access(n.into())).collect());
+    store.flush().expect("flushes");
     let ask = |store: &Store| {
         let all = Filter::all(scope(), 1000);
         let named = PrincipalIs::Named("user-1".into());

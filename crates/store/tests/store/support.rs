@@ -70,6 +70,9 @@ impl Place {
             memtable_size_bytes: self.memtable_size_bytes,
             reserve_size_bytes: 0,
             cache_size_bytes: self.cache_size_bytes,
+            background: false,
+            queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+            wait_max: Options::WAIT_MAX,
         }
     }
 
