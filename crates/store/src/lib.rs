@@ -8,7 +8,8 @@
 //! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
 //! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
 //! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
-//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `select`.
+//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end),
+//! `scan`, `select` and `aggregate` (answers).
 
 pub mod catalog;
 pub mod disk;

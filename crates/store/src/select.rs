@@ -1,5 +1,7 @@
 //! Answers: the newest rows that match, and how many there are.
 
+use std::cmp::Reverse;
+
 use doorbook_event::{Access, Peer, Principal, Record, Text, Timestamp};
 
 use crate::directory::segment_dir;
@@ -245,7 +247,7 @@ impl<T> Newest<T> {
             return;
         }
         let last = self.limit - 1;
-        self.rows.select_nth_unstable_by(last, |a, b| b.0.cmp(&a.0));
+        self.rows.select_nth_unstable_by_key(last, |(order, _)| Reverse(*order));
         self.rows.truncate(self.limit);
         self.oldest = self.rows.last().map(|(order, _)| *order);
     }
@@ -258,7 +260,7 @@ impl<T> Newest<T> {
 
     /// Newest first.
     fn finish(mut self) -> Vec<(Order, T)> {
-        self.rows.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        self.rows.sort_unstable_by_key(|(order, _)| Reverse(*order));
         self.rows.truncate(self.limit);
         self.rows
     }
