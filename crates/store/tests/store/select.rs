@@ -703,7 +703,7 @@ fn a_flipped_byte_is_noticed_or_harmless() {
     let whole = std::fs::read(&path).expect("reads");
     let mut noticed = 0;
     // Odd, so that it is another bit each time.
-    for at in (0..whole.len()).step_by(whole.len() / 150 | 1) {
+    for at in (0..whole.len()).step_by((whole.len() / 150) | 1) {
         let mut damaged = whole.clone();
         damaged[at] ^= 1 << (at % 8);
         std::fs::write(&path, damaged).expect("writes");
