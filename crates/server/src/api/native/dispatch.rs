@@ -414,11 +414,11 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text>, Problem> {
     let wrong =
-        || Problem::invalid_header("Idempotency-Key", "one, of 1 to 255 visible ASCII characters");
+        || Problem::invalid_header("Idempotency-Key", "one, of 1 to 200 visible ASCII characters");
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().map_err(|_| wrong())?;
-    let is_key = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let is_key = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     match is_key && values.next().is_none() {
         true => Ok(Some(text.into())),
         false => Err(wrong()),

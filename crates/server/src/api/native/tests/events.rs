@@ -26,7 +26,7 @@ async fn an_answer_has_this_form() {
          \"event\":{{\"time\":\"2023-04-26T03:33:20Z\",\"cluster\":\"Cluster0\",\
          \"host\":\"{NODE}:27017\",\"action\":\"authenticate\",\"outcome\":\"success\",\
          \"user\":\"al\\\"ice\",\"database\":\"admin\",\"mechanism\":\"SCRAM-SHA-256\",\
-         \"address\":\"203.0.113.9\",\"port\":7,\"application\":\"api\",\"classes\":[\"retry\"],\
+         \"address\":\"203.0.113.9\",\"port\":7,\"connection\":1,\"application\":\"api\",\"classes\":[\"retry\"],\
          \"task_id\":\"t-1\",\"attributes\":{{\"k\":\"v\"}}}}}}],\"total\":1,\"as_of\":{as_of},\
          \"coverage\":{{\"gaps\":[],\"total\":0}},\"cursor\":null}}"
     );
