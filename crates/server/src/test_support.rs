@@ -21,6 +21,10 @@ pub fn app_in(dir: &Path, settings: Settings) -> App {
         disk: Arc::new(SystemDisk),
         memtable_size_bytes: 1 << 20,
         reserve_size_bytes: 0,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: false,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
     })
     .expect("opens");
     let secrets = Secrets::of(&store).expect("secrets");

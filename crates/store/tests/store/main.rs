@@ -8,3 +8,4 @@ mod select;
 mod status;
 mod support;
 mod verify;
+mod write;
