@@ -162,11 +162,11 @@ async fn bodies_come_compressed() {
 
 #[tokio::test]
 async fn a_bomb_is_refused_before_it_is_large() {
-    let settings = Settings { ingest_body_bytes_max: 1 << 20, ..Settings::default() };
+    let settings = Settings { ingest_body_bytes_max: 1 << 18, ..Settings::default() };
     let doors = Doors::with(settings);
-    let large = vec![b' '; 100 << 20];
+    let large = vec![b' '; 16 << 20];
     for (coding, bomb) in [("gzip", gzip(&large)), ("zstd", zstd(&large))] {
-        assert!(bomb.len() < 1 << 20);
+        assert!(bomb.len() < 1 << 18);
         let reply = doors.post(DOOR, &[("content-encoding", coding)], bomb).await;
         reply.problem(413, "too-large");
     }
@@ -175,9 +175,9 @@ async fn a_bomb_is_refused_before_it_is_large() {
     let reply = doors.post(DOOR, &[("content-encoding", "zstd")], frame.to_vec()).await;
     reply.problem(400, "invalid-body");
 
-    let body = vec![b' '; (1 << 20) + 1];
+    let body = vec![b' '; (1 << 18) + 1];
     doors.post(DOOR, &[], body.clone()).await.problem(413, "too-large");
-    doors.post(DOOR, &[("content-length", "1048577")], "").await.problem(413, "too-large");
+    doors.post(DOOR, &[("content-length", "262145")], "").await.problem(413, "too-large");
     doors.post(DOOR, &[], body[1..].to_vec()).await.json(200);
     let lines = "x\n".repeat(crate::api::native::ingest::LINES_MAX + 1);
     doors.post(DOOR, &[], lines).await.problem(413, "too-large");
@@ -297,6 +297,7 @@ fn each_failure_of_the_store_has_its_status() {
         (ErrorKind::Invalid, 400, "invalid", None),
         (ErrorKind::Missing, 404, "not-found", None),
         (ErrorKind::Exists, 409, "conflict", None),
+        (ErrorKind::Busy, 503, "busy", Some(1)),
         (ErrorKind::DiskFull, 507, "disk-full", Some(60)),
         (ErrorKind::Poisoned, 503, "unavailable", None),
         (ErrorKind::Damaged, 500, "unexpected", None),
