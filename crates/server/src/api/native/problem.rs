@@ -150,7 +150,6 @@ impl From<Error> for Problem {
             ErrorKind::Exists => {
                 Problem::new(StatusCode::CONFLICT, ("conflict", "Conflict"), error.message)
             }
-            ErrorKind::Busy => Problem::busy(1),
             ErrorKind::DiskFull => {
                 let detail = "Nothing was stored. The operator must make room.";
                 let name = ("disk-full", "The disk is full");
