@@ -287,6 +287,22 @@ async fn sending_leaves_one_record_for_many_requests() {
     assert_eq!(doors.uses(), expected);
 }
 
+/// Without a connection's number nothing but the key tells that a request came before.
+#[tokio::test]
+async fn a_request_is_known_by_its_key() {
+    let doors = Doors::new();
+    let bare = |user: &str| line(user, 0).replace(",\"connection\":1", "");
+    let key = [("idempotency-key", "batch-1")];
+    let first = doors.post(DOOR, &key, bare("a")).await.json(200);
+    let second = doors.post(DOOR, &key, bare("a")).await.json(200);
+    assert_eq!((&first["stored"], &second["duplicates"]), (&1.into(), &1.into()));
+    doors.post(DOOR, &key, bare("b")).await.problem(409, "conflict");
+    // Another source's keys are its own.
+    let other = doors.post("/api/v1/ingest/other", &key, bare("c")).await.json(200);
+    assert_eq!(other["stored"], 1);
+    assert_eq!(doors.read("/api/v1/events").await["total"], 2);
+}
+
 /// The store's refusals in this API's words.
 #[test]
 fn each_failure_of_the_store_has_its_status() {
