@@ -29,6 +29,7 @@ mod frame;
 mod identity;
 mod import;
 mod ingest;
+mod look_up;
 mod maintain;
 mod memtable;
 mod own;
@@ -346,6 +347,12 @@ impl Store {
     /// not open is read by [`verify::verify`].
     pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
         self.0.verify(depth)
+    }
+
+    /// The row of a place, if answers could show it: not one of an import that was taken back, none
+    /// before retention's limit, nothing that is no row.
+    pub fn get(&self, scope: &Scope, log: LogId, seq: Seq) -> Result<Option<Placed>, Error> {
+        self.0.get(scope, log, seq)
     }
 
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is

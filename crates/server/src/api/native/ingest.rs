@@ -80,12 +80,16 @@ pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem
     // What the answer needs besides what the store says.
     let notes: Vec<(u64, Option<Text>)> =
         lines.iter().map(|line| (line.number, line.reason())).collect();
-    let ingested = app.store().ingest(Ingest {
-        project: arrival.project,
-        source: arrival.source,
-        key: arrival.key,
-        lines: lines.into_iter().map(|line| line.content).collect(),
-    })?;
+    let ingested = match lines.is_empty() {
+        // Nothing to wait for the disk with.
+        true => Ingested { lines: Vec::new() },
+        false => app.store().ingest(Ingest {
+            project: arrival.project,
+            source: arrival.source,
+            key: arrival.key,
+            lines: lines.into_iter().map(|line| line.content).collect(),
+        })?,
+    };
     Ok(answer(app.doors().ids(), arrival.listed, &notes, &ingested))
 }
 
