@@ -5,13 +5,14 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`].
+//! [`canonical`], [`registry`], [`retention`].
 
 pub mod access;
 pub mod canonical;
 pub mod identity;
 pub mod record;
 pub mod registry;
+pub mod retention;
 pub mod target;
 pub mod text;
 pub mod time;

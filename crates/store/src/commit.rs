@@ -14,7 +14,7 @@ use crate::frame::{self, Op, Records};
 use crate::segment::SegmentMeta;
 use crate::state::State;
 use crate::wal::{Lsn, Wal};
-use crate::{Entry, Inner, own};
+use crate::{Entry, Inner, own, retention};
 
 /// What one commit adds to one log.
 pub(crate) struct Part {
@@ -113,7 +113,8 @@ impl Inner {
                 let project = project.map(|id| ("project", Text::from(id.to_string())));
                 registry.apply(change);
                 let verb = ("verb", Text::from(change.verb()));
-                let attributes = [verb].into_iter().chain(project);
+                let details = retention::details(&registry, change, now);
+                let attributes = [verb].into_iter().chain(project).chain(details);
                 let action = Action::RegistryChange;
                 events.push(own::event(by, action, (kind, &name), now, attributes));
             }
@@ -216,6 +217,10 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::ServiceAccountDeleted { client_id } => {
             Some(registry.service_account(client_id)?.project)
         }
+        RegistryChange::RetentionSet(set) => match set.scope {
+            Scope::Project(id) => Some(id),
+            Scope::System | Scope::Namespace(_) => None,
+        },
     }
 }
 

@@ -8,6 +8,7 @@ use doorbook_event::record::{ImportCounts, ImportId};
 use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
+use crate::retention::Notice;
 use crate::segment::SegmentMeta;
 
 /// One step of a commit. Applying the same steps in the same order gives the same state after
@@ -43,6 +44,30 @@ pub(crate) enum Op {
         #[n(1)]
         counts: ImportCounts,
     },
+    /// Retention announced the removal of rows, or removed some.
+    #[n(9)]
+    Expired(#[n(0)] Expired),
+}
+
+/// What retention did to a log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Expired {
+    /// Which log.
+    #[n(0)]
+    pub(crate) log: LogId,
+    /// Files that are gone.
+    #[n(1)]
+    pub(crate) removed: Vec<Text>,
+    /// Files with what is left of them.
+    #[n(2)]
+    pub(crate) added: Vec<SegmentMeta>,
+    /// Rows of events before this are in no answer from now on.
+    #[n(3)]
+    pub(crate) until: Option<Timestamp>,
+    /// What precedes the next removal.
+    #[n(4)]
+    pub(crate) notice: Option<Notice>,
 }
 
 /// Consecutive records of one log from one source.

@@ -189,6 +189,8 @@ pub enum LineResult {
     },
     /// It was durable before.
     Duplicate,
+    /// It is older than its scope keeps events; not stored.
+    Expired,
 }
 
 impl Store {
@@ -234,7 +236,7 @@ impl Store {
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
     pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
-        self.0.add_to_import(id, batch)
+        self.0.import_unexpired(id, batch)
     }
 
     /// Ends an import. Returns its totals.
@@ -250,7 +252,7 @@ impl Store {
     /// Stores what a shipper sent. When this returns, each line is durable and visible, or none is
     /// stored; a duplicate is one only of what is durable.
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest(request)
+        self.0.ingest_unexpired(request)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
@@ -268,6 +270,12 @@ impl Store {
     /// The newest rows that a filter matches, and how many match in all.
     pub fn select(&self, filter: &Filter) -> Result<Page, Error> {
         self.0.select(filter)
+    }
+
+    /// Does one piece of what retention asks for: announces a removal, or removes rows whose removal
+    /// was announced. Returns whether there was anything to do.
+    pub fn expire(&self) -> Result<bool, Error> {
+        self.0.expire()
     }
 
     /// Copies the data directory, as it is at one instant, to a new directory that is one itself,

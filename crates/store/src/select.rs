@@ -99,6 +99,7 @@ impl Inner {
     /// Answers a filter from the present state, which is not changed by what is committed meanwhile.
     pub(crate) fn select(&self, filter: &Filter) -> Result<Page, Error> {
         let state = self.state();
+        let filter = &self.unexpired(filter, &state);
         let as_of = filter.as_of.clone().unwrap_or_else(|| state.as_of(&filter.scope));
         let mut answer = Answer { total: 0, newest: Newest::new(filter) };
         let Some((id, log)) = state.log(&filter.scope) else {

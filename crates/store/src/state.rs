@@ -9,11 +9,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
-use doorbook_event::{LogId, Record, Scope, Seq};
+use doorbook_event::{LogId, Record, Scope, Seq, Timestamp};
 
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
-use crate::frame::{Op, Records};
+use crate::frame::{Expired, Op, Records};
 use crate::memtable::{Memtable, Row};
 use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
@@ -72,6 +72,13 @@ impl State {
         Some((id, self.logs.get(id.0 as usize)?))
     }
 
+    /// The earliest event time that answers show.
+    pub(crate) fn retention_start(&self, scope: &Scope, now: Timestamp) -> Timestamp {
+        let by_policy = self.catalog.registry.retention(scope).limits(now).start(now);
+        let removed = self.log(scope).and_then(|(_, log)| log.expiry.until);
+        by_policy.max(removed.unwrap_or(Timestamp::MIN))
+    }
+
     /// The present state of a scope's logs, for a page that must not change.
     pub(crate) fn as_of(&self, scope: &Scope) -> AsOf {
         self.log(scope).map(|(id, log)| (id, log.next_seq)).into_iter().collect()
@@ -106,6 +113,7 @@ impl State {
             Op::Segment(meta) => self.add_segment(meta),
             Op::Flushed(metas) => self.flushed(metas),
             Op::Counts { import, counts } => self.count(&import, &counts),
+            Op::Expired(expired) => self.expire(expired),
         }
     }
 
@@ -182,6 +190,27 @@ impl State {
             Some(id) => Err(Misfit(format!("log {id} was left out of a flush"))),
             None => Ok(()),
         }
+    }
+
+    fn expire(&mut self, expired: Expired) -> Result<(), Misfit> {
+        let Expired { log: id, removed, added, until, notice } = expired;
+        let log = self.logs.get_mut(id.0 as usize).map(Arc::make_mut);
+        let log = log.ok_or_else(|| Misfit(format!("there is no log {}", id.0)))?;
+        let mut rows = 0;
+        for name in removed {
+            let at = log.segments.iter().position(|segment| segment.meta.name == name);
+            let at = at.ok_or_else(|| Misfit(format!("there is no segment {name}")))?;
+            rows += log.segments.remove(at).meta.rows();
+        }
+        for meta in added {
+            let left = rows.checked_sub(meta.rows());
+            rows = left.ok_or_else(|| Misfit(format!("segment {} has new rows", meta.name)))?;
+            log.segments.push(Arc::new(Segment::new(meta)));
+        }
+        log.expiry.rows += rows;
+        log.expiry.until = log.expiry.until.max(until);
+        log.expiry.notice = notice;
+        Ok(())
     }
 
     fn count(&mut self, import: &ImportId, counts: &ImportCounts) -> Result<(), Misfit> {

@@ -4,6 +4,7 @@ mod backup;
 mod faults;
 mod formats;
 mod import;
+mod retention;
 mod select;
 mod status;
 mod support;
