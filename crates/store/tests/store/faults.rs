@@ -237,7 +237,7 @@ fn whatever_write_fails_nothing_is_lost_or_doubled() {
         live(&store, &mut Ledger::default());
         disk.operations()
     };
-    assert!(operations > 100, "the life has become too short to say much: {operations}");
+    assert!(operations > 80, "the life has become too short to say much: {operations}");
     for fail_at in 0..operations {
         for (fate, for_good) in
             [(Fate::Lost, false), (Fate::Landed, false), (Fate::Short, false), (Fate::Short, true)]
