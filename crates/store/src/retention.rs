@@ -4,7 +4,7 @@
 //! ([`doorbook_event::retention`]); `docs/design/retention.md` says why it is as it is.
 //!
 //! **Answers** show no event that is older than the present instant less the days that hold at that
-//! instant: one place, [`Inner::unexpired`]. Such an event is not taken in either. Both follow the
+//! instant: one place, [`State::retention_start`]. Such an event is not taken in either. Both follow the
 //! clock, forwards and back, and change nothing that is stored.
 //!
 //! **Removal** cannot be taken back, so that it does not trust the clock of one moment. It is
@@ -14,11 +14,10 @@
 //! replaced. From a removal on, no answer shows anything older, whatever the clock says: it would
 //! show what happens to be left.
 //!
-//! A segment goes as a whole when all of its rows are too old. One that is only in part is written
+//! Rows in memory become a segment first. A segment goes as a whole when all of its rows are too old. One that is only in part is written
 //! anew without them when its oldest row is too old by a tenth of the days that are kept, and by a
 //! week at least.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use doorbook_event::record::{ImportCounts, ImportId};
@@ -31,10 +30,11 @@ use crate::commit::Part;
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Expired, Op};
+use crate::maintain::Work;
 use crate::memtable::Row;
 use crate::segment::{self, Content, Line, Segment, SegmentMeta};
 use crate::state::{LogState, State};
-use crate::{Filter, ImportBatch, Ingest, IngestLine, Ingested, Inner, LineResult};
+use crate::{Did, ImportBatch, Ingest, IngestLine, Ingested, Inner, LineResult};
 
 /// What retention did to a log, and is about to do.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -94,15 +94,6 @@ pub(crate) fn details(
 }
 
 impl Inner {
-    /// A filter for no more than answers may show.
-    pub(crate) fn unexpired<'f>(&self, filter: &'f Filter, state: &State) -> Cow<'f, Filter> {
-        let start = state.retention_start(&filter.scope, self.options.clock.now());
-        match filter.from < start {
-            true => Cow::Owned(Filter { from: start, ..filter.clone() }),
-            false => Cow::Borrowed(filter),
-        }
-    }
-
     /// Adds a part of an import, without events that are too old.
     pub(crate) fn import_unexpired(
         &self,
@@ -151,28 +142,26 @@ impl Inner {
         Ok(Ingested { lines: lines.collect() })
     }
 
-    /// Does one piece of work, if there is any: announces a removal or carries it out.
-    pub(crate) fn expire(&self) -> Result<bool, Error> {
+    /// Announces a removal or carries it out.
+    pub(crate) fn expire(&self, work: &mut Work) -> Result<Did, Error> {
         let now = self.options.clock.now();
         let state = self.state();
         for (scope, id) in &*state.scopes {
             let limits = state.catalog.registry.retention(scope).limits(now);
-            let Some(log) = state.logs.get(id.0 as usize) else { continue };
+            let Some(log) = state.log_of(*id) else { continue };
             match plan(log, limits, now) {
-                Step::Nothing => {}
+                Step::Nothing => continue,
+                Step::Flush => return self.flush(work),
                 Step::Announce(notice) => {
                     let (removed, added, until) = (Vec::new(), Vec::new(), None);
                     let notice = Some(notice);
-                    return self
-                        .commit_expired(Expired { log: *id, removed, added, until, notice })
-                        .map(|()| true);
+                    self.commit_expired(Expired { log: *id, removed, added, until, notice })?;
                 }
-                Step::Remove { limit, notice } => {
-                    return self.remove_expired(*id, log, limit, notice).map(|()| true);
-                }
+                Step::Remove { limit, notice } => self.remove_expired(*id, log, limit, notice)?,
             }
+            return Ok(Did::Expired);
         }
-        Ok(false)
+        Ok(Did::Nothing)
     }
 
     /// Removes rows of events before a limit.
@@ -259,7 +248,8 @@ impl Inner {
             // Something else replaced the files meanwhile: the next time it is planned anew.
             Error::new(ErrorKind::Io, format!("the removal does not fit any more: {}", misfit.0))
         })?;
-        let payload = frame::encode(std::slice::from_ref(&op));
+        let mut payload = Vec::new();
+        frame::put(&mut payload, &op);
         next.lsn = writer.wal.append(&payload)?;
         next.replay_size_bytes += payload.len();
         self.publish(next);
@@ -273,6 +263,8 @@ const ROWS_PER_STEP: usize = 8 << 10;
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Nothing,
+    /// Make rows in memory a segment, from which they can be removed.
+    Flush,
     Announce(Notice),
     /// Remove what is older than the limit; the next removal is announced with it.
     Remove {
@@ -285,7 +277,7 @@ enum Step {
 fn plan(log: &LogState, limits: Limits, now: Timestamp) -> Step {
     let limit = limits.start(now);
     let notice = Notice { at: now, limit };
-    if limits.keep_days.is_none() || !has_removable(&log.segments, limit, now) {
+    if limits.keep_days.is_none() || !has_removable(log, limit, now) {
         return Step::Nothing;
     }
     match log.expiry.notice {
@@ -293,7 +285,9 @@ fn plan(log: &LogState, limits: Limits, now: Timestamp) -> Step {
             let limit = limit.min(old.limit);
             if now < old.at.plus_seconds(NOTICE_SECONDS) {
                 Step::Nothing
-            } else if has_removable(&log.segments, limit, now) {
+            } else if has_removable_in_memory(log, limit, now) {
+                Step::Flush
+            } else if has_removable(log, limit, now) {
                 Step::Remove { limit, notice }
             } else {
                 Step::Announce(notice)
@@ -303,12 +297,18 @@ fn plan(log: &LogState, limits: Limits, now: Timestamp) -> Step {
     }
 }
 
-fn has_removable(segments: &[Arc<Segment>], limit: Timestamp, now: Timestamp) -> bool {
+fn has_removable(log: &LogState, limit: Timestamp, now: Timestamp) -> bool {
     let oldest_kept = limit.plus_seconds(-slack_seconds(now, limit));
-    segments.iter().any(|segment| {
+    let is_removable = |segment: &Arc<Segment>| {
         let (first, last) = span(&segment.meta);
         last < limit || first < oldest_kept
-    })
+    };
+    log.segments.iter().any(is_removable) || has_removable_in_memory(log, limit, now)
+}
+
+fn has_removable_in_memory(log: &LogState, limit: Timestamp, now: Timestamp) -> bool {
+    let oldest_kept = limit.plus_seconds(-slack_seconds(now, limit));
+    log.memtable.rows().any(|row| row.event_time() < oldest_kept)
 }
 
 /// How much too old a row must be for its segment to be written anew.

@@ -9,3 +9,4 @@ mod select;
 mod status;
 mod support;
 mod verify;
+mod write;
