@@ -8,7 +8,8 @@
 //! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
 //! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
 //! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
-//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `select`.
+//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `table`
+//! (how others read it), `select`.
 
 pub mod catalog;
 pub mod disk;
@@ -39,6 +40,7 @@ mod segment;
 mod select;
 mod snapshot;
 mod state;
+mod table;
 mod wal;
 
 use std::path::PathBuf;
@@ -232,6 +234,8 @@ pub enum Did {
     Snapshot,
     /// It announced the removal of rows that are too old, or removed some.
     Expired,
+    /// It brought the tables that other programs read closer to the present state.
+    Table,
 }
 
 impl Store {
@@ -354,6 +358,12 @@ impl Store {
         self.0.secret(name)
     }
 
+    /// Takes one step to bring the Delta Lake tables, by which other programs read the segments, up
+    /// to the present state. `false`: they are up to it.
+    pub fn sync_table(&self) -> Result<bool, Error> {
+        self.0.sync_table()
+    }
+
     /// Does one unit of maintenance, if there is something to do.
     pub fn maintain(&self) -> Result<Did, Error> {
         self.0.maintain()
@@ -382,6 +392,7 @@ struct Inner {
     maintenance: maintain::Maintenance,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,
+    tables: Mutex<table::Tables>,
     memory: Mutex<identity::MemoryIndex>,
     /// Given back when the store is closed.
     lock: Mutex<Option<Box<dyn disk::DiskFile>>>,

@@ -143,7 +143,7 @@ impl Inner {
         let disk = &*self.options.disk;
         let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
         let mut size_bytes = 0;
-        for name in names {
+        for name in names.iter().filter(|name| !name.starts_with('_')) {
             // What is removed meanwhile has no size.
             if let Ok(file) = disk.open_to_read(&dir.join(name)) {
                 size_bytes += file.size_bytes().unwrap_or(0);

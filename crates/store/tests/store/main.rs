@@ -8,5 +8,6 @@ mod retention;
 mod select;
 mod status;
 mod support;
+mod table;
 mod verify;
 mod write;
