@@ -9,6 +9,7 @@ use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
 use crate::request_keys::RequestKey;
+use crate::retention::Notice;
 use crate::segment::SegmentMeta;
 
 /// One step of a commit. Applying the same steps in the same order gives the same state after
@@ -58,6 +59,9 @@ pub(crate) enum Op {
         #[n(1)]
         key: RequestKey,
     },
+    /// Retention announced the removal of rows, or removed some.
+    #[n(9)]
+    Expired(#[n(0)] Expired),
 }
 
 /// What a flush moved.
@@ -70,6 +74,27 @@ pub(crate) struct Flushed {
     /// For each log of which rows were moved, the position below which none is in memory any more.
     #[n(1)]
     pub(crate) below: Vec<(LogId, Seq)>,
+}
+
+/// What retention did to a log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Expired {
+    /// Which log.
+    #[n(0)]
+    pub(crate) log: LogId,
+    /// Files that are gone.
+    #[n(1)]
+    pub(crate) removed: Vec<Text>,
+    /// Files with what is left of them.
+    #[n(2)]
+    pub(crate) added: Vec<SegmentMeta>,
+    /// Rows of events before this are in no answer from now on.
+    #[n(3)]
+    pub(crate) until: Option<Timestamp>,
+    /// What precedes the next removal.
+    #[n(4)]
+    pub(crate) notice: Option<Notice>,
 }
 
 /// Consecutive records of one log from one source.

@@ -220,6 +220,8 @@ pub enum LineResult {
     },
     /// It was durable before.
     Duplicate,
+    /// It is older than its scope keeps events; not stored.
+    Expired,
 }
 
 /// What [`Store::maintain`] did.
@@ -231,6 +233,8 @@ pub enum Did {
     Flushed,
     /// It wrote a snapshot, and let the WAL before it go.
     Snapshot,
+    /// It announced the removal of rows that are too old, or removed some.
+    Expired,
     /// It brought the tables that other programs read closer to the present state.
     Table,
 }
@@ -283,7 +287,7 @@ impl Store {
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
     pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
-        self.0.add_to_import(id, batch)
+        self.0.import_unexpired(id, batch)
     }
 
     /// Ends an import. Returns its totals.
@@ -301,7 +305,7 @@ impl Store {
     /// answered with nothing but duplicates; other lines under that key are an error
     /// ([`ErrorKind::Exists`]).
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest(request)
+        self.0.ingest_unexpired(request)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`

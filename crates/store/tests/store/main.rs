@@ -5,6 +5,7 @@ mod faults;
 mod formats;
 mod import;
 mod look_up;
+mod retention;
 mod select;
 mod status;
 mod support;
