@@ -111,11 +111,7 @@ impl Inner {
     }
 
     /// Has a proposal written together with whatever else waits.
-    pub(crate) fn propose(
-        &self,
-        proposal: Proposal,
-        size_bytes: usize,
-    ) -> Result<Ingested, Error> {
+    pub(crate) fn propose(&self, proposal: Proposal, size_bytes: usize) -> Result<Ingested, Error> {
         self.make_room()?;
         let Options { queue_size_bytes: bytes, wait_max, .. } = self.options;
         let bounds = Bounds { size_bytes: bytes, wait: wait_max };

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use doorbook_event::record::{ImportReceipt, ImportState};
 
+use crate::cache::Cache;
 use crate::commit::Writer;
 use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
@@ -71,6 +72,7 @@ impl Inner {
 
         Ok(Inner {
             keys: Keys::new(&*options.random),
+            cache: Arc::new(Cache::new(options.cache_size_bytes)),
             writer: Mutex::new(Writer { wal, is_closed: false }),
             queue: Queue::new(),
             maintenance: Maintenance::new(snapshots),

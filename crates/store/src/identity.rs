@@ -175,13 +175,7 @@ impl MemoryIndex {
     }
 
     /// The rows of a log, all of its present memtable among them, and those of a draft.
-    fn log(
-        &mut self,
-        keys: &Keys,
-        id: LogId,
-        log: Option<&LogState>,
-        drafted: &[Op],
-    ) -> &LogIndex {
+    fn log(&mut self, keys: &Keys, id: LogId, log: Option<&LogState>, drafted: &[Op]) -> &LogIndex {
         let index = self.logs.entry(id).or_default();
         if let Some(log) = log {
             index.catch_up(keys, log);
@@ -275,12 +269,14 @@ impl CurrentFile {
         stored: &ByHash<u32>,
         hashes: impl ExactSizeIterator<Item = Option<Hash128>>,
     ) -> Verdict {
-        let mut verdict = Verdict { is_stored: vec![false; hashes.len()], found: ByHash::default() };
+        let mut verdict =
+            Verdict { is_stored: vec![false; hashes.len()], found: ByHash::default() };
         if stored.is_empty() {
             return verdict;
         }
         for (hash, answer) in hashes.zip(&mut verdict.is_stored) {
-            let Some((hash, stored)) = hash.and_then(|hash| Some((hash, stored.get(&hash)?))) else {
+            let Some((hash, stored)) = hash.and_then(|hash| Some((hash, stored.get(&hash)?)))
+            else {
                 continue;
             };
             let before = self.duplicates.get(&hash).copied().unwrap_or(0);
@@ -481,10 +477,7 @@ impl<'a> Search<'a> {
         for segment in &self.log.segments {
             let meta = &segment.meta;
             let all = meta.first_seq..meta.last_seq + 1;
-            if all.end <= self.from
-                || covers(self.own, &all)
-                || covers(&self.log.retracted, &all)
-            {
+            if all.end <= self.from || covers(self.own, &all) || covers(&self.log.retracted, &all) {
                 continue;
             }
             let times = times.get_or_insert_with(|| times_of(wanted));

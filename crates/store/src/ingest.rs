@@ -110,14 +110,14 @@ impl Inner {
             let known = self.stored(scope, &[], &wanted)?;
             let hashes = request.hashes.iter().copied();
             let is_stored = CurrentFile::default().judge(&known.counts, hashes).is_stored;
-            let new = || request.records.iter().zip(&is_stored).filter(|(_, is_stored)| !**is_stored);
+            let new =
+                || request.records.iter().zip(&is_stored).filter(|(_, is_stored)| !**is_stored);
             let ingest_time = self.options.clock.now();
-            let lines = new().filter_map(|(record, _)| access(record)).zip(0..).map(
-                |(access, ordinal)| {
+            let lines =
+                new().filter_map(|(record, _)| access(record)).zip(0..).map(|(access, ordinal)| {
                     let content = Content::Access(access);
                     Line { seq: ordinal, ingest_time, source, content }
-                },
-            );
+                });
             let mut part = Part::new(scope.clone(), source.clone());
             part.segment = self.write_segment(scope, lines.collect())?;
             part.key.clone_from(key);

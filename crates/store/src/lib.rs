@@ -20,6 +20,7 @@ pub mod status;
 pub mod verify;
 
 mod aggregate;
+mod cache;
 mod commit;
 mod directory;
 mod flush;
@@ -33,6 +34,7 @@ mod own;
 mod queue;
 mod request_keys;
 mod retention;
+mod scan;
 mod segment;
 mod select;
 mod snapshot;
@@ -71,6 +73,8 @@ pub struct Options {
     /// Free disk space below which imports and requests of shippers are refused, so that the server
     /// can still record who asked, make room itself, and an operator can, too.
     pub reserve_size_bytes: u64,
+    /// Decoded parts of segments that are kept in memory for the next question, in bytes.
+    pub cache_size_bytes: usize,
     /// Whether a thread of the store's own does the maintenance. Without, who commits does what is
     /// due, so that one thread's calls always come to the same.
     pub background: bool,
@@ -82,6 +86,9 @@ pub struct Options {
 }
 
 impl Options {
+    /// What [`Options::cache_size_bytes`] is unless somebody chooses otherwise.
+    pub const CACHE_SIZE_BYTES: usize = 128 << 20;
+
     /// 64 MiB: more than arrives during one sync, and as much again as the group that is written.
     pub const QUEUE_SIZE_BYTES: usize = 64 << 20;
 
@@ -295,7 +302,18 @@ impl Store {
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
     /// most frequent ones. The filter's own `limit` and `after` say nothing here.
     pub fn top(&self, filter: &Filter, dimension: Dimension, limit: usize) -> Result<Top, Error> {
-        self.0.top(filter, dimension, limit)
+        let tops = self.0.facets(filter, &[dimension], limit)?;
+        Ok(tops.into_iter().next().expect("one for each dimension"))
+    }
+
+    /// [`Store::top`] of several dimensions, from one pass over the rows and one state.
+    pub fn facets(
+        &self,
+        filter: &Filter,
+        dimensions: &[Dimension],
+        limit: usize,
+    ) -> Result<Vec<Top>, Error> {
+        self.0.facets(filter, dimensions, limit)
     }
 
     /// How many rows match in each stretch of time. The filter's `limit` and `after` say nothing
@@ -354,6 +372,7 @@ impl Store {
 struct Inner {
     options: Options,
     keys: identity::Keys,
+    cache: Arc<cache::Cache>,
     queue: queue::Queue<commit::Proposal, Ingested>,
     writer: Mutex<commit::Writer>,
     maintenance: maintain::Maintenance,

@@ -152,7 +152,9 @@ impl Inner {
             match self.maintain() {
                 Ok(Did::Nothing) => return Ok(()),
                 Ok(_) => {}
-                Err(error) if error.kind == ErrorKind::Poisoned || size >= max => return Err(error),
+                Err(error) if error.kind == ErrorKind::Poisoned || size >= max => {
+                    return Err(error);
+                }
                 Err(_) => return Ok(()),
             }
         }
@@ -180,9 +182,10 @@ impl Inner {
     }
 
     pub(crate) fn work(&self) -> Result<MutexGuard<'_, Work>, Error> {
-        self.maintenance.work.lock().map_err(|_| {
-            Error::new(ErrorKind::Poisoned, "maintenance ended in a bug: restart")
-        })
+        self.maintenance
+            .work
+            .lock()
+            .map_err(|_| Error::new(ErrorKind::Poisoned, "maintenance ended in a bug: restart"))
     }
 
     /// Tells those who wait for room what became of a unit.

@@ -92,11 +92,11 @@ struct Log {
     next_seq: Seq,
     #[n(2)]
     segments: Vec<SegmentMeta>,
+    #[cbor(n(5), default, skip_if = "Expiry::is_none")]
+    expiry: Expiry,
     /// Keys of late requests, from the oldest; absent where there is none.
     #[n(3)]
     request_keys: Option<Vec<RequestKey>>,
-    #[cbor(n(5), default, skip_if = "Expiry::is_none")]
-    expiry: Expiry,
 }
 
 /// Writes a snapshot of a state that has no rows in memory.
@@ -194,9 +194,9 @@ impl Snapshot {
             scope: log.scope.clone(),
             next_seq: log.next_seq,
             segments: log.segments.iter().map(|segment| segment.meta.clone()).collect(),
+            expiry: log.expiry.clone(),
             request_keys: Some(log.request_keys.iter().cloned().collect())
                 .filter(|keys: &Vec<RequestKey>| !keys.is_empty()),
-            expiry: log.expiry.clone(),
         });
         Snapshot {
             lsn: state.lsn,
@@ -232,7 +232,7 @@ impl Snapshot {
         let mut scopes = BTreeMap::new();
         let mut logs = Vec::new();
         for (id, log) in (0..).map(LogId).zip(self.logs) {
-            let Log { scope, next_seq, segments, request_keys, expiry } = log;
+            let Log { scope, next_seq, segments, expiry, request_keys } = log;
             let mut retracted = retracted.remove(&id).unwrap_or_default();
             retracted.sort_by_key(|rows| rows.start);
             scopes.insert(scope.clone(), id);
@@ -245,8 +245,8 @@ impl Snapshot {
                 memtable,
                 segments,
                 retracted,
-                request_keys,
                 expiry,
+                request_keys,
             }));
         }
         State {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
-use doorbook_event::{LogId, Record, Scope, Seq};
+use doorbook_event::{LogId, Record, Scope, Seq, Timestamp};
 
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
@@ -60,10 +60,10 @@ pub(crate) struct LogState {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Rows of retracted imports, by position.
     pub(crate) retracted: Vec<Range<Seq>>,
-    /// Keys of late requests.
-    pub(crate) request_keys: RequestKeys,
     /// What retention did.
     pub(crate) expiry: Expiry,
+    /// Keys of late requests.
+    pub(crate) request_keys: RequestKeys,
 }
 
 /// An operation that does not fit the state it is applied to; says why.
@@ -85,6 +85,11 @@ impl State {
     /// The present state of a scope's logs, for a page that must not change.
     pub(crate) fn as_of(&self, scope: &Scope) -> AsOf {
         self.log(scope).map(|(id, log)| (id, log.next_seq)).into_iter().collect()
+    }
+
+    /// Before when nothing of a scope is in any answer.
+    pub(crate) fn retention_start(&self, _scope: &Scope, _now: Timestamp) -> Timestamp {
+        Timestamp::MIN
     }
 
     /// Whether an import told of an interval already, in the same words.
@@ -132,8 +137,8 @@ impl State {
             memtable: Memtable::default(),
             segments: Vec::new(),
             retracted: Vec::new(),
-            request_keys: RequestKeys::default(),
             expiry: Expiry::default(),
+            request_keys: RequestKeys::default(),
         }));
         Ok(())
     }
