@@ -22,8 +22,10 @@ use crate::wal::Lsn;
 use crate::{Did, Inner};
 
 /// The units, the most urgent first.
-const UNITS: [fn(&Inner, &mut Work) -> Result<Did, Error>; 2] =
-    [Inner::flush_when_full, Inner::write_snapshot];
+const UNITS: [Unit; 2] = [Inner::flush_when_full, Inner::write_snapshot];
+
+/// Does something, if there is something to do.
+type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
 
 /// Memtables that may wait in memory, or in the WAL, before commits have to.
 const MEMTABLES_MAX: usize = 4;

@@ -8,8 +8,8 @@ use doorbook_event::record::{Actor, ImportId};
 use doorbook_event::registry::{Cluster, Project, RegistryChange};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
-    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Text,
-    Timestamp, WrittenTime,
+    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Text, Timestamp,
+    WrittenTime,
 };
 use doorbook_store::disk::Disk;
 use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Ingest, IngestLine, Options, Store};
