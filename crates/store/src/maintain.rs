@@ -22,7 +22,8 @@ use crate::wal::Lsn;
 use crate::{Did, Inner};
 
 /// The units, the most urgent first.
-const UNITS: [Unit; 2] = [Inner::flush_when_full, Inner::write_snapshot];
+const UNITS: [Unit; 3] =
+    [Inner::flush_when_full, Inner::write_snapshot, |inner, _| inner.write_table()];
 
 /// Does something, if there is something to do.
 type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
@@ -150,7 +151,8 @@ impl Inner {
         if failed_at > 0 && size < failed_at.saturating_add(limit / 4) {
             return Ok(());
         }
-        loop {
+        // The table makes no room, and can wait.
+        while self.size_bytes() >= limit {
             match self.maintain() {
                 Ok(Did::Nothing) => return Ok(()),
                 Ok(_) => {}
@@ -160,6 +162,7 @@ impl Inner {
                 Err(_) => return Ok(()),
             }
         }
+        Ok(())
     }
 
     fn wait_for_room(&self, max: usize) -> Result<(), Error> {

@@ -7,5 +7,6 @@ mod import;
 mod select;
 mod status;
 mod support;
+mod table;
 mod verify;
 mod write;
