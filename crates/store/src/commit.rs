@@ -132,7 +132,9 @@ impl Inner {
             .map(|proposal| match proposal {
                 Proposal::Request(request) => self.add_request(&mut draft, *request),
                 Proposal::Parts(parts) => {
-                    parts.into_iter().for_each(|part| drop(self.add(&mut draft, part, None)));
+                    for part in parts {
+                        self.add(&mut draft, part, None);
+                    }
                     Ok(Ingested::default())
                 }
             })

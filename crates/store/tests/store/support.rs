@@ -8,11 +8,11 @@ use doorbook_event::record::{Actor, ImportId};
 use doorbook_event::registry::{Cluster, Project, RegistryChange};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
-    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Timestamp,
+    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Text, Timestamp,
     WrittenTime,
 };
 use doorbook_store::disk::Disk;
-use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
+use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Ingest, IngestLine, Options, Store};
 use tempfile::TempDir;
 
 use crate::faults::FaultyDisk;
@@ -141,4 +141,11 @@ pub fn login(n: i64) -> Access {
         raw: format!("line {n}").into_bytes(),
         task_id: None,
     }
+}
+
+/// A request of events.
+pub fn request(key: Option<&str>, accesses: impl IntoIterator<Item = Access>) -> Ingest {
+    let lines = accesses.into_iter().map(|access| IngestLine::Event(Box::new(access)));
+    let (source, key) = ("test".into(), key.map(Text::from));
+    Ingest { project: PROJECT, source, key, lines: lines.collect() }
 }
