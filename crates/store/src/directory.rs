@@ -72,6 +72,7 @@ impl Inner {
             writer: Mutex::new(Writer { wal, is_closed: false, snapshots, relief_failed_at: 0 }),
             state: RwLock::new(Arc::new(state)),
             imports: Mutex::new(Imports::default()),
+            compacting: Mutex::new(()),
             lock: Mutex::new(Some(lock)),
             options,
         })

@@ -43,6 +43,19 @@ pub(crate) enum Op {
         #[n(1)]
         counts: ImportCounts,
     },
+    /// Segments took the place of others that held the same rows.
+    #[n(7)]
+    Replaced {
+        /// Of which log.
+        #[n(0)]
+        log: LogId,
+        /// The names of those that are gone.
+        #[n(1)]
+        removed: Vec<Text>,
+        /// Those that are there now.
+        #[n(2)]
+        added: Vec<SegmentMeta>,
+    },
 }
 
 /// Consecutive records of one log from one source.

@@ -16,6 +16,7 @@ pub mod filter;
 
 mod aggregate;
 mod commit;
+mod compact;
 mod directory;
 mod flush;
 mod frame;
@@ -255,6 +256,11 @@ impl Store {
         self.0.select(filter)
     }
 
+    /// Merges segments into larger ones, one job: whether there was one. Answers do not change by it.
+    pub fn compact_once(&self) -> Result<bool, Error> {
+        self.0.compact_once(&mut || Ok(()))
+    }
+
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is
     /// lower-case letters, digits and hyphens.
     pub fn secret(&self, name: &str) -> Result<[u8; 32], Error> {
@@ -274,6 +280,8 @@ struct Inner {
     writer: Mutex<commit::Writer>,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,
+    /// Held by whoever merges segments.
+    compacting: Mutex<()>,
     /// Given back when the store is closed.
     lock: Mutex<Option<Box<dyn disk::DiskFile>>>,
 }

@@ -45,13 +45,13 @@
 //! Whatever does not fit is an error that names the file; no answer is made of the rest.
 
 mod encoding;
-mod file;
-mod pages;
+pub(crate) mod file;
+pub(crate) mod pages;
 mod read;
 mod write;
 
-pub(crate) use read::{Columns, Segment};
-pub(crate) use write::{Content, Line, write};
+pub(crate) use read::{Columns, Segment, Source, guarded};
+pub(crate) use write::{COLUMNS_LEVEL, Content, Line, RAW_LEVEL, from_library, write};
 
 use std::sync::Arc;
 
@@ -190,9 +190,19 @@ const MESSAGE: &str = "message doorbook_segment {
     required int32 raw_encoding;
 }";
 
-fn schema() -> SchemaDescriptor {
+pub(crate) fn schema() -> SchemaDescriptor {
     let message = parse_message_type(MESSAGE).expect("a test parses it");
     SchemaDescriptor::new(Arc::new(message))
+}
+
+/// Whether minimum and maximum of a column are written.
+pub(crate) fn has_statistics(column: &str) -> bool {
+    matches!(column, "cluster" | "host" | "event_time" | "seq")
+}
+
+/// Whether a column has a Bloom filter.
+pub(crate) fn has_bloom(column: &str) -> bool {
+    matches!(column, "principal" | "address" | "task_id")
 }
 
 /// What a quarantine row has in `attributes`.

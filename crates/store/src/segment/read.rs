@@ -38,16 +38,53 @@ pub(crate) struct Segment {
     pub(crate) meta: SegmentMeta,
     /// Its footer, once it was read.
     footer: OnceLock<ArrowReaderMetadata>,
+    /// Where its file is, once other segments have taken its place: it goes with the last reader.
+    retired: Retired,
+}
+
+/// The file of a segment that is no longer part of the present state.
+#[derive(Default)]
+struct Retired(OnceLock<(Arc<dyn Disk>, PathBuf)>);
+
+impl std::fmt::Debug for Retired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Retired").field(&self.0.get().map(|(_, path)| path)).finish()
+    }
+}
+
+impl Drop for Retired {
+    fn drop(&mut self) {
+        if let Some((disk, path)) = self.0.get() {
+            // What cannot be removed now is removed by the next start.
+            let _left_to_the_next_start = disk.remove(path);
+        }
+    }
 }
 
 impl Segment {
     /// The segment that the catalogue describes; its file is opened when it is first read.
     pub(crate) fn new(meta: SegmentMeta) -> Segment {
-        Segment { meta, footer: OnceLock::new() }
+        Segment { meta, footer: OnceLock::new(), retired: Retired::default() }
     }
 
-    /// Opens the file.
-    pub(crate) fn open(&self, disk: &dyn Disk, dir: &Path) -> Result<Reader<'_>, Error> {
+    /// Says that the file may go when nobody holds the segment any more. Only after the frame that
+    /// replaces it is durable.
+    pub(crate) fn retire(&self, disk: Arc<dyn Disk>, dir: &Path) {
+        let _already = self.retired.0.set((disk, dir.join(&*self.meta.name)));
+    }
+
+    /// Opens the file, which must be as long as it was written; its tail must be what was written.
+    pub(crate) fn open_file(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+    ) -> Result<(PathBuf, Source), Error> {
+        let (path, source) = self.open_source(disk, dir)?;
+        self.check_tail(&path, &source)?;
+        Ok((path, source))
+    }
+
+    fn open_source(&self, disk: &dyn Disk, dir: &Path) -> Result<(PathBuf, Source), Error> {
         let path = dir.join(&*self.meta.name);
         let file = disk.open(&path).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => {
@@ -61,7 +98,12 @@ impl Segment {
             let was = self.meta.size_bytes;
             return Err(Error::damaged(&path, format!("{size} bytes long, written with {was}")));
         }
-        let source = Source { file: file.into(), size };
+        Ok((path, Source { file: file.into(), size }))
+    }
+
+    /// Opens the file.
+    pub(crate) fn open(&self, disk: &dyn Disk, dir: &Path) -> Result<Reader<'_>, Error> {
+        let (path, source) = self.open_source(disk, dir)?;
         let footer = match self.footer.get() {
             Some(footer) => footer,
             None => {
@@ -591,7 +633,7 @@ fn quarantine_facts(json: Option<&str>) -> Option<(QuarantineFacts, [u8; 32])> {
 
 /// Hands a file's bytes to the library.
 #[derive(Clone)]
-struct Source {
+pub(crate) struct Source {
     file: Arc<dyn DiskFile>,
     size: u64,
 }
@@ -624,7 +666,7 @@ impl ChunkReader for Source {
     }
 }
 
-struct SourceReader {
+pub(crate) struct SourceReader {
     source: Source,
     at: u64,
 }
@@ -667,7 +709,10 @@ fn load_footer(source: &Source) -> Result<ArrowReaderMetadata, ParquetError> {
 
 /// Calls into the library, whose complaints, and whose panics over bytes that it did not expect, are
 /// damage of this file.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
+pub(crate) fn guarded<T>(
+    path: &Path,
+    call: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ParquetError::External(error))) => match error.downcast::<std::io::Error>() {
