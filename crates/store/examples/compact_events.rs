@@ -37,6 +37,10 @@ fn main() {
         disk: Arc::new(SystemDisk),
         memtable_size_bytes: 48 << 20,
         reserve_size_bytes: 0,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: false,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
     })
     .expect("opens");
     let project = ProjectId::new([7; 12]);
@@ -204,8 +208,9 @@ impl Generator {
         let peer = [10, (address % 16) as u8, (address >> 8) as u8, address as u8];
         let port = 1024 + self.random(64_000) as u16;
         let fails = self.random(25) == 0;
-        let database = self.databases[self.random(6).saturating_sub(2) as usize].clone();
-        let mechanism = self.mechanisms[self.random(5).saturating_sub(2) as usize].clone();
+        let (database, mechanism) = (self.random(6), self.random(5));
+        let database = self.databases[database.saturating_sub(2) as usize].clone();
+        let mechanism = self.mechanisms[mechanism.saturating_sub(2) as usize].clone();
         let micros = 300 + self.random(40_000);
         let reason = match self.random(10) {
             0..7 => "AuthenticationFailed: SCRAM authentication failed, storedKey mismatch".into(),

@@ -20,31 +20,29 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use doorbook_event::record::{ImportReceipt, ImportState};
 
+use crate::cache::Cache;
 use crate::commit::Writer;
-use crate::disk::{Disk, read_up_to, write_all_at};
+use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
-use crate::identity::Keys;
+use crate::identity::{Keys, MemoryIndex};
 use crate::import::Imports;
+use crate::maintain::Maintenance;
+use crate::queue::Queue;
 use crate::snapshot;
 use crate::state::State;
 use crate::wal::{Lsn, Wal};
 use crate::{Inner, Options};
 
-const FORMAT: &str = "doorbook data directory, format 1\n";
+pub(crate) const FORMAT: &str = "doorbook data directory, format 1\n";
+
+pub(crate) const LOCK: &str = "LOCK";
 
 impl Inner {
     pub(crate) fn open(options: Options) -> Result<Inner, Error> {
         let disk = &options.disk;
         let dir = &options.data_dir;
         prepare(&**disk, dir)?;
-        let lock_path = dir.join("LOCK");
-        let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error {
-                path: Some(dir.clone()),
-                ..Error::new(ErrorKind::Locked, "another process has this data directory open")
-            },
-            _ => Error::io(&lock_path, "lock", error),
-        })?;
+        let lock = take_lock(&**disk, dir)?;
         check_format(&**disk, dir)?;
         for dir in [wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)] {
             disk.create_subdir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
@@ -66,20 +64,30 @@ impl Inner {
         let wal = wal.map_err(|error| problem.unwrap_or(error))?;
         check_segments(&**disk, &segment_dir(dir), &state)?;
         end_cut_off_imports(&mut state);
+        // What of it was flushed is not known here; at most, a flush comes early.
+        state.memtable_size_bytes = match state.logs.iter().all(|log| log.memtable.is_empty()) {
+            true => 0,
+            false => state.replay_size_bytes,
+        };
 
         Ok(Inner {
             keys: Keys::new(&*options.random),
-            writer: Mutex::new(Writer { wal, is_closed: false, snapshots, relief_failed_at: 0 }),
+            cache: Arc::new(Cache::new(options.cache_size_bytes)),
+            writer: Mutex::new(Writer { wal, is_closed: false }),
+            queue: Queue::new(),
+            maintenance: Maintenance::new(snapshots),
             state: RwLock::new(Arc::new(state)),
             imports: Mutex::new(Imports::default()),
-            compacting: Mutex::new(()),
+            memory: Mutex::new(MemoryIndex::default()),
             lock: Mutex::new(Some(lock)),
             options,
         })
     }
 
     pub(crate) fn close(&self) -> Result<(), Error> {
-        // Whoever writes now is waited for.
+        // Whoever writes now is waited for, and the unit of work that is under way.
+        self.maintenance.stop();
+        let _work = self.work();
         match self.writer.lock() {
             Ok(mut writer) => writer.is_closed = true,
             Err(poisoned) => poisoned.into_inner().is_closed = true,
@@ -137,6 +145,18 @@ fn prepare(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
             )
         }),
     }
+}
+
+/// Takes the directory's lock; it is held as long as the result lives.
+pub(crate) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>, Error> {
+    let path = dir.join(LOCK);
+    disk.lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error {
+            path: Some(dir.to_owned()),
+            ..Error::new(ErrorKind::Locked, "another process has this data directory open")
+        },
+        _ => Error::io(&path, "lock", error),
+    })
 }
 
 /// Whether the directory is marked as one of the format that this version knows; one of another
@@ -223,7 +243,7 @@ pub(crate) fn numbered_files(
 
 /// A small file whole; `None` where there is none.
 pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let file = match disk.open(path) {
+    let file = match disk.open_to_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path, "open", error)),
@@ -262,6 +282,6 @@ pub(crate) fn catalog_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("catalog")
 }
 
-fn secret_dir(data_dir: &Path) -> PathBuf {
+pub(crate) fn secret_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("secret")
 }

@@ -110,6 +110,14 @@ impl Disk for FaultyDisk {
         self.counter.change(|| SystemDisk.rename(from, to), || Ok(()))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.open_to_read(path)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.counter.change(|| SystemDisk.link(from, to), || Ok(()))
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.counter.change(|| SystemDisk.remove(path), || Ok(()))
     }
@@ -475,15 +483,23 @@ fn whatever_fails_in_a_compaction_nothing_is_lost_or_doubled() {
             let accesses: Vec<Access> = (n * 10..n * 10 + 4).map(login).collect();
             crate::support::import(&store, accesses.clone());
             ledger.batches.push((accesses, true));
+            store.flush().expect("flushes");
         }
         ledger
     };
     let files = |place: &Place| {
         std::fs::read_dir(place.dir.path().join("data/segments")).expect("is there").count()
     };
+    let prepared = Place::new();
+    let ledger = prepare(&prepared);
+    let copy = || {
+        let place = Place::new();
+        let data = |place: &Place| place.dir.path().join("data");
+        crate::formats::copy(&data(&prepared), &data(&place));
+        place
+    };
     let (first, end) = {
-        let place = Place::with_memtable(1);
-        prepare(&place);
+        let place = copy();
         let disk = Arc::new(FaultyDisk::sound());
         let store = Store::open(place.options_on(disk.clone())).expect("opens");
         let (first, before) = (disk.operations(), files(&place));
@@ -497,8 +513,7 @@ fn whatever_fails_in_a_compaction_nothing_is_lost_or_doubled() {
             [(Fate::Lost, false), (Fate::Landed, false), (Fate::Short, false), (Fate::Short, true)]
         {
             let what = format!("operation {} {fate:?}, for good: {for_good}", fail_at - first);
-            let place = Place::with_memtable(1);
-            let ledger = prepare(&place);
+            let place = copy();
             let disk = FaultyDisk::failing(fail_at, fate, for_good, io::ErrorKind::StorageFull);
             let store = Store::open(place.options_on(Arc::new(disk))).expect(&what);
             let _refused = store.compact_once();

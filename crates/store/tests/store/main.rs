@@ -1,8 +1,12 @@
 //! The store from outside: what it promises, on a real directory.
 
+mod backup;
 mod compact;
 mod faults;
 mod formats;
 mod import;
 mod select;
+mod status;
 mod support;
+mod verify;
+mod write;
