@@ -1,6 +1,7 @@
 //! The store from outside: what it promises, on a real directory.
 
 mod backup;
+mod compact;
 mod faults;
 mod formats;
 mod import;
