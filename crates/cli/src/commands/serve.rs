@@ -126,7 +126,7 @@ impl Server {
         let served = runtime.block_on(http::serve(app, listener, tls, raised));
         runtime.shutdown_timeout(Duration::from_secs(1));
         let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
-        // What waits in memory is in the WAL, too; the next start is faster without it.
+        // The next start then has nothing to replay, and other programs find every row.
         let flushed = admin.store.flush();
         admin.store.close()?;
         recorded?;
