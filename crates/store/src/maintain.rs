@@ -22,8 +22,9 @@ use crate::wal::Lsn;
 use crate::{Did, Inner};
 
 /// The units, the most urgent first.
-const UNITS: [fn(&Inner, &mut Work) -> Result<Did, Error>; 3] =
-    [Inner::flush_when_full, Inner::write_snapshot, Inner::compact_unit];
+const UNITS: [Unit; 3] = [Inner::flush_when_full, Inner::write_snapshot, Inner::compact_unit];
+
+type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
 
 /// Memtables that may wait in memory, or in the WAL, before commits have to.
 const MEMTABLES_MAX: usize = 4;
