@@ -8,7 +8,8 @@
 //! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
 //! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
 //! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
-//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `select`.
+//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `table`
+//! (how others read it), `scan`, `select` and `aggregate` (answers).
 
 pub mod catalog;
 pub mod disk;
@@ -29,6 +30,7 @@ mod frame;
 mod identity;
 mod import;
 mod ingest;
+mod look_up;
 mod maintain;
 mod memtable;
 mod own;
@@ -40,6 +42,7 @@ mod segment;
 mod select;
 mod snapshot;
 mod state;
+mod table;
 mod wal;
 
 use std::path::PathBuf;
@@ -218,6 +221,8 @@ pub enum LineResult {
     },
     /// It was durable before.
     Duplicate,
+    /// It is older than its scope keeps events; not stored.
+    Expired,
 }
 
 /// What [`Store::maintain`] did.
@@ -231,6 +236,10 @@ pub enum Did {
     Snapshot,
     /// It merged segments into larger ones.
     Compacted,
+    /// It announced the removal of rows that are too old, or removed some.
+    Expired,
+    /// It brought the tables that other programs read closer to the present state.
+    Table,
 }
 
 impl Store {
@@ -281,7 +290,7 @@ impl Store {
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
     pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
-        self.0.add_to_import(id, batch)
+        self.0.import_unexpired(id, batch)
     }
 
     /// Ends an import. Returns its totals.
@@ -299,7 +308,7 @@ impl Store {
     /// answered with nothing but duplicates; other lines under that key are an error
     /// ([`ErrorKind::Exists`]).
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest(request)
+        self.0.ingest_unexpired(request)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
@@ -352,10 +361,22 @@ impl Store {
         self.0.verify(depth)
     }
 
+    /// The row of a place, if answers could show it: not one of an import that was taken back, none
+    /// before retention's limit, nothing that is no row.
+    pub fn get(&self, scope: &Scope, log: LogId, seq: Seq) -> Result<Option<Placed>, Error> {
+        self.0.get(scope, log, seq)
+    }
+
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is
     /// lower-case letters, digits and hyphens.
     pub fn secret(&self, name: &str) -> Result<[u8; 32], Error> {
         self.0.secret(name)
+    }
+
+    /// Takes one step to bring the Delta Lake tables, by which other programs read the segments, up
+    /// to the present state. `false`: they are up to it.
+    pub fn sync_table(&self) -> Result<bool, Error> {
+        self.0.sync_table()
     }
 
     /// Does one unit of maintenance, if there is something to do.
@@ -386,6 +407,7 @@ struct Inner {
     maintenance: maintain::Maintenance,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,
+    tables: Mutex<table::Tables>,
     memory: Mutex<identity::MemoryIndex>,
     /// Given back when the store is closed.
     lock: Mutex<Option<Box<dyn disk::DiskFile>>>,

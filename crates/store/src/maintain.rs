@@ -22,8 +22,15 @@ use crate::wal::Lsn;
 use crate::{Did, Inner};
 
 /// The units, the most urgent first.
-const UNITS: [Unit; 3] = [Inner::flush_when_full, Inner::write_snapshot, Inner::compact_unit];
+const UNITS: [Unit; 5] = [
+    Inner::flush_when_full,
+    Inner::write_snapshot,
+    Inner::expire,
+    |inner, _| inner.write_table(),
+    Inner::compact_unit,
+];
 
+/// Does something, if there is something to do.
 type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
 
 /// Memtables that may wait in memory, or in the WAL, before commits have to.
@@ -167,7 +174,8 @@ impl Inner {
         if failed_at > 0 && size < failed_at.saturating_add(limit / 4) {
             return Ok(());
         }
-        loop {
+        // The table makes no room, and can wait.
+        while self.size_bytes() >= limit {
             match self.maintain() {
                 Ok(Did::Nothing) => return Ok(()),
                 Ok(_) => {}
@@ -177,6 +185,7 @@ impl Inner {
                 Err(_) => return Ok(()),
             }
         }
+        Ok(())
     }
 
     fn wait_for_room(&self, max: usize) -> Result<(), Error> {

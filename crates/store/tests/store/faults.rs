@@ -12,7 +12,7 @@ use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::filter::Kind;
 use doorbook_store::{Error, ErrorKind, Filter, ImportBatch, Store};
 
-use crate::support::{Place, actor, end, login, project_changes, scope, start};
+use crate::support::{Place, actor, end, login, project_changes, request, scope, start};
 
 /// What becomes of an operation that fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,6 +189,13 @@ fn live(store: &Store, ledger: &mut Ledger) {
             ledger.batches.push((accesses, store.import(&id, batch).is_ok()));
         }
         let _refused = store.end_import(&id, end());
+        if round == 2 {
+            // A flush with rows in memory, of which a shipper's request is one, with its key.
+            let accesses = vec![login(900), login(901)];
+            let is_stored = store.ingest(request(Some("key"), accesses.clone())).is_ok();
+            ledger.batches.push((accesses, is_stored));
+            let _refused = store.flush();
+        }
     }
 }
 
