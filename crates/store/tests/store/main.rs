@@ -3,5 +3,7 @@
 mod faults;
 mod formats;
 mod import;
+mod power_cut;
 mod select;
+mod sim_disk;
 mod support;
