@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use doorbook_event::record::{ImportReceipt, ImportState};
 
 use crate::commit::Writer;
-use crate::disk::{Disk, read_up_to, write_all_at};
+use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
 use crate::identity::Keys;
 use crate::import::Imports;
@@ -30,21 +30,16 @@ use crate::state::State;
 use crate::wal::{Lsn, Wal};
 use crate::{Inner, Options};
 
-const FORMAT: &str = "doorbook data directory, format 1\n";
+pub(crate) const FORMAT: &str = "doorbook data directory, format 1\n";
+
+pub(crate) const LOCK: &str = "LOCK";
 
 impl Inner {
     pub(crate) fn open(options: Options) -> Result<Inner, Error> {
         let disk = &options.disk;
         let dir = &options.data_dir;
         prepare(&**disk, dir)?;
-        let lock_path = dir.join("LOCK");
-        let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error {
-                path: Some(dir.clone()),
-                ..Error::new(ErrorKind::Locked, "another process has this data directory open")
-            },
-            _ => Error::io(&lock_path, "lock", error),
-        })?;
+        let lock = take_lock(&**disk, dir)?;
         check_format(&**disk, dir)?;
         for dir in [wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)] {
             disk.create_subdir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
@@ -141,6 +136,18 @@ fn prepare(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     }
 }
 
+/// Takes the directory's lock; it is held as long as the result lives.
+pub(crate) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>, Error> {
+    let path = dir.join(LOCK);
+    disk.lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error {
+            path: Some(dir.to_owned()),
+            ..Error::new(ErrorKind::Locked, "another process has this data directory open")
+        },
+        _ => Error::io(&path, "lock", error),
+    })
+}
+
 /// Whether the directory is marked as one of the format that this version knows; one of another
 /// format is an error.
 fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, Error> {
@@ -225,7 +232,7 @@ pub(crate) fn numbered_files(
 
 /// A small file whole; `None` where there is none.
 pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let file = match disk.open(path) {
+    let file = match disk.open_to_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path, "open", error)),
@@ -264,6 +271,6 @@ pub(crate) fn catalog_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("catalog")
 }
 
-fn secret_dir(data_dir: &Path) -> PathBuf {
+pub(crate) fn secret_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("secret")
 }

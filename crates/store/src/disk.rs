@@ -34,7 +34,19 @@ pub trait Disk: Send + Sync {
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Gives a file another name, in place of what had it.
+    /// Opens a file for reading only, as one on a read-only medium.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.open(path)
+    }
+
+    /// Gives a file a further name where there is none; [`io::ErrorKind::Unsupported`] and
+    /// [`io::ErrorKind::CrossesDevices`]: it must be copied instead.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _no_links_here = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file or a directory another name, in place of what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Removes a file.
@@ -138,6 +150,14 @@ impl Disk for SystemDisk {
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(options().open(path)?))
+    }
+
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {

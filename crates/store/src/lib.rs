@@ -14,6 +14,10 @@ pub mod disk;
 pub mod error;
 pub mod filter;
 
+pub mod backup;
+pub mod status;
+pub mod verify;
+
 mod aggregate;
 mod commit;
 mod directory;
@@ -24,6 +28,7 @@ mod import;
 mod ingest;
 mod memtable;
 mod own;
+mod retention;
 mod segment;
 mod select;
 mod snapshot;
@@ -91,6 +96,16 @@ pub struct Placed {
     pub source: Text,
     /// The record.
     pub record: Record,
+}
+
+impl Placed {
+    /// The instant by which the row is sorted: for what is no event, when we received it.
+    pub fn event_time(&self) -> Timestamp {
+        match &self.record {
+            Record::Access(access) | Record::Own(access) => access.event_time,
+            _ => self.ingest_time,
+        }
+    }
 }
 
 /// What an import is begun with.
@@ -253,6 +268,23 @@ impl Store {
     /// The newest rows that a filter matches, and how many match in all.
     pub fn select(&self, filter: &Filter) -> Result<Page, Error> {
         self.0.select(filter)
+    }
+
+    /// Copies the data directory, as it is at one instant, to a new directory that is one itself,
+    /// while others write. [`backup::restore`] copies it back.
+    pub fn backup(&self, to: &std::path::Path) -> Result<backup::Copied, Error> {
+        self.0.backup(to)
+    }
+
+    /// How much there is, how old it is, and how long the disk will last.
+    pub fn status(&self) -> Result<status::Status, Error> {
+        self.0.status()
+    }
+
+    /// Reads everything again and names what is damaged, while others write. A directory that does
+    /// not open is read by [`verify::verify`].
+    pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
+        self.0.verify(depth)
     }
 
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is

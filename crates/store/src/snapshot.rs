@@ -24,6 +24,7 @@ use crate::directory::{numbered_files, read_file, write_file};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::memtable::Memtable;
+use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
 use crate::wal::Lsn;
@@ -88,6 +89,8 @@ struct Log {
     next_seq: Seq,
     #[n(2)]
     segments: Vec<SegmentMeta>,
+    #[cbor(n(5), default, skip_if = "Expiry::is_none")]
+    expiry: Expiry,
 }
 
 /// Writes a snapshot of a state that has no rows in memory.
@@ -136,6 +139,11 @@ fn file_name(lsn: Lsn) -> String {
     format!("{lsn:016x}.cbor")
 }
 
+/// The state that a snapshot holds.
+pub(crate) fn parse_state(path: &Path, bytes: &[u8], lsn: Lsn) -> Result<State, Error> {
+    parse(path, bytes, lsn).map(Snapshot::state)
+}
+
 fn parse(path: &Path, bytes: &[u8], lsn: Lsn) -> Result<Snapshot, Error> {
     let Some((head, body)) = bytes.split_at_checked(HEADER_SIZE_BYTES) else {
         return Err(Error::damaged(path, "the header is cut off"));
@@ -180,6 +188,7 @@ impl Snapshot {
             scope: log.scope.clone(),
             next_seq: log.next_seq,
             segments: log.segments.iter().map(|segment| segment.meta.clone()).collect(),
+            expiry: log.expiry.clone(),
         });
         Snapshot {
             lsn: state.lsn,
@@ -214,13 +223,20 @@ impl Snapshot {
         }
         let mut scopes = BTreeMap::new();
         let mut logs = Vec::new();
-        for (id, Log { scope, next_seq, segments }) in (0..).map(LogId).zip(self.logs) {
+        for (id, Log { scope, next_seq, segments, expiry }) in (0..).map(LogId).zip(self.logs) {
             let mut retracted = retracted.remove(&id).unwrap_or_default();
             retracted.sort_by_key(|rows| rows.start);
             scopes.insert(scope.clone(), id);
             let segments = segments.into_iter().map(|meta| Arc::new(Segment::new(meta))).collect();
             let memtable = Memtable::default();
-            logs.push(Arc::new(LogState { scope, next_seq, memtable, segments, retracted }));
+            logs.push(Arc::new(LogState {
+                scope,
+                next_seq,
+                memtable,
+                segments,
+                retracted,
+                expiry,
+            }));
         }
         State {
             lsn: self.lsn,

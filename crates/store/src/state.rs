@@ -15,6 +15,7 @@ use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
 use crate::frame::{Op, Records};
 use crate::memtable::{Memtable, Row};
+use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::wal::Lsn;
 
@@ -56,6 +57,8 @@ pub(crate) struct LogState {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Rows of retracted imports, by position.
     pub(crate) retracted: Vec<Range<Seq>>,
+    /// What retention did.
+    pub(crate) expiry: Expiry,
 }
 
 /// An operation that does not fit the state it is applied to; says why.
@@ -117,6 +120,7 @@ impl State {
             memtable: Memtable::default(),
             segments: Vec::new(),
             retracted: Vec::new(),
+            expiry: Expiry::default(),
         }));
         Ok(())
     }

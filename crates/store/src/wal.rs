@@ -43,8 +43,8 @@ pub(crate) const PAYLOAD_SIZE_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: &[u8; 8] = b"doorbook";
 const VERSION: u32 = 1;
-const HEADER_SIZE_BYTES: usize = 8 + 4 + 4;
-const FRAME_HEADER_SIZE_BYTES: usize = 4 + 4 + 8;
+pub(crate) const HEADER_SIZE_BYTES: usize = 8 + 4 + 4;
+pub(crate) const FRAME_HEADER_SIZE_BYTES: usize = 4 + 4 + 8;
 
 /// The end of the log, where frames are added.
 pub(crate) struct Wal {
@@ -252,6 +252,12 @@ fn header() -> [u8; HEADER_SIZE_BYTES] {
     header
 }
 
+/// What is wrong with a header.
+pub(crate) fn header_problem(bytes: &[u8]) -> Option<&'static str> {
+    check_header(Path::new(""), bytes)
+        .unwrap_or(Some("the header is of a format that this program does not read"))
+}
+
 /// What is wrong with a header, if it may be a torn one; a version we do not know is an error.
 fn check_header(path: &Path, bytes: &[u8]) -> Result<Option<&'static str>, Error> {
     let Some(head) = bytes.get(..HEADER_SIZE_BYTES) else {
@@ -279,7 +285,7 @@ fn write_frame(bytes: &mut Vec<u8>, lsn: Lsn, payload: &[u8]) {
 }
 
 /// The payload of frame `lsn` at `offset`, or what is wrong there.
-fn read_frame(bytes: &[u8], offset: usize, lsn: Lsn) -> Result<&[u8], &'static str> {
+pub(crate) fn read_frame(bytes: &[u8], offset: usize, lsn: Lsn) -> Result<&[u8], &'static str> {
     let rest = &bytes[offset..];
     if rest.len() < FRAME_HEADER_SIZE_BYTES {
         return Err("a frame is cut off");

@@ -107,6 +107,12 @@ impl Admin {
                 Ok(Reply::Coverage(views::coverage(&catalog, only)))
             }
             Request::Server => Ok(Reply::Server(self.base_url.clone())),
+            Request::Verify { depth } => Ok(Reply::Verify(Box::new(self.store.verify(depth)?))),
+            Request::Status => {
+                let status = self.store.status()?;
+                Ok(Reply::Status(Box::new(views::status(registry, status))))
+            }
+            Request::Backup { to } => self.backup(by, &to),
         }
     }
 

@@ -5,11 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use doorbook_event::record::{ImportState, UnknownId};
 use doorbook_event::registry::Role;
 use doorbook_event::{Class, ProjectId, Text, Timestamp};
+use doorbook_store::backup::Copied;
 use doorbook_store::filter::Order;
+use doorbook_store::status::Status;
+use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
@@ -131,6 +135,18 @@ pub enum Request {
     },
     /// Where the running server listens.
     Server,
+    /// Read everything again and name what is damaged.
+    Verify {
+        /// How much of it.
+        depth: Depth,
+    },
+    /// How much there is, how old it is, and how long the disk will last.
+    Status,
+    /// Copy the data directory to a new one.
+    Backup {
+        /// Its absolute path.
+        to: PathBuf,
+    },
 }
 
 /// Which rows of the history are wanted.
@@ -262,6 +278,12 @@ pub enum Reply {
     Coverage(Vec<CoverageRow>),
     /// Where the running server listens; `None` where none runs.
     Server(Option<String>),
+    /// What was read again and what is damaged.
+    Verify(Box<Report>),
+    /// How much there is.
+    Status(Box<StatusView>),
+    /// What was copied.
+    Copied(Copied),
     /// Nothing to show.
     Done,
 }
@@ -488,6 +510,16 @@ pub struct ImportDetails {
 impl ImportDetails {
     /// As many as a person reads; `events --quarantine` has them all.
     pub const QUARANTINE_ROWS_MAX: usize = 100;
+}
+
+/// How much there is, with the names of projects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// What the store knows.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The name of each project, by its scope.
+    pub projects: BTreeMap<String, Text>,
 }
 
 /// Names by which roles may be given, for the error that lists them.

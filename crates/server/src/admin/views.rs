@@ -4,10 +4,11 @@ use doorbook_event::record::ImportReceipt;
 use doorbook_event::registry::{Cluster, Host, Key, Project, Registry, ServiceAccount};
 use doorbook_event::{ProjectId, Scope, Text};
 use doorbook_store::Catalog;
+use doorbook_store::status::Status;
 
 use crate::admin::request::{
     ClusterView, HostView, ImportView, InputView, KeyView, ProjectView, ServiceAccountView,
-    UnknownIdView,
+    StatusView, UnknownIdView,
 };
 use crate::admin::rows::CoverageRow;
 
@@ -92,6 +93,11 @@ pub(crate) fn import(catalog: &Catalog, id: ProjectId, receipt: &ImportReceipt) 
             })
             .collect(),
     }
+}
+
+pub(crate) fn status(registry: &Registry, status: Status) -> StatusView {
+    let name = |project: &Project| (Scope::Project(project.id).to_string(), project.name.clone());
+    StatusView { status, projects: registry.projects().map(name).collect() }
 }
 
 /// The known intervals of blindness of one project, or of all.

@@ -26,7 +26,7 @@ use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::{QuarantineFacts, SegmentMeta, VERSION, VERSION_KEY};
+use super::{QuarantineFacts, SegmentMeta, Tail, VERSION, VERSION_KEY};
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Error;
 use crate::memtable::{Row, kind};
@@ -65,6 +65,7 @@ impl Segment {
         let footer = match self.footer.get() {
             Some(footer) => footer,
             None => {
+                self.check_tail(&path, &source)?;
                 let footer = guarded(&path, || load_footer(&source))?;
                 let rows = footer.metadata().file_metadata().num_rows();
                 if rows != self.meta.rows() as i64 {
@@ -77,6 +78,22 @@ impl Segment {
             }
         };
         Ok(Reader { meta: &self.meta, path, source, footer })
+    }
+
+    /// Bloom filters, page index and footer say where to look and where not: they must be right.
+    fn check_tail(&self, path: &Path, source: &Source) -> Result<(), Error> {
+        let Some(Tail { size_bytes, crc32c }) = self.meta.tail else { return Ok(()) };
+        let from = source.size.saturating_sub(size_bytes);
+        let size = usize::try_from(source.size - from).unwrap_or(usize::MAX);
+        let tail = read_up_to(&*source.file, from, size);
+        let tail = tail.map_err(|error| Error::io(path, "read", error))?;
+        match crc32c::crc32c(&tail) == crc32c {
+            true => Ok(()),
+            false => Err(Error::damaged(
+                path,
+                format!("bytes {from} to {} do not match the checksum", source.size),
+            )),
+        }
     }
 }
 
@@ -450,6 +467,11 @@ impl<'b> Columns<'b> {
         let speculative = self.bools("speculative")?;
         let classes = self.classes()?;
         let attributes = self.texts("attributes")?;
+        // Files of version 1 have none.
+        let tasks = match self.batch.column_by_name("task_id") {
+            Some(_) => Some(self.texts("task_id")?),
+            None => None,
+        };
         Ok(move |row, target, raw: &[u8]| {
             let outcome = match outcomes.get(row) {
                 Some("success") => Outcome::Success,
@@ -483,7 +505,7 @@ impl<'b> Columns<'b> {
                     None => Default::default(),
                 },
                 raw: raw.to_vec(),
-                task_id: None,
+                task_id: tasks.and_then(|tasks| tasks.get(row)).map(Text::from),
             })
         })
     }
@@ -624,9 +646,10 @@ fn load_footer(source: &Source) -> Result<ArrowReaderMetadata, ParquetError> {
     let version = file.key_value_metadata().into_iter().flatten();
     let version =
         version.filter(|pair| pair.key == VERSION_KEY).find_map(|pair| pair.value.clone());
-    if version.as_deref() != Some(&*VERSION.to_string()) {
+    let number = version.as_deref().and_then(|version| version.parse::<u32>().ok());
+    if !number.is_some_and(|number| (1..=VERSION).contains(&number)) {
         return Err(ParquetError::General(format!(
-            "segment format {version:?}; this program reads format {VERSION}"
+            "segment format {version:?}; this program reads formats 1 to {VERSION}"
         )));
     }
     // Texts stay keys into their dictionary, so that a filter looks at each text once.

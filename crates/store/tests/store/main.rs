@@ -1,9 +1,12 @@
 //! The store from outside: what it promises, on a real directory.
 
+mod backup;
 mod faults;
 mod formats;
 mod import;
 mod power_cut;
 mod select;
 mod sim_disk;
+mod status;
 mod support;
+mod verify;

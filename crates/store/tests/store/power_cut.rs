@@ -16,6 +16,7 @@ use doorbook_event::record::{Coverage, Hidden, ImportId, ImportState, Quarantine
 use doorbook_event::registry::{Cluster, Registry, RegistryChange};
 use doorbook_event::{Access, Action, Record, Scope, Seq};
 use doorbook_store::filter::{AsOf, Kind};
+use doorbook_store::verify::Depth;
 use doorbook_store::{
     Catalog, Entry, Error, Filter, ImportBatch, Ingest, IngestLine, LineResult, Options, Placed,
     Store,
@@ -358,6 +359,10 @@ fn recover(
         if found != *secret {
             return Err(format!("secret {n} is another one"));
         }
+    }
+    let report = store.verify(Depth::Rows).map_err(|e| format!("does not verify: {e}"))?;
+    if !report.is_sound() {
+        return Err(format!("verify finds {:?}", report.damages));
     }
     drop(store);
     let allowed = witness.iter().enumerate().skip(cut.acknowledged).take(2);
