@@ -5,11 +5,12 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`].
+//! [`canonical`], [`registry`], [`public_id`].
 
 pub mod access;
 pub mod canonical;
 pub mod identity;
+pub mod public_id;
 pub mod record;
 pub mod registry;
 pub mod target;
@@ -17,6 +18,7 @@ pub mod text;
 pub mod time;
 
 pub use access::{Access, Action, Class, Classes, Client, Outcome, Peer, Principal, WrittenTime};
+pub use public_id::{PublicId, PublicIds};
 pub use record::Record;
 pub use target::{HostName, LogId, ProjectId, Scope, Seq, Target};
 pub use text::{Shared, Text};

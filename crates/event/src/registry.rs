@@ -118,7 +118,8 @@ impl fmt::Debug for ServiceAccount {
     }
 }
 
-/// What a caller may do in a project. The names are Atlas's.
+/// What a caller may do in a project. The names are Atlas's, but for [`Role::Shipper`], of which
+/// Atlas has no like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Role {
@@ -137,19 +138,23 @@ pub enum Role {
     /// Read logs; includes the access history.
     #[n(4)]
     ClusterLogViewer,
+    /// Send events, and nothing else: its key lies on every machine that sends.
+    #[n(5)]
+    Shipper,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 5] = [
+    pub const ALL: [Role; 6] = [
         Role::Owner,
         Role::ReadOnly,
         Role::MonitoringAdmin,
         Role::DatabaseAccessAdmin,
         Role::ClusterLogViewer,
+        Role::Shipper,
     ];
 
-    /// The name in Atlas's documentation.
+    /// The name as Atlas's documentation writes them.
     pub const fn title(self) -> &'static str {
         match self {
             Role::Owner => "Project Owner",
@@ -157,10 +162,11 @@ impl Role {
             Role::MonitoringAdmin => "Project Monitoring Admin",
             Role::DatabaseAccessAdmin => "Project Database Access Admin",
             Role::ClusterLogViewer => "Project Cluster Log Viewer",
+            Role::Shipper => "Project Shipper",
         }
     }
 
-    /// The name in Atlas's API.
+    /// The name as Atlas's API writes them.
     pub const fn api_name(self) -> &'static str {
         match self {
             Role::Owner => "GROUP_OWNER",
@@ -168,6 +174,7 @@ impl Role {
             Role::MonitoringAdmin => "GROUP_MONITORING_ADMIN",
             Role::DatabaseAccessAdmin => "GROUP_DATABASE_ACCESS_ADMIN",
             Role::ClusterLogViewer => "GROUP_CLUSTER_LOG_VIEWER",
+            Role::Shipper => "GROUP_SHIPPER",
         }
     }
 

@@ -20,11 +20,14 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use doorbook_event::record::{ImportReceipt, ImportState};
 
+use crate::cache::Cache;
 use crate::commit::Writer;
 use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
-use crate::identity::Keys;
+use crate::identity::{Keys, MemoryIndex};
 use crate::import::Imports;
+use crate::maintain::Maintenance;
+use crate::queue::Queue;
 use crate::snapshot;
 use crate::state::State;
 use crate::wal::{Lsn, Wal};
@@ -64,19 +67,30 @@ impl Inner {
         let wal = wal.map_err(|error| problem.unwrap_or(error))?;
         check_segments(&**disk, &segment_dir(dir), &state)?;
         end_cut_off_imports(&mut state);
+        // What of it was flushed is not known here; at most, a flush comes early.
+        state.memtable_size_bytes = match state.logs.iter().all(|log| log.memtable.is_empty()) {
+            true => 0,
+            false => state.replay_size_bytes,
+        };
 
         Ok(Inner {
             keys: Keys::new(&*options.random),
-            writer: Mutex::new(Writer { wal, is_closed: false, snapshots, relief_failed_at: 0 }),
+            cache: Arc::new(Cache::new(options.cache_size_bytes)),
+            writer: Mutex::new(Writer { wal, is_closed: false }),
+            queue: Queue::new(),
+            maintenance: Maintenance::new(snapshots),
             state: RwLock::new(Arc::new(state)),
             imports: Mutex::new(Imports::default()),
+            memory: Mutex::new(MemoryIndex::default()),
             lock: Mutex::new(Some(lock)),
             options,
         })
     }
 
     pub(crate) fn close(&self) -> Result<(), Error> {
-        // Whoever writes now is waited for.
+        // Whoever writes now is waited for, and the unit of work that is under way.
+        self.maintenance.stop();
+        let _work = self.work();
         match self.writer.lock() {
             Ok(mut writer) => writer.is_closed = true,
             Err(poisoned) => poisoned.into_inner().is_closed = true,

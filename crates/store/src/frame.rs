@@ -8,6 +8,7 @@ use doorbook_event::record::{ImportCounts, ImportId};
 use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
+use crate::request_keys::RequestKey;
 use crate::segment::SegmentMeta;
 
 /// One step of a commit. Applying the same steps in the same order gives the same state after
@@ -43,6 +44,32 @@ pub(crate) enum Op {
         #[n(1)]
         counts: ImportCounts,
     },
+    /// The older rows in memory are now in files. Nothing else stands in such a frame.
+    #[n(6)]
+    FlushedUpTo(#[n(0)] Flushed),
+    // 7 = segments replaced by others
+    /// A request with a key was written; what it stored stands before it in the same frame.
+    #[n(8)]
+    RequestKey {
+        /// The log that the request wrote to.
+        #[n(0)]
+        log: LogId,
+        /// The key.
+        #[n(1)]
+        key: RequestKey,
+    },
+}
+
+/// What a flush moved.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Flushed {
+    /// The files.
+    #[n(0)]
+    pub(crate) segments: Vec<SegmentMeta>,
+    /// For each log of which rows were moved, the position below which none is in memory any more.
+    #[n(1)]
+    pub(crate) below: Vec<(LogId, Seq)>,
 }
 
 /// Consecutive records of one log from one source.
@@ -69,13 +96,23 @@ pub(crate) struct Records {
     pub(crate) records: Vec<Record>,
 }
 
-/// The payload of a frame.
-pub(crate) fn encode(ops: &[Op]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    for op in ops {
-        minicbor::encode(op, &mut payload).expect("a Vec takes every byte");
-    }
-    payload
+/// Adds an operation to a payload.
+pub(crate) fn put(payload: &mut Vec<u8>, op: &Op) {
+    minicbor::encode(op, payload).expect("a Vec takes every byte");
+}
+
+/// Adds [`Op::Records`] with records that were encoded before, so that what holds the writer's lock
+/// need not do it. The group's own `records` are left out of account.
+pub(crate) fn put_records(payload: &mut Vec<u8>, group: &Records, count: usize, encoded: &[u8]) {
+    let Records { log, base_seq, ingest_time, source, import, records: _ } = group;
+    let (source, import, records) = (source.clone(), import.clone(), Vec::new());
+    let (log, base_seq, ingest_time) = (*log, *base_seq, *ingest_time);
+    put(payload, &Op::Records(Records { log, base_seq, ingest_time, source, import, records }));
+    // The records are the last member, and no records are one byte: an array of length 0.
+    payload.pop();
+    let mut encoder = minicbor::Encoder::new(&mut *payload);
+    encoder.array(count as u64).expect("a Vec takes every byte");
+    payload.extend_from_slice(encoded);
 }
 
 /// The operations of a payload.
@@ -86,4 +123,34 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Op>, minicbor::decode::Error>
         ops.push(decoder.decode()?);
     }
     Ok(ops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorbook_event::Principal;
+    use doorbook_event::record::Retraction;
+
+    /// Goal: what is spliced is what the plain encoding says, or a restart could not read it.
+    /// Method: both, for lists short and long enough to need a longer head.
+    #[test]
+    fn spliced_records_are_encoded_records() {
+        let at = Timestamp::from_seconds(5);
+        let retraction = Retraction { import: "imp-x".into(), by: Principal::Doorbook, at };
+        for (count, import) in [(0, None), (1, Some("imp-y".into())), (30, None), (300, None)] {
+            let records = vec![Record::Retraction(retraction.clone()); count];
+            let encoded: Vec<u8> = records
+                .iter()
+                .flat_map(|record| minicbor::to_vec(record).expect("a Vec takes every byte"))
+                .collect();
+            let source = "test".into();
+            let (log, base_seq, ingest_time) = (LogId(3), 7, at);
+            let group = Records { log, base_seq, ingest_time, source, import, records };
+            let mut spliced = Vec::new();
+            put_records(&mut spliced, &group, count, &encoded);
+            let mut plain = Vec::new();
+            put(&mut plain, &Op::Records(group));
+            assert_eq!(spliced, plain, "{count}");
+        }
+    }
 }

@@ -3,8 +3,10 @@
 //! # Format, version 1
 //! Files `catalog/NNNNNNNNNNNNNNNN.cbor`, named after the last frame that they know as 16
 //! hexadecimal digits: 8 bytes `doorcat\n`, version (u32), CRC-32C of the body (u32), both
-//! little-endian, and the body, one CBOR value: [`Snapshot`]. A snapshot is taken when no row is in
-//! memory, so that rows are not part of it. It is written beside its name, synced, and renamed.
+//! little-endian, and the body, one CBOR value: [`Snapshot`]. A snapshot is of the instant at which a
+//! flush began, with what the flush moved: no row is in memory in it, so that rows are not part of
+//! it. The frames of the commits made meanwhile, and the flush's own, come after it in the WAL. It
+//! is written beside its name, synced, and renamed.
 //!
 //! The last two are kept, and the WAL from the older one on: a newest one that is damaged costs
 //! nothing but time.
@@ -24,6 +26,7 @@ use crate::directory::{numbered_files, read_file, write_file};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::memtable::Memtable;
+use crate::request_keys::RequestKey;
 use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
@@ -91,6 +94,9 @@ struct Log {
     segments: Vec<SegmentMeta>,
     #[cbor(n(5), default, skip_if = "Expiry::is_none")]
     expiry: Expiry,
+    /// Keys of late requests, from the oldest; absent where there is none.
+    #[n(3)]
+    request_keys: Option<Vec<RequestKey>>,
 }
 
 /// Writes a snapshot of a state that has no rows in memory.
@@ -189,6 +195,8 @@ impl Snapshot {
             next_seq: log.next_seq,
             segments: log.segments.iter().map(|segment| segment.meta.clone()).collect(),
             expiry: log.expiry.clone(),
+            request_keys: Some(log.request_keys.iter().cloned().collect())
+                .filter(|keys: &Vec<RequestKey>| !keys.is_empty()),
         });
         Snapshot {
             lsn: state.lsn,
@@ -223,12 +231,14 @@ impl Snapshot {
         }
         let mut scopes = BTreeMap::new();
         let mut logs = Vec::new();
-        for (id, Log { scope, next_seq, segments, expiry }) in (0..).map(LogId).zip(self.logs) {
+        for (id, log) in (0..).map(LogId).zip(self.logs) {
+            let Log { scope, next_seq, segments, expiry, request_keys } = log;
             let mut retracted = retracted.remove(&id).unwrap_or_default();
             retracted.sort_by_key(|rows| rows.start);
             scopes.insert(scope.clone(), id);
             let segments = segments.into_iter().map(|meta| Arc::new(Segment::new(meta))).collect();
             let memtable = Memtable::default();
+            let request_keys = request_keys.into_iter().flatten().collect();
             logs.push(Arc::new(LogState {
                 scope,
                 next_seq,
@@ -236,6 +246,7 @@ impl Snapshot {
                 segments,
                 retracted,
                 expiry,
+                request_keys,
             }));
         }
         State {
@@ -246,6 +257,7 @@ impl Snapshot {
             scopes: Arc::new(scopes),
             logs,
             replay_size_bytes: 0,
+            memtable_size_bytes: 0,
         }
     }
 }

@@ -9,12 +9,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
-use doorbook_event::{LogId, Record, Scope, Seq};
+use doorbook_event::{LogId, Record, Scope, Seq, Timestamp};
 
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
-use crate::frame::{Op, Records};
+use crate::frame::{Flushed, Op, Records};
 use crate::memtable::{Memtable, Row};
+use crate::request_keys::{RequestKey, RequestKeys};
 use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::wal::Lsn;
@@ -36,6 +37,8 @@ pub(crate) struct State {
     pub(crate) logs: Vec<Arc<LogState>>,
     /// Bytes of WAL payload that a restart would have to replay.
     pub(crate) replay_size_bytes: usize,
+    /// Bytes of WAL payload since the last flush: about what the rows in memory had there.
+    pub(crate) memtable_size_bytes: usize,
 }
 
 /// Consecutive rows of a log.
@@ -59,6 +62,8 @@ pub(crate) struct LogState {
     pub(crate) retracted: Vec<Range<Seq>>,
     /// What retention did.
     pub(crate) expiry: Expiry,
+    /// Keys of late requests.
+    pub(crate) request_keys: RequestKeys,
 }
 
 /// An operation that does not fit the state it is applied to; says why.
@@ -72,9 +77,19 @@ impl State {
         Some((id, self.logs.get(id.0 as usize)?))
     }
 
+    /// A log by its number.
+    pub(crate) fn log_of(&self, id: LogId) -> Option<&Arc<LogState>> {
+        self.logs.get(id.0 as usize)
+    }
+
     /// The present state of a scope's logs, for a page that must not change.
     pub(crate) fn as_of(&self, scope: &Scope) -> AsOf {
         self.log(scope).map(|(id, log)| (id, log.next_seq)).into_iter().collect()
+    }
+
+    /// Before when nothing of a scope is in any answer.
+    pub(crate) fn retention_start(&self, _scope: &Scope, _now: Timestamp) -> Timestamp {
+        Timestamp::MIN
     }
 
     /// Whether an import told of an interval already, in the same words.
@@ -106,6 +121,8 @@ impl State {
             Op::Segment(meta) => self.add_segment(meta),
             Op::Flushed(metas) => self.flushed(metas),
             Op::Counts { import, counts } => self.count(&import, &counts),
+            Op::FlushedUpTo(flushed) => self.flushed_up_to(flushed),
+            Op::RequestKey { log, key } => self.remember_request(log, key),
         }
     }
 
@@ -121,16 +138,14 @@ impl State {
             segments: Vec::new(),
             retracted: Vec::new(),
             expiry: Expiry::default(),
+            request_keys: RequestKeys::default(),
         }));
         Ok(())
     }
 
     /// The log to which `count` rows come from `base_seq` on, with their place taken.
     fn extend(&mut self, id: LogId, base_seq: Seq, count: u64) -> Result<&mut LogState, Misfit> {
-        let Some(log) = self.logs.get_mut(id.0 as usize) else {
-            return Err(Misfit(format!("there is no log {}", id.0)));
-        };
-        let log = Arc::make_mut(log);
+        let log = self.log_mut(id)?;
         if log.next_seq != base_seq {
             return Err(Misfit(format!(
                 "records of log {} begin at {base_seq}, not at {}",
@@ -170,8 +185,7 @@ impl State {
 
     fn flushed(&mut self, metas: Vec<SegmentMeta>) -> Result<(), Misfit> {
         for meta in metas {
-            let log = self.logs.get_mut(meta.log.0 as usize).map(Arc::make_mut);
-            let log = log.ok_or_else(|| Misfit(format!("there is no log {}", meta.log.0)))?;
+            let log = self.log_mut(meta.log)?;
             if log.memtable.len() as u64 != meta.rows() {
                 return Err(Misfit(format!("segment {} is not the rows in memory", meta.name)));
             }
@@ -182,6 +196,39 @@ impl State {
             Some(id) => Err(Misfit(format!("log {id} was left out of a flush"))),
             None => Ok(()),
         }
+    }
+
+    /// Does nothing where it is known already: a snapshot that was taken with a flush stands before
+    /// the commits that were made during it, and the flush's own frame behind them.
+    fn flushed_up_to(&mut self, Flushed { segments, below }: Flushed) -> Result<(), Misfit> {
+        let mut moved: BTreeMap<LogId, u64> = BTreeMap::new();
+        for meta in segments {
+            let log = self.log_mut(meta.log)?;
+            if !log.segments.iter().any(|segment| segment.meta.name == meta.name) {
+                *moved.entry(meta.log).or_default() += meta.rows();
+                log.segments.push(Arc::new(Segment::new(meta)));
+            }
+        }
+        for (id, seq) in below {
+            let dropped = self.log_mut(id)?.memtable.drop_below(seq) as u64;
+            if dropped != moved.remove(&id).unwrap_or(0) {
+                return Err(Misfit(format!("a flush of log {} moved other rows", id.0)));
+            }
+        }
+        match moved.into_keys().next() {
+            Some(id) => Err(Misfit(format!("a flush of log {} does not say up to where", id.0))),
+            None => Ok(()),
+        }
+    }
+
+    fn remember_request(&mut self, id: LogId, key: RequestKey) -> Result<(), Misfit> {
+        self.log_mut(id)?.request_keys.push(key);
+        Ok(())
+    }
+
+    fn log_mut(&mut self, id: LogId) -> Result<&mut LogState, Misfit> {
+        let log = self.logs.get_mut(id.0 as usize).map(Arc::make_mut);
+        log.ok_or_else(|| Misfit(format!("there is no log {}", id.0)))
     }
 
     fn count(&mut self, import: &ImportId, counts: &ImportCounts) -> Result<(), Misfit> {

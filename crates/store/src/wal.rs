@@ -225,18 +225,18 @@ impl Wal {
     pub(crate) fn rotate(&mut self) {
         self.file = None;
     }
+}
 
-    /// Removes the files in which no frame comes after `lsn`. The last file stays.
-    pub(crate) fn remove_until(&mut self, lsn: Lsn) -> Result<(), Error> {
-        let files = numbered_files(&*self.disk, &self.dir, ".wal")?;
-        for pair in files.windows(2) {
-            let [(_, path), (next_first, _)] = pair else { continue };
-            if *next_first <= lsn + 1 {
-                self.disk.remove(path).map_err(|error| Error::io(path, "remove", error))?;
-            }
+/// Removes the files in which no frame comes after `lsn`. The last file stays.
+pub(crate) fn remove_until(disk: &dyn Disk, dir: &Path, lsn: Lsn) -> Result<(), Error> {
+    let files = numbered_files(disk, dir, ".wal")?;
+    for pair in files.windows(2) {
+        let [(_, path), (next_first, _)] = pair else { continue };
+        if *next_first <= lsn + 1 {
+            disk.remove(path).map_err(|error| Error::io(path, "remove", error))?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn file_name(first: Lsn) -> String {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
-use doorbook_server::app::{App, RateLimit, Settings};
+use doorbook_server::app::{App, RateLimit, Secrets, Settings};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
@@ -160,6 +160,6 @@ fn app(
     random: &Arc<dyn Random>,
     settings: Settings,
 ) -> Result<App, doorbook_store::Error> {
-    let digest_secret = store.secret("digest-nonce")?;
-    Ok(App::new(store.clone(), clock.clone(), random.clone(), settings, digest_secret))
+    let secrets = Secrets::of(store)?;
+    Ok(App::new(store.clone(), clock.clone(), random.clone(), settings, &secrets))
 }

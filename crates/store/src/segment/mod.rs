@@ -44,13 +44,15 @@
 //! Pages have checksums, the tail has one, and the rest is checked by what it must be when it is read.
 //! Whatever does not fit is an error that names the file; no answer is made of the rest.
 
+mod decode;
 mod encoding;
 mod file;
 mod pages;
 mod read;
 mod write;
 
-pub(crate) use read::{Columns, Segment};
+pub(crate) use decode::{Dictionary, Ids, Page};
+pub(crate) use read::{Column, Columns, Reader, Segment, partition_point, peer};
 pub(crate) use write::{Content, Line, write};
 
 use std::sync::Arc;
@@ -189,6 +191,9 @@ const MESSAGE: &str = "message doorbook_segment {
     optional binary raw;
     required int32 raw_encoding;
 }";
+
+/// What stands for a Unix socket in the column of addresses.
+pub(crate) const UNIX_SOCKET: &str = "unix";
 
 fn schema() -> SchemaDescriptor {
     let message = parse_message_type(MESSAGE).expect("a test parses it");

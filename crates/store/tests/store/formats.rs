@@ -163,7 +163,7 @@ fn describe(store: &Store) -> String {
     text
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("is made");
     for entry in std::fs::read_dir(from).expect("is there") {
         let path: PathBuf = entry.expect("a file").path();

@@ -11,3 +11,4 @@ mod sim_disk;
 mod status;
 mod support;
 mod verify;
+mod write;
