@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use doorbook_event::record::{Coverage, Hidden, ImportId, ImportState, Quarantine};
 use doorbook_event::registry::{Cluster, Registry, RegistryChange};
@@ -18,8 +18,8 @@ use doorbook_event::{Access, Action, Record, Scope, Seq};
 use doorbook_store::filter::{AsOf, Kind};
 use doorbook_store::verify::Depth;
 use doorbook_store::{
-    Catalog, Entry, Error, Filter, ImportBatch, Ingest, IngestLine, LineResult, Options, Placed,
-    Store,
+    Catalog, Did, Entry, Error, ErrorKind, Filter, ImportBatch, Ingest, IngestLine, LineResult,
+    Options, Placed, Store,
 };
 use proptest::prelude::*;
 
@@ -44,10 +44,16 @@ pub enum Step {
     Retract(usize),
     /// A request of a shipper.
     Ingest { first: u64, count: u64 },
+    /// A request of new events that nothing but the request's key can tell from others.
+    Ship { count: u64 },
     /// The last request again, by a shipper that did not hear the answer.
     IngestAgain,
     /// Events that nobody looks up.
     Commit { count: u64 },
+    /// All rows to segments.
+    Flush,
+    /// Maintenance until there is nothing to do.
+    Maintain,
     /// A secret.
     Secret(u8),
     /// The clock is set, backwards perhaps.
@@ -61,8 +67,8 @@ pub enum Step {
 pub struct Seen {
     catalog: Catalog,
     /// How many records each log has.
-    next: BTreeSet<(u32, Seq)>,
-    rows: Vec<Placed>,
+    pub next: BTreeSet<(u32, Seq)>,
+    pub rows: Vec<Placed>,
 }
 
 /// What a store should answer, told by a rule that a child could follow.
@@ -82,7 +88,7 @@ pub struct Ledger {
     shipped: BTreeMap<u64, Seq>,
     /// How many requests there were.
     requests: u64,
-    last_request: Option<Range<u64>>,
+    last_request: Option<Request>,
     secrets: BTreeMap<u8, [u8; 32]>,
     /// Numbers below are taken.
     next_number: u64,
@@ -191,33 +197,18 @@ impl Life<'_> {
                 ledger.next_seq += 1;
             }
             Step::Ingest { first, count } => {
-                if ledger.registry.project(PROJECT).is_none() {
-                    return Ok(());
-                }
                 let numbers = *first..first + count;
-                let lines = store.ingest(request(ledger.requests, numbers.clone()))?.lines;
-                for (n, line) in numbers.clone().zip(lines) {
-                    let is_new = !ledger.events.contains_key(&n);
-                    match line {
-                        LineResult::Stored { seq, .. } => {
-                            assert!(is_new, "event {n} was there");
-                            assert_eq!(seq, ledger.next_seq, "event {n}");
-                            ledger.next_seq += 1;
-                            ledger.events.insert(n, None);
-                            ledger.shipped.insert(n, seq);
-                        }
-                        LineResult::Duplicate => assert!(!is_new, "event {n} was not there"),
-                    }
-                }
-                ledger.use_numbers(first + count);
-                ledger.requests += 1;
-                ledger.last_request = Some(numbers);
+                return self.ingest(Request { numbers, is_named: true });
+            }
+            Step::Ship { count } => {
+                let numbers = ledger.next_number..ledger.next_number + count;
+                return self.ingest(Request { numbers, is_named: false });
             }
             Step::IngestAgain => {
-                let Some(numbers) = ledger.last_request.clone() else { return Ok(()) };
+                let Some(request) = ledger.last_request.clone() else { return Ok(()) };
                 // What was taken back with an import since may be told again.
-                if numbers.clone().all(|n| ledger.events.contains_key(&n)) {
-                    let lines = store.ingest(request(ledger.requests - 1, numbers))?.lines;
+                if request.numbers.clone().all(|n| ledger.events.contains_key(&n)) {
+                    let lines = store.ingest(request.ingest(ledger.requests - 1))?.lines;
                     let is_known = lines.iter().all(|line| *line == LineResult::Duplicate);
                     assert!(is_known, "was stored before: {lines:?}");
                 }
@@ -231,6 +222,8 @@ impl Life<'_> {
                 ledger.use_numbers(numbers.end);
                 ledger.events.extend(numbers.map(|n| (n, None)));
             }
+            Step::Flush => store.flush()?,
+            Step::Maintain => while store.maintain()? != Did::Nothing {},
             Step::Secret(n) => {
                 let secret = store.secret(&format!("secret-{n}"))?;
                 assert_eq!(*ledger.secrets.entry(*n).or_insert(secret), secret);
@@ -243,6 +236,32 @@ impl Life<'_> {
                 self.ledger.cut_off();
             }
         }
+        Ok(())
+    }
+
+    fn ingest(&mut self, request: Request) -> Result<(), Error> {
+        let ledger = &mut self.ledger;
+        if ledger.registry.project(PROJECT).is_none() {
+            return Ok(());
+        }
+        let store = self.store.as_ref().expect("is open between steps");
+        let lines = store.ingest(request.ingest(ledger.requests))?.lines;
+        for (n, line) in request.numbers.clone().zip(lines) {
+            let is_new = !ledger.events.contains_key(&n);
+            match line {
+                LineResult::Stored { seq, .. } => {
+                    assert!(is_new, "event {n} was there");
+                    assert_eq!(seq, ledger.next_seq, "event {n}");
+                    ledger.next_seq += 1;
+                    ledger.events.insert(n, None);
+                    ledger.shipped.insert(n, seq);
+                }
+                LineResult::Duplicate => assert!(!is_new, "event {n} was not there"),
+            }
+        }
+        ledger.use_numbers(request.numbers.end);
+        ledger.requests += 1;
+        ledger.last_request = Some(request);
         Ok(())
     }
 }
@@ -283,7 +302,7 @@ impl Ledger {
             }
             match &row.record {
                 Record::Access(access) => {
-                    let n = access.connection.ok_or("an event without a number")?;
+                    let n = number_of(access).ok_or("an event without a number")?;
                     if events.insert(n, row.seq).is_some() {
                         return Err(format!("event {n} is there twice"));
                     }
@@ -509,7 +528,11 @@ pub fn script() -> Vec<Step> {
         Step::Begin,
         Step::Import { first: 5, count: 20, is_long: true, has_more: true },
         Step::Commit { count: 2 },
+        Step::Ship { count: 3 },
+        Step::Flush,
+        Step::IngestAgain,
         Step::Reopen,
+        Step::IngestAgain,
         Step::Begin,
         import(20, 8),
         Step::Retract(1),
@@ -530,7 +553,11 @@ pub fn script() -> Vec<Step> {
         Step::Registry,
         Step::Secret(2),
         Step::Commit { count: 9 },
+        Step::Maintain,
         Step::Ingest { first: 58, count: 4 },
+        Step::Ship { count: 6 },
+        Step::Maintain,
+        Step::IngestAgain,
     ]
 }
 
@@ -582,6 +609,69 @@ proptest! {
     }
 }
 
+/// Goal: what several writers were told at the same time, while rows move to segments behind them, is
+/// there after a power cut. Method: threads send requests until the power goes after a number of
+/// changes of the disk; each answered request is there once, and the others whole or not at all.
+#[test]
+fn writers_side_by_side_keep_what_they_were_told() {
+    for seed in 0..cases() {
+        let place = place();
+        let mut draw = Draw(seed.into());
+        let disk = SimDisk::new().off_after(30 + draw.below(600) as usize);
+        let options = Options {
+            background: true,
+            wait_max: std::time::Duration::from_millis(200),
+            ..options(&place, &disk)
+        };
+        let store = Store::open(options).expect("has power");
+        let told = Mutex::new(BTreeMap::new());
+        if store.change_registry(&actor(), project_changes()).is_ok() {
+            std::thread::scope(|scope| {
+                for writer in 0..4 {
+                    let (store, told) = (&store, &told);
+                    scope.spawn(move || ship_until_dark(store, writer, told));
+                }
+            });
+        }
+        drop(store);
+        let landing = Landing::Random(draw.next());
+        let left = SimDisk::from(disk.image().after_power_cut(landing));
+        let what = format!("seed {seed}, {} changes, {landing:?}", disk.changes());
+        let store = Store::open(self::options(&place, &left)).expect(&what);
+        let report = store.verify(Depth::Rows).expect(&what);
+        assert!(report.is_sound(), "{what}: {:?}", report.damages);
+        let mut found: BTreeMap<u64, usize> = BTreeMap::new();
+        for row in Seen::by(&store).expect(&what).rows {
+            if let Record::Access(access) = &row.record {
+                *found.entry(number_of(access).expect("a number")).or_default() += 1;
+            }
+        }
+        for (first, (count, is_answered)) in told.into_inner().expect("no writer panicked") {
+            let there: Vec<_> =
+                (first..first + count).map(|n| found.remove(&n).unwrap_or(0)).collect();
+            let is_whole = there.iter().all(|times| *times == 1);
+            let is_absent = !is_answered && there.iter().all(|times| *times == 0);
+            assert!(is_whole || is_absent, "{what}: {first}, answered {is_answered}: {there:?}");
+        }
+        assert!(found.is_empty(), "{what}: nobody sent {found:?}");
+    }
+}
+
+/// Sends requests, each with its own numbers, until one is refused for another reason than being
+/// busy.
+fn ship_until_dark(store: &Store, writer: u64, told: &Mutex<BTreeMap<u64, (u64, bool)>>) {
+    for n in 0.. {
+        let (first, count) = (writer * 1_000_000 + n * 100, 1 + (n * 7 + writer) % 30);
+        let request = Request { numbers: first..first + count, is_named: n % 2 == 0 };
+        let answer = store.ingest(request.ingest(first));
+        let mut told = told.lock().expect("no writer panics");
+        told.insert(first, (count, answer.is_ok()));
+        if answer.is_err_and(|error| error.kind != ErrorKind::Busy) {
+            break;
+        }
+    }
+}
+
 /// Random lives in CI; more with `DOORBOOK_TEST_LIVES`.
 fn cases() -> u32 {
     let more = std::env::var("DOORBOOK_TEST_LIVES").ok();
@@ -596,7 +686,7 @@ fn drawn_steps(draw: &mut Draw, from: u64) -> Vec<Step> {
         let (first, count) = (draw.below(end + 4), 1 + draw.below(8));
         let is_long = draw.below(3) == 0;
         let count = if is_long { 20 } else { count };
-        let step = match draw.below(12) {
+        let step = match draw.below(14) {
             0 => Step::Registry,
             1 | 2 => Step::Begin,
             3..=5 => Step::Import { first, count, is_long, has_more: draw.coin() },
@@ -605,9 +695,12 @@ fn drawn_steps(draw: &mut Draw, from: u64) -> Vec<Step> {
             8 => Step::Ingest { first, count },
             9 => Step::IngestAgain,
             10 => Step::Commit { count },
-            _ => match draw.below(3) {
+            11 => Step::Ship { count },
+            12 => Step::Maintain,
+            _ => match draw.below(4) {
                 0 => Step::Secret(draw.below(3) as u8),
-                1 => Step::SetClock(draw.below(7200) as i64 - 3600),
+                1 => Step::Flush,
+                2 => Step::SetClock(draw.below(7200) as i64 - 3600),
                 _ => Step::Reopen,
             },
         };
@@ -658,9 +751,35 @@ fn gap(n: u64) -> Coverage {
     }
 }
 
-/// The `n`-th request: sent again, it has the same key.
-fn request(n: u64, numbers: Range<u64>) -> Ingest {
-    let key = Some(format!("request {n}, {numbers:?}").into());
-    let lines = numbers.map(|n| IngestLine::Event(Box::new(event(n, false)))).collect();
-    Ingest { project: PROJECT, source: "shipper".into(), key, lines }
+/// What a shipper sends.
+#[derive(Clone, Debug)]
+struct Request {
+    numbers: Range<u64>,
+    /// Whether its events can be recognised one by one.
+    is_named: bool,
+}
+
+impl Request {
+    /// As the `n`-th request: sent again, it has the same key.
+    fn ingest(&self, n: u64) -> Ingest {
+        let key = Some(format!("request {n}, {:?}", self.numbers).into());
+        let line = |n| {
+            let mut event = event(n, false);
+            if !self.is_named {
+                event.connection = None;
+                event.attributes.insert(NUMBER.into(), n.to_string().into());
+            }
+            IngestLine::Event(Box::new(event))
+        };
+        let lines = self.numbers.clone().map(line).collect();
+        Ingest { project: PROJECT, source: "shipper".into(), key, lines }
+    }
+}
+
+/// The attribute that numbers an event which has no columns to be recognised by.
+const NUMBER: &str = "number";
+
+fn number_of(access: &Access) -> Option<u64> {
+    let number = || access.attributes.get(NUMBER).and_then(|number| number.parse().ok());
+    access.connection.or_else(number)
 }
