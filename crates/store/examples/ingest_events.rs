@@ -51,8 +51,8 @@ fn run(
     let store = open(dir);
     let all: Vec<Ingest> = (0..requests)
         .map(|_| {
-            let lines = (0..per_request).map(|_| IngestLine::Event(Box::new(generator.next())));
             let (source, key) = (generator.source.clone(), None);
+            let lines = (0..per_request).map(|_| IngestLine::Event(Box::new(generator.next())));
             Ingest { project: PROJECT, source, key, lines: lines.collect() }
         })
         .collect();
@@ -98,6 +98,7 @@ fn open(dir: &Path) -> Store {
         disk: Arc::new(SystemDisk),
         memtable_size_bytes: 48 << 20,
         reserve_size_bytes: 0,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
         background: true,
         queue_size_bytes: Options::QUEUE_SIZE_BYTES,
         wait_max: Options::WAIT_MAX,

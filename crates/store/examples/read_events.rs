@@ -77,6 +77,9 @@ fn open(dir: &Path) -> Store {
         memtable_size_bytes: 48 << 20,
         reserve_size_bytes: 0,
         cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: false,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
     })
     .expect("opens")
 }

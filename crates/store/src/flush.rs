@@ -132,12 +132,11 @@ impl Inner {
             snapshot::write(disk, &dir, pending)?;
             work.snapshots.push(lsn);
         }
-        {
-            let _writer = self.writer()?;
-            let mut next = State::clone(&self.state());
-            next.replay_size_bytes -= std::mem::take(&mut pending.replay_size_bytes);
-            self.publish(next);
-        }
+        // Whoever holds the writer's lock finds the same files until he lets go of it.
+        let _writer = self.writer()?;
+        let mut next = State::clone(&self.state());
+        next.replay_size_bytes -= std::mem::take(&mut pending.replay_size_bytes);
+        self.publish(next);
         if let [.., older, newer] = work.snapshots[..] {
             work.snapshots = vec![older, newer];
             snapshot::keep(disk, &dir, &work.snapshots)?;

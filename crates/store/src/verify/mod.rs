@@ -629,6 +629,7 @@ fn segments_of(op: &Op) -> Vec<SegmentMeta> {
     match op {
         Op::Segment(meta) => vec![meta.clone()],
         Op::Flushed(metas) => metas.clone(),
+        Op::FlushedUpTo(flushed) => flushed.segments.clone(),
         _ => Vec::new(),
     }
 }

@@ -146,6 +146,7 @@ impl From<Error> for Problem {
                 Problem::new(StatusCode::BAD_REQUEST, name, error.message)
             }
             ErrorKind::Missing => Problem::not_found(error.message),
+            ErrorKind::Busy => Problem::busy(1),
             ErrorKind::Exists => {
                 Problem::new(StatusCode::CONFLICT, ("conflict", "Conflict"), error.message)
             }

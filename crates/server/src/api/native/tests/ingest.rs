@@ -297,6 +297,7 @@ fn each_failure_of_the_store_has_its_status() {
         (ErrorKind::Invalid, 400, "invalid", None),
         (ErrorKind::Missing, 404, "not-found", None),
         (ErrorKind::Exists, 409, "conflict", None),
+        (ErrorKind::Busy, 503, "busy", Some(1)),
         (ErrorKind::DiskFull, 507, "disk-full", Some(60)),
         (ErrorKind::Poisoned, 503, "unavailable", None),
         (ErrorKind::Damaged, 500, "unexpected", None),
