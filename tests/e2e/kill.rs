@@ -194,7 +194,7 @@ fn write(
     answers: &AtomicU64,
     is_killed: &AtomicBool,
 ) -> Result<(Vec<Request>, Vec<Request>)> {
-    const SIZES: [u64; 5] = [1, 1, 3, 20, 150];
+    const SIZES: [u64; 5] = [1, 1, 2, 10, 60];
     let (mut acknowledged, mut open) = (Vec::new(), Vec::new());
     let mut again = again.into_iter();
     let Ok(mut connection) = Connection::to(base) else {
@@ -228,6 +228,23 @@ fn write(
             }
         }
     }
+}
+
+/// Goal: two servers never write one directory. Method: a second one is started beside the first,
+/// which goes on; and one is started after it was killed, whose lock went with it.
+#[test]
+fn a_second_server_on_the_directory_is_refused() -> Result<()> {
+    let data = DataDir::new()?;
+    data.set_up(CLUSTER, HOST)?;
+    let first = data.serve(&[])?;
+    let second = data.outcome(&["serve", "--listen", "127.0.0.1:0"])?;
+    let stderr = String::from_utf8_lossy(&second.stderr);
+    ensure!(second.status.code() == Some(1), "{}: {stderr}", second.status);
+    ensure!(stderr.contains("another process holds the data directory"), "{stderr}");
+    // Commands go through the first, which has not been disturbed.
+    data.run(&["project", "create", "Second"])?;
+    first.kill()?;
+    data.serve(&[])?.stop()
 }
 
 /// Whether a request was acknowledged; not, if the server is busy.
