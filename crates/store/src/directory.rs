@@ -6,6 +6,8 @@
 //! secret/NAME           32 random bytes
 //! wal/FIRSTLSN.wal      see `wal`
 //! segments/NAME.parquet see `segment`
+//! segments/_delta_log/  see `table`
+//! hidden/               see `table`
 //! catalog/LSN.cbor      see `snapshot`
 //! ```
 //! A directory that holds anything and no FORMAT is somebody else's: it is refused and left as it is.
@@ -30,6 +32,7 @@ use crate::maintain::Maintenance;
 use crate::queue::Queue;
 use crate::snapshot;
 use crate::state::State;
+use crate::table::Tables;
 use crate::wal::{Lsn, Wal};
 use crate::{Inner, Options};
 
@@ -81,6 +84,7 @@ impl Inner {
             maintenance: Maintenance::new(snapshots),
             state: RwLock::new(Arc::new(state)),
             imports: Mutex::new(Imports::default()),
+            tables: Mutex::new(Tables::default()),
             memory: Mutex::new(MemoryIndex::default()),
             lock: Mutex::new(Some(lock)),
             options,
@@ -208,7 +212,9 @@ fn end_cut_off_imports(state: &mut State) {
 /// Removes the files that no frame names, and misses those that are named and not there.
 fn check_segments(disk: &dyn Disk, dir: &Path, state: &State) -> Result<(), Error> {
     let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
-    let mut unnamed: BTreeSet<&str> = names.iter().map(|name| &**name).collect();
+    // What begins with `_` is the table's log: derived, and none of a frame's business.
+    let names = names.iter().filter(|name| !name.starts_with('_'));
+    let mut unnamed: BTreeSet<&str> = names.map(|name| &**name).collect();
     for segment in state.logs.iter().flat_map(|log| &log.segments) {
         if !unnamed.remove(&*segment.meta.name) {
             let path = dir.join(&*segment.meta.name);
@@ -263,14 +269,37 @@ pub(crate) fn write_file(
     name: &str,
     bytes: &[u8],
 ) -> Result<(), Error> {
+    let new = write_beside(disk, dir, name, bytes)?;
     let path = dir.join(name);
+    disk.rename(&new, &path).map_err(|e| Error::io(&path, "rename", e))?;
+    disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))
+}
+
+/// The same for a name that nothing may have yet; `false`: something has it, and stays.
+pub(crate) fn write_new_file(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<bool, Error> {
+    let new = write_beside(disk, dir, name, bytes)?;
+    let path = dir.join(name);
+    match disk.rename_new(&new, &path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+        renamed => renamed.map_err(|e| Error::io(&path, "rename", e))?,
+    }
+    disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))?;
+    Ok(true)
+}
+
+/// Writes and syncs a file under a name that only this one leads to.
+fn write_beside(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
     let new = dir.join(format!("{name}.new"));
-    let failed = |what: &str, error| Error::io(&path, what, error);
+    let failed = |what: &str, error| Error::io(&dir.join(name), what, error);
     let file = disk.create(&new).map_err(|e| failed("create", e))?;
     write_all_at(&*file, bytes, 0).map_err(|e| failed("write", e))?;
     file.sync().map_err(|e| failed("sync", e))?;
-    disk.rename(&new, &path).map_err(|e| failed("rename", e))?;
-    disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))
+    Ok(new)
 }
 
 pub(crate) fn wal_dir(data_dir: &Path) -> PathBuf {

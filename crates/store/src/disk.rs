@@ -49,6 +49,18 @@ pub trait Disk: Send + Sync {
     /// Gives a file or a directory another name, in place of what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Gives a file another name that nothing has yet; [`io::ErrorKind::AlreadyExists`]: something
+    /// has it, and stays.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // Between the two steps only whoever else writes here could come, and the lock says that
+        // nobody of ours does. The operating system can do it in one step.
+        match self.open(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(from, to),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
@@ -162,6 +174,18 @@ impl Disk for SystemDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (here, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::NOREPLACE);
+        match rustix::fs::renameat_with(here, from, here, to, flags) {
+            // Not every file system knows how.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => match to.exists() {
+                true => Err(io::ErrorKind::AlreadyExists.into()),
+                false => std::fs::rename(from, to),
+            },
+            renamed => Ok(renamed?),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -8,7 +8,8 @@
 //! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
 //! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
 //! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
-//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `select`.
+//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `table`
+//! (how others read it), `select`.
 
 pub mod catalog;
 pub mod disk;
@@ -39,6 +40,7 @@ mod segment;
 mod select;
 mod snapshot;
 mod state;
+mod table;
 mod wal;
 
 use std::path::PathBuf;
@@ -228,6 +230,8 @@ pub enum Did {
     Flushed,
     /// It wrote a snapshot, and let the WAL before it go.
     Snapshot,
+    /// It brought the tables that other programs read closer to the present state.
+    Table,
 }
 
 impl Store {
@@ -350,6 +354,12 @@ impl Store {
         self.0.secret(name)
     }
 
+    /// Takes one step to bring the Delta Lake tables, by which other programs read the segments, up
+    /// to the present state. `false`: they are up to it.
+    pub fn sync_table(&self) -> Result<bool, Error> {
+        self.0.sync_table()
+    }
+
     /// Does one unit of maintenance, if there is something to do.
     pub fn maintain(&self) -> Result<Did, Error> {
         self.0.maintain()
@@ -378,6 +388,7 @@ struct Inner {
     maintenance: maintain::Maintenance,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,
+    tables: Mutex<table::Tables>,
     memory: Mutex<identity::MemoryIndex>,
     /// Given back when the store is closed.
     lock: Mutex<Option<Box<dyn disk::DiskFile>>>,

@@ -21,9 +21,11 @@ use crate::state::State;
 use crate::wal::Lsn;
 use crate::{Did, Inner};
 
+type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
+
 /// The units, the most urgent first.
-const UNITS: [fn(&Inner, &mut Work) -> Result<Did, Error>; 2] =
-    [Inner::flush_when_full, Inner::write_snapshot];
+const UNITS: [Unit; 3] =
+    [Inner::flush_when_full, Inner::write_snapshot, |inner, _| inner.write_table()];
 
 /// Memtables that may wait in memory, or in the WAL, before commits have to.
 const MEMTABLES_MAX: usize = 4;
@@ -148,7 +150,8 @@ impl Inner {
         if failed_at > 0 && size < failed_at.saturating_add(limit / 4) {
             return Ok(());
         }
-        loop {
+        // The table makes no room, and can wait.
+        while self.size_bytes() >= limit {
             match self.maintain() {
                 Ok(Did::Nothing) => return Ok(()),
                 Ok(_) => {}
@@ -158,6 +161,7 @@ impl Inner {
                 Err(_) => return Ok(()),
             }
         }
+        Ok(())
     }
 
     fn wait_for_room(&self, max: usize) -> Result<(), Error> {

@@ -195,7 +195,8 @@ const MESSAGE: &str = "message doorbook_segment {
 /// What stands for a Unix socket in the column of addresses.
 pub(crate) const UNIX_SOCKET: &str = "unix";
 
-fn schema() -> SchemaDescriptor {
+/// The columns of a segment.
+pub(crate) fn schema() -> SchemaDescriptor {
     let message = parse_message_type(MESSAGE).expect("a test parses it");
     SchemaDescriptor::new(Arc::new(message))
 }

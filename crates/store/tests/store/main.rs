@@ -10,5 +10,6 @@ mod select;
 mod sim_disk;
 mod status;
 mod support;
+mod table;
 mod verify;
 mod write;
