@@ -121,3 +121,45 @@ fn a_backup_comes_back() {
     home.run(&["restore", "data", "--data-dir", "x"]).fails(1, "another process");
     drop(server);
 }
+
+/// Goal: the words of retention, the same with and without a server. Method: decisions, some of them
+/// impossible; events of 2026-11-20 that any clock of later finds too old.
+#[test]
+fn retention_is_decided_listed_and_announced() {
+    let home = Home::with_shop();
+    let set = ["retention", "set", "--json", "--keep"];
+    let of = |words: &[&str]| home.run(&[&set[..], words].concat());
+    of(&["0", "--project", "shop"]).fails(2, "1 to 36500 days");
+    of(&["soon", "--project", "shop"]).fails(2, "forever");
+    of(&["5"]).fails(2, "--project");
+    of(&["5", "--project", "shop", "--system"]).fails(2, "--system");
+    of(&["5", "--project", "nope"]).fails(3, "nope");
+    of(&["5", "--project", "shop", "--minimum", "6"]).fails(2, "below the minimum");
+    let list = || home.run(&["retention", "list", "--json"]).json();
+    assert_eq!(list()[1]["keepDays"], Value::Null);
+    assert_eq!(list()[1]["project"], "shop");
+    assert_eq!(list()[0]["scope"], "system");
+
+    let server = home.serve();
+    let longer = of(&["forever", "--project", "shop", "--minimum", "30"]).json();
+    assert_eq!((&longer["minimumDays"], &longer["pending"]), (&Value::from(30), &Value::Null));
+    let shorter = of(&["90", "--project", "shop"]).json();
+    assert_eq!(shorter["keepDays"], Value::Null, "not yet");
+    assert_eq!(shorter["pending"]["keepDays"], 90);
+    assert_eq!(shorter["pending"]["minimumDays"], 30, "as before");
+    of(&["29", "--project", "shop"]).fails(2, "below the minimum");
+    of(&["365", "--system"]).json();
+    drop(server);
+    assert_eq!(list()[1], shorter);
+    let table = home.run(&["retention", "list"]).ok().stdout;
+    let from = shorter["pending"]["from"].as_str().expect("text");
+    assert!(table.contains(&format!("90 days (minimum 30) from {from}")), "{table}");
+    let status = home.run(&["status"]).ok().stdout;
+    assert!(status.contains("forever; 365 days from "), "{status}");
+    let words = ["retention", "set", "--project", "shop", "--keep", "90"];
+    let said = home.run(&words).ok().stdout;
+    assert!(said.starts_with(&format!("shop: forever (minimum 30) until {from}, then ")), "{said}");
+    let own = home.run(&["events", "--system", "--json"]).json_lines();
+    let is_announced = |event: &Value| event["attributes"]["takes_effect"] == from;
+    assert!(own.iter().any(is_announced), "{own:?}");
+}

@@ -5,7 +5,7 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`], [`public_id`].
+//! [`canonical`], [`registry`], [`retention`], [`public_id`].
 
 pub mod access;
 pub mod canonical;
@@ -13,6 +13,7 @@ pub mod identity;
 pub mod public_id;
 pub mod record;
 pub mod registry;
+pub mod retention;
 pub mod target;
 pub mod text;
 pub mod time;

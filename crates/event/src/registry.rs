@@ -1,4 +1,5 @@
-//! The registry: projects, clusters, hosts, keys, service accounts and their roles.
+//! The registry: projects, clusters, hosts, keys, service accounts and their roles, and how long
+//! each scope's events are kept.
 //!
 //! [`Registry`] is the state, [`RegistryChange`] what changes it. Every change is checked by
 //! [`Registry::check`] before it is written and applied by [`Registry::apply`] after; applying the
@@ -10,7 +11,8 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, ProjectId, Text, Timestamp};
+use crate::retention::{Retention, RetentionSet};
+use crate::{HostName, ProjectId, Scope, Text, Timestamp};
 
 /// A project: what Atlas calls a group.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -255,6 +257,9 @@ pub enum RegistryChange {
         #[n(0)]
         client_id: Text,
     },
+    /// How long a scope's events are kept was decided.
+    #[n(8)]
+    RetentionSet(#[n(0)] RetentionSet),
 }
 
 impl RegistryChange {
@@ -274,6 +279,7 @@ impl RegistryChange {
             RegistryChange::ServiceAccountDeleted { client_id } => {
                 ("service_account", client_id.to_string())
             }
+            RegistryChange::RetentionSet(set) => ("retention", set.scope.to_string()),
         }
     }
 
@@ -289,6 +295,7 @@ impl RegistryChange {
             RegistryChange::KeyDeleted { .. } | RegistryChange::ServiceAccountDeleted { .. } => {
                 "delete"
             }
+            RegistryChange::RetentionSet(_) => "set",
         }
     }
 }
@@ -329,6 +336,8 @@ pub struct Registry {
     keys: BTreeMap<Text, Key>,
     #[n(4)]
     service_accounts: BTreeMap<Text, ServiceAccount>,
+    #[cbor(n(5), default, skip_if = "BTreeMap::is_empty")]
+    retention: BTreeMap<Scope, Retention>,
 }
 
 impl Registry {
@@ -409,6 +418,11 @@ impl Registry {
     /// A service account by client id.
     pub fn service_account(&self, client_id: &str) -> Option<&ServiceAccount> {
         self.service_accounts.get(client_id)
+    }
+
+    /// How long a scope's events are kept.
+    pub fn retention(&self, scope: &Scope) -> Retention {
+        self.retention.get(scope).cloned().unwrap_or_default()
     }
 
     /// Whether `change` can be applied now.
@@ -498,6 +512,12 @@ impl Registry {
                     None => Err(Missing(format!("no service account {client_id}"))),
                 }
             }
+            RegistryChange::RetentionSet(set) => {
+                if let Scope::Project(id) = set.scope {
+                    project_exists(id)?;
+                }
+                set.limits.check()
+            }
         }
     }
 
@@ -543,6 +563,9 @@ impl Registry {
             }
             RegistryChange::ServiceAccountDeleted { client_id } => {
                 self.service_accounts.remove(&client_id);
+            }
+            RegistryChange::RetentionSet(set) => {
+                self.retention.entry(set.scope).or_default().set(set.limits, set.at);
             }
         }
     }

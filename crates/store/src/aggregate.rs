@@ -262,12 +262,16 @@ fn count_ids(ids: &Ids, rows: Range<usize>, mask: Option<&[u8]>, counts: &mut [u
 fn count_each<T>(ids: &[T], mask: Option<&[u8]>, mut count: impl FnMut(&T)) {
     let Some(mask) = mask else { return ids.iter().for_each(count) };
     // Eight rows at a time: mostly few of them match.
-    for (ids, mask) in ids.chunks(8).zip(mask.chunks(8)) {
-        if mask.iter().any(|one| *one == 1) {
-            let left = ids.iter().zip(mask).filter(|(_, one)| **one == 1);
-            left.for_each(|(id, _)| count(id));
+    let (words, rest) = mask.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let mut left = u64::from_le_bytes(*word);
+        while left != 0 {
+            count(&ids[8 * n + left.trailing_zeros() as usize / 8]);
+            left &= left - 1;
         }
     }
+    let last = ids[8 * words.len()..].iter().zip(rest);
+    last.filter(|(_, one)| **one == 1).for_each(|(id, _)| count(id));
 }
 
 /// Counts by time and outcome.

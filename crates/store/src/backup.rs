@@ -70,7 +70,7 @@ pub fn restore(disk: &dyn Disk, backup: &Path, data_dir: &Path) -> Result<Copied
         let to = copy.folder(to)?;
         for name in disk.list(&from).map_err(|error| Error::io(&from, "list", error))? {
             // The table's own log is made anew from the catalogue.
-            if name != "_delta_log" && !name.ends_with(".new") {
+            if !name.starts_with('_') && !name.ends_with(".new") {
                 copy.file(&from.join(&name), &to.join(&name))?;
             }
         }

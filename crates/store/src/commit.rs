@@ -22,7 +22,7 @@ use crate::request_keys::RequestKey;
 use crate::segment::SegmentMeta;
 use crate::state::State;
 use crate::wal::Wal;
-use crate::{Entry, Ingested, Inner, Options, own};
+use crate::{Entry, Ingested, Inner, Options, own, retention};
 
 /// What one commit adds to one log.
 pub(crate) struct Part {
@@ -132,7 +132,9 @@ impl Inner {
             .map(|proposal| match proposal {
                 Proposal::Request(request) => self.add_request(&mut draft, *request),
                 Proposal::Parts(parts) => {
-                    parts.into_iter().for_each(|part| drop(self.add(&mut draft, part, None)));
+                    for part in parts {
+                        self.add(&mut draft, part, None);
+                    }
                     Ok(Ingested::default())
                 }
             })
@@ -202,7 +204,8 @@ impl Inner {
                 let project = project.map(|id| ("project", Text::from(id.to_string())));
                 registry.apply(change);
                 let verb = ("verb", Text::from(change.verb()));
-                let attributes = [verb].into_iter().chain(project);
+                let details = retention::details(&registry, change, now);
+                let attributes = [verb].into_iter().chain(project).chain(details);
                 let action = Action::RegistryChange;
                 events.push(own::event(by, action, (kind, &name), now, attributes));
             }
@@ -357,6 +360,10 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::ServiceAccountDeleted { client_id } => {
             Some(registry.service_account(client_id)?.project)
         }
+        RegistryChange::RetentionSet(set) => match set.scope {
+            Scope::Project(id) => Some(id),
+            Scope::System | Scope::Namespace(_) => None,
+        },
     }
 }
 

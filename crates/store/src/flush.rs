@@ -17,11 +17,14 @@ use crate::wal;
 use crate::{Did, Inner};
 
 impl Inner {
-    /// Makes the rows in memory segments when there are enough of them.
+    /// Makes the rows in memory segments when there are enough of them, or when a restart would have
+    /// too much to replay.
     pub(crate) fn flush_when_full(&self, work: &mut Work) -> Result<Did, Error> {
-        match self.state().memtable_size_bytes < self.options.memtable_size_bytes {
-            true => Ok(Did::Nothing),
-            false => self.flush(work),
+        let (state, limit) = (self.state(), self.options.memtable_size_bytes);
+        let is_long = state.replay_size_bytes >= limit && work.pending.is_none();
+        match state.memtable_size_bytes >= limit || is_long {
+            true => self.flush(work),
+            false => Ok(Did::Nothing),
         }
     }
 
@@ -100,8 +103,8 @@ impl Inner {
         };
         let mut next = State::clone(&self.state());
         next.apply(op).expect("the segments hold the rows in memory");
+        // The frame itself counts for nothing: it is small, and nothing is left to do about it.
         next.lsn = lsn;
-        next.replay_size_bytes += payload.len();
         next.memtable_size_bytes =
             next.memtable_size_bytes.saturating_sub(before.memtable_size_bytes);
         let mut memory = self.memory();

@@ -9,6 +9,7 @@ use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
 use crate::request_keys::RequestKey;
+use crate::retention::Notice;
 use crate::segment::SegmentMeta;
 
 /// One step of a commit. Applying the same steps in the same order gives the same state after
@@ -58,6 +59,9 @@ pub(crate) enum Op {
         #[n(1)]
         key: RequestKey,
     },
+    /// Retention announced the removal of rows, or removed some.
+    #[n(9)]
+    Expired(#[n(0)] Expired),
 }
 
 /// What a flush moved.
@@ -70,6 +74,27 @@ pub(crate) struct Flushed {
     /// For each log of which rows were moved, the position below which none is in memory any more.
     #[n(1)]
     pub(crate) below: Vec<(LogId, Seq)>,
+}
+
+/// What retention did to a log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Expired {
+    /// Which log.
+    #[n(0)]
+    pub(crate) log: LogId,
+    /// Files that are gone.
+    #[n(1)]
+    pub(crate) removed: Vec<Text>,
+    /// Files with what is left of them.
+    #[n(2)]
+    pub(crate) added: Vec<SegmentMeta>,
+    /// Rows of events before this are in no answer from now on.
+    #[n(3)]
+    pub(crate) until: Option<Timestamp>,
+    /// What precedes the next removal.
+    #[n(4)]
+    pub(crate) notice: Option<Notice>,
 }
 
 /// Consecutive records of one log from one source.
@@ -130,6 +155,55 @@ mod tests {
     use super::*;
     use doorbook_event::Principal;
     use doorbook_event::record::Retraction;
+
+    use crate::segment::Member;
+
+    /// Frames as the first version that knew these operations wrote them: they are read for ever.
+    #[test]
+    fn fixtures() {
+        let member = Member {
+            group: "g".into(),
+            member: "m".into(),
+            rows: 2,
+            from: Timestamp::from_seconds(1),
+            to: Timestamp::from_seconds(2),
+            kinds: 2,
+        };
+        let meta = SegmentMeta {
+            name: "x.parquet".into(),
+            log: LogId(1),
+            base_seq: 0,
+            first_seq: 5,
+            last_seq: 6,
+            size_bytes: 9,
+            crc32c: 7,
+            import: None,
+            members: vec![member],
+            is_final: false,
+            tail: None,
+        };
+        let flushed = Flushed { segments: vec![meta], below: vec![(LogId(1), 7)] };
+        let ingest_time = Timestamp::from_seconds(3);
+        let (source, key) = ("s".into(), "k".into());
+        let key = RequestKey { source, key, content: [9; 16], ingest_time };
+        for (op, expected) in [
+            (Op::FlushedUpTo(flushed), FLUSHED_UP_TO),
+            (Op::RequestKey { log: LogId(1), key }, REQUEST_KEY),
+        ] {
+            let mut payload = Vec::new();
+            put(&mut payload, &op);
+            assert_eq!(hex::encode(payload), expected);
+            let bytes = hex::decode(expected).expect("hexadecimal");
+            assert_eq!(decode(&bytes).expect("is understood"), [op]);
+        }
+    }
+
+    const FLUSHED_UP_TO: &str = concat!(
+        "820681a20081a90069782e70617271756574010102000305040605090781a600616701616d0202031a000f4240",
+        "041a001e84800502080709f40181820107",
+    );
+    const REQUEST_KEY: &str =
+        "82088201a400617301616b025009090909090909090909090909090909031a002dc6c0";
 
     /// Goal: what is spliced is what the plain encoding says, or a restart could not read it.
     /// Method: both, for lists short and long enough to need a longer head.

@@ -242,6 +242,7 @@ impl Inner {
                 ("project", Text::from(project.to_string())),
                 ("events", Text::from(totals.events.to_string())),
                 ("duplicates", Text::from(totals.duplicates.to_string())),
+                ("expired", Text::from(totals.expired.to_string())),
             ];
             let event = own::event(&running.by, Action::Import, ("import", id), now, attributes);
             let receipt = vec![Record::ImportReceipt(receipt)];

@@ -9,7 +9,7 @@
 //! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
 //! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
 //! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `table`
-//! (how others read it), `select`.
+//! (how others read it), `scan`, `select` and `aggregate` (answers).
 
 pub mod catalog;
 pub mod disk;
@@ -29,6 +29,7 @@ mod frame;
 mod identity;
 mod import;
 mod ingest;
+mod look_up;
 mod maintain;
 mod memtable;
 mod own;
@@ -219,6 +220,8 @@ pub enum LineResult {
     },
     /// It was durable before.
     Duplicate,
+    /// It is older than its scope keeps events; not stored.
+    Expired,
 }
 
 /// What [`Store::maintain`] did.
@@ -230,6 +233,8 @@ pub enum Did {
     Flushed,
     /// It wrote a snapshot, and let the WAL before it go.
     Snapshot,
+    /// It announced the removal of rows that are too old, or removed some.
+    Expired,
     /// It brought the tables that other programs read closer to the present state.
     Table,
 }
@@ -282,7 +287,7 @@ impl Store {
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
     pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
-        self.0.add_to_import(id, batch)
+        self.0.import_unexpired(id, batch)
     }
 
     /// Ends an import. Returns its totals.
@@ -300,7 +305,7 @@ impl Store {
     /// answered with nothing but duplicates; other lines under that key are an error
     /// ([`ErrorKind::Exists`]).
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest(request)
+        self.0.ingest_unexpired(request)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
@@ -346,6 +351,12 @@ impl Store {
     /// not open is read by [`verify::verify`].
     pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
         self.0.verify(depth)
+    }
+
+    /// The row of a place, if answers could show it: not one of an import that was taken back, none
+    /// before retention's limit, nothing that is no row.
+    pub fn get(&self, scope: &Scope, log: LogId, seq: Seq) -> Result<Option<Placed>, Error> {
+        self.0.get(scope, log, seq)
     }
 
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is

@@ -21,11 +21,12 @@ use crate::state::State;
 use crate::wal::Lsn;
 use crate::{Did, Inner};
 
-type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
-
 /// The units, the most urgent first.
-const UNITS: [Unit; 3] =
-    [Inner::flush_when_full, Inner::write_snapshot, |inner, _| inner.write_table()];
+const UNITS: [Unit; 4] =
+    [Inner::flush_when_full, Inner::write_snapshot, Inner::expire, |inner, _| inner.write_table()];
+
+/// Does something, if there is something to do.
+type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
 
 /// Memtables that may wait in memory, or in the WAL, before commits have to.
 const MEMTABLES_MAX: usize = 4;

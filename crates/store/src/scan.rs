@@ -191,7 +191,7 @@ impl<'a> Scan<'a> {
             return run().map(|worker| vec![worker]);
         }
         std::thread::scope(|scope| {
-            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(&run)).collect();
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
             let mut workers = vec![run()];
             for helper in helpers {
                 let worker = helper.join();
@@ -205,8 +205,8 @@ impl<'a> Scan<'a> {
 /// A turn is long beside taking it and short beside the whole.
 const PIECES_PER_TURN: usize = 8;
 
-/// Looking at so many rows takes about as long as ten threads take to start.
-const ROWS_PER_THREAD: usize = 100_000;
+/// Looking at so many rows takes much longer than starting a thread.
+const ROWS_PER_THREAD: usize = 64_000;
 
 /// One answer must not take all of a large machine.
 const THREADS_MAX: usize = 4;
@@ -416,15 +416,18 @@ impl<'s> Matcher<'s> {
 
 fn count_ones(mask: &[u8]) -> u64 {
     // A byte counts to 255, and many bytes at a time.
-    let blocks = mask.chunks(255).map(|block| block.iter().fold(0_u8, |sum, one| sum + one));
+    let blocks = mask.chunks(255).map(|block| block.iter().sum::<u8>());
     blocks.map(u64::from).sum()
 }
+
+/// Whether a row with a text, or without one, stays.
+type Passes<'s> = Box<dyn Fn(Option<&str>) -> bool + 's>;
 
 /// A condition on one column.
 enum Test<'s> {
     Texts {
         column: Column<'s>,
-        passes: Box<dyn Fn(Option<&str>) -> bool + 's>,
+        passes: Passes<'s>,
         verdicts: Option<Verdicts>,
     },
     Numbers {

@@ -1,5 +1,7 @@
 //! Answers: the newest rows that match, and how many there are.
 
+use std::cmp::Reverse;
+
 use doorbook_event::{Access, Peer, Principal, Record, Text, Timestamp};
 
 use crate::directory::segment_dir;
@@ -169,24 +171,36 @@ fn number_at(column: &mut Column<'_>, row: usize) -> Result<i64, Error> {
 fn fetch(scan: &Scan<'_>, found: Vec<(Order, Found<'_>)>) -> Result<Vec<Placed>, Error> {
     // Each segment is read once, from its beginning on.
     let mut by_segment: Vec<Vec<(usize, usize)>> = vec![Vec::new(); scan.segments.len()];
-    let mut rows: Vec<Option<Placed>> = Vec::with_capacity(found.len());
-    for (at, (order, found)) in found.iter().enumerate() {
-        rows.push(match found {
-            Found::InMemory(row) => Some(row.placed(order.log)),
-            Found::InSegment(segment, row) => {
-                by_segment[*segment].push((*row, at));
-                None
+    let mut rows: Vec<Placed> = Vec::with_capacity(found.len());
+    let mut places: Vec<usize> = Vec::with_capacity(found.len());
+    for (place, (order, found)) in found.iter().enumerate() {
+        match found {
+            Found::InMemory(row) => {
+                rows.push(row.placed(order.log));
+                places.push(place);
             }
-        });
+            Found::InSegment(segment, row) => by_segment[*segment].push((*row, place)),
+        }
     }
     for (opened, mut wanted) in scan.segments.iter().zip(by_segment) {
         wanted.sort_unstable();
         let numbers: Vec<usize> = wanted.iter().map(|(number, _)| *number).collect();
-        for (row, (_, at)) in opened.reader.rows(&numbers)?.into_iter().zip(wanted) {
-            rows[at] = Some(row.into_placed(found[at].0.log));
+        opened.reader.each_row(&numbers, |row| rows.push(row.into_placed(scan.view.id)))?;
+        places.extend(wanted.into_iter().map(|(_, place)| place));
+    }
+    put_in_place(&mut rows, &mut places);
+    Ok(rows)
+}
+
+/// Moves each row to its place. Rows are large: this moves each about once, and sorting would often.
+fn put_in_place(rows: &mut [Placed], places: &mut [usize]) {
+    for n in 0..rows.len() {
+        while places[n] != n {
+            let place = places[n];
+            rows.swap(n, place);
+            places.swap(n, place);
         }
     }
-    Ok(rows.into_iter().flatten().collect())
 }
 
 /// The newest rows after a filter's place, at most as many as it asks for.
@@ -233,7 +247,7 @@ impl<T> Newest<T> {
             return;
         }
         let last = self.limit - 1;
-        self.rows.select_nth_unstable_by(last, |a, b| b.0.cmp(&a.0));
+        self.rows.select_nth_unstable_by_key(last, |(order, _)| Reverse(*order));
         self.rows.truncate(self.limit);
         self.oldest = self.rows.last().map(|(order, _)| *order);
     }
@@ -246,7 +260,7 @@ impl<T> Newest<T> {
 
     /// Newest first.
     fn finish(mut self) -> Vec<(Order, T)> {
-        self.rows.sort_unstable_by(|a, b| b.0.cmp(&a.0));
+        self.rows.sort_unstable_by_key(|(order, _)| Reverse(*order));
         self.rows.truncate(self.limit);
         self.rows
     }

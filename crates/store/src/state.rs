@@ -13,7 +13,7 @@ use doorbook_event::{LogId, Record, Scope, Seq, Timestamp};
 
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
-use crate::frame::{Flushed, Op, Records};
+use crate::frame::{Expired, Flushed, Op, Records};
 use crate::memtable::{Memtable, Row};
 use crate::request_keys::{RequestKey, RequestKeys};
 use crate::retention::Expiry;
@@ -77,6 +77,13 @@ impl State {
         Some((id, self.logs.get(id.0 as usize)?))
     }
 
+    /// The earliest event time that answers show.
+    pub(crate) fn retention_start(&self, scope: &Scope, now: Timestamp) -> Timestamp {
+        let by_policy = self.catalog.registry.retention(scope).limits(now).start(now);
+        let removed = self.log(scope).and_then(|(_, log)| log.expiry.until);
+        by_policy.max(removed.unwrap_or(Timestamp::MIN))
+    }
+
     /// A log by its number.
     pub(crate) fn log_of(&self, id: LogId) -> Option<&Arc<LogState>> {
         self.logs.get(id.0 as usize)
@@ -85,11 +92,6 @@ impl State {
     /// The present state of a scope's logs, for a page that must not change.
     pub(crate) fn as_of(&self, scope: &Scope) -> AsOf {
         self.log(scope).map(|(id, log)| (id, log.next_seq)).into_iter().collect()
-    }
-
-    /// Before when nothing of a scope is in any answer.
-    pub(crate) fn retention_start(&self, _scope: &Scope, _now: Timestamp) -> Timestamp {
-        Timestamp::MIN
     }
 
     /// Whether an import told of an interval already, in the same words.
@@ -121,6 +123,7 @@ impl State {
             Op::Segment(meta) => self.add_segment(meta),
             Op::Flushed(metas) => self.flushed(metas),
             Op::Counts { import, counts } => self.count(&import, &counts),
+            Op::Expired(expired) => self.expire(expired),
             Op::FlushedUpTo(flushed) => self.flushed_up_to(flushed),
             Op::RequestKey { log, key } => self.remember_request(log, key),
         }
@@ -196,6 +199,26 @@ impl State {
             Some(id) => Err(Misfit(format!("log {id} was left out of a flush"))),
             None => Ok(()),
         }
+    }
+
+    fn expire(&mut self, expired: Expired) -> Result<(), Misfit> {
+        let Expired { log, removed, added, until, notice } = expired;
+        let log = self.log_mut(log)?;
+        let mut rows = 0;
+        for name in removed {
+            let at = log.segments.iter().position(|segment| segment.meta.name == name);
+            let at = at.ok_or_else(|| Misfit(format!("there is no segment {name}")))?;
+            rows += log.segments.remove(at).meta.rows();
+        }
+        for meta in added {
+            let left = rows.checked_sub(meta.rows());
+            rows = left.ok_or_else(|| Misfit(format!("segment {} has new rows", meta.name)))?;
+            log.segments.push(Arc::new(Segment::new(meta)));
+        }
+        log.expiry.rows += rows;
+        log.expiry.until = log.expiry.until.max(until);
+        log.expiry.notice = notice;
+        Ok(())
     }
 
     /// Does nothing where it is known already: a snapshot that was taken with a flush stands before

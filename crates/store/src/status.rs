@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use doorbook_event::record::{ImportId, ImportState};
+use doorbook_event::retention::{Limits, Pending};
 use doorbook_event::{LogId, Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,11 @@ pub struct ScopeStatus {
     pub segments: u64,
     /// Their bytes.
     pub segment_bytes: u64,
+    /// How long events are kept.
+    pub keep: Limits,
+    /// What was decided of that and does not hold yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
     /// Why events and their times are not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
@@ -106,6 +112,7 @@ impl Inner {
         let reserve_bytes = self.options.reserve_size_bytes;
         let imports = state.catalog.imports.values();
         let running = imports.filter(|(_, receipt)| receipt.state == ImportState::Running);
+        let scopes = state.scopes.iter();
         Ok(Status {
             at: now,
             data_dir: dir.display().to_string(),
@@ -113,7 +120,7 @@ impl Inner {
             free_bytes,
             reserve_bytes,
             outlook: outlook(&state, now, free_bytes.saturating_sub(reserve_bytes)),
-            scopes: state.scopes.iter().map(|(scope, id)| self.scope(&state, scope, *id)).collect(),
+            scopes: scopes.map(|(scope, id)| self.scope(&state, scope, *id, now)).collect(),
             running_imports: running.map(|(_, receipt)| receipt.id.clone()).collect(),
         })
     }
@@ -136,7 +143,7 @@ impl Inner {
         let disk = &*self.options.disk;
         let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
         let mut size_bytes = 0;
-        for name in names {
+        for name in names.iter().filter(|name| !name.starts_with('_')) {
             // What is removed meanwhile has no size.
             if let Ok(file) = disk.open_to_read(&dir.join(name)) {
                 size_bytes += file.size_bytes().unwrap_or(0);
@@ -145,7 +152,8 @@ impl Inner {
         Ok(size_bytes)
     }
 
-    fn scope(&self, state: &State, scope: &Scope, id: LogId) -> ScopeStatus {
+    fn scope(&self, state: &State, scope: &Scope, id: LogId, now: Timestamp) -> ScopeStatus {
+        let retention = state.catalog.registry.retention(scope);
         let log = &state.logs[id.0 as usize];
         let rows_in_memory = log.memtable.len() as u64;
         let in_segments: u64 = log.segments.iter().map(|segment| segment.meta.rows()).sum();
@@ -161,6 +169,8 @@ impl Inner {
             rows_in_memory,
             segments: log.segments.len() as u64,
             segment_bytes: log.segments.iter().map(|segment| segment.meta.size_bytes).sum(),
+            keep: retention.limits(now),
+            pending: retention.pending(now),
             problem,
         }
     }
@@ -224,41 +234,48 @@ fn outlook(state: &State, now: Timestamp, usable_bytes: u64) -> Outlook {
         return unknown("there is less than a day of events");
     }
     let micros = age_micros.min(WINDOW_DAYS * DAY_MICROS);
-    let coming = bytes_between(state, now.plus_micros(-micros), now);
+    let mut coming = 0.0;
+    let mut leaving = 0.0;
+    for (scope, id) in &*state.scopes {
+        let Some(log) = state.logs.get(id.0 as usize) else { continue };
+        coming += bytes_between(state, log, now.plus_micros(-micros), now);
+        // What is too old already and not removed yet leaves with it.
+        let limit = state.catalog.registry.retention(scope).limits(now).start(now);
+        leaving += bytes_between(state, log, Timestamp::MIN, limit.plus_micros(micros));
+    }
     if coming == 0.0 {
         return unknown("there are no events of the last seven days");
     }
-    let growth = coming / (micros as f64 / DAY_MICROS as f64);
+    let growth = (coming - leaving) / (micros as f64 / DAY_MICROS as f64);
     let growth_bytes_per_day = growth as i64;
     let days = micros / DAY_MICROS;
     Outlook {
         growth_bytes_per_day: Some(growth_bytes_per_day),
         days_left: (growth_bytes_per_day > 0).then(|| usable_bytes / growth_bytes_per_day as u64),
-        basis: format!("the bytes of the events of the last {days} days"),
+        basis: format!(
+            "the bytes of the events of the last {days} days, less what is too old by then"
+        ),
     }
 }
 
 /// Bytes of the events of a stretch of time, as if each target's were spread evenly.
-fn bytes_between(state: &State, from: Timestamp, to: Timestamp) -> f64 {
+fn bytes_between(state: &State, log: &LogState, from: Timestamp, to: Timestamp) -> f64 {
     let rows_in_memory: usize = state.logs.iter().map(|log| log.memtable.len()).sum();
     let bytes_per_row_in_memory = state.replay_size_bytes as f64 / rows_in_memory.max(1) as f64;
     let in_time = |at: Timestamp| from < at && at <= to;
-    let mut bytes = 0.0;
-    for log in &state.logs {
-        bytes += log.memtable.rows().filter(|row| in_time(row.event_time())).count() as f64
-            * bytes_per_row_in_memory;
-        for segment in &log.segments {
-            let meta = &segment.meta;
-            let bytes_per_row = meta.size_bytes as f64 / meta.rows().max(1) as f64;
-            for member in &meta.members {
-                let (first, last) = (member.from.micros(), member.to.micros());
-                let overlap = last.min(to.micros()) - first.max(from.micros());
-                let share = match last - first {
-                    0 => f64::from(u8::from(in_time(member.from))),
-                    span => (overlap.max(0) as f64) / span as f64,
-                };
-                bytes += share * member.rows as f64 * bytes_per_row;
-            }
+    let in_memory = log.memtable.rows().filter(|row| in_time(row.event_time())).count();
+    let mut bytes = in_memory as f64 * bytes_per_row_in_memory;
+    for segment in &log.segments {
+        let meta = &segment.meta;
+        let bytes_per_row = meta.size_bytes as f64 / meta.rows().max(1) as f64;
+        for member in &meta.members {
+            let (first, last) = (member.from.micros(), member.to.micros());
+            let overlap = last.min(to.micros()) - first.max(from.micros());
+            let share = match last - first {
+                0 => f64::from(u8::from(in_time(member.from))),
+                span => (overlap.max(0) as f64) / span as f64,
+            };
+            bytes += share * member.rows as f64 * bytes_per_row;
         }
     }
     bytes

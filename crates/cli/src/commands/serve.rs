@@ -126,8 +126,11 @@ impl Server {
         let served = runtime.block_on(http::serve(app, listener, tls, raised));
         runtime.shutdown_timeout(Duration::from_secs(1));
         let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
+        // The next start then has nothing to replay, and other programs find every row.
+        let flushed = admin.store.flush();
         admin.store.close()?;
         recorded?;
+        flushed?;
         served.context("the listener failed")
     }
 }

@@ -4,7 +4,7 @@ use doorbook_server::admin::request::StatusView;
 use doorbook_server::admin::{Reply, Request};
 use doorbook_store::status::ScopeStatus;
 
-use super::{DataDir, out_of_turn};
+use super::{DataDir, out_of_turn, retention};
 use crate::output;
 
 #[derive(clap::Args)]
@@ -42,7 +42,7 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
         output::line(&format!("running import  {import}"))?;
     }
     output::heading("Scopes")?;
-    let headings = ["SCOPE", "EVENTS", "OLDEST", "NEWEST", "SEGMENTS", "SIZE", "ROWS IN MEMORY"];
+    let headings = ["SCOPE", "EVENTS", "OLDEST", "NEWEST", "SEGMENTS", "SIZE", "IN MEMORY", "KEEP"];
     output::table(&headings, &status.scopes.iter().map(|s| row(&view, s)).collect::<Vec<_>>())?;
     for scope in &status.scopes {
         if let Some(problem) = &scope.problem {
@@ -68,6 +68,18 @@ fn name(view: &StatusView, scope: &ScopeStatus) -> String {
     view.projects.get(&scope.scope).map_or_else(|| scope.scope.clone(), ToString::to_string)
 }
 
+fn keep(scope: &ScopeStatus) -> String {
+    match scope.pending {
+        None => retention::limits(&scope.keep),
+        Some(pending) => format!(
+            "{}; {} from {}",
+            retention::limits(&scope.keep),
+            retention::limits(&pending.limits),
+            pending.from
+        ),
+    }
+}
+
 fn row(view: &StatusView, scope: &ScopeStatus) -> Vec<String> {
     let time = |time: Option<doorbook_event::Timestamp>| {
         time.map_or_else(|| "-".to_owned(), |time| time.to_string())
@@ -84,5 +96,6 @@ fn row(view: &StatusView, scope: &ScopeStatus) -> Vec<String> {
         scope.segments.to_string(),
         output::size(scope.segment_bytes),
         scope.rows_in_memory.to_string(),
+        keep(scope),
     ]
 }

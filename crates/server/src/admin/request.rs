@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use doorbook_event::record::{ImportState, UnknownId};
 use doorbook_event::registry::Role;
+use doorbook_event::retention::{Limits, Pending};
 use doorbook_event::{Class, ProjectId, Text, Timestamp};
 use doorbook_store::backup::Copied;
 use doorbook_store::filter::Order;
@@ -135,6 +136,17 @@ pub enum Request {
     },
     /// Where the running server listens.
     Server,
+    /// Decide how long events are kept.
+    RetentionSet {
+        /// Whose; `None`: Doorbook's own.
+        project: Option<String>,
+        /// Days; `None`: forever.
+        keep_days: Option<u32>,
+        /// Days that this can never be below; `None`: as before.
+        minimum_days: Option<u32>,
+    },
+    /// How long events are kept.
+    RetentionList,
     /// Read everything again and name what is damaged.
     Verify {
         /// How much of it.
@@ -278,6 +290,8 @@ pub enum Reply {
     Coverage(Vec<CoverageRow>),
     /// Where the running server listens; `None` where none runs.
     Server(Option<String>),
+    /// How long events are kept.
+    Retention(Vec<RetentionView>),
     /// What was read again and what is damaged.
     Verify(Box<Report>),
     /// How much there is.
@@ -443,6 +457,8 @@ pub struct ImportView {
     pub quarantined: u64,
     /// Intervals of blindness found.
     pub gaps: u64,
+    /// Events that are older than the project keeps any; not stored.
+    pub expired: u64,
     /// Message ids of the access component that this version does not know.
     pub unknown_ids: Vec<UnknownIdView>,
     /// The earliest event found.
@@ -510,6 +526,23 @@ pub struct ImportDetails {
 impl ImportDetails {
     /// As many as a person reads; `events --quarantine` has them all.
     pub const QUARANTINE_ROWS_MAX: usize = 100;
+}
+
+/// How long a scope's events are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetentionView {
+    /// The scope.
+    pub scope: String,
+    /// The project's name, where it is one's.
+    pub project: Option<Text>,
+    /// What holds now.
+    #[serde(flatten)]
+    pub limits: Limits,
+    /// Events before this are in no answer now.
+    pub from: Option<Timestamp>,
+    /// What was decided and does not hold yet.
+    pub pending: Option<Pending>,
 }
 
 /// How much there is, with the names of projects.

@@ -760,3 +760,170 @@ fn read_delta(bytes: &[u8], count: usize) -> Result<Delta> {
     }
     Ok(if values.is_empty() { Delta::Constant(first) } else { Delta::Each(values) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::encoding::{
+        Coding, PageKind as Kind, key_bits, put_delta, put_hybrid, put_page_header, put_plain,
+        put_presence,
+    };
+    use super::*;
+    use proptest::prelude::*;
+
+    fn unpacked(bytes: &[u8], value_count: usize, encoding: Encoding) -> Unpacked<'_> {
+        Unpacked { bytes, value_count, encoding, is_optional: true }
+    }
+
+    /// Levels, then what `put` adds, then the padding.
+    fn page<T>(rows: &[Option<T>], put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let levels: Vec<u32> = rows.iter().map(|row| row.is_some().into()).collect();
+        put_presence(&mut bytes, &levels);
+        put(&mut bytes);
+        bytes.extend_from_slice(&[0; PADDING_BYTES]);
+        bytes
+    }
+
+    fn texts(page: &TextPage, count: usize) -> Vec<Option<String>> {
+        (0..count).map(|row| page.get(row).map(str::to_owned)).collect()
+    }
+
+    /// Rows with runs of the same value, and often none.
+    fn rows<T: Clone + std::fmt::Debug>(
+        value: impl Strategy<Value = T>,
+    ) -> impl Strategy<Value = Vec<Option<T>>> {
+        let run = (prop::option::weighted(0.8, value), 1_usize..20);
+        prop::collection::vec(run, 1..30).prop_map(|runs| {
+            let rows = runs.into_iter().flat_map(|(row, count)| std::iter::repeat_n(row, count));
+            rows.collect()
+        })
+    }
+
+    proptest! {
+        /// Goal: what is written is read. Method: pages made by the encoder, in every encoding of
+        /// texts.
+        #[test]
+        fn texts_are_read_back(rows in rows("[a-zé]{0,6}")) {
+            let mut distinct: Vec<&String> = rows.iter().flatten().collect();
+            distinct.sort();
+            distinct.dedup();
+            let mut bytes = Vec::new();
+            distinct.iter().for_each(|text| put_plain(&mut bytes, text.as_bytes()));
+            let dictionary = Arc::new(Dictionary::read(&bytes, distinct.len()).expect("fits"));
+            let ids = rows.iter().flatten();
+            let ids = ids.map(|text| distinct.binary_search(&text).expect("is there") as u32);
+            let ids: Vec<u32> = ids.collect();
+            let coded = page(&rows, |bytes| {
+                let bits = key_bits(distinct.len());
+                bytes.push(bits as u8);
+                put_hybrid(bytes, &ids, bits);
+            });
+            let coded = unpacked(&coded, rows.len(), Encoding::Dictionary);
+            let read = TextPage::read(coded, Some(&dictionary)).expect("fits");
+            prop_assert_eq!(texts(&read, rows.len()), rows.clone());
+            let plain = page(&rows, |bytes| {
+                rows.iter().flatten().for_each(|text| put_plain(bytes, text.as_bytes()));
+            });
+            let plain = unpacked(&plain, rows.len(), Encoding::Plain);
+            let read = TextPage::read(plain, None).expect("fits");
+            prop_assert_eq!(texts(&read, rows.len()), rows.clone());
+            let read = BytesPage::read(plain).expect("fits");
+            for (n, row) in rows.iter().enumerate() {
+                prop_assert_eq!(read.get(n), row.as_deref().unwrap_or("").as_bytes());
+            }
+        }
+
+        /// The same of numbers, whatever their width and their differences.
+        #[test]
+        fn numbers_are_read_back(
+            rows in prop_oneof![rows(any::<i64>()), rows(-3..1000_i64), rows(Just(7_i64))],
+            is_narrow in any::<bool>(),
+        ) {
+            let narrow = |value: i64| if is_narrow { i64::from(value as i32) } else { value };
+            let rows: Vec<Option<i64>> = rows.into_iter().map(|row| row.map(narrow)).collect();
+            let values: Vec<i64> = rows.iter().flatten().copied().collect();
+            prop_assume!(!values.is_empty());
+            let bytes = page(&rows, |bytes| put_delta(bytes, &values, is_narrow));
+            let form = if is_narrow { IntForm::I32 } else { IntForm::I64 };
+            let page = unpacked(&bytes, rows.len(), Encoding::Delta);
+            let read = IntPage::read(page, form, &[]).expect("fits");
+            let found: Vec<Option<i64>> = (0..rows.len()).map(|row| read.get(row)).collect();
+            prop_assert_eq!(found, rows);
+        }
+
+        /// Goal: whatever stands in a page, reading it ends, without a panic. Method: pages of the
+        /// encoder with some bytes changed, cut or invented, and each decoder on each of them.
+        #[test]
+        fn a_damaged_page_is_unfit_or_some_other_page(
+            rows in rows(-3..1000_i64),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+            coding in 0..3_u8,
+            count in prop::option::of(0..5000_usize),
+        ) {
+            let values: Vec<i64> = rows.iter().flatten().copied().collect();
+            let mut bytes = page(&rows, |bytes| match coding {
+                0 => put_delta(bytes, &values, false),
+                1 => {
+                    bytes.push(4);
+                    let ids: Vec<u32> = values.iter().map(|value| *value as u32 % 16).collect();
+                    put_hybrid(bytes, &ids, 4);
+                }
+                _ => values.iter().for_each(|value| put_plain(bytes, &value.to_le_bytes())),
+            });
+            bytes.truncate(bytes.len() - PADDING_BYTES);
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let _ = PageHeader::read(&bytes);
+            let dictionary = Dictionary::read(&bytes, rows.len()).map(Arc::new).ok();
+            let numbers = number_dictionary(&bytes, 3, IntForm::I64).unwrap_or_default();
+            bytes.extend_from_slice(&[0; PADDING_BYTES]);
+            let count = count.unwrap_or(rows.len());
+            for encoding in [Encoding::Plain, Encoding::Rle, Encoding::Delta, Encoding::Dictionary] {
+                for is_optional in [false, true] {
+                    let page = Unpacked { bytes: &bytes, value_count: count, encoding, is_optional };
+                    if let Ok(page) = TextPage::read(page, dictionary.as_ref()) {
+                        assert!((0..count).all(|row| page.shared(row) == page.shared(row)));
+                    }
+                    for form in [IntForm::Flag, IntForm::I32, IntForm::I64] {
+                        if let Ok(page) = IntPage::read(page, form, &numbers) {
+                            assert!((0..count).all(|row| page.get(row) == page.get(row)));
+                        }
+                    }
+                    if let Ok(page) = BytesPage::read(page) {
+                        assert!((0..count).all(|row| page.get(row) == page.get(row)));
+                    }
+                }
+            }
+        }
+
+        /// A header with any bytes changed is another one or none.
+        #[test]
+        fn a_damaged_header_never_panics(
+            sizes in (0..5000_usize, 0..5000_usize, 0..5000_usize),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let mut bytes = Vec::new();
+            put_page_header(&mut bytes, Kind::Data, (sizes.0, sizes.1), sizes.2, Coding::Delta);
+            let (header, length) = PageHeader::read(&bytes).expect("fits");
+            let expected = PageHeader {
+                kind: PageKind::Data,
+                size_bytes: sizes.0,
+                compressed_size_bytes: sizes.1,
+                crc: None,
+                value_count: sizes.2,
+                encoding: Encoding::Delta,
+            };
+            prop_assert_eq!((header, length), (expected, bytes.len()));
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            let _ = PageHeader::read(&bytes);
+        }
+    }
+}

@@ -125,10 +125,19 @@ impl Reader<'_> {
     /// Whole rows, in ascending order.
     pub(crate) fn rows(&self, numbers: &[usize]) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::with_capacity(numbers.len());
+        self.each_row(numbers, |row| rows.push(row))?;
+        Ok(rows)
+    }
+
+    /// Hands on whole rows, in ascending order.
+    pub(crate) fn each_row(
+        &self,
+        numbers: &[usize],
+        mut each: impl FnMut(Row),
+    ) -> Result<(), Error> {
         let ranges = numbers.iter().map(|row| *row..*row + 1).collect();
         let mut clients = Clients::default();
-        self.read(&Columns::WHOLE, ranges, |columns, _| columns.rows(&mut clients, &mut rows))?;
-        Ok(rows)
+        self.read(&Columns::WHOLE, ranges, |columns, _| columns.rows(&mut clients, &mut each))
     }
 
     /// A column to be read page by page. One that files of an older version do not have has no
@@ -755,8 +764,8 @@ impl<'b> Columns<'b> {
         })
     }
 
-    /// Adds the whole rows.
-    fn rows(&self, clients: &mut Clients, rows: &mut Vec<Row>) -> Result<(), Error> {
+    /// Hands on the whole rows.
+    fn rows(&self, clients: &mut Clients, each: &mut impl FnMut(Row)) -> Result<(), Error> {
         let (seqs, kinds, sources) = (self.seqs()?, self.kinds()?, self.texts("source")?);
         let ingest_times = self.numbers("ingest_time")?;
         let encodings = self.numbers("raw_encoding")?;
@@ -797,7 +806,7 @@ impl<'b> Columns<'b> {
                 _ => minicbor::decode(bytes)
                     .map_err(|error| unreadable("unreadable").because(error))?,
             };
-            rows.push(Row {
+            each(Row {
                 seq,
                 ingest_time: Timestamp::from_micros(ingest_times(row).unwrap_or(0)),
                 source: sources.shared(row).unwrap_or_default(),

@@ -342,9 +342,9 @@ impl<'a> Verifier<'a> {
         let Some(names) = self.list(&dir) else { return };
         for name in names {
             let path = dir.join(&name);
-            if name.ends_with(".new") {
-                self.note(&path, "left by a crash; harmless");
-            } else if let Some(bytes) = self.read_small(&path)
+            // One that is being written, or that a crash left, is none yet.
+            if !name.ends_with(".new")
+                && let Some(bytes) = self.read_small(&path)
                 && bytes.len() != 32
             {
                 self.damage(&path, format!("{} bytes long; a secret has 32", bytes.len()));
@@ -561,7 +561,7 @@ impl<'a> Verifier<'a> {
         let segments = state.logs.iter().flat_map(|log| &log.segments);
         let named: BTreeSet<&str> = segments.map(|segment| &*segment.meta.name).collect();
         for name in self.list(&dir).unwrap_or_default() {
-            if named.contains(&*name) || name == "_delta_log" {
+            if named.contains(&*name) || name.starts_with('_') {
                 continue;
             }
             let what = match is_lossy {
@@ -581,7 +581,7 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-        const OURS: [&str; 9] = [
+        const OURS: [&str; 10] = [
             LOCK,
             "FORMAT",
             "FORMAT.new",
@@ -591,6 +591,7 @@ impl<'a> Verifier<'a> {
             "segments",
             "catalog",
             "lost+found",
+            "hidden",
         ];
         for name in self.list(self.dir).unwrap_or_default() {
             if !OURS.contains(&&*name) {
@@ -636,6 +637,7 @@ fn segments_of(op: &Op) -> Vec<SegmentMeta> {
         Op::Segment(meta) => vec![meta.clone()],
         Op::Flushed(metas) => metas.clone(),
         Op::FlushedUpTo(flushed) => flushed.segments.clone(),
+        Op::Expired(expired) => expired.added.clone(),
         _ => Vec::new(),
     }
 }

@@ -89,6 +89,8 @@ mod tests {
     use super::*;
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
         /// The same as a plain set, over the seams of its stretches.
         #[test]
         fn it_is_a_set(seqs in proptest::collection::vec(STRETCH - 9..STRETCH + 9, 0..30)) {

@@ -3,12 +3,12 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use doorbook_event::Record;
 use doorbook_store::backup::restore;
-use doorbook_store::disk::{Disk, SystemDisk};
+use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::verify::{Depth, verify};
 use doorbook_store::{Entry, ErrorKind, Filter, Options, Store};
 
@@ -87,6 +87,89 @@ fn a_backup_is_an_instant_of_a_history_that_goes_on() {
     });
     assert_eq!(logins(&store), (0..400).collect::<Vec<_>>(), "the original went on");
     assert!(store.verify(Depth::Rows).expect("reads").is_sound());
+}
+
+/// Goal: what is committed between the instant of a backup and its end is not in it, not by half
+/// either. Method: the disk itself commits, and has all of it flushed to new segments, when the
+/// backup links its first file.
+#[test]
+fn what_is_committed_during_a_backup_is_not_in_it() {
+    let place = Place::with_memtable(3000);
+    let disk = Arc::new(Meddling::default());
+    let store = Store::open(place.options_on(disk.clone())).expect("opens");
+    add_project(&store);
+    import(&store, (0..40).map(login).collect());
+    assert!(disk.store.set(store.clone()).is_ok());
+    let backup = place.dir.path().join("backup");
+    store.backup(&backup).expect("copies");
+    assert_eq!(logins(&store).len(), 80, "the disk has meddled");
+    assert_sound(&backup);
+    let restored = place.dir.path().join("restored");
+    restore(&SystemDisk, &backup, &restored).expect("copies back");
+    assert_eq!(logins(&open(&place, restored)), (0..40).collect::<Vec<_>>());
+}
+
+/// Commits whenever a file is linked.
+#[derive(Default)]
+struct Meddling {
+    store: OnceLock<Store>,
+    has_meddled: AtomicBool,
+}
+
+impl Disk for Meddling {
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if let Some(store) = self.store.get()
+            && !self.has_meddled.swap(true, Ordering::SeqCst)
+        {
+            (40..80).for_each(|n| commit(store, n));
+            store.flush().expect("flushes");
+        }
+        SystemDisk.link(from, to)
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_dir(dir)
+    }
+
+    fn create_subdir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_subdir(dir)
+    }
+
+    fn make_private(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.make_private(dir)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.lock(path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.create(path)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemDisk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        SystemDisk.list(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(dir)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        SystemDisk.free_bytes(dir)
+    }
 }
 
 /// Goal: a backup that fails half-way cannot be taken for one, and harms nothing. Method: every

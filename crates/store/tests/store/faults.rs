@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use doorbook_event::{Access, Record};
 use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::filter::Kind;
-use doorbook_store::{Did, Error, ErrorKind, Filter, ImportBatch, Ingest, IngestLine, Store};
+use doorbook_store::{Did, Error, ErrorKind, Filter, ImportBatch, Store};
 
-use crate::support::{PROJECT, Place, actor, end, login, project_changes, scope, start};
+use crate::support::{Place, actor, end, login, project_changes, request, scope, start};
 
 /// What becomes of an operation that fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,16 +189,17 @@ fn live(store: &Store, ledger: &mut Ledger) {
             ledger.batches.push((accesses, store.import(&id, batch).is_ok()));
         }
         let _refused = store.end_import(&id, end());
-        let request = request(round);
-        let events = request.lines.iter().map(|line| match line {
-            IngestLine::Event(event) => Access::clone(event),
-            IngestLine::Unreadable(_) => unreachable!("a request of events"),
-        });
-        let events = events.collect();
-        ledger.batches.push((events, store.ingest(request).is_ok()));
-        if round % 2 == 1 {
+        if round == 2 {
+            // A flush with rows in memory, of which a shipper's request is one, with its key.
+            let accesses = vec![login(900), login(901)];
+            let is_stored = store.ingest(request(Some("key"), accesses.clone())).is_ok();
+            ledger.batches.push((accesses, is_stored));
             let _refused = store.flush();
         }
+        let accesses = unnamed(round);
+        let key = format!("request {round}");
+        let is_stored = store.ingest(request(Some(&key), accesses.clone())).is_ok();
+        ledger.batches.push((accesses, is_stored));
         // To the end, or to what fails.
         while store.maintain().is_ok_and(|did| did != Did::Nothing) {}
         let _refused = store.secret("of-the-fault-matrix");
@@ -206,13 +207,12 @@ fn live(store: &Store, ledger: &mut Ledger) {
 }
 
 /// Events that only their request's key can tell from others.
-fn request(round: i64) -> Ingest {
+fn unnamed(round: i64) -> Vec<Access> {
     let event = |n: i64| {
         let raw = format!("shipped {round}, {n}").into_bytes();
-        IngestLine::Event(Box::new(Access { connection: None, raw, ..login(round * 100) }))
+        Access { connection: None, raw, ..login(round * 100) }
     };
-    let (source, key) = ("shipper".into(), Some(format!("request {round}").into()));
-    Ingest { project: PROJECT, source, key, lines: (0..3).map(event).collect() }
+    (0..3).map(event).collect()
 }
 
 /// Events of the batch that is large.

@@ -56,7 +56,10 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).expect("is there") {
         let path = entry.expect("a file").path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         match path.is_dir() {
+            // The table for other programs is derived from all the rest.
+            true if name.starts_with('_') || name == "hidden" => {}
             true => found.extend(files(&path)),
             false => found.push(path),
         }

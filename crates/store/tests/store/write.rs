@@ -8,21 +8,16 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 use doorbook_event::record::{Place as QuarantinePlace, Quarantine};
-use doorbook_event::{Access, Record, Text};
+use doorbook_event::{Access, Record};
 use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::{
     Did, Entry, ErrorKind, Filter, Ingest, IngestLine, Ingested, LineResult, Options, Store,
 };
 
 use crate::formats::copy;
-use crate::support::{NOW, PROJECT, Place, actor, add_project, import, login, scope, start};
-
-/// A request of events.
-fn request(key: Option<&str>, accesses: impl IntoIterator<Item = Access>) -> Ingest {
-    let lines = accesses.into_iter().map(|access| IngestLine::Event(Box::new(access)));
-    let (source, key) = ("test".into(), key.map(Text::from));
-    Ingest { project: PROJECT, source, key, lines: lines.collect() }
-}
+use crate::support::{
+    NOW, PROJECT, Place, actor, add_project, import, login, request, scope, start,
+};
 
 /// An event without a connection number: nothing tells it from another one like it.
 fn anonymous(n: i64) -> Access {

@@ -39,6 +39,8 @@ pub struct Call<'a> {
     pub query: Query,
     /// Where the page before ended.
     pub cursor: Option<Cursor>,
+    /// The last segment of the path, decoded.
+    pub last_segment: Option<String>,
     /// Out: rows in the answer, for our own record.
     pub rows: u64,
 }
@@ -195,6 +197,7 @@ impl Exchange {
             project: id,
             query,
             cursor,
+            last_segment: self.last_segment(),
             rows: 0,
         };
         let body = serve(&mut call)?;
@@ -255,10 +258,12 @@ impl Exchange {
     }
 
     fn source(&self) -> Option<Text> {
-        let path = self.parts.uri.path();
-        let source = path.rsplit('/').next().unwrap_or_default();
-        let source = percent_decode_str(source).decode_utf8().ok()?;
-        ingest::is_source(&source).then(|| Text::from(&*source))
+        self.last_segment().filter(|source| ingest::is_source(source)).map(Text::from)
+    }
+
+    fn last_segment(&self) -> Option<String> {
+        let last = self.parts.uri.path().rsplit('/').next().unwrap_or_default();
+        Some(percent_decode_str(last).decode_utf8().ok()?.into_owned())
     }
 
     async fn store(&self, arrival: Arrival, body: Body) -> Result<ingest::Answer, Problem> {
@@ -414,11 +419,11 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text>, Problem> {
     let wrong =
-        || Problem::invalid_header("Idempotency-Key", "one, of 1 to 255 visible ASCII characters");
+        || Problem::invalid_header("Idempotency-Key", "one, of 1 to 200 visible ASCII characters");
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().map_err(|_| wrong())?;
-    let is_key = (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let is_key = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     match is_key && values.next().is_none() {
         true => Ok(Some(text.into())),
         false => Err(wrong()),

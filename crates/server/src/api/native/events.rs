@@ -3,7 +3,7 @@
 
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Quarantine;
-use doorbook_event::{Access, PublicIds, Record};
+use doorbook_event::{Access, PublicIds, Record, Scope};
 use doorbook_source::document::{self, write_text};
 use doorbook_store::filter::{Order, Page};
 use doorbook_store::{Filter, Placed};
@@ -41,6 +41,22 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
         Cursor { project, limit, after, as_of, query: repeated.text() }.seal(ids)
     });
     Ok(write(call, &filter, &page, cursor))
+}
+
+/// Serves `events/{id}`: a row as lists have it.
+pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
+    call.query.finish()?;
+    let ids = call.app.doors().ids();
+    let id = call.last_segment.as_deref().unwrap_or_default();
+    let place = id.parse().ok().and_then(|id| ids.place(Names::Record, id));
+    let absent = || Problem::not_found("There is no such event.");
+    let (log, seq) = place.ok_or_else(absent)?;
+    let scope = Scope::Project(call.project);
+    let row = call.app.store().get(&scope, log, seq)?.ok_or_else(absent)?;
+    call.rows = 1;
+    let mut out = Vec::with_capacity(1024);
+    write_row(ids, &row, &mut Sources::default(), &mut out);
+    Ok(out)
 }
 
 /// Where the next page begins; `None` where there is none. A page that ends with the last row is

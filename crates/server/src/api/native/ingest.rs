@@ -80,12 +80,16 @@ pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem
     // What the answer needs besides what the store says.
     let notes: Vec<(u64, Option<Text>)> =
         lines.iter().map(|line| (line.number, line.reason())).collect();
-    let ingested = app.store().ingest(Ingest {
-        project: arrival.project,
-        source: arrival.source,
-        key: arrival.key,
-        lines: lines.into_iter().map(|line| line.content).collect(),
-    })?;
+    let ingested = match lines.is_empty() {
+        // Nothing to wait for the disk with.
+        true => Ingested { lines: Vec::new() },
+        false => app.store().ingest(Ingest {
+            project: arrival.project,
+            source: arrival.source,
+            key: arrival.key,
+            lines: lines.into_iter().map(|line| line.content).collect(),
+        })?,
+    };
     Ok(answer(app.doors().ids(), arrival.listed, &notes, &ingested))
 }
 
@@ -218,13 +222,14 @@ fn answer(
     notes: &[(u64, Option<Text>)],
     ingested: &Ingested,
 ) -> Answer {
-    let [mut stored, mut duplicates, mut quarantined, mut new] = [0_u64; 4];
+    let [mut stored, mut duplicates, mut quarantined, mut expired, mut new] = [0_u64; 5];
     let mut list = Vec::new();
     for ((number, reason), result) in notes.iter().zip(&ingested.lines) {
         let count = match (reason, result) {
             (Some(_), _) => &mut quarantined,
             (None, LineResult::Stored { .. }) => &mut stored,
             (None, LineResult::Duplicate) => &mut duplicates,
+            (None, LineResult::Expired) => &mut expired,
         };
         *count += 1;
         new += u64::from(matches!(result, LineResult::Stored { .. }));
@@ -240,6 +245,9 @@ fn answer(
     }
     let mut body =
         format!("{{\"stored\":{stored},\"duplicates\":{duplicates},\"quarantined\":{quarantined}");
+    if expired > 0 {
+        write!(body, ",\"expired\":{expired}").expect("a String takes all");
+    }
     if listed != Listed::None {
         write!(body, ",\"lines\":[{}]", String::from_utf8_lossy(&list))
             .expect("a String takes all");
@@ -259,6 +267,7 @@ fn write_line(
         (Some(_), _) => "quarantined",
         (None, LineResult::Stored { .. }) => "stored",
         (None, LineResult::Duplicate) => "duplicate",
+        (None, LineResult::Expired) => "expired",
     };
     out.extend_from_slice(format!("{{\"line\":{number},\"result\":\"{word}\"").as_bytes());
     if let LineResult::Stored { log, seq } = result {

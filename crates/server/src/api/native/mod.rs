@@ -89,6 +89,13 @@ pub static OPERATIONS: &[Operation] = &[
         needs: auth::Operation::ReadHistory,
         serve: Serve::Read(counts::top),
     },
+    Operation {
+        id: "getEvent",
+        method: "GET",
+        path: "events/{id}",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(events::one),
+    },
 ];
 
 /// The router of this surface, and of every path below [`PREFIX`] that it does not know.

@@ -26,7 +26,7 @@ async fn an_answer_has_this_form() {
          \"event\":{{\"time\":\"2023-04-26T03:33:20Z\",\"cluster\":\"Cluster0\",\
          \"host\":\"{NODE}:27017\",\"action\":\"authenticate\",\"outcome\":\"success\",\
          \"user\":\"al\\\"ice\",\"database\":\"admin\",\"mechanism\":\"SCRAM-SHA-256\",\
-         \"address\":\"203.0.113.9\",\"port\":7,\"application\":\"api\",\"classes\":[\"retry\"],\
+         \"address\":\"203.0.113.9\",\"port\":7,\"connection\":1,\"application\":\"api\",\"classes\":[\"retry\"],\
          \"task_id\":\"t-1\",\"attributes\":{{\"k\":\"v\"}}}}}}],\"total\":1,\"as_of\":{as_of},\
          \"coverage\":{{\"gaps\":[],\"total\":0}},\"cursor\":null}}"
     );
@@ -334,4 +334,31 @@ async fn long_answers_are_compressed_for_those_who_take_it() {
     std::io::Read::read_to_string(&mut decoder, &mut unpacked).expect("gzip");
     let plain = doors.get(OWNER, "/api/v1/events").await;
     assert_eq!(unpacked, plain.body());
+}
+
+/// An id leads to its event, and neither to another project's nor to what was made up.
+#[tokio::test]
+async fn an_event_is_found_by_its_id() {
+    let doors = Doors::new();
+    doors.ship(&[line("a", 0), line("b", 1), "bad".into()]).await;
+    for list in ["events", "events?kind=quarantine"] {
+        let answer = doors.read(&format!("/api/v1/{list}")).await;
+        for row in answer["events"].as_array().expect("a list") {
+            let id = row["id"].as_str().expect("an id");
+            assert_eq!(doors.read(&format!("/api/v1/events/{id}")).await, *row);
+            let upper = id.to_uppercase();
+            assert_eq!(doors.read(&format!("/api/v1/events/{upper}")).await, *row);
+            doors.get(STRANGER, &format!("/api/v1/events/{id}")).await.problem(404, "not-found");
+            let other = format!("/api/v1/events/{}0", &id[..35]);
+            if !other.ends_with(id) {
+                doors.get(OWNER, &other).await.problem(404, "not-found");
+            }
+            let reply = doors.get(OWNER, &format!("/api/v1/events/{id}?limit=1")).await;
+            reply.problem(400, "unknown-parameter");
+        }
+        // A state is no event.
+        let as_of = answer["as_of"].as_str().expect("a text");
+        doors.get(OWNER, &format!("/api/v1/events/{as_of}")).await.problem(404, "not-found");
+    }
+    doors.get(OWNER, "/api/v1/events/1").await.problem(404, "not-found");
 }

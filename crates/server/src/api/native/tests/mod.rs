@@ -172,6 +172,6 @@ pub fn line(user: &str, seconds: i64) -> String {
     format!(
         "{{\"time\":\"{time}\",\"cluster\":\"Cluster0\",\"host\":\"{NODE}:27017\",\
          \"outcome\":\"success\",\"user\":\"{user}\",\"database\":\"admin\",\
-         \"mechanism\":\"SCRAM-SHA-256\",\"address\":\"203.0.113.9\"}}"
+         \"mechanism\":\"SCRAM-SHA-256\",\"address\":\"203.0.113.9\",\"connection\":1}}"
     )
 }

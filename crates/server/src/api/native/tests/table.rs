@@ -12,16 +12,21 @@ const SERVED: &[&str] = &[
     "GET /api/v1/events",
     "GET /api/v1/events/histogram",
     "GET /api/v1/events/top",
+    "GET /api/v1/events/{id}",
     "POST /api/v1/ingest/{source}",
 ];
 
-fn target(path: &str) -> String {
-    let path = path.replace("{source}", "app");
+fn target(path: &str, id: &str) -> String {
+    let path = path.replace("{source}", "app").replace("{id}", id);
     match path.rsplit('/').next() {
         Some("histogram") => format!("{PREFIX}{path}?width=1h"),
         Some("top") => format!("{PREFIX}{path}?by=principal"),
         _ => format!("{PREFIX}{path}"),
     }
+}
+
+async fn an_event(doors: &Doors) -> String {
+    doors.ship(&[line("one", -1)]).await["lines"][0]["id"].as_str().expect("an id").to_owned()
 }
 
 async fn call(doors: &Doors, method: &str, target: &str, authorization: &str) -> Reply {
@@ -37,8 +42,9 @@ async fn the_table_is_the_router() {
     assert_eq!(served.iter().map(String::as_str).collect::<Vec<_>>(), SERVED);
 
     let doors = Doors::new();
+    let id = an_event(&doors).await;
     for operation in OPERATIONS {
-        let target = target(operation.path);
+        let target = target(operation.path, &id);
         let reply = call(&doors, operation.method, &target, &basic(OWNER)).await;
         reply.json(200);
         assert_eq!(reply.headers["cache-control"], ["no-store"]);
@@ -66,8 +72,9 @@ async fn a_role_may_what_it_is_for() {
     let mut bearer = "Bearer ".to_owned();
     let tokens = &doors.server.app.auth().tokens;
     bearer += &tokens.issue(doors.server.app.random(), NOW, ACCOUNT.0.into());
+    let id = an_event(&doors).await;
     for operation in OPERATIONS {
-        let target = target(operation.path);
+        let target = target(operation.path, &id);
         let project =
             format!("{target}{}project={GROUP}", if target.contains('?') { '&' } else { '?' });
         let reads = operation.needs == ReadHistory;
