@@ -48,7 +48,19 @@ pub(crate) enum Op {
     /// The older rows in memory are now in files. Nothing else stands in such a frame.
     #[n(6)]
     FlushedUpTo(#[n(0)] Flushed),
-    // 7 = segments replaced by others
+    /// Segments took the place of others that held the same rows.
+    #[n(7)]
+    Replaced {
+        /// Of which log.
+        #[n(0)]
+        log: LogId,
+        /// The names of those that are gone.
+        #[n(1)]
+        removed: Vec<Text>,
+        /// Those that are there now.
+        #[n(2)]
+        added: Vec<SegmentMeta>,
+    },
     /// A request with a key was written; what it stored stands before it in the same frame.
     #[n(8)]
     RequestKey {

@@ -23,6 +23,7 @@ pub mod verify;
 mod aggregate;
 mod cache;
 mod commit;
+mod compact;
 mod directory;
 mod flush;
 mod frame;
@@ -237,6 +238,8 @@ pub enum Did {
     Expired,
     /// It brought the tables that other programs read closer to the present state.
     Table,
+    /// It merged segments into larger ones.
+    Compacted,
 }
 
 impl Store {
@@ -334,6 +337,11 @@ impl Store {
     /// The newest rows that a filter matches, and how many match in all.
     pub fn select(&self, filter: &Filter) -> Result<Page, Error> {
         self.0.select(filter)
+    }
+
+    /// Merges segments into larger ones, one job: whether there was one. Answers do not change by it.
+    pub fn compact_once(&self) -> Result<bool, Error> {
+        self.0.compact_once()
     }
 
     /// Copies the data directory, as it is at one instant, to a new directory that is one itself,

@@ -22,8 +22,13 @@ use crate::wal::Lsn;
 use crate::{Did, Inner};
 
 /// The units, the most urgent first.
-const UNITS: [Unit; 4] =
-    [Inner::flush_when_full, Inner::write_snapshot, Inner::expire, |inner, _| inner.write_table()];
+const UNITS: [Unit; 5] = [
+    Inner::flush_when_full,
+    Inner::write_snapshot,
+    Inner::expire,
+    Inner::compact_unit,
+    |inner, _| inner.write_table(),
+];
 
 /// Does something, if there is something to do.
 type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
@@ -124,6 +129,24 @@ impl Inner {
         drop(work);
         self.note(&did);
         did
+    }
+
+    /// A job of compaction takes long: what is more urgent is done in between, and a store that is
+    /// closed does not wait for it.
+    fn compact_unit(&self, work: &mut Work) -> Result<Did, Error> {
+        self.compact(&mut || {
+            if self.maintenance.signal.flags().is_stopped {
+                return Err(Error::new(ErrorKind::Io, "the store is being closed"));
+            }
+            self.flush_when_full(work)?;
+            self.write_snapshot(work).map(drop)
+        })
+    }
+
+    /// Does one job of compaction, whatever else there is to do: whether there was one.
+    pub(crate) fn compact_once(&self) -> Result<bool, Error> {
+        let did = self.compact_unit(&mut *self.work()?)?;
+        Ok(did == Did::Compacted)
     }
 
     /// Writes what is in memory to segments, and a snapshot.

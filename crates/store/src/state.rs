@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
-use doorbook_event::{LogId, Record, Scope, Seq, Timestamp};
+use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
@@ -124,6 +124,7 @@ impl State {
             Op::Flushed(metas) => self.flushed(metas),
             Op::Counts { import, counts } => self.count(&import, &counts),
             Op::Expired(expired) => self.expire(expired),
+            Op::Replaced { log, removed, added } => self.replace(log, &removed, added),
             Op::FlushedUpTo(flushed) => self.flushed_up_to(flushed),
             Op::RequestKey { log, key } => self.remember_request(log, key),
         }
@@ -218,6 +219,27 @@ impl State {
         log.expiry.rows += rows;
         log.expiry.until = log.expiry.until.max(until);
         log.expiry.notice = notice;
+        Ok(())
+    }
+
+    fn replace(
+        &mut self,
+        id: LogId,
+        removed: &[Text],
+        added: Vec<SegmentMeta>,
+    ) -> Result<(), Misfit> {
+        let log = self.logs.get_mut(id.0 as usize).map(Arc::make_mut);
+        let log = log.ok_or_else(|| Misfit(format!("there is no log {}", id.0)))?;
+        let mut row_count = 0;
+        for name in removed {
+            let at = log.segments.iter().position(|segment| segment.meta.name == *name);
+            let at = at.ok_or_else(|| Misfit(format!("there is no segment {name}")))?;
+            row_count += log.segments.remove(at).meta.rows();
+        }
+        if added.iter().map(SegmentMeta::rows).sum::<u64>() != row_count {
+            return Err(Misfit(format!("not the {row_count} rows that were replaced")));
+        }
+        log.segments.extend(added.into_iter().map(|meta| Arc::new(Segment::new(meta))));
         Ok(())
     }
 

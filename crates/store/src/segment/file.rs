@@ -19,7 +19,7 @@ use super::{Tail, VERSION, VERSION_KEY, schema};
 use crate::disk::{DiskFile, write_all_at};
 
 /// A segment file being written, column by column in the order of the schema.
-pub(super) struct FileWriter<'s, 'd> {
+pub(crate) struct FileWriter<'s, 'd> {
     schema: Arc<SchemaDescriptor>,
     out: TrackedWrite<&'s mut Sink<'d>>,
     columns: Vec<ColumnChunkMetaData>,
@@ -29,17 +29,17 @@ pub(super) struct FileWriter<'s, 'd> {
 }
 
 /// A column chunk whose pages are in the file.
-pub(super) struct Written {
-    pub(super) metadata: ColumnChunkMetaData,
-    pub(super) bloom: Option<Sbbf>,
-    pub(super) ranges: Option<ColumnIndexMetaData>,
-    pub(super) offsets: OffsetIndexMetaData,
+pub(crate) struct Written {
+    pub(crate) metadata: ColumnChunkMetaData,
+    pub(crate) bloom: Option<Sbbf>,
+    pub(crate) ranges: Option<ColumnIndexMetaData>,
+    pub(crate) offsets: OffsetIndexMetaData,
 }
 
 const MAGIC: &[u8; 4] = b"PAR1";
 
 impl<'s, 'd> FileWriter<'s, 'd> {
-    pub(super) fn new(sink: &'s mut Sink<'d>) -> Result<FileWriter<'s, 'd>> {
+    pub(crate) fn new(sink: &'s mut Sink<'d>) -> Result<FileWriter<'s, 'd>> {
         let mut out = TrackedWrite::new(sink);
         out.write_all(MAGIC)?;
         Ok(FileWriter {
@@ -53,22 +53,22 @@ impl<'s, 'd> FileWriter<'s, 'd> {
     }
 
     /// The column that is written next.
-    pub(super) fn descriptor(&self) -> ColumnDescPtr {
+    pub(crate) fn descriptor(&self) -> ColumnDescPtr {
         self.schema.column(self.columns.len())
     }
 
     /// Where the next byte comes to stand.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.out.bytes_written() as u64
     }
 
     /// Adds bytes of the column that is written.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn put(&mut self, bytes: &[u8]) -> Result<()> {
         Ok(self.out.write_all(bytes)?)
     }
 
     /// Ends a column.
-    pub(super) fn end_column(&mut self, written: Written) {
+    pub(crate) fn end_column(&mut self, written: Written) {
         self.columns.push(written.metadata);
         self.blooms.push(written.bloom);
         self.ranges.push(written.ranges.unwrap_or(ColumnIndexMetaData::NONE));
@@ -76,7 +76,7 @@ impl<'s, 'd> FileWriter<'s, 'd> {
     }
 
     /// Writes what stands behind the pages.
-    pub(super) fn finish(mut self, row_count: usize) -> Result<()> {
+    pub(crate) fn finish(mut self, row_count: usize) -> Result<()> {
         let tail_from = self.position();
         self.out.inner_mut().tail_from = tail_from;
         for (column, bloom) in self.columns.iter_mut().zip(&self.blooms) {
@@ -129,7 +129,7 @@ fn sorting(schema: &SchemaDescriptor) -> Vec<SortingColumn> {
 }
 
 /// Hands a library's writes to the disk, in large pieces.
-pub(super) struct Sink<'a> {
+pub(crate) struct Sink<'a> {
     file: &'a dyn DiskFile,
     waiting: Vec<u8>,
     size_bytes: u64,
@@ -141,24 +141,24 @@ pub(super) struct Sink<'a> {
 }
 
 /// What became of a file's bytes.
-pub(super) struct Sunk {
-    pub(super) size_bytes: u64,
-    pub(super) crc32c: u32,
-    pub(super) tail: Tail,
+pub(crate) struct Sunk {
+    pub(crate) size_bytes: u64,
+    pub(crate) crc32c: u32,
+    pub(crate) tail: Tail,
 }
 
 /// 1 MiB: few system calls, and little memory.
 const PIECE_SIZE_BYTES: usize = 1 << 20;
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(file: &'a dyn DiskFile) -> Sink<'a> {
+    pub(crate) fn new(file: &'a dyn DiskFile) -> Sink<'a> {
         let waiting = Vec::new();
         let (size_bytes, tail_from) = (0, u64::MAX);
         Sink { file, waiting, size_bytes, crc: 0, tail_from, tail_crc: 0, failed: None }
     }
 
     /// Writes what waits.
-    pub(super) fn finish(mut self) -> io::Result<Sunk> {
+    pub(crate) fn finish(mut self) -> io::Result<Sunk> {
         self.write_waiting()?;
         match self.failed {
             Some(error) => Err(error),

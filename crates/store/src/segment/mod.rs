@@ -46,14 +46,14 @@
 
 mod decode;
 mod encoding;
-mod file;
-mod pages;
+pub(crate) mod file;
+pub(crate) mod pages;
 mod read;
 mod write;
 
 pub(crate) use decode::{Dictionary, Ids, Page};
-pub(crate) use read::{Column, Columns, Reader, Segment, partition_point, peer};
-pub(crate) use write::{Content, Line, write};
+pub(crate) use read::{Column, Columns, Reader, Segment, Source, guarded, partition_point, peer};
+pub(crate) use write::{COLUMNS_LEVEL, Content, Line, RAW_LEVEL, from_library, write};
 
 use std::sync::Arc;
 
@@ -199,6 +199,16 @@ pub(crate) const UNIX_SOCKET: &str = "unix";
 pub(crate) fn schema() -> SchemaDescriptor {
     let message = parse_message_type(MESSAGE).expect("a test parses it");
     SchemaDescriptor::new(Arc::new(message))
+}
+
+/// Whether minimum and maximum of a column are written.
+pub(crate) fn has_statistics(column: &str) -> bool {
+    matches!(column, "cluster" | "host" | "event_time" | "seq")
+}
+
+/// Whether a column has a Bloom filter.
+pub(crate) fn has_bloom(column: &str) -> bool {
+    matches!(column, "principal" | "address" | "task_id")
 }
 
 /// What a quarantine row has in `attributes`.

@@ -49,13 +49,13 @@ const BLOOM_SIZE_BYTES_MAX: usize = 4 << 20;
 pub(crate) const NULL: u32 = u32::MAX;
 
 /// Compresses pages; one for many columns, since its tables are large.
-pub(super) struct Compressor {
+pub(crate) struct Compressor {
     codec: Compression,
     zstd: zstd::bulk::Compressor<'static>,
 }
 
 impl Compressor {
-    pub(super) fn new(level: i32) -> Result<Compressor> {
+    pub(crate) fn new(level: i32) -> Result<Compressor> {
         let mut zstd = zstd::bulk::Compressor::new(level)?;
         // A reader then notices a flipped bit, which Parquet itself leaves to luck.
         zstd.include_checksum(true)?;
@@ -227,7 +227,7 @@ fn statistics(kind: Type, low: Vec<u8>, high: Vec<u8>) -> Statistics {
 }
 
 /// A column of texts that repeat.
-pub(super) struct TextColumn<'a> {
+pub(crate) struct TextColumn<'a> {
     is_optional: bool,
     has_statistics: bool,
     has_bloom: bool,
@@ -273,7 +273,7 @@ impl KeysInWork {
 }
 
 impl<'a> TextColumn<'a> {
-    pub(super) fn new(is_optional: bool) -> TextColumn<'a> {
+    pub(crate) fn new(is_optional: bool) -> TextColumn<'a> {
         TextColumn {
             is_optional,
             has_statistics: false,
@@ -292,26 +292,26 @@ impl<'a> TextColumn<'a> {
     }
 
     /// With minimum and maximum of each page.
-    pub(super) fn with_statistics(self) -> TextColumn<'a> {
+    pub(crate) fn with_statistics(self) -> TextColumn<'a> {
         let chunk = Chunk::with_statistics(Type::BYTE_ARRAY);
         TextColumn { has_statistics: true, chunk, ..self }
     }
 
     /// With a Bloom filter of its values.
-    pub(super) fn with_bloom(self) -> TextColumn<'a> {
+    pub(crate) fn with_bloom(self) -> TextColumn<'a> {
         TextColumn { has_bloom: true, ..self }
     }
 
     /// A row without a value.
     #[inline]
-    pub(super) fn push_null(&mut self) {
+    pub(crate) fn push_null(&mut self) {
         self.push_keys(NULL, 1);
     }
 
     /// A row with a value that repeats. The texts of one column must all live while it is written:
     /// their place in memory stands for their content.
     #[inline]
-    pub(super) fn push(&mut self, text: &'a str) {
+    pub(crate) fn push(&mut self, text: &'a str) {
         let place = (text.as_ptr(), text.len());
         let slot = (place.0.addr() / 16) % RECENT;
         let recent = self.recent[slot];
@@ -325,13 +325,13 @@ impl<'a> TextColumn<'a> {
     }
 
     /// A row with a value that was made for it. Returns the value's key, if it has one.
-    pub(super) fn push_owned(&mut self, text: String) -> Option<u32> {
+    pub(crate) fn push_owned(&mut self, text: String) -> Option<u32> {
         self.push_looked_up(Cow::Owned(text)).then_some(self.last_key)
     }
 
     /// A row with a value that [`TextColumn::push_owned`] gave a key; `false`, and no row, if keys
     /// are no longer used.
-    pub(super) fn push_known(&mut self, key: u32) -> bool {
+    pub(crate) fn push_known(&mut self, key: u32) -> bool {
         if !self.is_dictionary_full {
             self.push_keys(key, 1);
         }
@@ -339,7 +339,7 @@ impl<'a> TextColumn<'a> {
     }
 
     #[inline]
-    pub(super) fn push_option(&mut self, text: Option<&'a str>) {
+    pub(crate) fn push_option(&mut self, text: Option<&'a str>) {
         match text {
             Some(text) => self.push(text),
             None => self.push_null(),
@@ -347,7 +347,7 @@ impl<'a> TextColumn<'a> {
     }
 
     /// The key of a value, which gets one if it has none; `None` once keys are no longer used.
-    pub(super) fn key(&mut self, text: Cow<'a, str>) -> Option<u32> {
+    pub(crate) fn key(&mut self, text: Cow<'a, str>) -> Option<u32> {
         if self.is_dictionary_full {
             return None;
         }
@@ -366,7 +366,7 @@ impl<'a> TextColumn<'a> {
     }
 
     /// Rows with a value that [`TextColumn::key`] gave a key, or with [`NULL`].
-    pub(super) fn push_keys(&mut self, key: u32, mut count: usize) {
+    pub(crate) fn push_keys(&mut self, key: u32, mut count: usize) {
         if self.page.rows.is_empty() {
             if key != self.page.same && self.page.same_count >= ROWS_PER_PAGE {
                 self.finish_page();
@@ -398,8 +398,26 @@ impl<'a> TextColumn<'a> {
         }
     }
 
+    /// Rows with values that have keys, or none.
+    pub(crate) fn push_key_slice(&mut self, mut keys: &[u32]) {
+        while let Some(first) = keys.first() {
+            if self.page.rows.is_empty() {
+                let run = keys.iter().take_while(|key| *key == first).count();
+                self.push_keys(*first, run);
+                keys = &keys[run..];
+            } else {
+                let part = keys.len().min(ROWS_PER_PAGE - self.page.rows.len());
+                self.page.rows.extend_from_slice(&keys[..part]);
+                keys = &keys[part..];
+                if self.page.rows.len() == ROWS_PER_PAGE {
+                    self.finish_page();
+                }
+            }
+        }
+    }
+
     /// A row with a value, once keys are no longer used.
-    pub(super) fn push_plain(&mut self, text: &[u8]) {
+    pub(crate) fn push_plain(&mut self, text: &[u8]) {
         debug_assert!(self.is_dictionary_full);
         if self.page.rows.is_empty() {
             if self.page.same_count >= ROWS_PER_PAGE {
@@ -417,8 +435,7 @@ impl<'a> TextColumn<'a> {
         }
     }
 
-    #[expect(dead_code, reason = "compaction streams; it comes next")]
-    pub(super) fn is_dictionary_full(&self) -> bool {
+    pub(crate) fn is_dictionary_full(&self) -> bool {
         self.is_dictionary_full
     }
 
@@ -520,8 +537,7 @@ impl<'a> TextColumn<'a> {
     }
 
     /// Writes pages that need not wait for the dictionary, if they are many.
-    #[expect(dead_code, reason = "compaction streams; it comes next")]
-    pub(super) fn spill(
+    pub(crate) fn spill(
         &mut self,
         file: &mut FileWriter<'_, '_>,
         compressor: &mut Compressor,
@@ -545,7 +561,7 @@ impl<'a> TextColumn<'a> {
     }
 
     /// Writes the rest.
-    pub(super) fn finish(
+    pub(crate) fn finish(
         mut self,
         file: &mut FileWriter<'_, '_>,
         compressor: &mut Compressor,
@@ -578,7 +594,7 @@ fn put_key_presence(bytes: &mut Vec<u8>, rows: &[u32]) {
 }
 
 /// A column of byte strings that do not repeat, compressed as they come.
-pub(super) struct BytesColumn {
+pub(crate) struct BytesColumn {
     compressor: Compressor,
     null_count: usize,
     /// For each row 1 if it has a value, once one has.
@@ -588,13 +604,13 @@ pub(super) struct BytesColumn {
 }
 
 impl BytesColumn {
-    pub(super) fn new(compressor: Compressor) -> BytesColumn {
+    pub(crate) fn new(compressor: Compressor) -> BytesColumn {
         let (levels, plain) = (Vec::new(), Vec::new());
         BytesColumn { compressor, null_count: 0, levels, plain, chunk: Chunk::new() }
     }
 
     /// Rows without a value.
-    pub(super) fn push_nulls(&mut self, mut count: usize) -> Result<()> {
+    pub(crate) fn push_nulls(&mut self, mut count: usize) -> Result<()> {
         while count > 0 {
             let max = if self.levels.is_empty() { ROWS_PER_SAME_PAGE } else { ROWS_PER_PAGE };
             let part = count.min(max - self.levels.len() - self.null_count);
@@ -611,7 +627,7 @@ impl BytesColumn {
     }
 
     /// A row; no bytes are no value.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() {
             return self.push_nulls(1);
         }
@@ -645,15 +661,14 @@ impl BytesColumn {
     }
 
     /// Writes pages that are ready, if they are many.
-    #[expect(dead_code, reason = "compaction streams; it comes next")]
-    pub(super) fn spill(&mut self, file: &mut FileWriter<'_, '_>) -> Result<()> {
+    pub(crate) fn spill(&mut self, file: &mut FileWriter<'_, '_>) -> Result<()> {
         match self.chunk.packed.len() >= 1 << 20 {
             true => self.chunk.spill(file),
             false => Ok(()),
         }
     }
 
-    pub(super) fn finish(mut self, file: &mut FileWriter<'_, '_>) -> Result<()> {
+    pub(crate) fn finish(mut self, file: &mut FileWriter<'_, '_>) -> Result<()> {
         self.finish_page()?;
         self.chunk.finish(file, self.compressor.codec, None)
     }
@@ -667,7 +682,7 @@ fn put_key_levels(bytes: &mut Vec<u8>, levels: &[u32]) {
 }
 
 /// A column of numbers.
-pub(super) struct NumberColumn {
+pub(crate) struct NumberColumn {
     is_optional: bool,
     /// 32 bits wide, or 64.
     is_narrow: bool,
@@ -687,7 +702,7 @@ pub(super) struct NumberColumn {
 const NUMBER_KEYS_MAX: usize = 4096;
 
 impl NumberColumn {
-    pub(super) fn new(is_optional: bool, is_narrow: bool) -> NumberColumn {
+    pub(crate) fn new(is_optional: bool, is_narrow: bool) -> NumberColumn {
         NumberColumn {
             is_optional,
             is_narrow,
@@ -703,31 +718,64 @@ impl NumberColumn {
     }
 
     /// With minimum and maximum of each page. Only where every row has a value.
-    pub(super) fn with_statistics(self) -> NumberColumn {
+    pub(crate) fn with_statistics(self) -> NumberColumn {
         debug_assert!(!self.is_optional && !self.is_narrow);
         NumberColumn { has_statistics: true, ..self }
     }
 
     /// A row of a column in which every row has a value.
     #[inline]
-    pub(super) fn push(&mut self, value: i64) {
+    pub(crate) fn push(&mut self, value: i64) {
         self.push_same(Some(value), 1);
     }
 
     #[inline]
-    pub(super) fn push_option(&mut self, value: Option<i64>) {
+    pub(crate) fn push_option(&mut self, value: Option<i64>) {
         self.push_same(value, 1);
     }
 
     /// Rows of the same value.
     #[inline]
-    pub(super) fn push_same(&mut self, value: Option<i64>, count: usize) {
+    pub(crate) fn push_same(&mut self, value: Option<i64>, count: usize) {
         debug_assert!(self.is_optional || value.is_some());
         let is_counted = self.levels.is_empty() && self.same_count > 0 && value == self.same;
         if is_counted && self.same_count + count < ROWS_PER_SAME_PAGE {
             self.same_count += count;
         } else {
             self.push_other(value, count);
+        }
+    }
+
+    /// Rows with values; with `present`, only of those for which it says so.
+    pub(crate) fn push_slice(&mut self, mut values: &[i64], mut present: Option<&[bool]>) {
+        while let Some(first) = values.first() {
+            let is_present = |n: usize| present.is_none_or(|present| present[n]);
+            if self.levels.is_empty() {
+                let first = is_present(0).then_some(*first);
+                let is_same = |n: &usize| is_present(*n).then(|| values[*n]) == first;
+                let run = (0..values.len()).take_while(is_same).count();
+                self.push_same(first, run);
+                values = &values[run..];
+                present = present.map(|present| &present[run..]);
+                continue;
+            }
+            let part = values.len().min(ROWS_PER_PAGE - self.levels.len());
+            match present {
+                None => {
+                    self.levels.resize(self.levels.len() + part, 1);
+                    self.values.extend_from_slice(&values[..part]);
+                }
+                Some(present) => {
+                    self.levels.extend(present[..part].iter().map(|is| u32::from(*is)));
+                    let rows = values[..part].iter().zip(present);
+                    self.values.extend(rows.filter(|(_, is)| **is).map(|(value, _)| *value));
+                }
+            }
+            values = &values[part..];
+            present = present.map(|present| &present[part..]);
+            if self.levels.len() == ROWS_PER_PAGE {
+                self.finish_page();
+            }
         }
     }
 
@@ -825,7 +873,7 @@ impl NumberColumn {
         (low.to_le_bytes().into(), high.to_le_bytes().into())
     }
 
-    pub(super) fn finish(
+    pub(crate) fn finish(
         mut self,
         file: &mut FileWriter<'_, '_>,
         compressor: &mut Compressor,
@@ -851,7 +899,7 @@ impl NumberColumn {
 
 /// A column of flags in which rows may lack one.
 #[derive(Default)]
-pub(super) struct FlagColumn {
+pub(crate) struct FlagColumn {
     same: Option<bool>,
     same_count: usize,
     /// Once rows of the page differ.
@@ -861,12 +909,12 @@ pub(super) struct FlagColumn {
 
 impl FlagColumn {
     #[inline]
-    pub(super) fn push_option(&mut self, value: Option<bool>) {
+    pub(crate) fn push_option(&mut self, value: Option<bool>) {
         self.push_same(value, 1);
     }
 
     /// Rows of the same value.
-    pub(super) fn push_same(&mut self, value: Option<bool>, mut count: usize) {
+    pub(crate) fn push_same(&mut self, value: Option<bool>, mut count: usize) {
         while count > 0 {
             if self.rows.is_empty() {
                 if value != self.same && self.same_count >= ROWS_PER_PAGE {
@@ -926,7 +974,7 @@ impl FlagColumn {
         self.ready.push(Ready { bytes, row_count, coding: Coding::Plain, range: None });
     }
 
-    pub(super) fn finish(
+    pub(crate) fn finish(
         mut self,
         file: &mut FileWriter<'_, '_>,
         compressor: &mut Compressor,

@@ -43,6 +43,27 @@ pub(crate) struct Segment {
     number: u64,
     /// Its footer, once it was read.
     footer: OnceLock<ParquetMetaData>,
+    /// Where its file is, once other segments have taken its place: it goes with the last reader.
+    retired: Retired,
+}
+
+/// The file of a segment that is no longer part of the present state.
+#[derive(Default)]
+struct Retired(OnceLock<(Arc<dyn Disk>, PathBuf)>);
+
+impl std::fmt::Debug for Retired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Retired").field(&self.0.get().map(|(_, path)| path)).finish()
+    }
+}
+
+impl Drop for Retired {
+    fn drop(&mut self) {
+        if let Some((disk, path)) = self.0.get() {
+            // What cannot be removed now is removed by the next start.
+            let _left_to_the_next_start = disk.remove(path);
+        }
+    }
 }
 
 impl Segment {
@@ -50,7 +71,26 @@ impl Segment {
     pub(crate) fn new(meta: SegmentMeta) -> Segment {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Segment { meta, number, footer: OnceLock::new() }
+        Segment { meta, number, footer: OnceLock::new(), retired: Retired::default() }
+    }
+
+    /// Says that the file may go when nobody holds the segment any more. Only after the frame that
+    /// replaces it is durable.
+    pub(crate) fn retire(&self, disk: Arc<dyn Disk>, dir: &Path) {
+        let _already = self.retired.0.set((disk, dir.join(&*self.meta.name)));
+    }
+
+    /// Opens the file, which must be as long as it was written; its tail must be what was written.
+    pub(crate) fn open_file(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+    ) -> Result<(PathBuf, Source), Error> {
+        let path = dir.join(&*self.meta.name);
+        let file = File { meta: &self.meta, disk, path: path.clone(), source: OnceLock::new() };
+        let source = file.open()?;
+        file.check_tail(&source)?;
+        Ok((path, source))
     }
 
     /// Opens the file for someone who reads it through once, with a small cache of its own: in the
@@ -1064,7 +1104,7 @@ impl File<'_> {
 
 /// Hands a file's bytes to the library.
 #[derive(Clone)]
-struct Source {
+pub(crate) struct Source {
     file: Arc<dyn DiskFile>,
     size: u64,
 }
@@ -1097,7 +1137,7 @@ impl ChunkReader for Source {
     }
 }
 
-struct SourceReader {
+pub(crate) struct SourceReader {
     source: Source,
     at: u64,
 }
@@ -1126,7 +1166,10 @@ fn load_footer(source: &Source) -> Result<ParquetMetaData, ParquetError> {
 
 /// Calls into the library, whose complaints, and whose panics over bytes that it did not expect, are
 /// damage of this file.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
+pub(crate) fn guarded<T>(
+    path: &Path,
+    call: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ParquetError::External(error))) => match error.downcast::<std::io::Error>() {

@@ -106,7 +106,7 @@ pub(crate) fn write(
 }
 
 /// The file's own refusal comes back in a library's envelope.
-pub(super) fn from_library(path: &Path, error: ParquetError) -> Error {
+pub(crate) fn from_library(path: &Path, error: ParquetError) -> Error {
     match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {
             Ok(error) => Error::io(path, "write", *error),
@@ -132,8 +132,8 @@ fn sort(lines: &mut [Line<'_>]) {
 
 /// zstd levels of the raw column and of the others. Measured on 1 M synthetic lines; see
 /// `examples/write_events.rs`.
-const RAW_LEVEL: i32 = 1;
-const COLUMNS_LEVEL: i32 = 1;
+pub(crate) const RAW_LEVEL: i32 = 1;
+pub(crate) const COLUMNS_LEVEL: i32 = 1;
 
 fn encode(sink: &mut Sink<'_>, scope: &Scope, lines: &[Line<'_>]) -> Result<Vec<Member>> {
     let mut file = FileWriter::new(sink)?;

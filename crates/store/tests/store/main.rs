@@ -2,6 +2,7 @@
 
 mod adversity;
 mod backup;
+mod compact;
 mod faults;
 mod formats;
 mod import;
