@@ -258,6 +258,7 @@ impl Life<'_> {
                     ledger.shipped.insert(n, seq);
                 }
                 LineResult::Duplicate => assert!(!is_new, "event {n} was not there"),
+                LineResult::Expired => panic!("nothing expires: event {n}"),
             }
         }
         if request.is_named {
@@ -482,6 +483,8 @@ fn a_power_cut_at_any_instant_loses_nothing() {
         ledger.compare(seen).expect("the running store tells what the ledger tells");
     }
     assert!(instants.len() > 150, "the life has become too short: {}", instants.len());
+    let merges = |instant: &Instant| instant.next.starts_with("remove /sim/data/segments/");
+    assert!(instants.iter().any(merges), "no segments were merged");
     let cuts = check_cuts(&place, &witness, &instants).unwrap_or_else(|lost| panic!("{lost}"));
     println!("{cuts} power cuts at {} instants", instants.len());
 }
@@ -534,7 +537,7 @@ fn lived(place: &Place, disk: SimDisk, steps: &[Step]) -> Result<(Witness, Vec<I
 /// A life with every kind of step and several flushes.
 pub fn script() -> Vec<Step> {
     let import = |first, count| Step::Import { first, count, is_long: false, has_more: false };
-    vec![
+    let mut steps = vec![
         Step::Registry,
         Step::Secret(1),
         Step::Begin,
@@ -577,7 +580,13 @@ pub fn script() -> Vec<Step> {
         Step::Ship { count: 6 },
         Step::Maintain,
         Step::IngestAgain,
-    ]
+    ];
+    // As many small segments as are merged into one.
+    for _ in 0..6 {
+        steps.extend([Step::Commit { count: 1 }, Step::Flush]);
+    }
+    steps.extend([Step::Maintain, Step::IngestAgain, Step::Reopen, Step::Maintain]);
+    steps
 }
 
 proptest! {
