@@ -41,6 +41,25 @@ pub fn install_for_tests() -> Result<TestTools> {
     Ok(TestTools { folder, missing })
 }
 
+/// The Python with the peers of `cargo xtask bench store`.
+pub fn bench_python() -> Result<PathBuf> {
+    let folder = cache()?.join("bench-python");
+    let pins = workspace().join("xtask/src/bench/store/requirements.txt");
+    environment(&folder, &pins, "the peers of the bench", &mut System::default())?;
+    Ok(folder.join("bin/python"))
+}
+
+/// Whether PostgreSQL's server is there, installed first where it is missing and that goes.
+pub fn postgresql() -> Result<()> {
+    if exists("postgres") && exists("initdb") {
+        return Ok(());
+    }
+    System::default().install(&["postgresql"])?;
+    // Debian keeps the server's programs out of the path.
+    ensure!(exists("postgres"), "put the folder of `postgres` and `initdb` into PATH");
+    Ok(())
+}
+
 /// The path of cargo-deny, installed first where it is missing.
 pub fn cargo_deny() -> Result<PathBuf> {
     let root = cache()?.join("cargo-deny");
@@ -57,23 +76,20 @@ pub fn cargo_deny() -> Result<PathBuf> {
 
 /// The Python environment with pymongo, requests and atlasapi.
 fn python(folder: &Path, system: &mut System) -> Result<()> {
-    environment(
-        &folder.join("python"),
-        "requirements.txt",
-        "pymongo, requests and atlasapi",
-        system,
-    )
+    let pins = workspace().join("tests/requirements.txt");
+    environment(&folder.join("python"), &pins, "pymongo, requests and atlasapi", system)
 }
 
 /// The one with the engines that read the tables. Apart from the other: it is 1.1 GB, and a machine
 /// that cannot have it still has the rest.
 fn engines(folder: &Path, system: &mut System) -> Result<()> {
-    environment(&folder.join("engines"), "engines.txt", "deltalake, chdb and duckdb", system)
+    let pins = workspace().join("tests/engines.txt");
+    environment(&folder.join("engines"), &pins, "deltalake, chdb and duckdb", system)
 }
 
-fn environment(folder: &Path, pins: &str, what: &str, system: &mut System) -> Result<()> {
-    let pins = workspace().join("tests").join(pins);
-    once(&format!("python: {what}"), folder, &read(&pins)?, || {
+/// A Python environment that holds exactly what the pins say.
+fn environment(folder: &Path, pins: &Path, what: &str, system: &mut System) -> Result<()> {
+    once(&format!("python: {what}"), folder, &read(pins)?, || {
         system.need("python3", "python3", what)?;
         remove(folder)?;
         let make = || command("python3", ["-m".as_ref(), "venv".as_ref(), folder.as_os_str()]);
@@ -85,7 +101,7 @@ fn environment(folder: &Path, pins: &str, what: &str, system: &mut System) -> Re
         }
         let mut install = command(folder.join("bin/python"), ["-m", "pip", "install"]);
         install.args(["--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"]);
-        run(install.arg(&pins))
+        run(install.arg(pins))
     })
 }
 

@@ -234,12 +234,12 @@ pub enum Did {
     Flushed,
     /// It wrote a snapshot, and let the WAL before it go.
     Snapshot,
+    /// It merged segments into larger ones.
+    Compacted,
     /// It announced the removal of rows that are too old, or removed some.
     Expired,
     /// It brought the tables that other programs read closer to the present state.
     Table,
-    /// It merged segments into larger ones.
-    Compacted,
 }
 
 impl Store {

@@ -26,8 +26,8 @@ const UNITS: [Unit; 5] = [
     Inner::flush_when_full,
     Inner::write_snapshot,
     Inner::expire,
-    Inner::compact_unit,
     |inner, _| inner.write_table(),
+    Inner::compact_unit,
 ];
 
 /// Does something, if there is something to do.

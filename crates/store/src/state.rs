@@ -123,8 +123,8 @@ impl State {
             Op::Segment(meta) => self.add_segment(meta),
             Op::Flushed(metas) => self.flushed(metas),
             Op::Counts { import, counts } => self.count(&import, &counts),
-            Op::Expired(expired) => self.expire(expired),
             Op::Replaced { log, removed, added } => self.replace(log, &removed, added),
+            Op::Expired(expired) => self.expire(expired),
             Op::FlushedUpTo(flushed) => self.flushed_up_to(flushed),
             Op::RequestKey { log, key } => self.remember_request(log, key),
         }
@@ -202,26 +202,6 @@ impl State {
         }
     }
 
-    fn expire(&mut self, expired: Expired) -> Result<(), Misfit> {
-        let Expired { log, removed, added, until, notice } = expired;
-        let log = self.log_mut(log)?;
-        let mut rows = 0;
-        for name in removed {
-            let at = log.segments.iter().position(|segment| segment.meta.name == name);
-            let at = at.ok_or_else(|| Misfit(format!("there is no segment {name}")))?;
-            rows += log.segments.remove(at).meta.rows();
-        }
-        for meta in added {
-            let left = rows.checked_sub(meta.rows());
-            rows = left.ok_or_else(|| Misfit(format!("segment {} has new rows", meta.name)))?;
-            log.segments.push(Arc::new(Segment::new(meta)));
-        }
-        log.expiry.rows += rows;
-        log.expiry.until = log.expiry.until.max(until);
-        log.expiry.notice = notice;
-        Ok(())
-    }
-
     fn replace(
         &mut self,
         id: LogId,
@@ -240,6 +220,26 @@ impl State {
             return Err(Misfit(format!("not the {row_count} rows that were replaced")));
         }
         log.segments.extend(added.into_iter().map(|meta| Arc::new(Segment::new(meta))));
+        Ok(())
+    }
+
+    fn expire(&mut self, expired: Expired) -> Result<(), Misfit> {
+        let Expired { log, removed, added, until, notice } = expired;
+        let log = self.log_mut(log)?;
+        let mut rows = 0;
+        for name in removed {
+            let at = log.segments.iter().position(|segment| segment.meta.name == name);
+            let at = at.ok_or_else(|| Misfit(format!("there is no segment {name}")))?;
+            rows += log.segments.remove(at).meta.rows();
+        }
+        for meta in added {
+            let left = rows.checked_sub(meta.rows());
+            rows = left.ok_or_else(|| Misfit(format!("segment {} has new rows", meta.name)))?;
+            log.segments.push(Arc::new(Segment::new(meta)));
+        }
+        log.expiry.rows += rows;
+        log.expiry.until = log.expiry.until.max(until);
+        log.expiry.notice = notice;
         Ok(())
     }
 

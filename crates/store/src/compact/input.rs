@@ -418,10 +418,9 @@ fn deltas(mut bytes: &[u8], is_narrow: bool, count: usize) -> Result<Vec<i64>> {
     let block = varint(&mut bytes)? as usize;
     let parts = varint(&mut bytes)? as usize;
     let total = varint(&mut bytes)? as usize;
-    if total != count || parts == 0 || block / parts % 8 != 0 || block > 4096 || block < 8 {
-        return Err(damaged("numbers of another count"));
-    }
-    let part = block / parts;
+    let part = block.checked_div(parts).filter(|_| (8..=4096).contains(&block));
+    let part = part.filter(|part| total == count && part.is_multiple_of(8) && *part > 0);
+    let part = part.ok_or_else(|| damaged("numbers of another count"))?;
     let mut last = zigzag(&mut bytes)?;
     let mut values = Vec::with_capacity(count);
     values.push(last);

@@ -80,8 +80,8 @@ pub(crate) fn merge(
         name: name.into(),
         log: LogId(0),
         base_seq: 0,
-        first_seq: seqs.start,
-        last_seq: seqs.end,
+        first_seq: seqs.0,
+        last_seq: seqs.1,
         size_bytes: sunk.size_bytes,
         crc32c: sunk.crc32c,
         import: None,
@@ -120,7 +120,7 @@ struct Merged {
     runs: Vec<Run>,
     members: Vec<Member>,
     /// The lowest and the highest.
-    seqs: Range<u64>,
+    seqs: (u64, u64),
 }
 
 fn order(inputs: &[Input], times: &Range<i64>, between: Between<'_>) -> Result<Merged, Error> {
@@ -131,7 +131,7 @@ fn order(inputs: &[Input], times: &Range<i64>, between: Between<'_>) -> Result<M
         .collect();
     let mut stretches: Vec<_> = metas().map(|meta| (0, meta.members.iter().peekable())).collect();
     let mut keys = inputs.iter().map(Keys::new).collect::<Result<Vec<_>, _>>()?;
-    let mut merged = Merged { runs: Vec::new(), members: Vec::new(), seqs: u64::MAX..0 };
+    let mut merged = Merged { runs: Vec::new(), members: Vec::new(), seqs: (u64::MAX, 0) };
     let mut done = 0;
     for target in targets {
         let mut heads = Vec::new();
@@ -227,15 +227,15 @@ impl Head {
         keys: &mut [Keys],
         limit: Option<(i64, u64)>,
         times: &Range<i64>,
-        seqs: &mut Range<u64>,
+        (lowest, highest): &mut (u64, u64),
     ) -> Result<Taken, Error> {
         let keys = &mut keys[self.input];
         let (start, from) = (self.rows.start, self.key.0);
         let mut to = from;
         loop {
             to = to.max(self.key.0);
-            seqs.start = seqs.start.min(self.key.1);
-            seqs.end = seqs.end.max(self.key.1);
+            *lowest = self.key.1.min(*lowest);
+            *highest = self.key.1.max(*highest);
             self.rows.start += 1;
             if self.rows.is_empty() {
                 break;
@@ -528,8 +528,8 @@ impl Texts<'_> {
         for (n, key) in keys.iter().enumerate() {
             let known = match *key {
                 NULL => NULL,
-                key if self.column.is_dictionary_full() => {
-                    return self.add_plain(input, &keys[n..], key);
+                _ if self.column.is_dictionary_full() => {
+                    return self.add_plain(input, &keys[n..]);
                 }
                 key => self.keys[input][key as usize],
             };
@@ -542,7 +542,7 @@ impl Texts<'_> {
             self.translated.clear();
             match self.key(input, *key)? {
                 Some(key) => self.translated.push(key),
-                None => return self.add_plain(input, &keys[n..], *key),
+                None => return self.add_plain(input, &keys[n..]),
             }
         }
         self.column.push_key_slice(&self.translated);
@@ -550,7 +550,7 @@ impl Texts<'_> {
     }
 
     /// Rows whose values have no keys here.
-    fn add_plain(&mut self, input: usize, keys: &[u32], _: u32) -> Result<(), Error> {
+    fn add_plain(&mut self, input: usize, keys: &[u32]) -> Result<(), Error> {
         self.column.push_key_slice(&self.translated);
         self.translated.clear();
         for key in keys {
