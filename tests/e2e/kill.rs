@@ -323,7 +323,7 @@ fn check(
         ensure!(status == 200, "{path}: {status}: {body}");
         Ok(serde_json::from_str(&body)?)
     };
-    if round % 5 != 0 {
+    if !round.is_multiple_of(5) {
         let total = get(&format!("{path}&source=kill-test&limit=0"))?["total"].as_u64();
         let total = total.context("a total")?;
         let least = ledger.acknowledged.len() as u64;
