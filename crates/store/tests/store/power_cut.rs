@@ -384,7 +384,7 @@ fn recover(
         }
     }
     // Reading every row again takes longer than all the rest.
-    let depth = if cut.acknowledged % 4 == 0 { Depth::Rows } else { Depth::Checksums };
+    let depth = if cut.acknowledged.is_multiple_of(4) { Depth::Rows } else { Depth::Checksums };
     let report = store.verify(depth).map_err(|e| format!("does not verify: {e}"))?;
     if !report.is_sound() {
         return Err(format!("verify finds {:?}", report.damages));
