@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use doorbook_event::record::{Amendment, Sighting};
 use doorbook_event::{Access, LogId, Record, Seq, Target, Text, Timestamp};
 
 use crate::Placed;
@@ -19,6 +20,8 @@ pub(crate) struct Row {
 /// The numbers of the record kinds in `docs/design/records.md`.
 pub(crate) mod kind {
     pub(crate) const ACCESS: u8 = 1;
+    pub(crate) const SIGHTING: u8 = 2;
+    pub(crate) const AMENDMENT: u8 = 3;
     pub(crate) const COVERAGE: u8 = 4;
     pub(crate) const REGISTRY: u8 = 6;
     pub(crate) const IMPORT_RECEIPT: u8 = 7;
@@ -32,6 +35,8 @@ impl Row {
     pub(crate) fn kind(&self) -> u8 {
         match self.record {
             Record::Access(_) => kind::ACCESS,
+            Record::Sighting(_) => kind::SIGHTING,
+            Record::Amendment(_) => kind::AMENDMENT,
             Record::Coverage(_) => kind::COVERAGE,
             Record::Registry(_) => kind::REGISTRY,
             Record::ImportReceipt(_) => kind::IMPORT_RECEIPT,
@@ -45,6 +50,9 @@ impl Row {
     pub(crate) fn target(&self) -> Option<&Target> {
         match &self.record {
             Record::Access(access) | Record::Own(access) => Some(&access.target),
+            Record::Sighting(Sighting { of, .. }) | Record::Amendment(Amendment { of, .. }) => {
+                Some(&of.target)
+            }
             Record::Coverage(coverage) => Some(&coverage.target),
             Record::Quarantine(quarantine) => Some(&quarantine.target),
             Record::Registry(_) | Record::ImportReceipt(_) | Record::Retraction(_) => None,
@@ -59,10 +67,14 @@ impl Row {
         })
     }
 
-    /// The instant by which the row is sorted: for what is no event, when we received it.
+    /// The instant by which the row is sorted: an event's own; that of the event which a sighting or
+    /// an amendment is about, so that a reader finds both in one place; else when we received it.
     pub(crate) fn event_time(&self) -> Timestamp {
         match &self.record {
             Record::Access(access) | Record::Own(access) => access.event_time,
+            Record::Sighting(Sighting { of, .. }) | Record::Amendment(Amendment { of, .. }) => {
+                of.event_time
+            }
             _ => self.ingest_time,
         }
     }
