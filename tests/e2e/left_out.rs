@@ -35,6 +35,11 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
             !tools::mongods().is_empty(),
         ),
         ("python requests, atlasapi and pymongo", INSTALL, tools::python().is_some()),
+        (
+            "deltalake, ClickHouse and DuckDB: the tables as they read them",
+            INSTALL,
+            tools::engines().is_some(),
+        ),
         ("the npm client libraries", INSTALL, tools::node_clients().is_some()),
         ("curl --digest", "curl is not installed", tools::curl().is_some()),
         (

@@ -165,9 +165,23 @@ pub fn measure_and_print(arguments: &MeasureArguments) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::disallowed_methods, reason = "a stopwatch: how long something took is the result")]
 fn timed<T>(run: impl FnOnce() -> std::io::Result<T>) -> Result<(T, Duration)> {
-    let start = Instant::now();
+    let stopwatch = Stopwatch::start();
     let result = run()?;
-    Ok((result, start.elapsed()))
+    Ok((result, stopwatch.elapsed()))
+}
+
+/// Measures how long something takes.
+#[derive(Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "how long something took is the result")]
+    pub fn start() -> Stopwatch {
+        Stopwatch(Instant::now())
+    }
+
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
 }

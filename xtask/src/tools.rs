@@ -30,7 +30,7 @@ pub fn install_for_tests() -> Result<TestTools> {
     std::fs::create_dir_all(&folder)?;
     let mut missing = Vec::new();
     let mut system = System::default();
-    for install in [python, mongod, clients] {
+    for install in [python, mongod, clients, engines] {
         if let Err(error) = install(&folder, &mut system) {
             missing.push(format!("{error:#}"));
         }
@@ -39,6 +39,25 @@ pub fn install_for_tests() -> Result<TestTools> {
         missing.push(format!("{error:#}"));
     }
     Ok(TestTools { folder, missing })
+}
+
+/// The Python with the peers of `cargo xtask bench store`.
+pub fn bench_python() -> Result<PathBuf> {
+    let folder = cache()?.join("bench-python");
+    let pins = workspace().join("xtask/src/bench/store/requirements.txt");
+    environment(&folder, &pins, "the peers of the bench", &mut System::default())?;
+    Ok(folder.join("bin/python"))
+}
+
+/// Whether PostgreSQL's server is there, installed first where it is missing and that goes.
+pub fn postgresql() -> Result<()> {
+    if exists("postgres") && exists("initdb") {
+        return Ok(());
+    }
+    System::default().install(&["postgresql"])?;
+    // Debian keeps the server's programs out of the path.
+    ensure!(exists("postgres"), "put the folder of `postgres` and `initdb` into PATH");
+    Ok(())
 }
 
 /// The path of cargo-deny, installed first where it is missing.
@@ -58,20 +77,31 @@ pub fn cargo_deny() -> Result<PathBuf> {
 /// The Python environment with pymongo, requests and atlasapi.
 fn python(folder: &Path, system: &mut System) -> Result<()> {
     let pins = workspace().join("tests/requirements.txt");
-    let environment = folder.join("python");
-    once("python packages", &environment, &read(&pins)?, || {
-        system.need("python3", "python3", "pymongo, requests and atlasapi")?;
-        remove(&environment)?;
-        let make = || command("python3", ["-m".as_ref(), "venv".as_ref(), environment.as_os_str()]);
+    environment(&folder.join("python"), &pins, "pymongo, requests and atlasapi", system)
+}
+
+/// The one with the engines that read the tables. Apart from the other: it is 1.1 GB, and a machine
+/// that cannot have it still has the rest.
+fn engines(folder: &Path, system: &mut System) -> Result<()> {
+    let pins = workspace().join("tests/engines.txt");
+    environment(&folder.join("engines"), &pins, "deltalake, chdb and duckdb", system)
+}
+
+/// A Python environment that holds exactly what the pins say.
+fn environment(folder: &Path, pins: &Path, what: &str, system: &mut System) -> Result<()> {
+    once(&format!("python: {what}"), folder, &read(pins)?, || {
+        system.need("python3", "python3", what)?;
+        remove(folder)?;
+        let make = || command("python3", ["-m".as_ref(), "venv".as_ref(), folder.as_os_str()]);
         if output(&mut make()).is_err() {
             // Debian has the module's second half in a package of its own.
             system.install(&["python3-venv"]).context("python3 -m venv fails")?;
-            remove(&environment)?;
+            remove(folder)?;
             run(&mut make())?;
         }
-        let mut install = command(environment.join("bin/python"), ["-m", "pip", "install"]);
+        let mut install = command(folder.join("bin/python"), ["-m", "pip", "install"]);
         install.args(["--quiet", "--disable-pip-version-check", "--no-deps", "--requirement"]);
-        run(install.arg(&pins))
+        run(install.arg(pins))
     })
 }
 

@@ -84,6 +84,24 @@ fn is_risky(c: char) -> bool {
             | '\u{2028}' | '\u{2029}') // line ends
 }
 
+/// A number of bytes for people.
+pub fn size(size_bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    let mut size = size_bytes as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if size < 999.5 {
+            break;
+        }
+        (size, unit) = (size / 1000.0, next);
+    }
+    match unit {
+        "B" => format!("{size_bytes} B"),
+        _ if size < 9.95 => format!("{size:.1} {unit}"),
+        _ => format!("{size:.0} {unit}"),
+    }
+}
+
 /// A number with its noun.
 pub fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
@@ -98,6 +116,18 @@ mod tests {
         assert_eq!(safe("a\u{1b}[31mb\r\nc\u{9b}d"), "a\\u{1b}[31mb\\u{d}\\u{a}c\\u{9b}d");
         assert_eq!(safe("admin\u{202e}nimda"), "admin\\u{202e}nimda");
         assert_eq!(safe("Zoë 用户"), "Zoë 用户");
+    }
+
+    #[test]
+    fn sizes_are_short() {
+        let check = |size_bytes, expected| assert_eq!(size(size_bytes), expected);
+        check(0, "0 B");
+        check(999, "999 B");
+        check(1000, "1.0 kB");
+        check(9_949, "9.9 kB");
+        check(123_456, "123 kB");
+        check(999_999, "1.0 MB");
+        check(u64::MAX, "18447 PB");
     }
 
     #[test]

@@ -40,5 +40,9 @@ pub fn store_options(data_dir: PathBuf) -> Options {
         memtable_size_bytes: 48 << 20,
         // 64 MiB: room for a memtable's segment and days of Doorbook's own history.
         reserve_size_bytes: 64 << 20,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: true,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
     }
 }

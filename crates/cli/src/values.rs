@@ -40,6 +40,21 @@ pub fn class(text: &str) -> Result<ClassWord, String> {
     Class::from_word(text).map(ClassWord).ok_or_else(|| format!("the classes are {words}"))
 }
 
+/// How many days events are kept; `None`: forever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep(pub Option<u32>);
+
+/// A number of days, or `forever`.
+pub fn keep(text: &str) -> Result<Keep, String> {
+    match text {
+        "forever" => Ok(Keep(None)),
+        _ => {
+            let days = text.parse().map_err(|_| "is neither a number of days nor `forever`");
+            Ok(Keep(Some(days?)))
+        }
+    }
+}
+
 /// An instant: RFC 3339, a date (its midnight in UTC), or milliseconds since 1970.
 pub fn instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(instant) = text.parse() {

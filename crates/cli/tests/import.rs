@@ -44,7 +44,7 @@ fn the_object_has_every_word() {
     let import = home.import("", &[&file]).json();
     let expected = json!({
         "files": 1, "lines": 46, "events": 21, "successes": 18, "failures": 2, "suspect": 0,
-        "unconfirmed": 0, "duplicates": 0, "quarantined": 1, "gaps": 1,
+        "unconfirmed": 0, "duplicates": 0, "quarantined": 1, "gaps": 1, "expired": 0,
         "unknownIds": [{"id": 99_999_999, "version": null, "count": 1, "message": "New in 9.0"}],
         "from": "2026-11-20T03:00:00.001Z", "to": "2026-11-20T04:00:05Z",
         "state": "complete", "project": "shop", "cluster": "orders", "host": null,

@@ -140,11 +140,14 @@ pub enum Action {
     /// Someone obtained or gave back a token.
     #[n(70)]
     Token,
+    /// Someone copied the whole data directory.
+    #[n(71)]
+    Backup,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 9] = [
+    pub const ALL: [Action; 10] = [
         Action::Authenticate,
         Action::Authorize,
         Action::ServerStart,
@@ -154,6 +157,7 @@ impl Action {
         Action::Import,
         Action::Retract,
         Action::Token,
+        Action::Backup,
     ];
 
     /// The word for it in answers and columns.
@@ -168,6 +172,7 @@ impl Action {
             Action::Import => "import",
             Action::Retract => "retract",
             Action::Token => "token",
+            Action::Backup => "backup",
         }
     }
 

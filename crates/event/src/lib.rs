@@ -5,18 +5,21 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`].
+//! [`canonical`], [`registry`], [`retention`], [`public_id`].
 
 pub mod access;
 pub mod canonical;
 pub mod identity;
+pub mod public_id;
 pub mod record;
 pub mod registry;
+pub mod retention;
 pub mod target;
 pub mod text;
 pub mod time;
 
 pub use access::{Access, Action, Class, Classes, Client, Outcome, Peer, Principal, WrittenTime};
+pub use public_id::{PublicId, PublicIds};
 pub use record::Record;
 pub use target::{HostName, LogId, ProjectId, Scope, Seq, Target};
 pub use text::{Shared, Text};

@@ -347,8 +347,8 @@ pub struct ImportedFile {
     pub lines: u64,
 }
 
-/// What an import found. `events + duplicates` is what the input held; the counts after `events`
-/// are shares of `events`.
+/// What an import found. `events + duplicates + expired` is what the input held; the counts after
+/// `events` are shares of `events`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(map)]
 #[serde(rename_all = "camelCase")]
@@ -380,12 +380,21 @@ pub struct ImportCounts {
     /// Intervals of blindness found.
     #[n(8)]
     pub gaps: u64,
-    /// The earliest event found, added or not, without suspect ones.
+    /// The earliest event found, added or not, without suspect and expired ones.
     #[n(9)]
     pub from: Option<Timestamp>,
-    /// The latest event found, added or not, without suspect ones.
+    /// The latest event found, added or not, without suspect and expired ones.
     #[n(10)]
     pub to: Option<Timestamp>,
+    /// Events that are older than their scope keeps any; not stored.
+    #[cbor(n(11), default, skip_if = "is_zero")]
+    #[serde(default)]
+    pub expired: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the codec hands on a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 impl ImportCounts {
@@ -400,6 +409,7 @@ impl ImportCounts {
         self.duplicates += other.duplicates;
         self.quarantined += other.quarantined;
         self.gaps += other.gaps;
+        self.expired += other.expired;
         self.from = [self.from, other.from].into_iter().flatten().min();
         self.to = [self.to, other.to].into_iter().flatten().max();
     }

@@ -1,4 +1,5 @@
-//! The registry: projects, clusters, hosts, keys, service accounts and their roles.
+//! The registry: projects, clusters, hosts, keys, service accounts and their roles, and how long
+//! each scope's events are kept.
 //!
 //! [`Registry`] is the state, [`RegistryChange`] what changes it. Every change is checked by
 //! [`Registry::check`] before it is written and applied by [`Registry::apply`] after; applying the
@@ -10,7 +11,8 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, ProjectId, Text, Timestamp};
+use crate::retention::{Retention, RetentionSet};
+use crate::{HostName, ProjectId, Scope, Text, Timestamp};
 
 /// A project: what Atlas calls a group.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -118,7 +120,8 @@ impl fmt::Debug for ServiceAccount {
     }
 }
 
-/// What a caller may do in a project. The names are Atlas's.
+/// What a caller may do in a project. The names are Atlas's, but for [`Role::Shipper`], of which
+/// Atlas has no like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum Role {
@@ -137,19 +140,23 @@ pub enum Role {
     /// Read logs; includes the access history.
     #[n(4)]
     ClusterLogViewer,
+    /// Send events, and nothing else: its key lies on every machine that sends.
+    #[n(5)]
+    Shipper,
 }
 
 impl Role {
     /// Every role.
-    pub const ALL: [Role; 5] = [
+    pub const ALL: [Role; 6] = [
         Role::Owner,
         Role::ReadOnly,
         Role::MonitoringAdmin,
         Role::DatabaseAccessAdmin,
         Role::ClusterLogViewer,
+        Role::Shipper,
     ];
 
-    /// The name in Atlas's documentation.
+    /// The name as Atlas's documentation writes them.
     pub const fn title(self) -> &'static str {
         match self {
             Role::Owner => "Project Owner",
@@ -157,10 +164,11 @@ impl Role {
             Role::MonitoringAdmin => "Project Monitoring Admin",
             Role::DatabaseAccessAdmin => "Project Database Access Admin",
             Role::ClusterLogViewer => "Project Cluster Log Viewer",
+            Role::Shipper => "Project Shipper",
         }
     }
 
-    /// The name in Atlas's API.
+    /// The name as Atlas's API writes them.
     pub const fn api_name(self) -> &'static str {
         match self {
             Role::Owner => "GROUP_OWNER",
@@ -168,6 +176,7 @@ impl Role {
             Role::MonitoringAdmin => "GROUP_MONITORING_ADMIN",
             Role::DatabaseAccessAdmin => "GROUP_DATABASE_ACCESS_ADMIN",
             Role::ClusterLogViewer => "GROUP_CLUSTER_LOG_VIEWER",
+            Role::Shipper => "GROUP_SHIPPER",
         }
     }
 
@@ -248,6 +257,9 @@ pub enum RegistryChange {
         #[n(0)]
         client_id: Text,
     },
+    /// How long a scope's events are kept was decided.
+    #[n(8)]
+    RetentionSet(#[n(0)] RetentionSet),
 }
 
 impl RegistryChange {
@@ -267,6 +279,7 @@ impl RegistryChange {
             RegistryChange::ServiceAccountDeleted { client_id } => {
                 ("service_account", client_id.to_string())
             }
+            RegistryChange::RetentionSet(set) => ("retention", set.scope.to_string()),
         }
     }
 
@@ -282,6 +295,7 @@ impl RegistryChange {
             RegistryChange::KeyDeleted { .. } | RegistryChange::ServiceAccountDeleted { .. } => {
                 "delete"
             }
+            RegistryChange::RetentionSet(_) => "set",
         }
     }
 }
@@ -322,6 +336,8 @@ pub struct Registry {
     keys: BTreeMap<Text, Key>,
     #[n(4)]
     service_accounts: BTreeMap<Text, ServiceAccount>,
+    #[cbor(n(5), default, skip_if = "BTreeMap::is_empty")]
+    retention: BTreeMap<Scope, Retention>,
 }
 
 impl Registry {
@@ -402,6 +418,11 @@ impl Registry {
     /// A service account by client id.
     pub fn service_account(&self, client_id: &str) -> Option<&ServiceAccount> {
         self.service_accounts.get(client_id)
+    }
+
+    /// How long a scope's events are kept.
+    pub fn retention(&self, scope: &Scope) -> Retention {
+        self.retention.get(scope).cloned().unwrap_or_default()
     }
 
     /// Whether `change` can be applied now.
@@ -491,6 +512,12 @@ impl Registry {
                     None => Err(Missing(format!("no service account {client_id}"))),
                 }
             }
+            RegistryChange::RetentionSet(set) => {
+                if let Scope::Project(id) = set.scope {
+                    project_exists(id)?;
+                }
+                set.limits.check()
+            }
         }
     }
 
@@ -536,6 +563,9 @@ impl Registry {
             }
             RegistryChange::ServiceAccountDeleted { client_id } => {
                 self.service_accounts.remove(&client_id);
+            }
+            RegistryChange::RetentionSet(set) => {
+                self.retention.entry(set.scope).or_default().set(set.limits, set.at);
             }
         }
     }

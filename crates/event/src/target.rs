@@ -19,6 +19,11 @@ impl ProjectId {
     pub const fn new(bytes: [u8; 12]) -> ProjectId {
         ProjectId(bytes)
     }
+
+    /// Its twelve bytes.
+    pub const fn bytes(self) -> [u8; 12] {
+        self.0
+    }
 }
 
 impl fmt::Display for ProjectId {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use doorbook_event::{Clock, Random, Record, Scope};
+use doorbook_event::{Clock, PublicIds, Random, Record, Scope};
 use doorbook_store::{Entry, Error, Store};
 use tokio::sync::Semaphore;
 
-use crate::api::atlas;
+use crate::api::{atlas, native};
 use crate::auth::Auth;
 use crate::usage::Usage;
 
@@ -24,6 +24,13 @@ pub struct Settings {
     pub concurrent_answers_max: usize,
     /// How long they wait before they are turned away.
     pub answer_wait: Duration,
+    /// The body of a request that sends events, decompressed.
+    pub ingest_body_bytes_max: usize,
+    /// Bodies of such requests that are read or worked on at once; the events made of them take
+    /// some three times as much again.
+    pub ingest_in_flight_bytes_max: usize,
+    /// How long such a request may wait for room before it is turned away.
+    pub ingest_wait: Duration,
     /// Connections at once; further ones wait to be accepted.
     pub connections_max: usize,
     /// How long a TLS handshake, or a request's head, may take; also how long a connection may
@@ -42,6 +49,9 @@ impl Default for Settings {
             access_history_rate: RateLimit::ACCESS_LOGS,
             concurrent_answers_max: 8,
             answer_wait: Duration::from_secs(20),
+            ingest_body_bytes_max: 32 << 20,
+            ingest_in_flight_bytes_max: 64 << 20,
+            ingest_wait: Duration::from_secs(10),
             connections_max: 1024,
             head_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
@@ -118,18 +128,34 @@ struct Inner {
     usage: Usage,
     access_history_buckets: atlas::rate_limit::Buckets,
     answers: Arc<Semaphore>,
+    doors: native::Doors,
+}
+
+/// What a server keeps from everyone, and over restarts.
+#[derive(Clone)]
+pub struct Secrets {
+    digest_nonce: [u8; 32],
+    public_ids: [u8; 32],
+}
+
+impl Secrets {
+    /// Of a data directory.
+    pub fn of(store: &Store) -> Result<Secrets, Error> {
+        Ok(Secrets {
+            digest_nonce: store.secret("digest-nonce")?,
+            public_ids: store.secret("public-ids")?,
+        })
+    }
 }
 
 impl App {
     /// Over an open store. Starts the thread that records uses; [`App::close`] ends it.
-    ///
-    /// `digest_secret` is [`Store::secret`] `digest-nonce`.
     pub fn new(
         store: Store,
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
         settings: Settings,
-        digest_secret: [u8; 32],
+        secrets: &Secrets,
     ) -> App {
         let sink = {
             let store = store.clone();
@@ -139,10 +165,11 @@ impl App {
             })
         };
         App(Arc::new(Inner {
-            auth: Auth::new(digest_secret, clock.now()),
+            auth: Auth::new(secrets.digest_nonce, clock.now()),
             usage: Usage::start(Arc::clone(&clock), sink),
             access_history_buckets: atlas::rate_limit::Buckets::new(settings.access_history_rate),
             answers: Arc::new(Semaphore::new(settings.concurrent_answers_max.max(1))),
+            doors: native::Doors::new(PublicIds::new(&secrets.public_ids), &settings),
             store,
             clock,
             random,
@@ -158,7 +185,7 @@ impl App {
 
     /// Every surface.
     pub fn router(&self) -> Router {
-        atlas::router(self)
+        atlas::router(self).merge(native::router(self))
     }
 
     /// The store.
@@ -194,6 +221,11 @@ impl App {
     /// The rate limit of the access history.
     pub fn access_history_buckets(&self) -> &atlas::rate_limit::Buckets {
         &self.0.access_history_buckets
+    }
+
+    /// What our own API holds.
+    pub fn doors(&self) -> &native::Doors {
+        &self.0.doors
     }
 
     /// Permits for answers that are worked on.

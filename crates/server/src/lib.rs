@@ -1,11 +1,11 @@
-//! The server: the Atlas-compatible API, who may use it, and the record of who did; how its owner
-//! manages it, and how logs get in.
+//! The server: the Atlas-compatible API and our own, who may use them, and the record of who did;
+//! how its owner manages it, and how logs get in.
 //!
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`api::atlas`], [`usage`], [`http`], [`admin`],
-//! [`pipeline`].
+//! Suggested reading order: [`app`], [`auth`], [`api::atlas`], [`api::native`], [`usage`], [`http`],
+//! [`admin`], [`pipeline`].
 
 pub mod admin;
 pub mod api;

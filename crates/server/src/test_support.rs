@@ -8,7 +8,7 @@ use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::{Options, Store};
 
-use crate::app::{App, Settings};
+use crate::app::{App, Secrets, Settings};
 
 /// An app over an empty store in a directory.
 pub fn app_in(dir: &Path, settings: Settings) -> App {
@@ -21,8 +21,12 @@ pub fn app_in(dir: &Path, settings: Settings) -> App {
         disk: Arc::new(SystemDisk),
         memtable_size_bytes: 1 << 20,
         reserve_size_bytes: 0,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: false,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
     })
     .expect("opens");
-    let digest_secret = store.secret("digest-nonce").expect("a secret");
-    App::new(store, clock, random, settings, digest_secret)
+    let secrets = Secrets::of(&store).expect("secrets");
+    App::new(store, clock, random, settings, &secrets)
 }

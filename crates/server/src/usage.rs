@@ -6,6 +6,10 @@
 //! `count = 20`), and commits what it has every [`FLUSH_INTERVAL`]. What the queue cannot hold is
 //! counted, and the count is recorded: too many uses to keep is a fact of its own.
 //!
+//! A shipper asks thousands of times a second and looks at nothing; what it sent is in the history
+//! already. Its uses are added up for [`SUMMARY_INTERVAL`] ([`Usage::record_summed`]), so that
+//! sending leaves a trace without doubling what is kept.
+//!
 //! Whoever is not authenticated must not decide how much is written. Of such callers one record
 //! stands for all uses that differ only in what they sent, with the first as a sample, and a flush
 //! has 16 of these records and one that counts the rest.
@@ -27,6 +31,10 @@ use crate::auth::Caller;
 
 /// Half of the second within which a use must be recorded; the rest is for the commit itself.
 pub const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long the uses of shippers are added up. A process that is killed loses the last of these
+/// records, and none of the events.
+pub const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Uses waiting to be added up: at 20,000 answers per second, 0.2 s of them.
 const QUEUE_MAX: usize = 4096;
@@ -74,6 +82,7 @@ struct Inner {
 
 enum Message {
     Used(Box<Use>),
+    Summed(Box<Use>),
     Flush(SyncSender<()>),
     Close,
 }
@@ -91,6 +100,8 @@ impl Usage {
             sink,
             overflow: Arc::clone(&overflow),
             pending: Pending::default(),
+            summed: Pending::default(),
+            summed_due: None,
             is_failing: false,
         };
         let thread = std::thread::Builder::new()
@@ -102,7 +113,16 @@ impl Usage {
 
     /// Takes a use in. Never waits.
     pub fn record(&self, used: Use) {
-        if self.0.sender.try_send(Message::Used(Box::new(used))).is_err() {
+        self.send(Message::Used(Box::new(used)));
+    }
+
+    /// Takes a use in that is recorded with others like it. Never waits.
+    pub fn record_summed(&self, used: Use) {
+        self.send(Message::Summed(Box::new(used)));
+    }
+
+    fn send(&self, message: Message) {
+        if self.0.sender.try_send(message).is_err() {
             self.0.overflow.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -132,36 +152,47 @@ struct Recorder {
     sink: Sink,
     overflow: Arc<AtomicU64>,
     pending: Pending,
+    summed: Pending,
+    summed_due: Option<Instant>,
     is_failing: bool,
 }
 
 impl Recorder {
     fn run(mut self, receiver: &Receiver<Message>) {
-        let mut deadline = None;
+        let mut deadline: Option<Instant> = None;
         loop {
-            let message = match deadline {
+            let message = match [deadline, self.summed_due].into_iter().flatten().min() {
                 None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(deadline) => {
                     receiver.recv_timeout(Instant::saturating_duration_since(&deadline, now()))
                 }
             };
-            match message {
+            let is_due = match message {
                 Ok(Message::Used(used)) => {
                     if !self.pending.add(*used, self.clock.now()) {
                         self.overflow.fetch_add(1, Ordering::Relaxed);
                     }
                     let due = *deadline.get_or_insert_with(|| now() + FLUSH_INTERVAL);
                     // A queue that never runs dry must not put the flush off for ever.
-                    if now() < due {
-                        continue;
+                    due <= now()
+                }
+                Ok(Message::Summed(used)) => {
+                    if !self.summed.add(*used, self.clock.now()) {
+                        self.overflow.fetch_add(1, Ordering::Relaxed);
                     }
+                    let due = *self.summed_due.get_or_insert_with(|| now() + SUMMARY_INTERVAL);
+                    deadline.map_or(due, |deadline| deadline.min(due)) <= now()
                 }
                 Ok(Message::Flush(done)) => {
+                    self.take_summed();
                     self.flush();
                     // Whoever asked may have stopped waiting.
                     let _ = done.try_send(());
+                    deadline = self.retry();
+                    false
                 }
                 Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => {
+                    self.take_summed();
                     self.flush();
                     if self.is_failing {
                         let lost = self.pending.uses + self.overflow.load(Ordering::Relaxed);
@@ -169,12 +200,28 @@ impl Recorder {
                     }
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Timeout) => true,
+            };
+            if is_due {
+                if self.summed_due.is_some_and(|due| due <= now()) {
+                    self.take_summed();
+                }
+                self.flush();
+                deadline = self.retry();
             }
-            // After a failure what is pending stays so, and is tried again.
-            let is_pending = self.pending.uses > 0 || self.overflow.load(Ordering::Relaxed) > 0;
-            deadline = is_pending.then(|| now() + FLUSH_INTERVAL);
         }
+    }
+
+    /// After a failure what is pending stays so, and is tried again.
+    fn retry(&self) -> Option<Instant> {
+        let is_pending = self.pending.uses > 0 || self.overflow.load(Ordering::Relaxed) > 0;
+        is_pending.then(|| now() + FLUSH_INTERVAL)
+    }
+
+    fn take_summed(&mut self) {
+        self.summed_due = None;
+        let left_out = self.pending.absorb(std::mem::take(&mut self.summed));
+        self.overflow.fetch_add(left_out, Ordering::Relaxed);
     }
 
     fn flush(&mut self) {
@@ -294,6 +341,28 @@ impl Pending {
         true
     }
 
+    /// Takes the sums of callers who are known; returns how many uses there was no room for.
+    fn absorb(&mut self, other: Pending) -> u64 {
+        let mut left_out = 0;
+        for sum in other.sums {
+            let key = Key::of(&sum.first, false);
+            match self.places.get(&key) {
+                Some(place) => {
+                    self.sums[*place].count += sum.count;
+                    self.sums[*place].rows += sum.rows;
+                    self.uses += sum.count;
+                }
+                None if self.sums.len() >= PENDING_MAX => left_out += sum.count,
+                None => {
+                    self.places.insert(key, self.sums.len());
+                    self.uses += sum.count;
+                    self.sums.push(sum);
+                }
+            }
+        }
+        left_out
+    }
+
     fn records(&self) -> Vec<Record> {
         let further = self.further.map(|(count, time)| further_record(count, time));
         self.sums.iter().map(Sum::record).chain(further).collect()
@@ -401,6 +470,22 @@ mod tests {
             rows: 3,
             details: vec![("filter", filter.into())],
         }
+    }
+
+    /// Many requests of a shipper are one record of a minute; whoever asks is recorded at once.
+    #[test]
+    fn what_shippers_send_is_summed() {
+        let (usage, seen) = start(|| false);
+        for port in 0..1000 {
+            let sent = Message::Summed(Box::new(query(port, "sent")));
+            usage.0.sender.send(sent).expect("the thread runs");
+        }
+        usage.0.sender.send(Message::Used(Box::new(query(1, "asked")))).expect("the thread runs");
+        usage.flush();
+        assert_eq!(rows_of(&seen), [row("asked", "1", "3"), row("sent", "1000", "3000")]);
+        usage.record_summed(query(1, "sent"));
+        usage.close();
+        assert_eq!(rows_of(&seen)[2..], [row("sent", "1", "3")]);
     }
 
     fn rows_of(seen: &Seen) -> Vec<(String, String, String)> {

@@ -5,11 +5,16 @@
 //! a random number by itself.
 //!
 //! Suggested reading order: [`batch`], [`input`] (files to physical lines), [`wrapping`] (what
-//! transports put around a line), [`mongod`] (lines to records).
+//! transports put around a line), [`mongod`] (lines to records), [`document`] (our own form of an
+//! event).
 
 pub mod batch;
+pub mod document;
 pub mod input;
 pub mod mongod;
 pub mod wrapping;
+
+mod intern;
+mod json;
 
 pub use batch::Batch;

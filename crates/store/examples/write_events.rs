@@ -34,6 +34,10 @@ fn main() {
         disk: Arc::new(SystemDisk),
         memtable_size_bytes: 48 << 20,
         reserve_size_bytes: 0,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: false,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
     })
     .expect("opens");
     let project = ProjectId::new([7; 12]);

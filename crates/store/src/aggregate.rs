@@ -1,86 +1,394 @@
 //! Counts of the rows that match: by value, by time.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::Arc;
 
 use doorbook_event::{Access, Peer, Text, Timestamp};
 
+use crate::Inner;
+use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
-use crate::filter::{Bar, Dimension, Filter, Histogram, OutcomeKind, Page, Top};
-use crate::{Inner, Placed};
+use crate::filter::{AsOf, Bar, Dimension, Filter, Histogram, OutcomeKind, Top};
+use crate::memtable::Row;
+use crate::scan::{Opened, Piece, Scan, View};
+use crate::segment::{Column, Dictionary, Ids, UNIX_SOCKET, partition_point};
 
 impl Inner {
-    pub(crate) fn top(
+    /// One [`Top`] for each dimension, from one pass over the rows.
+    pub(crate) fn facets(
         &self,
         filter: &Filter,
-        dimension: Dimension,
+        dimensions: &[Dimension],
         limit: usize,
-    ) -> Result<Top, Error> {
-        let Page { rows, total, as_of } = self.matching(filter)?;
-        let mut counts: BTreeMap<Option<Text>, u64> = BTreeMap::new();
-        for row in &rows {
-            *counts.entry(value_of(row, dimension)).or_default() += 1;
+    ) -> Result<Vec<Top>, Error> {
+        let state = self.state();
+        let view = match View::new(&state, filter, self.options.clock.now()) {
+            Ok(view) => view,
+            Err(as_of) => return Ok(dimensions.iter().map(|_| Top::none(&as_of)).collect()),
+        };
+        let dir = segment_dir(&self.options.data_dir);
+        let scan = Scan::new(&view, &*self.options.disk, &dir, &self.cache)?;
+        let new = || Facets::new(&scan, dimensions);
+        let workers = scan.work(new, |facets, matchers, piece| {
+            let (mask, count) = matchers.of(piece)?.matching(piece)?;
+            facets.add(&scan.segments[piece.segment], piece, mask, count)
+        })?;
+        let mut all = Facets::new(&scan, dimensions);
+        for row in view.in_memory() {
+            all.add_row(row);
         }
-        let distinct = counts.keys().flatten().count() as u64;
-        let mut values: Vec<_> = counts.into_iter().collect();
-        values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-        values.truncate(limit);
-        Ok(Top { values, distinct, total, as_of })
+        for worker in workers {
+            all.merge(worker);
+        }
+        let total = all.total;
+        let tops = all.tallies.into_iter().map(|tally| tally.top(limit, total, &view.as_of));
+        Ok(tops.collect())
     }
 
     pub(crate) fn histogram(&self, filter: &Filter, width_micros: i64) -> Result<Histogram, Error> {
         if width_micros <= 0 {
             return Err(Error::new(ErrorKind::Invalid, "a histogram's bars have no width"));
         }
-        let Page { rows, total, as_of } = self.matching(filter)?;
-        let mut bars: BTreeMap<Timestamp, Bar> = BTreeMap::new();
-        for row in &rows {
-            let Some(access) = access_of(row) else { continue };
-            let micros = access.event_time.micros();
-            let from = Timestamp::from_micros(micros - micros.rem_euclid(width_micros));
-            let none = Bar { from, successes: 0, failures: 0, unknown: 0 };
-            let bar = bars.entry(from).or_insert(none);
-            match OutcomeKind::of(&access.outcome) {
-                OutcomeKind::Success => bar.successes += 1,
-                OutcomeKind::Failure => bar.failures += 1,
-                OutcomeKind::Unknown => bar.unknown += 1,
+        let state = self.state();
+        let view = match View::new(&state, filter, self.options.clock.now()) {
+            Ok(view) => view,
+            Err(as_of) => return Ok(Histogram { bars: Vec::new(), total: 0, as_of }),
+        };
+        let dir = segment_dir(&self.options.data_dir);
+        let scan = Scan::new(&view, &*self.options.disk, &dir, &self.cache)?;
+        let new = || Bars { width_micros, bars: BTreeMap::new() };
+        let workers = scan.work(new, |bars, matchers, piece| {
+            let (mask, count) = matchers.of(piece)?.matching(piece)?;
+            if count == 0 {
+                return Ok(());
+            }
+            bars.add(&scan.segments[piece.segment], piece, mask)
+        })?;
+        let mut all = new();
+        for row in view.in_memory() {
+            let outcome =
+                row.access().map_or(OutcomeKind::Unknown, |a| OutcomeKind::of(&a.outcome));
+            all.bar(row.event_time())?[outcome as usize] += 1;
+        }
+        for worker in workers {
+            for (from, counts) in worker.bars {
+                let bar = all.bar(Timestamp::from_micros(from))?;
+                (0..bar.len()).for_each(|outcome| bar[outcome] += counts[outcome]);
             }
         }
-        Ok(Histogram { bars: bars.into_values().collect(), total, as_of })
-    }
-
-    /// Every row that matches.
-    fn matching(&self, filter: &Filter) -> Result<Page, Error> {
-        self.select(&Filter { limit: usize::MAX, after: None, ..filter.clone() })
+        let total = all.bars.values().flatten().sum();
+        Ok(Histogram { bars: all.finish(), total, as_of: view.as_of.clone() })
     }
 }
 
-fn access_of(row: &Placed) -> Option<&Access> {
-    match &row.record {
-        doorbook_event::Record::Access(access) | doorbook_event::Record::Own(access) => {
-            Some(access)
+/// Counts by value of several dimensions.
+struct Facets<'s> {
+    total: u64,
+    tallies: Vec<Tally<'s>>,
+}
+
+impl<'s> Facets<'s> {
+    fn new(scan: &Scan<'_>, dimensions: &[Dimension]) -> Facets<'s> {
+        let tally = |dimension: &Dimension| Tally {
+            dimension: *dimension,
+            columns: scan.segments.iter().map(|_| None).collect(),
+            by_dictionary: Vec::new(),
+            by_text: HashMap::new(),
+        };
+        Facets { total: 0, tallies: dimensions.iter().map(tally).collect() }
+    }
+
+    fn add_row(&mut self, row: &Row) {
+        self.total += 1;
+        for tally in &mut self.tallies {
+            *tally.by_text.entry(value_of(row, tally.dimension)).or_default() += 1;
         }
-        _ => None,
+    }
+
+    fn add(
+        &mut self,
+        opened: &'s Opened<'_>,
+        piece: &Piece<'_>,
+        mask: Option<&[u8]>,
+        count: u64,
+    ) -> Result<(), Error> {
+        self.total += count;
+        if count > 0 {
+            for tally in &mut self.tallies {
+                tally.add(opened, piece, mask, count)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Facets<'s>) {
+        self.total += other.total;
+        for (tally, other) in self.tallies.iter_mut().zip(other.tallies) {
+            for (dictionary, counts) in other.by_dictionary {
+                let sums = tally.counts_of(&dictionary);
+                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+            }
+            for (text, count) in other.by_text {
+                *tally.by_text.entry(text).or_default() += count;
+            }
+        }
     }
 }
 
-fn value_of(row: &Placed, dimension: Dimension) -> Option<Text> {
-    let access = access_of(row)?;
+/// Counts by value of one dimension.
+struct Tally<'s> {
+    dimension: Dimension,
+    /// For each segment its column, once it is read.
+    columns: Vec<Option<Column<'s>>>,
+    /// For each text of a dictionary, and for no text behind them, how many rows have it.
+    by_dictionary: Vec<(Arc<Dictionary>, Vec<u64>)>,
+    /// Values of rows in memory, of pages without a dictionary, and of targets.
+    by_text: HashMap<Option<Text>, u64>,
+}
+
+impl<'s> Tally<'s> {
+    fn add(
+        &mut self,
+        opened: &'s Opened<'_>,
+        piece: &Piece<'_>,
+        mask: Option<&[u8]>,
+        count: u64,
+    ) -> Result<(), Error> {
+        let name = match self.dimension {
+            Dimension::Cluster => return self.add_text(&piece.member.group, count),
+            Dimension::Host => return self.add_text(&piece.member.member, count),
+            Dimension::Action => "action",
+            Dimension::Outcome => "outcome",
+            Dimension::Principal => "principal",
+            Dimension::Address => "address",
+            Dimension::Mechanism => "mechanism",
+            Dimension::Application => "application",
+            Dimension::Task => "task_id",
+            Dimension::Source => "source",
+        };
+        let mut column = match self.columns[piece.segment].take() {
+            Some(column) => column,
+            None => opened.reader.column(name)?,
+        };
+        let mut at = piece.rows.start;
+        while at < piece.rows.end {
+            let (page, of) = column.texts(at)?;
+            let end = of.end.min(piece.rows.end);
+            let part = mask.map(|mask| &mask[at - piece.rows.start..end - piece.rows.start]);
+            let rows = at - of.start..end - of.start;
+            if page.is_plain {
+                for row in rows.filter(|row| part.is_none_or(|part| part[row + of.start - at] == 1))
+                {
+                    *self.by_text.entry(page.shared(row)).or_default() += 1;
+                }
+            } else {
+                count_ids(&page.ids, rows, part, self.counts_of(&page.dictionary));
+            }
+            at = end;
+        }
+        self.columns[piece.segment] = Some(column);
+        Ok(())
+    }
+
+    fn add_text(&mut self, text: &Text, count: u64) -> Result<(), Error> {
+        *self.by_text.entry(Some(text.clone())).or_default() += count;
+        Ok(())
+    }
+
+    fn counts_of(&mut self, dictionary: &Arc<Dictionary>) -> &mut [u64] {
+        let known =
+            self.by_dictionary.iter().rposition(|(known, _)| Arc::ptr_eq(known, dictionary));
+        let at = known.unwrap_or_else(|| {
+            self.by_dictionary.push((Arc::clone(dictionary), vec![0; dictionary.len() + 1]));
+            self.by_dictionary.len() - 1
+        });
+        &mut self.by_dictionary[at].1
+    }
+
+    /// The most frequent values.
+    fn top(self, limit: usize, total: u64, as_of: &AsOf) -> Top {
+        let by_dictionary = self.by_dictionary.iter().flat_map(|(dictionary, counts)| {
+            let counts = counts.iter().enumerate().filter(|(_, count)| **count > 0);
+            counts.map(|(id, count)| (dictionary.get(id), *count))
+        });
+        let by_text = self.by_text.iter().map(|(text, count)| (text.as_deref(), *count));
+        let mut values: Vec<(Option<&str>, u64)> = by_dictionary.chain(by_text).collect();
+        if self.by_dictionary.len() + usize::from(!self.by_text.is_empty()) > 1 {
+            let mut sums: HashMap<Option<&str>, u64> = HashMap::with_capacity(values.len());
+            for (text, count) in values {
+                *sums.entry(text).or_default() += count;
+            }
+            values = sums.into_iter().collect();
+        }
+        let distinct = values.iter().filter(|(text, _)| text.is_some()).count() as u64;
+        let rank = |value: &(Option<&str>, u64), other: &(Option<&str>, u64)| {
+            (Reverse(value.1), value.0).cmp(&(Reverse(other.1), other.0))
+        };
+        if limit < values.len() {
+            values.select_nth_unstable_by(limit, rank);
+            values.truncate(limit);
+        }
+        values.sort_unstable_by(rank);
+        let values = values.into_iter().map(|(text, count)| (text.map(Text::from), count));
+        Top { values: values.collect(), distinct, total, as_of: as_of.clone() }
+    }
+}
+
+impl Top {
+    fn none(as_of: &AsOf) -> Top {
+        Top { values: Vec::new(), distinct: 0, total: 0, as_of: as_of.clone() }
+    }
+}
+
+/// Adds to the count of each id how many of some rows have it.
+fn count_ids(ids: &Ids, rows: Range<usize>, mask: Option<&[u8]>, counts: &mut [u64]) {
+    match ids {
+        Ids::Constant(id) => {
+            let count = match mask {
+                None => rows.len() as u64,
+                Some(mask) => mask.iter().map(|one| u64::from(*one)).sum(),
+            };
+            counts[*id as usize] += count;
+        }
+        Ids::U8(ids) => count_each(&ids[rows], mask, |id| counts[usize::from(*id)] += 1),
+        Ids::U16(ids) => count_each(&ids[rows], mask, |id| counts[usize::from(*id)] += 1),
+        Ids::U32(ids) => count_each(&ids[rows], mask, |id| counts[*id as usize] += 1),
+    }
+}
+
+/// Calls `count` for each id that the mask leaves.
+fn count_each<T>(ids: &[T], mask: Option<&[u8]>, mut count: impl FnMut(&T)) {
+    let Some(mask) = mask else { return ids.iter().for_each(count) };
+    // Eight rows at a time: mostly few of them match.
+    let (words, rest) = mask.as_chunks::<8>();
+    for (n, word) in words.iter().enumerate() {
+        let mut left = u64::from_le_bytes(*word);
+        while left != 0 {
+            count(&ids[8 * n + left.trailing_zeros() as usize / 8]);
+            left &= left - 1;
+        }
+    }
+    let last = ids[8 * words.len()..].iter().zip(rest);
+    last.filter(|(_, one)| **one == 1).for_each(|(id, _)| count(id));
+}
+
+/// Counts by time and outcome.
+struct Bars {
+    width_micros: i64,
+    bars: BTreeMap<i64, [u64; 3]>,
+}
+
+/// 100,000 bars are more than any screen has, and a few megabytes.
+const BARS_MAX: usize = 100_000;
+
+impl Bars {
+    /// The bar that holds an instant.
+    fn bar(&mut self, at: Timestamp) -> Result<&mut [u64; 3], Error> {
+        let from = self.from(at);
+        if self.bars.len() >= BARS_MAX && !self.bars.contains_key(&from) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("a histogram of more than {BARS_MAX} bars; make them wider"),
+            ));
+        }
+        Ok(self.bars.entry(from).or_default())
+    }
+
+    fn from(&self, at: Timestamp) -> i64 {
+        at.micros().div_euclid(self.width_micros).saturating_mul(self.width_micros)
+    }
+
+    fn add(
+        &mut self,
+        opened: &Opened<'_>,
+        piece: &Piece<'_>,
+        mask: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        let mut times = opened.reader.column("event_time")?;
+        let mut outcomes = opened.reader.column("outcome")?;
+        let is_one_bar = self.from(piece.earliest) == self.from(piece.latest);
+        let mut at = piece.rows.start;
+        while at < piece.rows.end {
+            let (first, end) = match is_one_bar {
+                true => (piece.earliest, piece.rows.end),
+                false => {
+                    let (page, of) = times.ints(at)?;
+                    let time =
+                        |row: usize| Timestamp::from_micros(page.get(row - of.start).unwrap_or(0));
+                    let (first, end) = (time(at), of.end.min(piece.rows.end));
+                    let next = self.from(first).saturating_add(self.width_micros);
+                    // The first row is in its own bar, however damaged the order is.
+                    (first, partition_point(at + 1..end, |row| time(row).micros() < next))
+                }
+            };
+            let part = mask.map(|mask| &mask[at - piece.rows.start..end - piece.rows.start]);
+            if part.is_none_or(|part| part.contains(&1)) {
+                count_outcomes(&mut outcomes, at..end, part, self.bar(first)?)?;
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Vec<Bar> {
+        let bar = |(from, [successes, failures, unknown]): (i64, [u64; 3])| Bar {
+            from: Timestamp::from_micros(from),
+            successes,
+            failures,
+            unknown,
+        };
+        self.bars.into_iter().map(bar).collect()
+    }
+}
+
+/// Adds how rows ended to successes, failures and what is neither.
+fn count_outcomes(
+    column: &mut Column<'_>,
+    rows: Range<usize>,
+    mask: Option<&[u8]>,
+    bar: &mut [u64; 3],
+) -> Result<(), Error> {
+    let mut at = rows.start;
+    let mut counts = Vec::new();
+    while at < rows.end {
+        let (page, of) = column.texts(at)?;
+        let end = of.end.min(rows.end);
+        let part = mask.map(|mask| &mask[at - rows.start..end - rows.start]);
+        counts.clear();
+        counts.resize(page.dictionary.len() + 1, 0);
+        count_ids(&page.ids, at - of.start..end - of.start, part, &mut counts);
+        for (id, count) in counts.iter().enumerate() {
+            let outcome = match page.dictionary.get(id) {
+                Some("success") => OutcomeKind::Success,
+                Some("failure") => OutcomeKind::Failure,
+                _ => OutcomeKind::Unknown,
+            };
+            bar[outcome as usize] += count;
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+/// What a row in memory has; of quarantined bytes only target and source are known.
+fn value_of(row: &Row, dimension: Dimension) -> Option<Text> {
+    let of_access = |value: fn(&Access) -> Option<Text>| row.access().and_then(value);
     match dimension {
-        Dimension::Cluster => Some(access.target.names().0.clone()),
-        Dimension::Host => Some(access.target.names().1.clone()),
-        Dimension::Action => Some(access.action.word().into()),
-        Dimension::Outcome => Some(access.outcome.word().into()),
-        Dimension::Principal => access.principal.name().cloned(),
-        Dimension::Address => match access.peer {
+        Dimension::Cluster => Some(row.names().0.into()),
+        Dimension::Host => Some(row.names().1.into()),
+        Dimension::Action => of_access(|access| Some(access.action.word().into())),
+        Dimension::Outcome => of_access(|access| Some(access.outcome.word().into())),
+        Dimension::Principal => of_access(|access| access.principal.name().cloned()),
+        Dimension::Address => of_access(|access| match access.peer {
             Peer::Ip { address, .. } => Some(address.to_string().into()),
-            Peer::UnixSocket => Some("unix".into()),
+            Peer::UnixSocket => Some(UNIX_SOCKET.into()),
             Peer::Unknown => None,
-        },
-        Dimension::Mechanism => access.mechanism.clone(),
-        Dimension::Application => {
-            access.client.as_deref().and_then(|client| client.application.clone())
-        }
-        Dimension::Task => access.task_id.clone(),
+        }),
+        Dimension::Mechanism => of_access(|access| access.mechanism.clone()),
+        Dimension::Application => of_access(|access| access.client.as_deref()?.application.clone()),
+        Dimension::Task => of_access(|access| access.task_id.clone()),
         Dimension::Source => Some(row.source.clone()),
     }
 }

@@ -1,4 +1,8 @@
 //! The way of a commit: checked against the present state, written, synced, then seen.
+//!
+//! Commits of records and requests wait in the [`Queue`](crate::queue::Queue) and are written in
+//! groups. What must look at the state first (registry, imports) writes a frame of its own with
+//! [`Inner::write`]. Both go through a [`Draft`]: the next frame, with each record's place.
 
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
@@ -11,10 +15,14 @@ use doorbook_event::{
 
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Op, Records};
+use crate::identity::Hash128;
+use crate::ingest::Request;
+use crate::queue::Bounds;
+use crate::request_keys::RequestKey;
 use crate::segment::SegmentMeta;
 use crate::state::State;
-use crate::wal::{Lsn, Wal};
-use crate::{Entry, Inner, own};
+use crate::wal::Wal;
+use crate::{Entry, Ingested, Inner, Options, own, retention};
 
 /// What one commit adds to one log.
 pub(crate) struct Part {
@@ -28,23 +36,33 @@ pub(crate) struct Part {
     pub(crate) segment: Option<SegmentMeta>,
     /// Records, after the segment's.
     pub(crate) records: Vec<Record>,
+    /// The same in their WAL form, one after the other, if that was made already.
+    pub(crate) encoded: Option<Vec<u8>>,
+    /// The key of the request that this is, and what it said.
+    pub(crate) key: Option<(Text, [u8; 16])>,
 }
 
 impl Part {
     /// Nothing yet.
     pub(crate) fn new(scope: Scope, source: Text) -> Part {
-        Part { scope, source, import: None, counts: None, segment: None, records: Vec::new() }
+        let records = Vec::new();
+        let (import, counts, segment, encoded, key) = (None, None, None, None, None);
+        Part { scope, source, import, counts, segment, records, encoded, key }
     }
+}
+
+/// What waits for its turn to be written.
+pub(crate) enum Proposal {
+    /// Records as they are.
+    Parts(Vec<Part>),
+    /// A request of a shipper, of which only what is new is written.
+    Request(Box<Request>),
 }
 
 /// What only one thread at a time may use.
 pub(crate) struct Writer {
     pub(crate) wal: Wal,
     pub(crate) is_closed: bool,
-    /// The last frames of the snapshots that are kept, from the oldest.
-    pub(crate) snapshots: Vec<Lsn>,
-    /// How much there was to replay when a flush last failed.
-    pub(crate) relief_failed_at: usize,
 }
 
 impl Inner {
@@ -65,16 +83,100 @@ impl Inner {
         &self,
         build: impl FnOnce(&State, Timestamp) -> Result<Vec<Part>, Error>,
     ) -> Result<Vec<Range<Seq>>, Error> {
+        self.make_room()?;
         let mut writer = self.writer()?;
-        self.relieve(&mut writer)?;
         let state = self.state();
-        let now = self.options.clock.now();
-        let (ops, placed) = place(&state, now, build(&state, now)?);
-        if ops.is_empty() {
-            return Ok(placed);
+        let mut draft = Draft::new(&state, self.options.clock.now());
+        let parts = build(&state, draft.ingest_time)?;
+        let placed = parts.into_iter().map(|part| self.add(&mut draft, part, None)).collect();
+        self.write_draft(&mut writer, draft)?;
+        Ok(placed)
+    }
+
+    pub(crate) fn commit_entries(&self, entries: Vec<Entry>) -> Result<(), Error> {
+        let mut size_bytes = 0;
+        let parts = entries.into_iter().map(|entry| {
+            let mut records = entry.records;
+            records.iter_mut().for_each(normalize_record);
+            let mut encoded = Vec::new();
+            for record in &records {
+                minicbor::encode(record, &mut encoded).expect("a Vec takes every byte");
+            }
+            size_bytes += encoded.len();
+            Part { records, encoded: Some(encoded), ..Part::new(entry.scope, entry.source) }
+        });
+        let parts = Proposal::Parts(parts.collect());
+        self.propose(parts, size_bytes)?;
+        Ok(())
+    }
+
+    /// Has a proposal written together with whatever else waits.
+    pub(crate) fn propose(&self, proposal: Proposal, size_bytes: usize) -> Result<Ingested, Error> {
+        self.make_room()?;
+        let Options { queue_size_bytes: bytes, wait_max, .. } = self.options;
+        let bounds = Bounds { size_bytes: bytes, wait: wait_max };
+        self.queue.propose(proposal, size_bytes, bounds, |group| self.write_group(group))
+    }
+
+    /// Writes a group as one frame. A proposal that is refused for its own sake does not keep the
+    /// others; a failed write refuses them all.
+    fn write_group(&self, group: Vec<Proposal>) -> Vec<Result<Ingested, Error>> {
+        let mut writer = match self.writer() {
+            Ok(writer) => writer,
+            Err(error) => return group.iter().map(|_| Err(error.again())).collect(),
+        };
+        let state = self.state();
+        let mut draft = Draft::new(&state, self.options.clock.now());
+        let mut answers: Vec<_> = group
+            .into_iter()
+            .map(|proposal| match proposal {
+                Proposal::Request(request) => self.add_request(&mut draft, *request),
+                Proposal::Parts(parts) => {
+                    for part in parts {
+                        self.add(&mut draft, part, None);
+                    }
+                    Ok(Ingested::default())
+                }
+            })
+            .collect();
+        if let Err(error) = self.write_draft(&mut writer, draft) {
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(error.again());
+            }
         }
-        let payload = frame::encode(&ops);
-        let lsn = writer.wal.append(&payload)?;
+        answers
+    }
+
+    /// Adds a part to a draft, and its rows to what is known of rows in memory.
+    pub(crate) fn add(
+        &self,
+        draft: &mut Draft,
+        part: Part,
+        hashes: Option<&[Option<Hash128>]>,
+    ) -> Range<Seq> {
+        let first = draft.ops.len();
+        let rows = draft.add(part);
+        for op in &draft.ops[first..] {
+            if let Op::Records(group) = op {
+                let log = draft.state.logs.get(group.log.0 as usize);
+                self.memory().add(&self.keys, group, log.map(|log| &**log), hashes);
+            }
+        }
+        rows
+    }
+
+    /// Makes a draft durable, and then seen.
+    fn write_draft(&self, writer: &mut Writer, draft: Draft) -> Result<(), Error> {
+        let Draft { state, ops, payload, logs, .. } = draft;
+        if ops.is_empty() {
+            return Ok(());
+        }
+        let lsn = writer.wal.append(&payload).inspect_err(|_| {
+            for (_, log, _) in &logs {
+                let next_seq = state.logs.get(log.0 as usize).map_or(0, |log| log.next_seq);
+                self.memory().forget_from(*log, next_seq);
+            }
+        })?;
         let mut next = State::clone(&state);
         drop(state);
         for op in ops {
@@ -82,19 +184,8 @@ impl Inner {
         }
         next.lsn = lsn;
         next.replay_size_bytes += payload.len();
+        next.memtable_size_bytes += payload.len();
         self.publish(next);
-        Ok(placed)
-    }
-
-    pub(crate) fn commit_entries(&self, entries: Vec<Entry>) -> Result<(), Error> {
-        self.write(|_, _| {
-            let parts = entries.into_iter().map(|entry| {
-                let mut records = entry.records;
-                records.iter_mut().for_each(normalize_record);
-                Part { records, ..Part::new(entry.scope, entry.source) }
-            });
-            Ok(parts.collect())
-        })?;
         Ok(())
     }
 
@@ -113,7 +204,8 @@ impl Inner {
                 let project = project.map(|id| ("project", Text::from(id.to_string())));
                 registry.apply(change);
                 let verb = ("verb", Text::from(change.verb()));
-                let attributes = [verb].into_iter().chain(project);
+                let details = retention::details(&registry, change, now);
+                let attributes = [verb].into_iter().chain(project).chain(details);
                 let action = Action::RegistryChange;
                 events.push(own::event(by, action, (kind, &name), now, attributes));
             }
@@ -124,60 +216,112 @@ impl Inner {
     }
 }
 
-/// Gives parts their places in their logs, and logs to scopes that have none.
-fn place(state: &State, ingest_time: Timestamp, parts: Vec<Part>) -> (Vec<Op>, Vec<Range<Seq>>) {
-    let mut ops = Vec::new();
-    let mut placed = Vec::new();
-    // What earlier parts of this commit did; a commit has few logs.
-    let mut logs: Vec<(Scope, LogId, Seq)> = Vec::new();
-    let mut new_logs = 0;
-    for part in parts {
-        let Part { scope, source, import, counts, segment, records } = part;
-        let row_count = segment.as_ref().map_or(0, SegmentMeta::rows) + records.len() as u64;
-        if row_count > 0 && !logs.iter().any(|(of, ..)| *of == scope) {
-            let (log, next) = match state.log(&scope) {
-                Some((log, at)) => (log, at.next_seq),
-                None => {
-                    let count = u32::try_from(state.logs.len()).expect("one log per scope");
-                    let log = LogId(count + new_logs);
-                    new_logs += 1;
-                    ops.push(Op::Log { log, scope: scope.clone() });
-                    (log, 0)
-                }
-            };
-            logs.push((scope.clone(), log, next));
-        }
+/// A frame in work.
+pub(crate) struct Draft {
+    /// What it is added to.
+    pub(crate) state: Arc<State>,
+    pub(crate) ingest_time: Timestamp,
+    pub(crate) ops: Vec<Op>,
+    payload: Vec<u8>,
+    /// The next position of each log that it adds to; a commit has few logs.
+    logs: Vec<(Scope, LogId, Seq)>,
+}
+
+impl Draft {
+    fn new(state: &Arc<State>, ingest_time: Timestamp) -> Draft {
+        let state = Arc::clone(state);
+        Draft { state, ingest_time, ops: Vec::new(), payload: Vec::new(), logs: Vec::new() }
+    }
+
+    /// The log of a scope, where there is one or will be.
+    pub(crate) fn log(&self, scope: &Scope) -> Option<LogId> {
+        let drafted = self.logs.iter().find(|(of, ..)| of == scope).map(|(_, log, _)| *log);
+        drafted.or_else(|| self.state.log(scope).map(|(log, _)| log))
+    }
+
+    /// What a request said that this adds under a key.
+    pub(crate) fn request_key(&self, scope: &Scope, source: &str, key: &str) -> Option<[u8; 16]> {
+        let wanted = self.log(scope)?;
+        self.ops.iter().find_map(|op| match op {
+            Op::RequestKey { log, key: known } => {
+                let is_it = *log == wanted && *known.source == *source && *known.key == *key;
+                is_it.then_some(known.content)
+            }
+            _ => None,
+        })
+    }
+
+    /// Gives a part its place in its log, and a log to a scope that has none.
+    fn add(&mut self, part: Part) -> Range<Seq> {
+        let Part { scope, source, import, counts, segment, records, encoded, key } = part;
+        let count = segment.as_ref().map_or(0, SegmentMeta::rows) + records.len() as u64;
         let mut rows = 0..0;
-        if let Some((_, log, next)) = logs.iter_mut().find(|(of, ..)| *of == scope) {
-            rows = *next..*next + row_count;
+        if count > 0 {
+            let at = self.place(&scope);
+            let (_, log, next) = &mut self.logs[at];
+            let log = *log;
+            rows = *next..*next + count;
+            *next = rows.end;
+            let mut base_seq = rows.start;
             if let Some(mut meta) = segment {
                 let count = meta.rows();
-                (meta.log, meta.base_seq) = (*log, *next);
-                (meta.first_seq, meta.last_seq) = (*next, *next + count.saturating_sub(1));
+                (meta.log, meta.base_seq) = (log, base_seq);
+                (meta.first_seq, meta.last_seq) = (base_seq, base_seq + count.saturating_sub(1));
                 meta.import.clone_from(&import);
-                *next += count;
-                ops.push(Op::Segment(meta));
+                base_seq += count;
+                self.put(Op::Segment(meta));
             }
             if !records.is_empty() {
-                let (log, base_seq) = (*log, *next);
-                *next += records.len() as u64;
-                let import = import.clone();
-                ops.push(Op::Records(Records {
-                    log,
-                    base_seq,
-                    ingest_time,
-                    source,
-                    import,
-                    records,
-                }));
+                let (import, source) = (import.clone(), source.clone());
+                let ingest_time = self.ingest_time;
+                let group = Records { log, base_seq, ingest_time, source, import, records };
+                self.put_records(group, encoded);
             }
         }
-        placed.push(rows);
+        if let (Some((key, content)), Some(log)) = (key, self.log(&scope)) {
+            let key = RequestKey { source, key, content, ingest_time: self.ingest_time };
+            self.put(Op::RequestKey { log, key });
+        }
         if let (Some(import), Some(counts)) = (import, counts) {
-            ops.push(Op::Counts { import, counts });
+            self.put(Op::Counts { import, counts });
+        }
+        rows
+    }
+
+    /// Where in `logs` a scope's log stands.
+    fn place(&mut self, scope: &Scope) -> usize {
+        if let Some(at) = self.logs.iter().position(|(of, ..)| of == scope) {
+            return at;
+        }
+        let (log, next) = match self.state.log(scope) {
+            Some((log, at)) => (log, at.next_seq),
+            None => {
+                let drafted = self.ops.iter().filter(|op| matches!(op, Op::Log { .. })).count();
+                let count = self.state.logs.len() + drafted;
+                let log = LogId(u32::try_from(count).expect("one log per scope"));
+                self.put(Op::Log { log, scope: scope.clone() });
+                (log, 0)
+            }
+        };
+        self.logs.push((scope.clone(), log, next));
+        self.logs.len() - 1
+    }
+
+    fn put(&mut self, op: Op) {
+        frame::put(&mut self.payload, &op);
+        self.ops.push(op);
+    }
+
+    fn put_records(&mut self, group: Records, encoded: Option<Vec<u8>>) {
+        match encoded {
+            None => self.put(Op::Records(group)),
+            Some(encoded) => {
+                let count = group.records.len();
+                frame::put_records(&mut self.payload, &group, count, &encoded);
+                self.ops.push(Op::Records(group));
+            }
         }
     }
-    (ops, placed)
 }
 
 /// One spelling per value: a client that said nothing is no client. Segments, whose columns are the
@@ -216,6 +360,10 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::ServiceAccountDeleted { client_id } => {
             Some(registry.service_account(client_id)?.project)
         }
+        RegistryChange::RetentionSet(set) => match set.scope {
+            Scope::Project(id) => Some(id),
+            Scope::System | Scope::Namespace(_) => None,
+        },
     }
 }
 

@@ -6,6 +6,8 @@
 //! secret/NAME           32 random bytes
 //! wal/FIRSTLSN.wal      see `wal`
 //! segments/NAME.parquet see `segment`
+//! segments/_delta_log/  see `table`
+//! hidden/               see `table`
 //! catalog/LSN.cbor      see `snapshot`
 //! ```
 //! A directory that holds anything and no FORMAT is somebody else's: it is refused and left as it is.
@@ -20,31 +22,30 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use doorbook_event::record::{ImportReceipt, ImportState};
 
+use crate::cache::Cache;
 use crate::commit::Writer;
-use crate::disk::{Disk, read_up_to, write_all_at};
+use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
 use crate::error::{Error, ErrorKind};
-use crate::identity::Keys;
+use crate::identity::{Keys, MemoryIndex};
 use crate::import::Imports;
+use crate::maintain::Maintenance;
+use crate::queue::Queue;
 use crate::snapshot;
 use crate::state::State;
+use crate::table::Tables;
 use crate::wal::{Lsn, Wal};
 use crate::{Inner, Options};
 
-const FORMAT: &str = "doorbook data directory, format 1\n";
+pub(crate) const FORMAT: &str = "doorbook data directory, format 1\n";
+
+pub(crate) const LOCK: &str = "LOCK";
 
 impl Inner {
     pub(crate) fn open(options: Options) -> Result<Inner, Error> {
         let disk = &options.disk;
         let dir = &options.data_dir;
         prepare(&**disk, dir)?;
-        let lock_path = dir.join("LOCK");
-        let lock = disk.lock(&lock_path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Error {
-                path: Some(dir.clone()),
-                ..Error::new(ErrorKind::Locked, "another process has this data directory open")
-            },
-            _ => Error::io(&lock_path, "lock", error),
-        })?;
+        let lock = take_lock(&**disk, dir)?;
         check_format(&**disk, dir)?;
         for dir in [wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)] {
             disk.create_subdir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
@@ -66,19 +67,31 @@ impl Inner {
         let wal = wal.map_err(|error| problem.unwrap_or(error))?;
         check_segments(&**disk, &segment_dir(dir), &state)?;
         end_cut_off_imports(&mut state);
+        // What of it was flushed is not known here; at most, a flush comes early.
+        state.memtable_size_bytes = match state.logs.iter().all(|log| log.memtable.is_empty()) {
+            true => 0,
+            false => state.replay_size_bytes,
+        };
 
         Ok(Inner {
             keys: Keys::new(&*options.random),
-            writer: Mutex::new(Writer { wal, is_closed: false, snapshots, relief_failed_at: 0 }),
+            cache: Arc::new(Cache::new(options.cache_size_bytes)),
+            writer: Mutex::new(Writer { wal, is_closed: false }),
+            queue: Queue::new(),
+            maintenance: Maintenance::new(snapshots),
             state: RwLock::new(Arc::new(state)),
             imports: Mutex::new(Imports::default()),
+            tables: Mutex::new(Tables::default()),
+            memory: Mutex::new(MemoryIndex::default()),
             lock: Mutex::new(Some(lock)),
             options,
         })
     }
 
     pub(crate) fn close(&self) -> Result<(), Error> {
-        // Whoever writes now is waited for.
+        // Whoever writes now is waited for, and the unit of work that is under way.
+        self.maintenance.stop();
+        let _work = self.work();
         match self.writer.lock() {
             Ok(mut writer) => writer.is_closed = true,
             Err(poisoned) => poisoned.into_inner().is_closed = true,
@@ -138,6 +151,18 @@ fn prepare(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     }
 }
 
+/// Takes the directory's lock; it is held as long as the result lives.
+pub(crate) fn take_lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskFile>, Error> {
+    let path = dir.join(LOCK);
+    disk.lock(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::WouldBlock => Error {
+            path: Some(dir.to_owned()),
+            ..Error::new(ErrorKind::Locked, "another process has this data directory open")
+        },
+        _ => Error::io(&path, "lock", error),
+    })
+}
+
 /// Whether the directory is marked as one of the format that this version knows; one of another
 /// format is an error.
 fn read_format(disk: &dyn Disk, dir: &Path) -> Result<bool, Error> {
@@ -184,7 +209,9 @@ fn end_cut_off_imports(state: &mut State) {
 /// Removes the files that no frame names, and misses those that are named and not there.
 fn check_segments(disk: &dyn Disk, dir: &Path, state: &State) -> Result<(), Error> {
     let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
-    let mut unnamed: BTreeSet<&str> = names.iter().map(|name| &**name).collect();
+    // What begins with `_` is the table's log: derived, and none of a frame's business.
+    let names = names.iter().filter(|name| !name.starts_with('_'));
+    let mut unnamed: BTreeSet<&str> = names.map(|name| &**name).collect();
     for segment in state.logs.iter().flat_map(|log| &log.segments) {
         if !unnamed.remove(&*segment.meta.name) {
             let path = dir.join(&*segment.meta.name);
@@ -222,7 +249,7 @@ pub(crate) fn numbered_files(
 
 /// A small file whole; `None` where there is none.
 pub(crate) fn read_file(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<u8>>, Error> {
-    let file = match disk.open(path) {
+    let file = match disk.open_to_read(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(path, "open", error)),
@@ -239,14 +266,37 @@ pub(crate) fn write_file(
     name: &str,
     bytes: &[u8],
 ) -> Result<(), Error> {
+    let new = write_beside(disk, dir, name, bytes)?;
     let path = dir.join(name);
+    disk.rename(&new, &path).map_err(|e| Error::io(&path, "rename", e))?;
+    disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))
+}
+
+/// The same for a name that nothing may have yet; `false`: something has it, and stays.
+pub(crate) fn write_new_file(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+) -> Result<bool, Error> {
+    let new = write_beside(disk, dir, name, bytes)?;
+    let path = dir.join(name);
+    match disk.rename_new(&new, &path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(false),
+        renamed => renamed.map_err(|e| Error::io(&path, "rename", e))?,
+    }
+    disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))?;
+    Ok(true)
+}
+
+/// Writes and syncs a file under a name that only this one leads to.
+fn write_beside(disk: &dyn Disk, dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
     let new = dir.join(format!("{name}.new"));
-    let failed = |what: &str, error| Error::io(&path, what, error);
+    let failed = |what: &str, error| Error::io(&dir.join(name), what, error);
     let file = disk.create(&new).map_err(|e| failed("create", e))?;
     write_all_at(&*file, bytes, 0).map_err(|e| failed("write", e))?;
     file.sync().map_err(|e| failed("sync", e))?;
-    disk.rename(&new, &path).map_err(|e| failed("rename", e))?;
-    disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))
+    Ok(new)
 }
 
 pub(crate) fn wal_dir(data_dir: &Path) -> PathBuf {
@@ -261,6 +311,6 @@ pub(crate) fn catalog_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("catalog")
 }
 
-fn secret_dir(data_dir: &Path) -> PathBuf {
+pub(crate) fn secret_dir(data_dir: &Path) -> PathBuf {
     data_dir.join("secret")
 }

@@ -34,8 +34,32 @@ pub trait Disk: Send + Sync {
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Gives a file another name, in place of what had it.
+    /// Opens a file for reading only, as one on a read-only medium.
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        self.open(path)
+    }
+
+    /// Gives a file a further name where there is none; [`io::ErrorKind::Unsupported`] and
+    /// [`io::ErrorKind::CrossesDevices`]: it must be copied instead.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _no_links_here = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives a file or a directory another name, in place of what had it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file another name that nothing has yet; [`io::ErrorKind::AlreadyExists`]: something
+    /// has it, and stays.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        // Between the two steps only whoever else writes here could come, and the lock says that
+        // nobody of ours does. The operating system can do it in one step.
+        match self.open(to) {
+            Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(from, to),
+            Err(error) => Err(error),
+        }
+    }
 
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
@@ -140,8 +164,28 @@ impl Disk for SystemDisk {
         Ok(Box::new(options().open(path)?))
     }
 
+    fn open_to_read(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::hard_link(from, to)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (here, flags) = (rustix::fs::CWD, rustix::fs::RenameFlags::NOREPLACE);
+        match rustix::fs::renameat_with(here, from, here, to, flags) {
+            // Not every file system knows how.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => match to.exists() {
+                true => Err(io::ErrorKind::AlreadyExists.into()),
+                false => std::fs::rename(from, to),
+            },
+            renamed => Ok(renamed?),
+        }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

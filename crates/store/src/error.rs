@@ -15,6 +15,8 @@ pub enum ErrorKind {
     Missing,
     /// Another process holds the data directory; talk to it instead.
     Locked,
+    /// Try again later: more waits to be written than can be; nothing was changed.
+    Busy,
     /// Make room on the disk and try again; nothing was changed.
     DiskFull,
     /// An operator must look: files are damaged, and the message says which and where.
@@ -66,6 +68,13 @@ impl Error {
             path: Some(path.to_owned()),
             source: None,
         }
+    }
+
+    /// The same once more, for another caller whom it concerns as well.
+    pub(crate) fn again(&self) -> Error {
+        let source = self.source.as_ref().map(|source| source.to_string().into());
+        let Error { kind, message, path, source: _ } = self;
+        Error { kind: *kind, message: message.clone(), path: path.clone(), source }
     }
 
     /// With what a library said.

@@ -8,6 +8,8 @@ use doorbook_event::record::{ImportCounts, ImportId};
 use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
+use crate::request_keys::RequestKey;
+use crate::retention::Notice;
 use crate::segment::SegmentMeta;
 
 /// One step of a commit. Applying the same steps in the same order gives the same state after
@@ -43,6 +45,68 @@ pub(crate) enum Op {
         #[n(1)]
         counts: ImportCounts,
     },
+    /// The older rows in memory are now in files. Nothing else stands in such a frame.
+    #[n(6)]
+    FlushedUpTo(#[n(0)] Flushed),
+    /// Segments took the place of others that held the same rows.
+    #[n(7)]
+    Replaced {
+        /// Of which log.
+        #[n(0)]
+        log: LogId,
+        /// The names of those that are gone.
+        #[n(1)]
+        removed: Vec<Text>,
+        /// Those that are there now.
+        #[n(2)]
+        added: Vec<SegmentMeta>,
+    },
+    /// A request with a key was written; what it stored stands before it in the same frame.
+    #[n(8)]
+    RequestKey {
+        /// The log that the request wrote to.
+        #[n(0)]
+        log: LogId,
+        /// The key.
+        #[n(1)]
+        key: RequestKey,
+    },
+    /// Retention announced the removal of rows, or removed some.
+    #[n(9)]
+    Expired(#[n(0)] Expired),
+}
+
+/// What a flush moved.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Flushed {
+    /// The files.
+    #[n(0)]
+    pub(crate) segments: Vec<SegmentMeta>,
+    /// For each log of which rows were moved, the position below which none is in memory any more.
+    #[n(1)]
+    pub(crate) below: Vec<(LogId, Seq)>,
+}
+
+/// What retention did to a log.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Expired {
+    /// Which log.
+    #[n(0)]
+    pub(crate) log: LogId,
+    /// Files that are gone.
+    #[n(1)]
+    pub(crate) removed: Vec<Text>,
+    /// Files with what is left of them.
+    #[n(2)]
+    pub(crate) added: Vec<SegmentMeta>,
+    /// Rows of events before this are in no answer from now on.
+    #[n(3)]
+    pub(crate) until: Option<Timestamp>,
+    /// What precedes the next removal.
+    #[n(4)]
+    pub(crate) notice: Option<Notice>,
 }
 
 /// Consecutive records of one log from one source.
@@ -69,13 +133,23 @@ pub(crate) struct Records {
     pub(crate) records: Vec<Record>,
 }
 
-/// The payload of a frame.
-pub(crate) fn encode(ops: &[Op]) -> Vec<u8> {
-    let mut payload = Vec::new();
-    for op in ops {
-        minicbor::encode(op, &mut payload).expect("a Vec takes every byte");
-    }
-    payload
+/// Adds an operation to a payload.
+pub(crate) fn put(payload: &mut Vec<u8>, op: &Op) {
+    minicbor::encode(op, payload).expect("a Vec takes every byte");
+}
+
+/// Adds [`Op::Records`] with records that were encoded before, so that what holds the writer's lock
+/// need not do it. The group's own `records` are left out of account.
+pub(crate) fn put_records(payload: &mut Vec<u8>, group: &Records, count: usize, encoded: &[u8]) {
+    let Records { log, base_seq, ingest_time, source, import, records: _ } = group;
+    let (source, import, records) = (source.clone(), import.clone(), Vec::new());
+    let (log, base_seq, ingest_time) = (*log, *base_seq, *ingest_time);
+    put(payload, &Op::Records(Records { log, base_seq, ingest_time, source, import, records }));
+    // The records are the last member, and no records are one byte: an array of length 0.
+    payload.pop();
+    let mut encoder = minicbor::Encoder::new(&mut *payload);
+    encoder.array(count as u64).expect("a Vec takes every byte");
+    payload.extend_from_slice(encoded);
 }
 
 /// The operations of a payload.
@@ -86,4 +160,83 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Op>, minicbor::decode::Error>
         ops.push(decoder.decode()?);
     }
     Ok(ops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use doorbook_event::Principal;
+    use doorbook_event::record::Retraction;
+
+    use crate::segment::Member;
+
+    /// Frames as the first version that knew these operations wrote them: they are read for ever.
+    #[test]
+    fn fixtures() {
+        let member = Member {
+            group: "g".into(),
+            member: "m".into(),
+            rows: 2,
+            from: Timestamp::from_seconds(1),
+            to: Timestamp::from_seconds(2),
+            kinds: 2,
+        };
+        let meta = SegmentMeta {
+            name: "x.parquet".into(),
+            log: LogId(1),
+            base_seq: 0,
+            first_seq: 5,
+            last_seq: 6,
+            size_bytes: 9,
+            crc32c: 7,
+            import: None,
+            members: vec![member],
+            is_final: false,
+            tail: None,
+        };
+        let flushed = Flushed { segments: vec![meta], below: vec![(LogId(1), 7)] };
+        let ingest_time = Timestamp::from_seconds(3);
+        let (source, key) = ("s".into(), "k".into());
+        let key = RequestKey { source, key, content: [9; 16], ingest_time };
+        for (op, expected) in [
+            (Op::FlushedUpTo(flushed), FLUSHED_UP_TO),
+            (Op::RequestKey { log: LogId(1), key }, REQUEST_KEY),
+        ] {
+            let mut payload = Vec::new();
+            put(&mut payload, &op);
+            assert_eq!(hex::encode(payload), expected);
+            let bytes = hex::decode(expected).expect("hexadecimal");
+            assert_eq!(decode(&bytes).expect("is understood"), [op]);
+        }
+    }
+
+    const FLUSHED_UP_TO: &str = concat!(
+        "820681a20081a90069782e70617271756574010102000305040605090781a600616701616d0202031a000f4240",
+        "041a001e84800502080709f40181820107",
+    );
+    const REQUEST_KEY: &str =
+        "82088201a400617301616b025009090909090909090909090909090909031a002dc6c0";
+
+    /// Goal: what is spliced is what the plain encoding says, or a restart could not read it.
+    /// Method: both, for lists short and long enough to need a longer head.
+    #[test]
+    fn spliced_records_are_encoded_records() {
+        let at = Timestamp::from_seconds(5);
+        let retraction = Retraction { import: "imp-x".into(), by: Principal::Doorbook, at };
+        for (count, import) in [(0, None), (1, Some("imp-y".into())), (30, None), (300, None)] {
+            let records = vec![Record::Retraction(retraction.clone()); count];
+            let encoded: Vec<u8> = records
+                .iter()
+                .flat_map(|record| minicbor::to_vec(record).expect("a Vec takes every byte"))
+                .collect();
+            let source = "test".into();
+            let (log, base_seq, ingest_time) = (LogId(3), 7, at);
+            let group = Records { log, base_seq, ingest_time, source, import, records };
+            let mut spliced = Vec::new();
+            put_records(&mut spliced, &group, count, &encoded);
+            let mut plain = Vec::new();
+            put(&mut plain, &Op::Records(group));
+            assert_eq!(spliced, plain, "{count}");
+        }
+    }
 }

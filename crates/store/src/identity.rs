@@ -14,17 +14,21 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{MutexGuard, PoisonError};
 
 use doorbook_event::identity::{Identity, IdentityKey};
 use doorbook_event::record::Quarantine;
-use doorbook_event::{Access, LogId, Random, Record, Seq, Text, Timestamp, WrittenTime};
+use doorbook_event::{Access, LogId, Random, Record, Scope, Seq, Timestamp, WrittenTime};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use crate::Inner;
+use crate::directory::segment_dir;
 use crate::disk::Disk;
 use crate::error::Error;
+use crate::frame::{Op, Records};
 use crate::memtable::kind;
 use crate::segment::{Columns, Segment};
-use crate::state::{LogState, contains};
+use crate::state::{LogState, State, contains};
 
 /// The hash of an identity, or of what makes quarantined bytes the same.
 pub(crate) type Hash128 = u128;
@@ -47,6 +51,10 @@ impl Hasher for AlreadyHashed {
 
     fn write_u128(&mut self, hash: u128) {
         self.0 = hash as u64;
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 
     fn finish(&self) -> u64 {
@@ -96,39 +104,136 @@ impl Keys {
     }
 }
 
-/// The rows in memory, by identity. Caught up with the memtable whenever an import asks.
+/// The rows in memory, by identity, of the logs of which that was ever asked. The key is the secret
+/// one of [`Keys`], so that the lower half of a hash is as good as random.
 #[derive(Default)]
 pub(crate) struct MemoryIndex {
     logs: HashMap<LogId, LogIndex>,
 }
 
+/// 32 bytes for each row, and some 20 for its place in the table.
 #[derive(Default)]
 struct LogIndex {
-    /// The memtable that was indexed begins here; another beginning means that it was flushed.
-    first: Seq,
-    /// Rows below are indexed.
+    /// Rows below are indexed or no longer in memory.
     next: Seq,
-    rows: ByHash<Vec<Seq>>,
+    /// By position.
+    rows: Vec<IndexedRow>,
+    /// The newest row of each lower half of a hash.
+    newest: HashMap<u64, u32, BuildHasherDefault<AlreadyHashed>>,
 }
 
+struct IndexedRow {
+    hash: Hash128,
+    seq: Seq,
+    /// The next older row with the same lower half of the hash, or [`NONE`].
+    older: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
 impl MemoryIndex {
-    fn catch_up(&mut self, keys: &Keys, id: LogId, log: &LogState) -> &LogIndex {
-        let index = self.logs.entry(id).or_default();
-        let first = log.memtable.rows().next().map_or(log.next_seq, |row| row.seq);
-        if index.first != first {
-            *index = LogIndex { first, next: first, rows: ByHash::default() };
+    /// Adds rows that are about to be written to a log, whose state before is given, if the log is
+    /// indexed and nothing before them is missing. `hashes` are theirs, where they are known.
+    pub(crate) fn add(
+        &mut self,
+        keys: &Keys,
+        group: &Records,
+        log: Option<&LogState>,
+        hashes: Option<&[Option<Hash128>]>,
+    ) {
+        let Some(index) = self.logs.get_mut(&group.log) else { return };
+        if let Some(log) = log {
+            index.catch_up(keys, log);
         }
-        for row in log.memtable.rows_from(index.next) {
-            if let Some(hash) = keys.of_record(&row.record) {
-                index.rows.entry(hash).or_default().push(row.seq);
+        if index.next == group.base_seq {
+            index.add(keys, group, hashes);
+        }
+    }
+
+    /// Forgets the rows from a position on: they were not written after all.
+    pub(crate) fn forget_from(&mut self, id: LogId, seq: Seq) {
+        let Some(index) = self.logs.get_mut(&id) else { return };
+        while let Some(row) = index.rows.pop_if(|row| row.seq >= seq) {
+            match row.older {
+                NONE => drop(index.newest.remove(&(row.hash as u64))),
+                older => drop(index.newest.insert(row.hash as u64, older)),
             }
-            index.next = row.seq + 1;
+        }
+        index.next = index.next.min(seq);
+    }
+
+    /// Forgets the rows below a position: they are in a segment now.
+    pub(crate) fn forget_below(&mut self, id: LogId, seq: Seq) {
+        let Some(index) = self.logs.get_mut(&id) else { return };
+        let left = index.rows.split_off(index.rows.partition_point(|row| row.seq < seq));
+        if left.is_empty() {
+            self.logs.remove(&id);
+            return;
+        }
+        (index.rows, index.newest) = (Vec::new(), HashMap::default());
+        left.into_iter().for_each(|row| index.push(row.hash, row.seq));
+    }
+
+    /// The rows of a log, all of its present memtable among them, and those of a draft.
+    fn log(&mut self, keys: &Keys, id: LogId, log: Option<&LogState>, drafted: &[Op]) -> &LogIndex {
+        let index = self.logs.entry(id).or_default();
+        if let Some(log) = log {
+            index.catch_up(keys, log);
+        }
+        for op in drafted {
+            if let Op::Records(group) = op
+                && group.log == id
+                && group.base_seq >= index.next
+            {
+                index.add(keys, group, None);
+            }
         }
         index
     }
 }
 
-/// The current input file of an import, as far as identity needs it.
+impl LogIndex {
+    fn catch_up(&mut self, keys: &Keys, log: &LogState) {
+        if self.next < log.next_seq {
+            for row in log.memtable.rows_from(self.next) {
+                if let Some(hash) = keys.of_record(&row.record) {
+                    self.push(hash, row.seq);
+                }
+            }
+            self.next = log.next_seq;
+        }
+    }
+
+    fn add(&mut self, keys: &Keys, group: &Records, hashes: Option<&[Option<Hash128>]>) {
+        for (n, record) in group.records.iter().enumerate() {
+            let known = hashes.and_then(|hashes| hashes[n]);
+            if let Some(hash) = known.or_else(|| keys.of_record(record)) {
+                self.push(hash, group.base_seq + n as u64);
+            }
+        }
+        self.next = group.base_seq + group.records.len() as u64;
+    }
+
+    fn push(&mut self, hash: Hash128, seq: Seq) {
+        let at = u32::try_from(self.rows.len()).expect("far fewer rows are in memory");
+        let older = self.newest.insert(hash as u64, at).unwrap_or(NONE);
+        self.rows.push(IndexedRow { hash, seq, older });
+    }
+
+    /// Where the rows of an identity stand, from the newest.
+    fn seqs(&self, hash: Hash128) -> impl Iterator<Item = Seq> {
+        let mut at = self.newest.get(&(hash as u64)).copied().unwrap_or(NONE);
+        let rows = std::iter::from_fn(move || {
+            let row = self.rows.get(at as usize)?;
+            at = row.older;
+            Some(row)
+        });
+        rows.filter(move |row| row.hash == hash).map(|row| row.seq)
+    }
+}
+
+/// The current input file of an import, as far as identity needs it. Of a request, which is a file
+/// in one batch, it is empty.
 #[derive(Debug, Default)]
 pub(crate) struct CurrentFile {
     /// Rows it added.
@@ -139,10 +244,8 @@ pub(crate) struct CurrentFile {
 
 /// What of a batch is stored already.
 pub(crate) struct Verdict {
-    /// For each access, whether it is.
-    pub(crate) accesses: Vec<bool>,
-    /// For each quarantine, whether it is.
-    pub(crate) quarantine: Vec<bool>,
+    /// For each event, whether it is.
+    pub(crate) is_stored: Vec<bool>,
     found: ByHash<u32>,
 }
 
@@ -159,137 +262,265 @@ impl CurrentFile {
         }
     }
 
-    /// Tells which events of a batch are stored already.
+    /// Tells which events of a batch are stored already, by how often each is stored elsewhere. An
+    /// event without a hash is taken to be new.
     pub(crate) fn judge(
         &self,
-        stored: Stored<'_>,
-        memory: &mut MemoryIndex,
-        accesses: &[Access],
-        quarantine: &[Quarantine],
-    ) -> Result<Verdict, Error> {
-        let mut verdict = Verdict {
-            accesses: vec![false; accesses.len()],
-            quarantine: vec![false; quarantine.len()],
-            found: ByHash::default(),
-        };
-        let Some((id, log)) = stored.log else { return Ok(verdict) };
-        let index = memory.catch_up(stored.keys, id, log);
-        let places = stored.places(&self.own, log, accesses, quarantine);
-        if index.rows.is_empty() && places.is_empty() {
-            return Ok(verdict);
+        stored: &ByHash<u32>,
+        hashes: impl ExactSizeIterator<Item = Option<Hash128>>,
+    ) -> Verdict {
+        let mut verdict =
+            Verdict { is_stored: vec![false; hashes.len()], found: ByHash::default() };
+        if stored.is_empty() {
+            return verdict;
         }
-
-        let keys = stored.keys;
-        let hashes = accesses.iter().map(|access| keys.access(access));
-        let hashes = hashes.chain(quarantine.iter().map(|bytes| keys.of_quarantine(bytes)));
-        let hashes: Vec<Hash128> = hashes.collect();
-        let mut counts: ByHash<u32> = hashes.iter().map(|hash| (*hash, 0)).collect();
-        let counts_as_stored = |seq| !contains(&self.own, seq) && !contains(&log.retracted, seq);
-        for (hash, count) in &mut counts {
-            let seqs = index.rows.get(hash).map_or(&[][..], Vec::as_slice);
-            *count += seqs.iter().filter(|seq| counts_as_stored(**seq)).count() as u32;
+        for (hash, answer) in hashes.zip(&mut verdict.is_stored) {
+            let Some((hash, stored)) = hash.and_then(|hash| Some((hash, stored.get(&hash)?)))
+            else {
+                continue;
+            };
+            let before = self.duplicates.get(&hash).copied().unwrap_or(0);
+            let here = verdict.found.entry(hash).or_default();
+            *answer = before + *here < *stored;
+            *here += u32::from(*answer);
         }
-        for (segment, rows) in places {
-            stored.count(segment, rows, &counts_as_stored, &mut counts)?;
-        }
-
-        let answers = verdict.accesses.iter_mut().chain(&mut verdict.quarantine);
-        for (hash, answer) in hashes.into_iter().zip(answers) {
-            let stored = counts[&hash];
-            if stored > 0 {
-                let before = self.duplicates.get(&hash).copied().unwrap_or(0);
-                let here = verdict.found.entry(hash).or_default();
-                *answer = before + *here < stored;
-                *here += u32::from(*answer);
-            }
-        }
-        Ok(verdict)
+        verdict
     }
 }
 
-/// Where stored rows are looked up.
+/// What is looked up.
+pub(crate) type Wanted<'a> = (Hash128, Fact<'a>);
+
+/// What has an identity.
 #[derive(Clone, Copy)]
-pub(crate) struct Stored<'a> {
-    pub(crate) keys: &'a Keys,
-    pub(crate) disk: &'a dyn Disk,
-    pub(crate) dir: &'a Path,
-    pub(crate) log: Option<(LogId, &'a LogState)>,
+pub(crate) enum Fact<'a> {
+    /// An event.
+    Access(&'a Access),
+    /// Bytes that could not be read.
+    Quarantine(&'a Quarantine),
+}
+
+impl Keys {
+    /// What is looked up of an event or of bytes.
+    pub(crate) fn wanted<'a>(&self, fact: Fact<'a>) -> Wanted<'a> {
+        let hash = match fact {
+            Fact::Access(access) => self.access(access),
+            Fact::Quarantine(bytes) => self.of_quarantine(bytes),
+        };
+        (hash, fact)
+    }
+}
+
+/// How often identities are stored, as far as it was looked up.
+pub(crate) struct Known {
+    /// Rows from here on are left out.
+    pub(crate) below: Seq,
+    /// Those that are stored.
+    pub(crate) counts: ByHash<u32>,
+}
+
+impl Inner {
+    pub(crate) fn memory(&self) -> MutexGuard<'_, MemoryIndex> {
+        // What a bug left half done is known to be so by the writer's lock, which its holder held.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often each of these identities is stored now, but for the rows in `own`. What is
+    /// committed meanwhile is left out; [`Inner::stored_since`] tells of it.
+    pub(crate) fn stored(
+        &self,
+        scope: &Scope,
+        own: &[Range<Seq>],
+        wanted: &[Wanted<'_>],
+    ) -> Result<Known, Error> {
+        // Under the lock that a flush takes to move rows: each row is in memory or in a segment.
+        let mut memory = self.memory();
+        let state = self.state();
+        let Some((id, log)) = state.log(scope) else {
+            return Ok(Known { below: 0, counts: ByHash::default() });
+        };
+        let index = memory.log(&self.keys, id, Some(log), &[]);
+        let dir = segment_dir(&self.options.data_dir);
+        let search =
+            Search { keys: &self.keys, disk: &*self.options.disk, dir: &dir, log, own, from: 0 };
+        let mut counts = ByHash::default();
+        search.count_in_memory(index, log.next_seq, wanted, &mut counts);
+        drop(memory);
+        search.count_in_segments(wanted, &mut counts)?;
+        Ok(Known { below: log.next_seq, counts })
+    }
+
+    /// How often each of these identities was stored since, in a draft as well. For who has the
+    /// writer's lock.
+    pub(crate) fn stored_since(
+        &self,
+        below: Seq,
+        draft: Since<'_>,
+        own: &[Range<Seq>],
+        wanted: &[Wanted<'_>],
+    ) -> Result<ByHash<u32>, Error> {
+        let mut counts = ByHash::default();
+        let Since { state, id, drafted } = draft;
+        let log = state.logs.get(id.0 as usize).map(|log| &**log);
+        let mut memory = self.memory();
+        let index = memory.log(&self.keys, id, log, drafted);
+        let Some(log) = log else {
+            let none = |hash| u32::try_from(index.seqs(hash).count()).unwrap_or(u32::MAX);
+            let found = wanted.iter().map(|(hash, _)| (*hash, none(*hash)));
+            return Ok(found.filter(|(_, count)| *count > 0).collect());
+        };
+        let dir = segment_dir(&self.options.data_dir);
+        let (keys, disk) = (&self.keys, &*self.options.disk);
+        let search = Search { keys, disk, dir: &dir, log, own, from: below };
+        search.count_in_memory(index, Seq::MAX, wanted, &mut counts);
+        drop(memory);
+        search.count_in_segments(wanted, &mut counts)?;
+        Ok(counts)
+    }
+}
+
+/// The present state and what a draft adds to one log of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Since<'a> {
+    pub(crate) state: &'a State,
+    pub(crate) id: LogId,
+    pub(crate) drafted: &'a [Op],
+}
+
+/// A search for rows of one log.
+struct Search<'a> {
+    keys: &'a Keys,
+    disk: &'a dyn Disk,
+    dir: &'a Path,
+    log: &'a LogState,
+    /// Rows that do not count.
+    own: &'a [Range<Seq>],
+    /// Rows before do not count either.
+    from: Seq,
 }
 
 /// A stretch of a segment's rows, and when what is looked for in it happened.
 type Stretch = (Range<usize>, Span);
 
-/// When a target's events of a batch happened.
+/// From the earliest to the latest instant.
+#[derive(Clone, Copy)]
 struct Span {
     from: Timestamp,
     to: Timestamp,
+}
+
+impl Span {
+    const ALL: Span = Span { from: Timestamp::MIN, to: Timestamp::MAX };
+}
+
+/// When a target's events of a batch happened, and whether bytes are among them.
+#[derive(Default)]
+struct Times {
+    spans: Vec<Span>,
     has_quarantine: bool,
 }
 
-impl<'a> Stored<'a> {
-    /// The stretches of segments in which equal rows may lie.
-    fn places(
+/// Where in a segment to look.
+#[derive(Default)]
+struct Places {
+    accesses: Vec<Stretch>,
+    quarantine: Vec<Range<usize>>,
+}
+
+impl<'a> Search<'a> {
+    fn counts_as_stored(&self, seq: Seq) -> bool {
+        seq >= self.from && !contains(self.own, seq) && !contains(&self.log.retracted, seq)
+    }
+
+    fn count_in_memory(
         &self,
-        own: &[Range<Seq>],
-        log: &'a LogState,
-        accesses: &[Access],
-        quarantine: &[Quarantine],
-    ) -> Vec<(&'a Segment, Vec<Stretch>)> {
-        let spans = spans(accesses, quarantine);
-        let mut places = Vec::new();
-        for segment in &log.segments {
+        index: &LogIndex,
+        end: Seq,
+        wanted: &[Wanted<'_>],
+        counts: &mut ByHash<u32>,
+    ) {
+        if index.rows.last().is_none_or(|last| last.seq < self.from) {
+            return;
+        }
+        for (hash, _) in wanted {
+            let seqs = index.seqs(*hash).filter(|seq| *seq < end && self.counts_as_stored(*seq));
+            let count = seqs.count() as u32;
+            if count > 0 {
+                counts.insert(*hash, count);
+            }
+        }
+    }
+
+    fn count_in_segments(
+        &self,
+        wanted: &[Wanted<'_>],
+        counts: &mut ByHash<u32>,
+    ) -> Result<(), Error> {
+        let places = self.places(wanted);
+        if places.is_empty() {
+            return Ok(());
+        }
+        let mut found: ByHash<u32> = wanted.iter().map(|(hash, _)| (*hash, 0)).collect();
+        for (segment, places) in places {
+            self.count(segment, places, &mut found)?;
+        }
+        for (hash, count) in found.into_iter().filter(|(_, count)| *count > 0) {
+            *counts.entry(hash).or_default() += count;
+        }
+        Ok(())
+    }
+
+    /// The stretches of segments in which equal rows may lie.
+    fn places(&self, wanted: &[Wanted<'_>]) -> Vec<(&'a Segment, Places)> {
+        let mut all_places = Vec::new();
+        let mut times = None;
+        for segment in &self.log.segments {
             let meta = &segment.meta;
             let all = meta.first_seq..meta.last_seq + 1;
-            if covers(own, &all) || covers(&log.retracted, &all) {
+            if all.end <= self.from || covers(self.own, &all) || covers(&self.log.retracted, &all) {
                 continue;
             }
+            let times = times.get_or_insert_with(|| times_of(wanted));
             let mut next = 0;
-            let mut found = Vec::new();
+            let mut places = Places::default();
             for member in &meta.members {
                 let rows = next..next + member.rows as usize;
                 next = rows.end;
-                let Some(span) = spans.get(&(&*member.group, &*member.member)) else { continue };
-                let has_access = member.kinds & 1 << kind::ACCESS != 0;
-                let has_quarantine = member.kinds & 1 << kind::QUARANTINE != 0;
-                if has_quarantine && span.has_quarantine {
-                    // Its time is when it was received, which says nothing.
-                    let (from, to) = (Timestamp::MIN, Timestamp::MAX);
-                    found.push((rows, Span { from, to, has_quarantine }));
-                } else if has_access && span.from <= member.to && member.from <= span.to {
-                    let Span { from, to, .. } = *span;
-                    found.push((rows, Span { from, to, has_quarantine: false }));
+                let Some(times) = times.get(&(&*member.group, &*member.member)) else { continue };
+                if times.has_quarantine && member.kinds & 1 << kind::QUARANTINE != 0 {
+                    // Their time is when they were received, which says nothing.
+                    places.quarantine.push(rows.clone());
+                }
+                if member.kinds & 1 << kind::ACCESS != 0 {
+                    let spans = times.spans.iter();
+                    let spans = spans.filter(|s| s.from <= member.to && member.from <= s.to);
+                    places.accesses.extend(spans.map(|span| (rows.clone(), *span)));
                 }
             }
-            if !found.is_empty() {
-                places.push((&**segment, found));
+            if !places.accesses.is_empty() || !places.quarantine.is_empty() {
+                all_places.push((&**segment, places));
             }
         }
-        places
+        all_places
     }
 
     /// Counts the rows of these places that are among those asked for.
     fn count(
         &self,
         segment: &Segment,
-        places: Vec<Stretch>,
-        counts_as_stored: &impl Fn(Seq) -> bool,
+        places: Places,
         counts: &mut ByHash<u32>,
     ) -> Result<(), Error> {
         let reader = segment.open(self.disk, self.dir)?;
-        let mut rows = Vec::new();
-        let mut quarantine_rows = Vec::new();
-        for (part, span) in places {
-            rows.extend(reader.narrow(part.clone(), span.from, span.to));
-            if span.has_quarantine {
-                quarantine_rows.push(part);
-            }
-        }
+        let stretches = places.accesses.into_iter();
+        let rows = stretches.flat_map(|(rows, span)| reader.narrow(rows, span.from, span.to));
+        let rows = merged(rows.collect());
         reader.read(&Columns::IDENTITY, rows, |columns, at| {
             let (seqs, identities) = (columns.seqs()?, columns.identities()?);
             for row in 0..at.len() {
                 if let Some(identity) = identities(row)?
                     && let Some(count) = counts.get_mut(&self.keys.identity(&identity))
-                    && counts_as_stored(seqs(row))
+                    && self.counts_as_stored(seqs(row))
                 {
                     *count += 1;
                 }
@@ -297,7 +528,7 @@ impl<'a> Stored<'a> {
             Ok(())
         })?;
         let needed = ["kind", "cluster", "host", "seq", "attributes"];
-        reader.read(&needed, quarantine_rows, |columns, at| {
+        reader.read(&needed, places.quarantine, |columns, at| {
             let (seqs, facts) = (columns.seqs()?, columns.quarantined()?);
             let (clusters, hosts) = (columns.texts("cluster")?, columns.texts("host")?);
             for row in 0..at.len() {
@@ -306,7 +537,7 @@ impl<'a> Stored<'a> {
                     let member = hosts.get(row).unwrap_or("");
                     let hash = self.keys.quarantine(group, member, &sha256, length);
                     if let Some(count) = counts.get_mut(&hash)
-                        && counts_as_stored(seqs(row))
+                        && self.counts_as_stored(seqs(row))
                     {
                         *count += 1;
                     }
@@ -317,43 +548,75 @@ impl<'a> Stored<'a> {
     }
 }
 
-/// For each target of a batch, the time in which its equal rows lie.
-fn spans<'b>(
-    accesses: &'b [Access],
-    quarantine: &'b [Quarantine],
-) -> HashMap<(&'b str, &'b str), Span> {
-    let mut spans: Vec<((&str, &str), Span)> = Vec::new();
+/// For each target of a batch, when its equal rows happened.
+fn times_of<'b>(wanted: &[Wanted<'b>]) -> HashMap<(&'b str, &'b str), Times> {
+    let mut all: Vec<((&str, &str), Times)> = Vec::new();
     let mut last = 0;
-    let mut widen = |names: (&'b Text, &'b Text), from, to, has_quarantine| {
-        let names: (&str, &str) = (names.0, names.1);
-        // Neighbours are of one target, mostly by the very same names in memory.
-        let is_last = |(known, _): &&mut ((&str, &str), Span)| {
-            std::ptr::eq(known.0, names.0) && std::ptr::eq(known.1, names.1)
+    for (_, fact) in wanted {
+        let target = match fact {
+            Fact::Access(access) => &access.target,
+            Fact::Quarantine(bytes) => &bytes.target,
         };
-        if spans.get_mut(last).filter(is_last).is_none() {
-            last = spans.iter().position(|(known, _)| *known == names).unwrap_or_else(|| {
-                let none = Span { from: Timestamp::MAX, to: Timestamp::MIN, has_quarantine: false };
-                spans.push((names, none));
-                spans.len() - 1
+        let (group, member): (&str, &str) = (target.names().0, target.names().1);
+        // Neighbours are of one target, mostly by the very same names in memory.
+        let is_last = |(known, _): &&mut ((&str, &str), Times)| {
+            std::ptr::eq(known.0, group) && std::ptr::eq(known.1, member)
+        };
+        if all.get_mut(last).filter(is_last).is_none() {
+            let known = all.iter().position(|(known, _)| *known == (group, member));
+            last = known.unwrap_or_else(|| {
+                all.push(((group, member), Times::default()));
+                all.len() - 1
             });
         }
-        let span = &mut spans[last].1;
-        span.from = span.from.min(from);
-        span.to = span.to.max(to);
-        span.has_quarantine |= has_quarantine;
-    };
-    for access in accesses {
-        let (from, to) = match access.written_time {
-            WrittenTime::Complete => (access.event_time, access.event_time),
-            // The stored instant of an equal row is a guess that may be any other.
-            WrittenTime::Partial(_) => (Timestamp::MIN, Timestamp::MAX),
-        };
-        widen(access.target.names(), from, to, false);
+        let times = &mut all[last].1;
+        match fact {
+            Fact::Quarantine(_) => times.has_quarantine = true,
+            Fact::Access(access) => times.spans.push(match access.written_time {
+                WrittenTime::Complete => Span { from: access.event_time, to: access.event_time },
+                // The stored instant of an equal row is a guess that may be any other.
+                WrittenTime::Partial(_) => Span::ALL,
+            }),
+        }
     }
-    for bytes in quarantine {
-        widen(bytes.target.names(), Timestamp::MAX, Timestamp::MIN, true);
+    for (_, times) in &mut all {
+        join(&mut times.spans);
     }
-    spans.into_iter().collect()
+    all.into_iter().collect()
+}
+
+/// Joins spans that lie close to one another, so that a batch with one late event does not read all
+/// between it and the others, and one with many does not look up each by itself.
+fn join(spans: &mut Vec<Span>) {
+    const SPANS_MAX: usize = 64;
+    spans.sort_unstable_by_key(|span| span.from);
+    let mut gap_seconds = 60;
+    loop {
+        spans.dedup_by(|next, last| {
+            let is_close = next.from <= last.to.plus_seconds(gap_seconds);
+            if is_close {
+                last.to = last.to.max(next.to);
+            }
+            is_close
+        });
+        if spans.len() <= SPANS_MAX {
+            return;
+        }
+        gap_seconds *= 4;
+    }
+}
+
+/// The same rows, each once, in ascending order.
+fn merged(mut ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    ranges.sort_unstable_by_key(|range| range.start);
+    ranges.dedup_by(|next, last| {
+        let touches = next.start <= last.end;
+        if touches {
+            last.end = last.end.max(next.end);
+        }
+        touches
+    });
+    ranges
 }
 
 /// Whether one of the ranges holds all of `rows`.

@@ -1,27 +1,28 @@
 //! Imports: begun, fed batch by batch, ended, taken back.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::MutexGuard;
 
 use doorbook_event::record::{
-    Actor, ImportCounts, ImportId, ImportReceipt, ImportState, Retraction,
+    Actor, ImportCounts, ImportId, ImportReceipt, ImportState, Quarantine, Retraction,
 };
-use doorbook_event::{Access, Action, Class, ProjectId, Record, Scope, Text};
+use doorbook_event::{Access, Action, Class, ProjectId, Record, Scope, Seq, Text};
 
 use crate::catalog::{Merged, merge_coverage};
 use crate::commit::{Part, normalize};
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
-use crate::identity::{CurrentFile, MemoryIndex, Stored};
-use crate::segment::{self, Content, Line};
+use crate::identity::{CurrentFile, Fact, Known, Since, Wanted};
+use crate::segment::{self, Content, Line, SegmentMeta};
+use crate::state::State;
 use crate::{ImportBatch, ImportEnd, ImportStart, Inner, own};
 
-/// The imports that run in this process. One batch at a time is looked up and written: two at once
-/// could each find an event missing and both add it.
+/// The imports that run in this process. One batch at a time is looked up and written: what an
+/// import that is taken back added must not grow meanwhile.
 #[derive(Default)]
 pub(crate) struct Imports {
     running: HashMap<ImportId, Running>,
-    memory: MemoryIndex,
 }
 
 struct Running {
@@ -94,88 +95,125 @@ impl Inner {
     ) -> Result<ImportCounts, Error> {
         let mut imports = self.imports()?;
         self.check_reserve()?;
-        let Imports { running, memory } = &mut *imports;
-        let Some(running) = running.get_mut(id) else { return Err(not_running(id)) };
-        let ImportBatch { accesses, coverage, quarantine } = batch;
+        let running = imports.running(id)?;
+        let ImportBatch { mut accesses, coverage, quarantine } = batch;
+        accesses.iter_mut().for_each(normalize);
         let scope = Scope::Project(running.project);
-
-        let state = self.state();
-        let dir = segment_dir(&self.options.data_dir);
-        let disk = &*self.options.disk;
-        let log = state.log(&scope).map(|(id, log)| (id, &**log));
-        let stored = Stored { keys: &self.keys, disk, dir: &dir, log };
-        let verdict = running.file.judge(stored, memory, &accesses, &quarantine)?;
-        drop(state);
-
-        // A forged line carries any date that its author likes.
-        let believed = || accesses.iter().filter(|access| !access.classes.contains(Class::Suspect));
-        let mut counts = ImportCounts {
-            from: believed().map(|access| access.event_time).min(),
-            to: believed().map(|access| access.event_time).max(),
-            ..ImportCounts::default()
+        let facts = || {
+            let quarantine = quarantine.iter().map(Fact::Quarantine);
+            accesses.iter().map(Fact::Access).chain(quarantine)
         };
-        let mut new = accesses;
-        for (access, is_stored) in new.iter_mut().zip(&verdict.accesses) {
-            if *is_stored {
-                counts.duplicates += 1;
-            } else {
-                normalize(access);
-                counts.count(access);
-            }
-        }
-        if counts.duplicates > 0 {
-            let mut is_stored = verdict.accesses.iter();
-            new.retain(|_| !*is_stored.next().expect("a verdict for each"));
-        }
-        let mut records: Vec<Record> = Vec::new();
-        for (bytes, is_stored) in quarantine.into_iter().zip(&verdict.quarantine) {
-            if !*is_stored {
-                counts.quarantined += 1;
-                records.push(Record::Quarantine(bytes));
-            }
-        }
-        let mut part = Part::new(scope.clone(), running.source.clone());
-        part.import = Some(id.clone());
-        if is_bulk(&new, self.options.memtable_size_bytes) {
-            let ingest_time = self.options.clock.now();
-            let lines = new.iter().zip(0..).map(|(access, ordinal)| Line {
-                seq: ordinal,
-                ingest_time,
-                source: &running.source,
-                content: Content::Access(access),
-            });
-            let name = self.new_segment_name();
-            let written = segment::write(disk, &dir, &name, &scope, lines.collect());
-            part.segment = Some(written.inspect_err(|_| self.remove_segments([&*name]))?);
-            part.records = records;
-        } else {
-            part.records = new.into_iter().map(Record::Access).chain(records).collect();
-        }
-
-        let file = part.segment.as_ref().map(|meta| meta.name.clone());
-        let placed = self.write(|state, _| {
-            let mut known = state.catalog.coverage.get(&scope).cloned().unwrap_or_default();
-            for coverage in coverage {
-                let merged = merge_coverage(&mut known, &coverage);
-                counts.gaps += u64::from(merged == Merged::New);
-                // Also where it is known from another import: this one's receipt tells of it, and it
-                // stays when the other is taken back.
-                if merged != Merged::Known || !state.was_told(&scope, id, &coverage) {
-                    part.records.push(Record::Coverage(coverage));
+        let wanted: Vec<Wanted<'_>> = facts().map(|fact| self.keys.wanted(fact)).collect();
+        let mut committed = None;
+        while committed.is_none() {
+            let known = self.stored(&scope, &running.file.own, &wanted)?;
+            let hashes = wanted.iter().map(|(hash, _)| Some(*hash));
+            let verdict = running.file.judge(&known.counts, hashes);
+            let mut counts = count(&accesses, &quarantine, &verdict.is_stored);
+            let mut part =
+                self.import_part(&scope, running, &accesses, &quarantine, &verdict.is_stored)?;
+            part.import = Some(id.clone());
+            let file = part.segment.as_ref().map(|meta| meta.name.clone());
+            let mut is_stale = false;
+            let placed = self.write(|state, _| {
+                is_stale = self.is_stale(state, &scope, &known, &running.file.own, &wanted)?;
+                if is_stale {
+                    return Ok(Vec::new());
                 }
+                let mut all = state.catalog.coverage.get(&scope).cloned().unwrap_or_default();
+                for coverage in &coverage {
+                    let merged = merge_coverage(&mut all, coverage);
+                    counts.gaps += u64::from(merged == Merged::New);
+                    // Also where it is known from another import: this one's receipt tells of it, and
+                    // it stays when the other is taken back.
+                    if merged != Merged::Known || !state.was_told(&scope, id, coverage) {
+                        part.records.push(Record::Coverage(coverage.clone()));
+                    }
+                }
+                part.counts = Some(counts);
+                Ok(vec![part])
+            });
+            if placed.is_err() || is_stale {
+                self.discard_segment(file.as_deref());
             }
-            part.counts = Some(counts);
-            Ok(vec![part])
-        });
-        let placed = placed.inspect_err(|_| {
-            // Not if the frame may be on the disk after all.
-            if self.writer().is_ok_and(|writer| !writer.wal.is_poisoned()) {
-                self.remove_segments(file.as_deref());
+            if let Some(rows) = placed?.into_iter().next() {
+                committed = Some((counts, verdict, rows));
             }
-        })?;
-        let rows = placed.into_iter().next().expect("one part was written");
+        }
+        let (counts, verdict, rows) = committed.expect("the loop ends with it");
         running.file.committed(verdict, rows);
         Ok(counts)
+    }
+
+    /// What is new of a batch.
+    fn import_part(
+        &self,
+        scope: &Scope,
+        running: &Running,
+        accesses: &[Access],
+        quarantine: &[Quarantine],
+        is_stored: &[bool],
+    ) -> Result<Part, Error> {
+        let mut part = Part::new(scope.clone(), running.source.clone());
+        let (is_stored, is_quarantine_stored) = is_stored.split_at(accesses.len());
+        let new = accesses.iter().zip(is_stored).filter(|(_, is_stored)| !**is_stored);
+        let new = new.map(|(access, _)| access);
+        if is_bulk(new.clone(), self.options.memtable_size_bytes) {
+            let ingest_time = self.options.clock.now();
+            let source = &running.source;
+            let lines = new.zip(0..).map(|(access, ordinal)| {
+                let content = Content::Access(access);
+                Line { seq: ordinal, ingest_time, source, content }
+            });
+            part.segment = self.write_segment(scope, lines.collect())?;
+        } else {
+            part.records.extend(new.cloned().map(Record::Access));
+        }
+        let quarantine = quarantine.iter().zip(is_quarantine_stored);
+        let quarantine = quarantine.filter(|(_, is_stored)| !**is_stored);
+        let quarantine = quarantine.map(|(bytes, _)| Record::Quarantine(bytes.clone()));
+        part.records.extend(quarantine);
+        Ok(part)
+    }
+
+    /// Whether something was committed since that changes what was found to be stored.
+    pub(crate) fn is_stale(
+        &self,
+        state: &State,
+        scope: &Scope,
+        known: &Known,
+        own: &[Range<Seq>],
+        wanted: &[Wanted<'_>],
+    ) -> Result<bool, Error> {
+        match state.log(scope) {
+            Some((id, log)) if log.next_seq > known.below => {
+                let since = Since { state, id, drafted: &[] };
+                Ok(!self.stored_since(known.below, since, own, wanted)?.is_empty())
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Writes events to a file of their own, which is not yet part of the log; none, if there is none.
+    pub(crate) fn write_segment(
+        &self,
+        scope: &Scope,
+        lines: Vec<Line<'_>>,
+    ) -> Result<Option<SegmentMeta>, Error> {
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        let dir = segment_dir(&self.options.data_dir);
+        let name = self.new_segment_name();
+        let written = segment::write(&*self.options.disk, &dir, &name, scope, lines);
+        written.inspect_err(|_| self.remove_segments([&*name])).map(Some)
+    }
+
+    /// Removes a file whose commit was refused, unless its frame may be on the disk after all.
+    pub(crate) fn discard_segment(&self, name: Option<&str>) {
+        if self.writer().is_ok_and(|writer| !writer.wal.is_poisoned()) {
+            self.remove_segments(name);
+        }
     }
 
     pub(crate) fn finish_import(
@@ -204,6 +242,7 @@ impl Inner {
                 ("project", Text::from(project.to_string())),
                 ("events", Text::from(totals.events.to_string())),
                 ("duplicates", Text::from(totals.duplicates.to_string())),
+                ("expired", Text::from(totals.expired.to_string())),
             ];
             let event = own::event(&running.by, Action::Import, ("import", id), now, attributes);
             let receipt = vec![Record::ImportReceipt(receipt)];
@@ -278,13 +317,41 @@ impl Inner {
     }
 }
 
+/// What an import found in a batch.
+fn count(accesses: &[Access], quarantine: &[Quarantine], is_stored: &[bool]) -> ImportCounts {
+    // A forged line carries any date that its author likes.
+    let believed = || accesses.iter().filter(|access| !access.classes.contains(Class::Suspect));
+    let mut counts = ImportCounts {
+        from: believed().map(|access| access.event_time).min(),
+        to: believed().map(|access| access.event_time).max(),
+        ..ImportCounts::default()
+    };
+    let (is_stored, is_quarantine_stored) = is_stored.split_at(accesses.len());
+    for (access, is_stored) in accesses.iter().zip(is_stored) {
+        match is_stored {
+            true => counts.duplicates += 1,
+            false => counts.count(access),
+        }
+    }
+    let new = quarantine.iter().zip(is_quarantine_stored).filter(|(_, is_stored)| !**is_stored);
+    counts.quarantined = new.count() as u64;
+    counts
+}
+
 /// Whether the events are enough for a file of their own: then their lines do not pass through the
 /// WAL and memory.
-fn is_bulk(accesses: &[Access], memtable_size_bytes: usize) -> bool {
+pub(crate) fn is_bulk<'a>(
+    accesses: impl Iterator<Item = &'a Access>,
+    memtable_size_bytes: usize,
+) -> bool {
     // A page of the smallest columns.
     const EVENTS: usize = 20_000;
-    accesses.len() >= EVENTS
-        || accesses.iter().map(|access| access.raw.len()).sum::<usize>() > memtable_size_bytes / 3
+    let (mut count, mut raw_size_bytes) = (0, 0);
+    for access in accesses {
+        count += 1;
+        raw_size_bytes += access.raw.len();
+    }
+    count >= EVENTS || raw_size_bytes > memtable_size_bytes / 3
 }
 
 impl Imports {

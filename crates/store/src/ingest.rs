@@ -1,70 +1,274 @@
 //! Requests of shippers: each is committed whole, and told line by line what became of it.
+//!
+//! An event with a connection number has columns by which it is recognised: the rule of
+//! `docs/design/identity.md` holds, with the request in place of the file. One without has none, so
+//! that two equal ones may well be two: only the request as a whole is recognised, by its key.
 
-use doorbook_event::{Record, Scope};
+use doorbook_event::{Access, Record, Scope, Text, Timestamp};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::hash::Hasher;
 
-use crate::commit::{Part, normalize};
-use crate::directory::segment_dir;
+use crate::commit::{Draft, Part, Proposal, normalize};
 use crate::error::{Error, ErrorKind};
-use crate::identity::{CurrentFile, MemoryIndex, Stored};
+use crate::identity::{CurrentFile, Fact, Hash128, Keys, Known, Since, Wanted};
+use crate::import::is_bulk;
+use crate::request_keys::KEY_SIZE_BYTES_MAX;
+use crate::segment::{Content, Line};
+use crate::state::State;
 use crate::{Ingest, IngestLine, Ingested, Inner, LineResult};
 
+/// A request on its way.
+pub(crate) struct Request {
+    scope: Scope,
+    source: Text,
+    /// The sender's key, and what the request says.
+    key: Option<(Text, [u8; 16])>,
+    /// For each line its record.
+    records: Vec<Record>,
+    /// Of each record that can be recognised, by what.
+    hashes: Vec<Option<Hash128>>,
+    /// The records in their WAL form, one after the other, and where each ends.
+    encoded: Vec<u8>,
+    ends: Vec<usize>,
+    /// What was stored when it was prepared; `None` if nothing can be recognised.
+    known: Option<Known>,
+}
+
 impl Inner {
-    pub(crate) fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        let _one_at_a_time = self.imports()?;
+    pub(crate) fn ingest(&self, ingest: Ingest) -> Result<Ingested, Error> {
         self.check_reserve()?;
-        let Ingest { project, source, key: _, lines } = request;
-        let scope = Scope::Project(project);
-        let mut accesses = Vec::new();
-        let mut quarantine = Vec::new();
-        let mut order = Vec::with_capacity(lines.len());
-        for line in lines {
-            match line {
-                IngestLine::Event(mut access) => {
-                    normalize(&mut access);
-                    order.push((true, accesses.len()));
-                    accesses.push(*access);
-                }
-                IngestLine::Unreadable(bytes) => {
-                    order.push((false, quarantine.len()));
-                    quarantine.push(*bytes);
-                }
-            }
-        }
+        let mut request = Request::new(ingest, &self.keys)?;
         let state = self.state();
-        if state.catalog.registry.project(project).is_none() {
+        if let Scope::Project(project) = request.scope
+            && state.catalog.registry.project(project).is_none()
+        {
             return Err(Error::new(ErrorKind::Missing, format!("no project {project}")));
         }
-        let dir = segment_dir(&self.options.data_dir);
-        let disk = &*self.options.disk;
-        let log = state.log(&scope).map(|(id, log)| (id, &**log));
-        let stored = Stored { keys: &self.keys, disk, dir: &dir, log };
-        let mut memory = MemoryIndex::default();
-        let verdict = CurrentFile::default().judge(stored, &mut memory, &accesses, &quarantine)?;
-        drop(state);
-
-        let mut is_stored = Vec::with_capacity(order.len());
-        let mut records = Vec::new();
-        let mut accesses = accesses.into_iter();
-        let mut quarantine = quarantine.into_iter();
-        for (is_event, at) in order {
-            let (stored, record) = match is_event {
-                true => (verdict.accesses[at], accesses.next().map(Record::Access)),
-                false => (verdict.quarantine[at], quarantine.next().map(Record::Quarantine)),
-            };
-            is_stored.push(stored);
-            records.extend(record.filter(|_| !stored));
+        if let Some(answer) = request.answered(&state, self.options.clock.now())? {
+            return Ok(answer);
         }
-        let part = Part { records, ..Part::new(scope.clone(), source) };
-        let placed = self.write(|_, _| Ok(vec![part]))?;
-        let log = self.state().log(&scope).map(|(id, _)| id);
-        let mut seqs = placed.into_iter().next().unwrap_or(0..0);
-        let lines = is_stored.into_iter().map(|stored| match (stored, log) {
+        drop(state);
+        let accesses = request.records.iter().filter_map(access);
+        if is_bulk(accesses, self.options.memtable_size_bytes) {
+            return self.ingest_bulk(request);
+        }
+        let wanted = request.wanted();
+        if !wanted.is_empty() {
+            request.known = Some(self.stored(&request.scope, &[], &wanted)?);
+        }
+        let size_bytes = request.encoded.len();
+        self.propose(Proposal::Request(Box::new(request)), size_bytes)
+    }
+
+    /// Adds what is new of a request to a draft.
+    pub(crate) fn add_request(
+        &self,
+        draft: &mut Draft,
+        mut request: Request,
+    ) -> Result<Ingested, Error> {
+        if let Some(answer) = request.answered(&draft.state, draft.ingest_time)? {
+            return Ok(answer);
+        }
+        if let Some(answer) = request.answered_in(draft)? {
+            return Ok(answer);
+        }
+        let is_stored = match (request.known.take(), draft.log(&request.scope)) {
+            (Some(mut known), Some(id)) => {
+                let since = Since { state: &draft.state, id, drafted: &draft.ops };
+                let late = self.stored_since(known.below, since, &[], &request.wanted())?;
+                for (hash, count) in late {
+                    *known.counts.entry(hash).or_default() += count;
+                }
+                let hashes = request.hashes.iter().copied();
+                CurrentFile::default().judge(&known.counts, hashes).is_stored
+            }
+            _ => vec![false; request.records.len()],
+        };
+        if is_stored.contains(&true) {
+            request.retain(|at| !is_stored[at]);
+        }
+        let Request { scope, source, key, records, hashes, encoded, .. } = request;
+        let encoded = Some(encoded);
+        let part = Part { records, encoded, key, ..Part::new(scope.clone(), source) };
+        let mut seqs = self.add(draft, part, Some(&hashes));
+        let log = draft.log(&scope);
+        let lines = is_stored.into_iter().map(|is_stored| match (is_stored, log) {
             (false, Some(log)) => {
-                let seq = seqs.next().expect("a place for every record that was written");
+                let seq = seqs.next().expect("a place for every record that is written");
                 LineResult::Stored { log, seq }
             }
             _ => LineResult::Duplicate,
         });
         Ok(Ingested { lines: lines.collect() })
     }
+
+    /// Stores a request whose events are enough for a file of their own.
+    fn ingest_bulk(&self, request: Request) -> Result<Ingested, Error> {
+        let Request { scope, source, key, .. } = &request;
+        let wanted = request.wanted();
+        loop {
+            let known = self.stored(scope, &[], &wanted)?;
+            let hashes = request.hashes.iter().copied();
+            let is_stored = CurrentFile::default().judge(&known.counts, hashes).is_stored;
+            let new =
+                || request.records.iter().zip(&is_stored).filter(|(_, is_stored)| !**is_stored);
+            let ingest_time = self.options.clock.now();
+            let lines =
+                new().filter_map(|(record, _)| access(record)).zip(0..).map(|(access, ordinal)| {
+                    let content = Content::Access(access);
+                    Line { seq: ordinal, ingest_time, source, content }
+                });
+            let mut part = Part::new(scope.clone(), source.clone());
+            part.segment = self.write_segment(scope, lines.collect())?;
+            part.key.clone_from(key);
+            let others = new().map(|(record, _)| record).filter(|record| access(record).is_none());
+            part.records = others.cloned().collect();
+            let file = part.segment.as_ref().map(|meta| meta.name.clone());
+            let event_count = part.segment.as_ref().map_or(0, |meta| meta.rows());
+
+            let mut answered = None;
+            let mut is_stale = false;
+            let placed = self.write(|state, now| {
+                answered = request.answered(state, now)?;
+                is_stale = self.is_stale(state, scope, &known, &[], &wanted)?;
+                Ok(if answered.is_some() || is_stale { Vec::new() } else { vec![part] })
+            });
+            let rows = match placed {
+                Ok(rows) if answered.is_none() && !is_stale => rows,
+                other => {
+                    self.discard_segment(file.as_deref());
+                    match (other?, answered) {
+                        (_, Some(answer)) => return Ok(answer),
+                        _ => continue,
+                    }
+                }
+            };
+            let first = rows.first().map_or(0, |rows| rows.start);
+            let (mut events, mut others) = (first.., first + event_count..);
+            let log = self.state().log(scope).map(|(log, _)| log);
+            let lines = request.records.iter().zip(&is_stored).map(|(record, is_stored)| {
+                let seq = match (is_stored, access(record)) {
+                    (true, _) => None,
+                    (false, Some(_)) => events.next(),
+                    (false, None) => others.next(),
+                };
+                match (seq, log) {
+                    (Some(seq), Some(log)) => LineResult::Stored { log, seq },
+                    _ => LineResult::Duplicate,
+                }
+            });
+            return Ok(Ingested { lines: lines.collect() });
+        }
+    }
+}
+
+impl Request {
+    fn new(ingest: Ingest, keys: &Keys) -> Result<Request, Error> {
+        let Ingest { project, source, key, lines } = ingest;
+        let mut records = Vec::with_capacity(lines.len());
+        let mut hashes = Vec::with_capacity(lines.len());
+        let mut ends = Vec::with_capacity(lines.len());
+        let mut encoded = Vec::new();
+        for line in lines {
+            let (record, hash) = match line {
+                IngestLine::Event(mut access) => {
+                    normalize(&mut access);
+                    let hash = access.connection.map(|_| keys.access(&access));
+                    (Record::Access(*access), hash)
+                }
+                IngestLine::Unreadable(bytes) => {
+                    let hash = keys.wanted(Fact::Quarantine(&bytes)).0;
+                    (Record::Quarantine(*bytes), Some(hash))
+                }
+            };
+            minicbor::encode(&record, &mut encoded).expect("a Vec takes every byte");
+            ends.push(encoded.len());
+            records.push(record);
+            hashes.push(hash);
+        }
+        let key = key.map(|key| Ok((checked(key)?, content_hash(&encoded)))).transpose()?;
+        let (scope, known) = (Scope::Project(project), None);
+        Ok(Request { scope, source, key, records, hashes, encoded, ends, known })
+    }
+
+    /// What can be recognised.
+    fn wanted(&self) -> Vec<Wanted<'_>> {
+        let hashed = self.records.iter().zip(&self.hashes);
+        let wanted = hashed.filter_map(|(record, hash)| match record {
+            Record::Access(access) => Some(((*hash)?, Fact::Access(access))),
+            Record::Quarantine(bytes) => Some(((*hash)?, Fact::Quarantine(bytes))),
+            _ => None,
+        });
+        wanted.collect()
+    }
+
+    /// The answer, if the request was written before. Another one under its key is an error.
+    fn answered(&self, state: &State, now: Timestamp) -> Result<Option<Ingested>, Error> {
+        let Some((key, content)) = &self.key else { return Ok(None) };
+        let log = state.log(&self.scope).map(|(_, log)| log);
+        match log.and_then(|log| log.request_keys.get(&self.source, key, now)) {
+            None => Ok(None),
+            Some(known) => self.answer_as(known.content == *content).map(Some),
+        }
+    }
+
+    /// The same for the requests of a draft.
+    fn answered_in(&self, draft: &Draft) -> Result<Option<Ingested>, Error> {
+        let Some((key, content)) = &self.key else { return Ok(None) };
+        match draft.request_key(&self.scope, &self.source, key) {
+            None => Ok(None),
+            Some(known) => self.answer_as(known == *content).map(Some),
+        }
+    }
+
+    fn answer_as(&self, is_same: bool) -> Result<Ingested, Error> {
+        match is_same {
+            true => Ok(Ingested { lines: vec![LineResult::Duplicate; self.records.len()] }),
+            false => Err(Error::new(
+                ErrorKind::Exists,
+                "a request with other lines was stored under this idempotency key",
+            )),
+        }
+    }
+
+    /// Keeps the records at some places.
+    fn retain(&mut self, is_kept: impl Fn(usize) -> bool) {
+        let mut kept = Vec::with_capacity(self.encoded.len());
+        let mut start = 0;
+        for (at, end) in self.ends.iter().enumerate() {
+            if is_kept(at) {
+                kept.extend_from_slice(&self.encoded[start..*end]);
+            }
+            start = *end;
+        }
+        self.encoded = kept;
+        let mut at = 0..;
+        self.records.retain(|_| at.next().is_some_and(&is_kept));
+        let mut at = 0..;
+        self.hashes.retain(|_| at.next().is_some_and(&is_kept));
+    }
+}
+
+fn access(record: &Record) -> Option<&Access> {
+    match record {
+        Record::Access(access) => Some(access),
+        _ => None,
+    }
+}
+
+fn checked(key: Text) -> Result<Text, Error> {
+    match key.is_empty() || key.len() > KEY_SIZE_BYTES_MAX {
+        false => Ok(key),
+        true => Err(Error::new(
+            ErrorKind::Invalid,
+            format!("an idempotency key has 1 to {KEY_SIZE_BYTES_MAX} bytes"),
+        )),
+    }
+}
+
+/// What a request says, the same after every restart.
+fn content_hash(encoded: &[u8]) -> [u8; 16] {
+    let mut hasher = SipHasher13::new();
+    hasher.write(encoded);
+    hasher.finish128().as_u128().to_le_bytes()
 }

@@ -6,32 +6,48 @@
 //!
 //! Suggested reading order: [`catalog`] (what is known besides rows), [`filter`] (what can be
 //! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
-//! and `memtable` (what is seen), `commit`, `own` and `import` (what is asked for), `identity`,
-//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `select`.
+//! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
+//! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
+//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `table`
+//! (how others read it), `scan`, `select` and `aggregate` (answers).
 
 pub mod catalog;
 pub mod disk;
 pub mod error;
 pub mod filter;
 
+pub mod backup;
+pub mod status;
+pub mod verify;
+
 mod aggregate;
+mod cache;
 mod commit;
+mod compact;
 mod directory;
 mod flush;
 mod frame;
 mod identity;
 mod import;
 mod ingest;
+mod look_up;
+mod maintain;
 mod memtable;
 mod own;
+mod queue;
+mod request_keys;
+mod retention;
+mod scan;
 mod segment;
 mod select;
 mod snapshot;
 mod state;
+mod table;
 mod wal;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
 
 use doorbook_event::record::{
     Actor, Coverage, ImportCounts, ImportId, ImportedFile, Quarantine, UnknownId,
@@ -58,9 +74,30 @@ pub struct Options {
     pub disk: Arc<dyn disk::Disk>,
     /// Rows held in memory before they become a segment, in bytes of their WAL form.
     pub memtable_size_bytes: usize,
-    /// Free disk space below which imports are refused, so that the server can still record who
-    /// asked and an operator can still make room.
+    /// Free disk space below which imports and requests of shippers are refused, so that the server
+    /// can still record who asked, make room itself, and an operator can, too.
     pub reserve_size_bytes: u64,
+    /// Decoded parts of segments that are kept in memory for the next question, in bytes.
+    pub cache_size_bytes: usize,
+    /// Whether a thread of the store's own does the maintenance. Without, who commits does what is
+    /// due, so that one thread's calls always come to the same.
+    pub background: bool,
+    /// Records that may wait to be written, in bytes of their WAL form.
+    pub queue_size_bytes: usize,
+    /// How long a call waits for room in memory or in the queue before it is refused with
+    /// [`ErrorKind::Busy`].
+    pub wait_max: Duration,
+}
+
+impl Options {
+    /// What [`Options::cache_size_bytes`] is unless somebody chooses otherwise.
+    pub const CACHE_SIZE_BYTES: usize = 128 << 20;
+
+    /// 64 MiB: more than arrives during one sync, and as much again as the group that is written.
+    pub const QUEUE_SIZE_BYTES: usize = 64 << 20;
+
+    /// 5 s: longer than a flush, shorter than a client's patience.
+    pub const WAIT_MAX: Duration = Duration::from_secs(5);
 }
 
 /// An open data directory. Cheap to clone; all methods may be called from any thread and block.
@@ -91,6 +128,16 @@ pub struct Placed {
     pub source: Text,
     /// The record.
     pub record: Record,
+}
+
+impl Placed {
+    /// The instant by which the row is sorted: for what is no event, when we received it.
+    pub fn event_time(&self) -> Timestamp {
+        match &self.record {
+            Record::Access(access) | Record::Own(access) => access.event_time,
+            _ => self.ingest_time,
+        }
+    }
 }
 
 /// What an import is begun with.
@@ -156,7 +203,7 @@ pub enum IngestLine {
 }
 
 /// What became of an [`Ingest`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ingested {
     /// For each line what became of it.
     pub lines: Vec<LineResult>,
@@ -174,13 +221,37 @@ pub enum LineResult {
     },
     /// It was durable before.
     Duplicate,
+    /// It is older than its scope keeps events; not stored.
+    Expired,
+}
+
+/// What [`Store::maintain`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Did {
+    /// There was nothing to do.
+    Nothing,
+    /// It moved rows from memory to segments.
+    Flushed,
+    /// It wrote a snapshot, and let the WAL before it go.
+    Snapshot,
+    /// It merged segments into larger ones.
+    Compacted,
+    /// It announced the removal of rows that are too old, or removed some.
+    Expired,
+    /// It brought the tables that other programs read closer to the present state.
+    Table,
 }
 
 impl Store {
     /// Opens the data directory, takes its lock and recovers: afterwards everything that was ever
     /// acknowledged is there, once.
     pub fn open(options: Options) -> Result<Store, Error> {
-        Inner::open(options).map(|inner| Store(Arc::new(inner)))
+        let background = options.background;
+        let inner = Arc::new(Inner::open(options)?);
+        if background {
+            inner.start_maintenance()?;
+        }
+        Ok(Store(inner))
     }
 
     /// What is known besides rows: the registry, imports, coverage. A snapshot; it never changes.
@@ -219,7 +290,7 @@ impl Store {
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
     pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
-        self.0.add_to_import(id, batch)
+        self.0.import_unexpired(id, batch)
     }
 
     /// Ends an import. Returns its totals.
@@ -233,15 +304,28 @@ impl Store {
     }
 
     /// Stores what a shipper sent. When this returns, each line is durable and visible, or none is
-    /// stored; a duplicate is one only of what is durable.
+    /// stored; a duplicate is one only of what is durable. A request whose key is remembered is
+    /// answered with nothing but duplicates; other lines under that key are an error
+    /// ([`ErrorKind::Exists`]).
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest(request)
+        self.0.ingest_unexpired(request)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
     /// most frequent ones. The filter's own `limit` and `after` say nothing here.
     pub fn top(&self, filter: &Filter, dimension: Dimension, limit: usize) -> Result<Top, Error> {
-        self.0.top(filter, dimension, limit)
+        let tops = self.0.facets(filter, &[dimension], limit)?;
+        Ok(tops.into_iter().next().expect("one for each dimension"))
+    }
+
+    /// [`Store::top`] of several dimensions, from one pass over the rows and one state.
+    pub fn facets(
+        &self,
+        filter: &Filter,
+        dimensions: &[Dimension],
+        limit: usize,
+    ) -> Result<Vec<Top>, Error> {
+        self.0.facets(filter, dimensions, limit)
     }
 
     /// How many rows match in each stretch of time. The filter's `limit` and `after` say nothing
@@ -255,13 +339,59 @@ impl Store {
         self.0.select(filter)
     }
 
+    /// Merges segments into larger ones, one job: whether there was one. Answers do not change by it.
+    pub fn compact_once(&self) -> Result<bool, Error> {
+        self.0.compact_once()
+    }
+
+    /// Copies the data directory, as it is at one instant, to a new directory that is one itself,
+    /// while others write. [`backup::restore`] copies it back.
+    pub fn backup(&self, to: &std::path::Path) -> Result<backup::Copied, Error> {
+        self.0.backup(to)
+    }
+
+    /// How much there is, how old it is, and how long the disk will last.
+    pub fn status(&self) -> Result<status::Status, Error> {
+        self.0.status()
+    }
+
+    /// Reads everything again and names what is damaged, while others write. A directory that does
+    /// not open is read by [`verify::verify`].
+    pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
+        self.0.verify(depth)
+    }
+
+    /// The row of a place, if answers could show it: not one of an import that was taken back, none
+    /// before retention's limit, nothing that is no row.
+    pub fn get(&self, scope: &Scope, log: LogId, seq: Seq) -> Result<Option<Placed>, Error> {
+        self.0.get(scope, log, seq)
+    }
+
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is
     /// lower-case letters, digits and hyphens.
     pub fn secret(&self, name: &str) -> Result<[u8; 32], Error> {
         self.0.secret(name)
     }
 
-    /// Waits for what is being written and releases the lock. Later writes fail.
+    /// Takes one step to bring the Delta Lake tables, by which other programs read the segments, up
+    /// to the present state. `false`: they are up to it.
+    pub fn sync_table(&self) -> Result<bool, Error> {
+        self.0.sync_table()
+    }
+
+    /// Does one unit of maintenance, if there is something to do.
+    pub fn maintain(&self) -> Result<Did, Error> {
+        self.0.maintain()
+    }
+
+    /// Moves every row that is in memory to segments. Before [`Store::close`], so that the next start
+    /// has nothing to replay and other programs find all rows in the segments.
+    pub fn flush(&self) -> Result<(), Error> {
+        self.0.flush_all()
+    }
+
+    /// Waits for what is being written and releases the lock. Later writes fail. Rows in memory are in
+    /// the WAL, from which the next start has them.
     pub fn close(&self) -> Result<(), Error> {
         self.0.close()
     }
@@ -271,9 +401,14 @@ impl Store {
 struct Inner {
     options: Options,
     keys: identity::Keys,
+    cache: Arc<cache::Cache>,
+    queue: queue::Queue<commit::Proposal, Ingested>,
     writer: Mutex<commit::Writer>,
+    maintenance: maintain::Maintenance,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,
+    tables: Mutex<table::Tables>,
+    memory: Mutex<identity::MemoryIndex>,
     /// Given back when the store is closed.
     lock: Mutex<Option<Box<dyn disk::DiskFile>>>,
 }

@@ -104,21 +104,24 @@ impl Row {
     }
 }
 
-/// Rows of one log in the order of their seq. A clone is a snapshot and shares every row: rows lie
-/// in chunks that never change, and each chunk is at least twice as long as the one after it, so
-/// that there are few of them, however small the commits.
+/// Rows of one log in the order of their seq. A clone is a snapshot and shares every row: the rows
+/// of a commit lie in one batch, batches in chunks that never change, and each chunk is at least
+/// twice as long as the one after it, so that there are few of them, however small the commits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memtable {
-    chunks: Vec<Arc<[Arc<Row>]>>,
+    chunks: Vec<Arc<[Batch]>>,
 }
 
+/// The rows of one commit; never empty.
+type Batch = Arc<[Row]>;
+
 impl Memtable {
-    /// Adds rows at the end.
+    /// Adds the rows of a commit at the end.
     pub(crate) fn push(&mut self, rows: Vec<Row>) {
         if rows.is_empty() {
             return;
         }
-        let mut chunk: Vec<Arc<Row>> = rows.into_iter().map(Arc::new).collect();
+        let mut chunk = vec![Batch::from(rows)];
         while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
             chunk.splice(0..0, last.iter().cloned());
         }
@@ -126,16 +129,28 @@ impl Memtable {
     }
 
     /// All rows, by seq.
-    pub(crate) fn rows(&self) -> impl Iterator<Item = &Arc<Row>> + Clone {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> + Clone {
+        self.batches().flat_map(|batch| batch.iter())
     }
 
     /// The rows from `seq` on, by seq.
-    pub(crate) fn rows_from(&self, seq: Seq) -> impl Iterator<Item = &Arc<Row>> {
-        self.chunks.iter().flat_map(move |chunk| {
-            let start = chunk.partition_point(|row| row.seq < seq);
+    pub(crate) fn rows_from(&self, seq: Seq) -> impl Iterator<Item = &Row> {
+        let batches = self.chunks.iter().flat_map(move |chunk| {
+            let start = chunk.partition_point(|batch| batch[batch.len() - 1].seq < seq);
             chunk[start..].iter()
+        });
+        batches.flat_map(move |batch| {
+            let start = batch.partition_point(|row| row.seq < seq);
+            batch[start..].iter()
         })
+    }
+
+    /// Lets the rows below `seq` go, of which each commit's rows are all or none. Returns how many.
+    pub(crate) fn drop_below(&mut self, seq: Seq) -> usize {
+        let before = self.len();
+        let kept: Arc<[Batch]> = self.batches().filter(|b| b[0].seq >= seq).cloned().collect();
+        self.chunks = if kept.is_empty() { Vec::new() } else { vec![kept] };
+        before - self.len()
     }
 
     /// Whether there is none.
@@ -145,7 +160,11 @@ impl Memtable {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        self.batches().map(|batch| batch.len()).sum()
+    }
+
+    fn batches(&self) -> impl Iterator<Item = &Batch> + Clone {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 }
 
@@ -176,5 +195,10 @@ mod tests {
         assert_eq!(seqs(&snapshot.expect("taken")), (0..500).collect::<Vec<_>>());
         assert!(memtable.chunks.len() <= 10, "{} chunks", memtable.chunks.len());
         assert_eq!(memtable.rows_from(990).count(), 10);
+        assert_eq!(memtable.drop_below(700), 700);
+        assert_eq!(seqs(&memtable), (700..1000).collect::<Vec<_>>());
+        memtable.push(vec![row(1000), row(1001)]);
+        assert_eq!(memtable.rows_from(1001).count(), 1);
+        assert_eq!((memtable.drop_below(2000), memtable.is_empty()), (302, true));
     }
 }

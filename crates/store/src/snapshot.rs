@@ -3,8 +3,10 @@
 //! # Format, version 1
 //! Files `catalog/NNNNNNNNNNNNNNNN.cbor`, named after the last frame that they know as 16
 //! hexadecimal digits: 8 bytes `doorcat\n`, version (u32), CRC-32C of the body (u32), both
-//! little-endian, and the body, one CBOR value: [`Snapshot`]. A snapshot is taken when no row is in
-//! memory, so that rows are not part of it. It is written beside its name, synced, and renamed.
+//! little-endian, and the body, one CBOR value: [`Snapshot`]. A snapshot is of the instant at which a
+//! flush began, with what the flush moved: no row is in memory in it, so that rows are not part of
+//! it. The frames of the commits made meanwhile, and the flush's own, come after it in the WAL. It
+//! is written beside its name, synced, and renamed.
 //!
 //! The last two are kept, and the WAL from the older one on: a newest one that is damaged costs
 //! nothing but time.
@@ -24,6 +26,8 @@ use crate::directory::{numbered_files, read_file, write_file};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::memtable::Memtable;
+use crate::request_keys::RequestKey;
+use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
 use crate::wal::Lsn;
@@ -88,6 +92,11 @@ struct Log {
     next_seq: Seq,
     #[n(2)]
     segments: Vec<SegmentMeta>,
+    #[cbor(n(5), default, skip_if = "Expiry::is_none")]
+    expiry: Expiry,
+    /// Keys of late requests, from the oldest; absent where there is none.
+    #[n(3)]
+    request_keys: Option<Vec<RequestKey>>,
 }
 
 /// Writes a snapshot of a state that has no rows in memory.
@@ -136,6 +145,11 @@ fn file_name(lsn: Lsn) -> String {
     format!("{lsn:016x}.cbor")
 }
 
+/// The state that a snapshot holds.
+pub(crate) fn parse_state(path: &Path, bytes: &[u8], lsn: Lsn) -> Result<State, Error> {
+    parse(path, bytes, lsn).map(Snapshot::state)
+}
+
 fn parse(path: &Path, bytes: &[u8], lsn: Lsn) -> Result<Snapshot, Error> {
     let Some((head, body)) = bytes.split_at_checked(HEADER_SIZE_BYTES) else {
         return Err(Error::damaged(path, "the header is cut off"));
@@ -180,6 +194,9 @@ impl Snapshot {
             scope: log.scope.clone(),
             next_seq: log.next_seq,
             segments: log.segments.iter().map(|segment| segment.meta.clone()).collect(),
+            expiry: log.expiry.clone(),
+            request_keys: Some(log.request_keys.iter().cloned().collect())
+                .filter(|keys: &Vec<RequestKey>| !keys.is_empty()),
         });
         Snapshot {
             lsn: state.lsn,
@@ -214,13 +231,23 @@ impl Snapshot {
         }
         let mut scopes = BTreeMap::new();
         let mut logs = Vec::new();
-        for (id, Log { scope, next_seq, segments }) in (0..).map(LogId).zip(self.logs) {
+        for (id, log) in (0..).map(LogId).zip(self.logs) {
+            let Log { scope, next_seq, segments, expiry, request_keys } = log;
             let mut retracted = retracted.remove(&id).unwrap_or_default();
             retracted.sort_by_key(|rows| rows.start);
             scopes.insert(scope.clone(), id);
             let segments = segments.into_iter().map(|meta| Arc::new(Segment::new(meta))).collect();
             let memtable = Memtable::default();
-            logs.push(Arc::new(LogState { scope, next_seq, memtable, segments, retracted }));
+            let request_keys = request_keys.into_iter().flatten().collect();
+            logs.push(Arc::new(LogState {
+                scope,
+                next_seq,
+                memtable,
+                segments,
+                retracted,
+                expiry,
+                request_keys,
+            }));
         }
         State {
             lsn: self.lsn,
@@ -230,6 +257,7 @@ impl Snapshot {
             scopes: Arc::new(scopes),
             logs,
             replay_size_bytes: 0,
+            memtable_size_bytes: 0,
         }
     }
 }

@@ -9,12 +9,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
-use doorbook_event::{LogId, Record, Scope, Seq};
+use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::filter::AsOf;
-use crate::frame::{Op, Records};
+use crate::frame::{Expired, Flushed, Op, Records};
 use crate::memtable::{Memtable, Row};
+use crate::request_keys::{RequestKey, RequestKeys};
+use crate::retention::Expiry;
 use crate::segment::{Segment, SegmentMeta};
 use crate::wal::Lsn;
 
@@ -35,6 +37,8 @@ pub(crate) struct State {
     pub(crate) logs: Vec<Arc<LogState>>,
     /// Bytes of WAL payload that a restart would have to replay.
     pub(crate) replay_size_bytes: usize,
+    /// Bytes of WAL payload since the last flush: about what the rows in memory had there.
+    pub(crate) memtable_size_bytes: usize,
 }
 
 /// Consecutive rows of a log.
@@ -56,6 +60,10 @@ pub(crate) struct LogState {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Rows of retracted imports, by position.
     pub(crate) retracted: Vec<Range<Seq>>,
+    /// What retention did.
+    pub(crate) expiry: Expiry,
+    /// Keys of late requests.
+    pub(crate) request_keys: RequestKeys,
 }
 
 /// An operation that does not fit the state it is applied to; says why.
@@ -67,6 +75,18 @@ impl State {
     pub(crate) fn log(&self, scope: &Scope) -> Option<(LogId, &Arc<LogState>)> {
         let id = *self.scopes.get(scope)?;
         Some((id, self.logs.get(id.0 as usize)?))
+    }
+
+    /// The earliest event time that answers show.
+    pub(crate) fn retention_start(&self, scope: &Scope, now: Timestamp) -> Timestamp {
+        let by_policy = self.catalog.registry.retention(scope).limits(now).start(now);
+        let removed = self.log(scope).and_then(|(_, log)| log.expiry.until);
+        by_policy.max(removed.unwrap_or(Timestamp::MIN))
+    }
+
+    /// A log by its number.
+    pub(crate) fn log_of(&self, id: LogId) -> Option<&Arc<LogState>> {
+        self.logs.get(id.0 as usize)
     }
 
     /// The present state of a scope's logs, for a page that must not change.
@@ -103,6 +123,10 @@ impl State {
             Op::Segment(meta) => self.add_segment(meta),
             Op::Flushed(metas) => self.flushed(metas),
             Op::Counts { import, counts } => self.count(&import, &counts),
+            Op::Replaced { log, removed, added } => self.replace(log, &removed, added),
+            Op::Expired(expired) => self.expire(expired),
+            Op::FlushedUpTo(flushed) => self.flushed_up_to(flushed),
+            Op::RequestKey { log, key } => self.remember_request(log, key),
         }
     }
 
@@ -117,16 +141,15 @@ impl State {
             memtable: Memtable::default(),
             segments: Vec::new(),
             retracted: Vec::new(),
+            expiry: Expiry::default(),
+            request_keys: RequestKeys::default(),
         }));
         Ok(())
     }
 
     /// The log to which `count` rows come from `base_seq` on, with their place taken.
     fn extend(&mut self, id: LogId, base_seq: Seq, count: u64) -> Result<&mut LogState, Misfit> {
-        let Some(log) = self.logs.get_mut(id.0 as usize) else {
-            return Err(Misfit(format!("there is no log {}", id.0)));
-        };
-        let log = Arc::make_mut(log);
+        let log = self.log_mut(id)?;
         if log.next_seq != base_seq {
             return Err(Misfit(format!(
                 "records of log {} begin at {base_seq}, not at {}",
@@ -166,8 +189,7 @@ impl State {
 
     fn flushed(&mut self, metas: Vec<SegmentMeta>) -> Result<(), Misfit> {
         for meta in metas {
-            let log = self.logs.get_mut(meta.log.0 as usize).map(Arc::make_mut);
-            let log = log.ok_or_else(|| Misfit(format!("there is no log {}", meta.log.0)))?;
+            let log = self.log_mut(meta.log)?;
             if log.memtable.len() as u64 != meta.rows() {
                 return Err(Misfit(format!("segment {} is not the rows in memory", meta.name)));
             }
@@ -178,6 +200,80 @@ impl State {
             Some(id) => Err(Misfit(format!("log {id} was left out of a flush"))),
             None => Ok(()),
         }
+    }
+
+    fn replace(
+        &mut self,
+        id: LogId,
+        removed: &[Text],
+        added: Vec<SegmentMeta>,
+    ) -> Result<(), Misfit> {
+        let log = self.logs.get_mut(id.0 as usize).map(Arc::make_mut);
+        let log = log.ok_or_else(|| Misfit(format!("there is no log {}", id.0)))?;
+        let mut row_count = 0;
+        for name in removed {
+            let at = log.segments.iter().position(|segment| segment.meta.name == *name);
+            let at = at.ok_or_else(|| Misfit(format!("there is no segment {name}")))?;
+            row_count += log.segments.remove(at).meta.rows();
+        }
+        if added.iter().map(SegmentMeta::rows).sum::<u64>() != row_count {
+            return Err(Misfit(format!("not the {row_count} rows that were replaced")));
+        }
+        log.segments.extend(added.into_iter().map(|meta| Arc::new(Segment::new(meta))));
+        Ok(())
+    }
+
+    fn expire(&mut self, expired: Expired) -> Result<(), Misfit> {
+        let Expired { log, removed, added, until, notice } = expired;
+        let log = self.log_mut(log)?;
+        let mut rows = 0;
+        for name in removed {
+            let at = log.segments.iter().position(|segment| segment.meta.name == name);
+            let at = at.ok_or_else(|| Misfit(format!("there is no segment {name}")))?;
+            rows += log.segments.remove(at).meta.rows();
+        }
+        for meta in added {
+            let left = rows.checked_sub(meta.rows());
+            rows = left.ok_or_else(|| Misfit(format!("segment {} has new rows", meta.name)))?;
+            log.segments.push(Arc::new(Segment::new(meta)));
+        }
+        log.expiry.rows += rows;
+        log.expiry.until = log.expiry.until.max(until);
+        log.expiry.notice = notice;
+        Ok(())
+    }
+
+    /// Does nothing where it is known already: a snapshot that was taken with a flush stands before
+    /// the commits that were made during it, and the flush's own frame behind them.
+    fn flushed_up_to(&mut self, Flushed { segments, below }: Flushed) -> Result<(), Misfit> {
+        let mut moved: BTreeMap<LogId, u64> = BTreeMap::new();
+        for meta in segments {
+            let log = self.log_mut(meta.log)?;
+            if !log.segments.iter().any(|segment| segment.meta.name == meta.name) {
+                *moved.entry(meta.log).or_default() += meta.rows();
+                log.segments.push(Arc::new(Segment::new(meta)));
+            }
+        }
+        for (id, seq) in below {
+            let dropped = self.log_mut(id)?.memtable.drop_below(seq) as u64;
+            if dropped != moved.remove(&id).unwrap_or(0) {
+                return Err(Misfit(format!("a flush of log {} moved other rows", id.0)));
+            }
+        }
+        match moved.into_keys().next() {
+            Some(id) => Err(Misfit(format!("a flush of log {} does not say up to where", id.0))),
+            None => Ok(()),
+        }
+    }
+
+    fn remember_request(&mut self, id: LogId, key: RequestKey) -> Result<(), Misfit> {
+        self.log_mut(id)?.request_keys.push(key);
+        Ok(())
+    }
+
+    fn log_mut(&mut self, id: LogId) -> Result<&mut LogState, Misfit> {
+        let log = self.logs.get_mut(id.0 as usize).map(Arc::make_mut);
+        log.ok_or_else(|| Misfit(format!("there is no log {}", id.0)))
     }
 
     fn count(&mut self, import: &ImportId, counts: &ImportCounts) -> Result<(), Misfit> {

@@ -43,8 +43,8 @@ pub(crate) const PAYLOAD_SIZE_BYTES_MAX: usize = 256 << 20;
 
 const MAGIC: &[u8; 8] = b"doorbook";
 const VERSION: u32 = 1;
-const HEADER_SIZE_BYTES: usize = 8 + 4 + 4;
-const FRAME_HEADER_SIZE_BYTES: usize = 4 + 4 + 8;
+pub(crate) const HEADER_SIZE_BYTES: usize = 8 + 4 + 4;
+pub(crate) const FRAME_HEADER_SIZE_BYTES: usize = 4 + 4 + 8;
 
 /// The end of the log, where frames are added.
 pub(crate) struct Wal {
@@ -225,18 +225,18 @@ impl Wal {
     pub(crate) fn rotate(&mut self) {
         self.file = None;
     }
+}
 
-    /// Removes the files in which no frame comes after `lsn`. The last file stays.
-    pub(crate) fn remove_until(&mut self, lsn: Lsn) -> Result<(), Error> {
-        let files = numbered_files(&*self.disk, &self.dir, ".wal")?;
-        for pair in files.windows(2) {
-            let [(_, path), (next_first, _)] = pair else { continue };
-            if *next_first <= lsn + 1 {
-                self.disk.remove(path).map_err(|error| Error::io(path, "remove", error))?;
-            }
+/// Removes the files in which no frame comes after `lsn`. The last file stays.
+pub(crate) fn remove_until(disk: &dyn Disk, dir: &Path, lsn: Lsn) -> Result<(), Error> {
+    let files = numbered_files(disk, dir, ".wal")?;
+    for pair in files.windows(2) {
+        let [(_, path), (next_first, _)] = pair else { continue };
+        if *next_first <= lsn + 1 {
+            disk.remove(path).map_err(|error| Error::io(path, "remove", error))?;
         }
-        Ok(())
     }
+    Ok(())
 }
 
 fn file_name(first: Lsn) -> String {
@@ -250,6 +250,12 @@ fn header() -> [u8; HEADER_SIZE_BYTES] {
     let crc = crc32c::crc32c(&header[..12]);
     header[12..].copy_from_slice(&crc.to_le_bytes());
     header
+}
+
+/// What is wrong with a header.
+pub(crate) fn header_problem(bytes: &[u8]) -> Option<&'static str> {
+    check_header(Path::new(""), bytes)
+        .unwrap_or(Some("the header is of a format that this program does not read"))
 }
 
 /// What is wrong with a header, if it may be a torn one; a version we do not know is an error.
@@ -279,7 +285,7 @@ fn write_frame(bytes: &mut Vec<u8>, lsn: Lsn, payload: &[u8]) {
 }
 
 /// The payload of frame `lsn` at `offset`, or what is wrong there.
-fn read_frame(bytes: &[u8], offset: usize, lsn: Lsn) -> Result<&[u8], &'static str> {
+pub(crate) fn read_frame(bytes: &[u8], offset: usize, lsn: Lsn) -> Result<&[u8], &'static str> {
     let rest = &bytes[offset..];
     if rest.len() < FRAME_HEADER_SIZE_BYTES {
         return Err("a frame is cut off");

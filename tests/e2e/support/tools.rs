@@ -26,6 +26,11 @@ pub fn python() -> Option<PathBuf> {
     existing(installed()?.join("python/bin/python"))
 }
 
+/// The Python with deltalake, chdb and duckdb.
+pub fn engines() -> Option<PathBuf> {
+    existing(installed()?.join("engines/bin/python"))
+}
+
 /// Where the npm clients are installed; `node` itself is the machine's.
 pub fn node_clients() -> Option<PathBuf> {
     if !runs("node") {

@@ -2,6 +2,9 @@
 
 mod import;
 mod mongod_log;
+mod random;
+mod store;
+mod time;
 
 use anyhow::Result;
 
@@ -10,11 +13,14 @@ use anyhow::Result;
 pub enum Command {
     /// Lines per CPU-second: mongod logs read only, and imported durably
     Import(import::Arguments),
+    /// The store over HTTP beside other engines: ingest, bytes, queries, memory
+    Store(store::Arguments),
 }
 
 /// The command.
 pub fn run(command: &Command) -> Result<()> {
     match command {
         Command::Import(arguments) => import::run(arguments),
+        Command::Store(arguments) => store::run(arguments),
     }
 }

@@ -244,8 +244,17 @@ fn summary(details: &ImportDetails, base_url: Option<String>) -> anyhow::Result<
             unknown.message,
         ))?;
     }
+    if import.expired > 0 {
+        output::line(&format!(
+            "  Too old: {} older than the project keeps any, and not stored",
+            count(import.expired, "event is", "events are"),
+        ))?;
+    }
     let (Some(from), Some(to)) = (import.from, import.to) else {
-        return output::line("  No authentication was found.");
+        return match import.expired {
+            0 => output::line("  No authentication was found."),
+            _ => Ok(()),
+        };
     };
     output::line(&format!("  The events found are from {from} to {to}."))?;
     output::line("To see them (without an interval the API answers for the last 7 days only):")?;

@@ -130,6 +130,7 @@ fn show(details: &ImportDetails) -> anyhow::Result<()> {
         ("duplicates", import.duplicates.to_string()),
         ("quarantined", import.quarantined.to_string()),
         ("gaps", import.gaps.to_string()),
+        ("expired", import.expired.to_string()),
         ("from", time(import.from)),
         ("to", time(import.to)),
     ];

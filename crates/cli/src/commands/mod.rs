@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod backup;
 mod cluster;
 mod coverage;
 mod events;
@@ -9,8 +10,12 @@ mod imports;
 mod key;
 mod project;
 mod quickstart;
+mod restore;
+mod retention;
 mod serve;
 mod service_account;
+mod status;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -67,6 +72,17 @@ enum Command {
     Events(events::Args),
     /// Show when the logs could not see everything
     Coverage(coverage::Args),
+    /// How long events are kept
+    #[command(subcommand)]
+    Retention(retention::Command),
+    /// Show how much there is, how old it is, and how long the disk will last
+    Status(status::Args),
+    /// Copy the data directory, as it is at one instant, while it is served
+    Backup(backup::Args),
+    /// Copy a backup back to a new data directory
+    Restore(restore::Args),
+    /// Read everything again and name what is damaged
+    Verify(verify::Args),
 }
 
 /// Carries a command out.
@@ -83,6 +99,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Import(args) => import::run(&data_dir, args),
         Command::Events(args) => events::run(&data_dir, args),
         Command::Coverage(args) => coverage::run(&data_dir, args),
+        Command::Retention(command) => retention::run(&data_dir, command),
+        Command::Status(args) => status::run(&data_dir, args),
+        Command::Backup(args) => backup::run(&data_dir, args),
+        Command::Restore(args) => restore::run(&data_dir, args),
+        Command::Verify(args) => verify::run(&data_dir, args),
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
-use doorbook_server::app::{App, RateLimit, Settings};
+use doorbook_server::app::{App, RateLimit, Secrets, Settings};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
@@ -126,8 +126,11 @@ impl Server {
         let served = runtime.block_on(http::serve(app, listener, tls, raised));
         runtime.shutdown_timeout(Duration::from_secs(1));
         let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
+        // The next start then has nothing to replay, and other programs find every row.
+        let flushed = admin.store.flush();
         admin.store.close()?;
         recorded?;
+        flushed?;
         served.context("the listener failed")
     }
 }
@@ -160,6 +163,6 @@ fn app(
     random: &Arc<dyn Random>,
     settings: Settings,
 ) -> Result<App, doorbook_store::Error> {
-    let digest_secret = store.secret("digest-nonce")?;
-    Ok(App::new(store.clone(), clock.clone(), random.clone(), settings, digest_secret))
+    let secrets = Secrets::of(store)?;
+    Ok(App::new(store.clone(), clock.clone(), random.clone(), settings, &secrets))
 }

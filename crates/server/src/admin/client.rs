@@ -2,10 +2,12 @@
 
 use std::io::{BufWriter, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use doorbook_event::record::{Actor, ImportCounts, ImportedFile};
 use doorbook_source::Batch;
+use doorbook_store::verify::{self, Depth, Report};
 use doorbook_store::{ErrorKind, Options, Store};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -32,21 +34,49 @@ pub enum Connection {
 
 /// Opens the data directory or, where a server holds it, the server's admin socket.
 pub fn open(options: Options, by: Actor) -> Result<Connection, Failure> {
-    let data_dir = options.data_dir.clone();
+    Ok(match here_or_there(&options.data_dir, || Store::open(options.clone()))? {
+        Held::Here(store) => {
+            let Options { clock, random, .. } = options;
+            Connection::Here(Box::new(Admin { store, clock, random, base_url: None }), by)
+        }
+        Held::There(client) => Connection::There(client),
+    })
+}
+
+/// Reads a data directory again, whoever holds it, and also where it does not open.
+pub fn verify(options: &Options, depth: Depth) -> Result<Report, Failure> {
+    let Options { data_dir, disk, .. } = options;
+    match here_or_there(data_dir, || verify::verify(&**disk, data_dir, depth))? {
+        Held::Here(report) => Ok(report),
+        Held::There(mut client) => {
+            match client.call(FrameType::Request, &Request::Verify { depth })? {
+                Reply::Verify(report) => Ok(*report),
+                other => Err(Failure::failed(format!("the server answered {other:?}"))),
+            }
+        }
+    }
+}
+
+enum Held<T> {
+    Here(T),
+    There(SocketClient),
+}
+
+/// Does something that takes the data directory's lock or, where a server has it, connects to that.
+fn here_or_there<T>(
+    data_dir: &Path,
+    mut here: impl FnMut() -> Result<T, doorbook_store::Error>,
+) -> Result<Held<T>, Failure> {
     let mut n_tries = 0;
     loop {
         n_tries += 1;
-        match Store::open(options.clone()) {
-            Ok(store) => {
-                let Options { clock, random, .. } = options;
-                let admin = Admin { store, clock, random, base_url: None };
-                return Ok(Connection::Here(Box::new(admin), by));
-            }
+        match here() {
+            Ok(done) => return Ok(Held::Here(done)),
             Err(error) if error.kind == ErrorKind::Locked => {}
             Err(error) => return Err(error.into()),
         }
-        match with_short_path(&data_dir, |path| UnixStream::connect(path)) {
-            Ok(stream) => return SocketClient::new(stream).map(Connection::There),
+        match with_short_path(data_dir, |path| UnixStream::connect(path)) {
+            Ok(stream) => return SocketClient::new(stream).map(Held::There),
             // No socket yet or a dead server's: a starting server, or another command, which
             // holds the directory for a moment.
             Err(_) if n_tries < TRIES => std::thread::sleep(PAUSE),

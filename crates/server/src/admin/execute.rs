@@ -5,7 +5,8 @@ use doorbook_event::record::Actor;
 use doorbook_event::registry::{
     Cluster, Host, Key, Project, Registry, RegistryChange, Role, ServiceAccount,
 };
-use doorbook_event::{HostName, ProjectId, Text};
+use doorbook_event::retention::{Limits, RetentionSet};
+use doorbook_event::{HostName, ProjectId, Scope, Text};
 
 use crate::admin::request::{NewKey, NewServiceAccount};
 use crate::admin::{Admin, Failure, Reply, Request, secrets, views};
@@ -107,7 +108,41 @@ impl Admin {
                 Ok(Reply::Coverage(views::coverage(&catalog, only)))
             }
             Request::Server => Ok(Reply::Server(self.base_url.clone())),
+            Request::RetentionSet { project: text, keep_days, minimum_days } => {
+                let scope = only(&text)?.map_or(Scope::System, Scope::Project);
+                self.set_retention(by, scope, keep_days, minimum_days)
+            }
+            Request::RetentionList => {
+                let now = self.clock.now();
+                let projects = registry.projects().map(|project| Scope::Project(project.id));
+                let scopes = [Scope::System].into_iter().chain(projects);
+                let views = scopes.map(|scope| views::retention(registry, &scope, now));
+                Ok(Reply::Retention(views.collect()))
+            }
+            Request::Verify { depth } => Ok(Reply::Verify(Box::new(self.store.verify(depth)?))),
+            Request::Status => {
+                let status = self.store.status()?;
+                Ok(Reply::Status(Box::new(views::status(registry, status))))
+            }
+            Request::Backup { to } => self.backup(by, &to),
         }
+    }
+
+    fn set_retention(
+        &self,
+        by: &Actor,
+        scope: Scope,
+        keep_days: Option<u32>,
+        minimum_days: Option<u32>,
+    ) -> Result<Reply, Failure> {
+        let at = self.clock.now();
+        let decided = self.store.catalog().registry.retention(&scope).decided();
+        let limits =
+            Limits { keep_days, minimum_days: minimum_days.unwrap_or(decided.minimum_days) };
+        let set = RetentionSet { scope: scope.clone(), limits, at };
+        self.store.change_registry(by, vec![RegistryChange::RetentionSet(set)])?;
+        let catalog = self.store.catalog();
+        Ok(Reply::Retention(vec![views::retention(&catalog.registry, &scope, at)]))
     }
 
     fn create_project(

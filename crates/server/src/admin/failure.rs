@@ -68,6 +68,7 @@ impl From<doorbook_store::Error> for Failure {
             ErrorKind::Exists => FailureKind::Exists,
             ErrorKind::Missing => FailureKind::Missing,
             ErrorKind::Locked
+            | ErrorKind::Busy
             | ErrorKind::DiskFull
             | ErrorKind::Damaged
             | ErrorKind::Poisoned

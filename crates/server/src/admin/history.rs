@@ -2,6 +2,7 @@
 //! could not be recorded is not given.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::{
@@ -157,6 +158,15 @@ impl Admin {
         let target = Target::Own { kind: "server".into(), name: base_url.into() };
         let version = env!("CARGO_PKG_VERSION").into();
         self.record_own(by, action, target, BTreeMap::from([("version".into(), version)]))
+    }
+
+    /// Copies the data directory. That someone did is part of the copy: a look that could not be
+    /// recorded is not given.
+    pub(super) fn backup(&self, by: &Actor, to: &Path) -> Result<Reply, Failure> {
+        let name = Text::from(to.display().to_string());
+        let target = Target::Own { kind: "backup".into(), name };
+        self.record_own(by, Action::Backup, target, BTreeMap::new())?;
+        Ok(Reply::Copied(self.store.backup(to)?))
     }
 
     fn record_own(

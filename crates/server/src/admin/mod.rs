@@ -31,7 +31,7 @@ pub mod socket;
 pub(crate) mod views;
 pub mod wire;
 
-pub use client::{Connection, open};
+pub use client::{Connection, open, verify};
 pub use failure::{Failure, FailureKind, with_causes};
 pub use request::{Reply, Request};
 pub use socket::AdminSocket;

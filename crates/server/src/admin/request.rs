@@ -5,11 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use doorbook_event::record::{ImportState, UnknownId};
 use doorbook_event::registry::Role;
+use doorbook_event::retention::{Limits, Pending};
 use doorbook_event::{Class, ProjectId, Text, Timestamp};
+use doorbook_store::backup::Copied;
 use doorbook_store::filter::Order;
+use doorbook_store::status::Status;
+use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
@@ -131,6 +136,29 @@ pub enum Request {
     },
     /// Where the running server listens.
     Server,
+    /// Decide how long events are kept.
+    RetentionSet {
+        /// Whose; `None`: Doorbook's own.
+        project: Option<String>,
+        /// Days; `None`: forever.
+        keep_days: Option<u32>,
+        /// Days that this can never be below; `None`: as before.
+        minimum_days: Option<u32>,
+    },
+    /// How long events are kept.
+    RetentionList,
+    /// Read everything again and name what is damaged.
+    Verify {
+        /// How much of it.
+        depth: Depth,
+    },
+    /// How much there is, how old it is, and how long the disk will last.
+    Status,
+    /// Copy the data directory to a new one.
+    Backup {
+        /// Its absolute path.
+        to: PathBuf,
+    },
 }
 
 /// Which rows of the history are wanted.
@@ -262,6 +290,14 @@ pub enum Reply {
     Coverage(Vec<CoverageRow>),
     /// Where the running server listens; `None` where none runs.
     Server(Option<String>),
+    /// How long events are kept.
+    Retention(Vec<RetentionView>),
+    /// What was read again and what is damaged.
+    Verify(Box<Report>),
+    /// How much there is.
+    Status(Box<StatusView>),
+    /// What was copied.
+    Copied(Copied),
     /// Nothing to show.
     Done,
 }
@@ -421,6 +457,8 @@ pub struct ImportView {
     pub quarantined: u64,
     /// Intervals of blindness found.
     pub gaps: u64,
+    /// Events that are older than the project keeps any; not stored.
+    pub expired: u64,
     /// Message ids of the access component that this version does not know.
     pub unknown_ids: Vec<UnknownIdView>,
     /// The earliest event found.
@@ -488,6 +526,33 @@ pub struct ImportDetails {
 impl ImportDetails {
     /// As many as a person reads; `events --quarantine` has them all.
     pub const QUARANTINE_ROWS_MAX: usize = 100;
+}
+
+/// How long a scope's events are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RetentionView {
+    /// The scope.
+    pub scope: String,
+    /// The project's name, where it is one's.
+    pub project: Option<Text>,
+    /// What holds now.
+    #[serde(flatten)]
+    pub limits: Limits,
+    /// Events before this are in no answer now.
+    pub from: Option<Timestamp>,
+    /// What was decided and does not hold yet.
+    pub pending: Option<Pending>,
+}
+
+/// How much there is, with the names of projects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// What the store knows.
+    #[serde(flatten)]
+    pub status: Status,
+    /// The name of each project, by its scope.
+    pub projects: BTreeMap<String, Text>,
 }
 
 /// Names by which roles may be given, for the error that lists them.

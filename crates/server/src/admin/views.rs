@@ -2,12 +2,13 @@
 
 use doorbook_event::record::ImportReceipt;
 use doorbook_event::registry::{Cluster, Host, Key, Project, Registry, ServiceAccount};
-use doorbook_event::{ProjectId, Scope, Text};
+use doorbook_event::{ProjectId, Scope, Text, Timestamp};
 use doorbook_store::Catalog;
+use doorbook_store::status::Status;
 
 use crate::admin::request::{
-    ClusterView, HostView, ImportView, InputView, KeyView, ProjectView, ServiceAccountView,
-    UnknownIdView,
+    ClusterView, HostView, ImportView, InputView, KeyView, ProjectView, RetentionView,
+    ServiceAccountView, StatusView, UnknownIdView,
 };
 use crate::admin::rows::CoverageRow;
 
@@ -76,6 +77,7 @@ pub(crate) fn import(catalog: &Catalog, id: ProjectId, receipt: &ImportReceipt) 
         duplicates: counts.duplicates,
         quarantined: counts.quarantined,
         gaps: counts.gaps,
+        expired: counts.expired,
         unknown_ids: receipt.unknown_ids.iter().map(UnknownIdView::from).collect(),
         from: counts.from,
         to: counts.to,
@@ -92,6 +94,27 @@ pub(crate) fn import(catalog: &Catalog, id: ProjectId, receipt: &ImportReceipt) 
             })
             .collect(),
     }
+}
+
+/// How long the events of one scope are kept.
+pub(crate) fn retention(registry: &Registry, scope: &Scope, now: Timestamp) -> RetentionView {
+    let retention = registry.retention(scope);
+    let limits = retention.limits(now);
+    RetentionView {
+        scope: scope.to_string(),
+        project: match scope {
+            Scope::Project(id) => Some(project_name(registry, *id)),
+            Scope::System | Scope::Namespace(_) => None,
+        },
+        limits,
+        from: limits.keep_days.map(|_| limits.start(now)),
+        pending: retention.pending(now),
+    }
+}
+
+pub(crate) fn status(registry: &Registry, status: Status) -> StatusView {
+    let name = |project: &Project| (Scope::Project(project.id).to_string(), project.name.clone());
+    StatusView { status, projects: registry.projects().map(name).collect() }
 }
 
 /// The known intervals of blindness of one project, or of all.

@@ -1,3 +1,5 @@
 //! The API surfaces. Each has one folder, one table of operations and one mapping of errors.
 
 pub mod atlas;
+mod body;
+pub mod native;

@@ -25,6 +25,15 @@ pub fn ha1(public: &str, private: &str) -> [u8; 16] {
     md5(&[public.as_bytes(), REALM.as_bytes(), private.as_bytes()])
 }
 
+/// The public half of the key whose both halves these are.
+pub fn holder(registry: &Registry, public: &str, private: &str) -> Option<Text> {
+    let key = registry.key(public);
+    // A user who does not exist takes the same time as a wrong key.
+    let expected = key.map_or([0; 16], |key| key.ha1);
+    let is_right = bool::from(ha1(public, private).ct_eq(&expected));
+    key.filter(|_| is_right).map(|key| key.public.clone())
+}
+
 /// What came of a digest header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -8,6 +8,8 @@ pub mod digest;
 pub mod oauth;
 
 use axum::http::{HeaderMap, HeaderValue, Method, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use doorbook_event::registry::{Registry, Role};
 use doorbook_event::{Peer, Principal, ProjectId, Random, Text, Timestamp};
 
@@ -33,16 +35,19 @@ pub enum Operation {
     ReadClusters,
     /// See its hosts.
     ReadHosts,
+    /// Send events to its history.
+    Ingest,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 5] = [
+    pub const ALL: [Operation; 6] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
         Operation::ReadClusters,
         Operation::ReadHosts,
+        Operation::Ingest,
     ];
 }
 
@@ -84,29 +89,39 @@ pub fn authorize(
             | Role::MonitoringAdmin
             | Role::DatabaseAccessAdmin
             | Role::ClusterLogViewer => true,
-            Role::ReadOnly => false,
+            Role::ReadOnly | Role::Shipper => false,
         },
         Operation::ListProjects
         | Operation::ReadProject
         | Operation::ReadClusters
-        | Operation::ReadHosts => true,
+        | Operation::ReadHosts => role != Role::Shipper,
+        Operation::Ingest => matches!(role, Role::Owner | Role::Shipper),
     };
     if is_enough { Decision::Allowed } else { Decision::RoleMissing }
 }
 
+/// The project that a caller's own right is of: what a request means that names none.
+pub fn home_of(registry: &Registry, principal: &Principal) -> Option<ProjectId> {
+    right_of(registry, principal).map(|(project, _)| project)
+}
+
 fn role_in(registry: &Registry, principal: &Principal, project: ProjectId) -> Option<Role> {
     registry.project(project)?;
-    let (its_project, role) = match principal {
-        Principal::ApiKey(public) => registry.key(public).map(|key| (key.project, key.role))?,
+    let (its_project, role) = right_of(registry, principal)?;
+    (its_project == project).then_some(role)
+}
+
+fn right_of(registry: &Registry, principal: &Principal) -> Option<(ProjectId, Role)> {
+    match principal {
+        Principal::ApiKey(public) => registry.key(public).map(|key| (key.project, key.role)),
         Principal::ServiceAccount(id) => {
-            registry.service_account(id).map(|account| (account.project, account.role))?
+            registry.service_account(id).map(|account| (account.project, account.role))
         }
         Principal::Unauthenticated
         | Principal::User { .. }
         | Principal::OsUser { .. }
-        | Principal::Doorbook => return None,
-    };
-    (its_project == project).then_some(role)
+        | Principal::Doorbook => None,
+    }
 }
 
 /// What an `Authorization` header says.
@@ -191,10 +206,51 @@ impl Auth {
         }
     }
 
+    /// The same for our own API, which takes HTTP Basic with both halves of a key, too: a shipper
+    /// that sends one event in a request should not pay for two. Only where nobody on the way can
+    /// read it.
+    pub fn identify_or_basic(
+        &self,
+        registry: &Registry,
+        now: Timestamp,
+        method: &Method,
+        target: &str,
+        (headers, is_private): (&HeaderMap, bool),
+    ) -> Identified {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next().and_then(|value| value.to_str().ok());
+        let is_only = values.next().is_none();
+        let Some(credentials) = value.filter(|_| is_only).and_then(basic_of) else {
+            return self.identify(registry, now, method, target, headers);
+        };
+        let refused = |claimed: Option<&str>, reason| {
+            let claimed = claimed.map(shorten);
+            Identified::Refused(Refusal { claimed, reason, stale: false })
+        };
+        if !is_private {
+            return refused(None, "basic without TLS");
+        }
+        let Some((public, private)) = credentials.as_ref().and_then(|text| text.split_once(':'))
+        else {
+            return refused(None, "malformed basic");
+        };
+        match digest::holder(registry, public, private) {
+            Some(public) => Identified::As(Principal::ApiKey(public)),
+            None => refused(Some(public), "wrong basic"),
+        }
+    }
+
     /// The value of `WWW-Authenticate` for a caller who did not prove anything.
     pub fn challenge(&self, now: Timestamp, stale: bool) -> HeaderValue {
         self.digest.challenge(now, stale)
     }
+}
+
+/// What `Basic …` holds, `None` inside if that is no text; `None` outside for other schemes.
+fn basic_of(value: &str) -> Option<Option<String>> {
+    let (scheme, credentials) = value.trim().split_once(' ')?;
+    let is_basic = scheme.eq_ignore_ascii_case("Basic");
+    is_basic.then(|| String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok())
 }
 
 /// `N` random bytes.
@@ -253,11 +309,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAA"),
-            (ReadOnly, "RAAAA"),
-            (MonitoringAdmin, "AAAAA"),
-            (DatabaseAccessAdmin, "AAAAA"),
-            (ClusterLogViewer, "AAAAA"),
+            (Owner, "AAAAAA"),
+            (ReadOnly, "RAAAAR"),
+            (MonitoringAdmin, "AAAAAR"),
+            (DatabaseAccessAdmin, "AAAAAR"),
+            (ClusterLogViewer, "AAAAAR"),
+            (Shipper, "RRRRRA"),
         ] {
             let registry = registry(role);
             for principal in
@@ -270,12 +327,12 @@ mod tests {
                     Operation::ALL.map(decide).map(letter).iter().collect()
                 };
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
-                assert_eq!(row(Some(OTHER)), "IIIII", "{role} {principal}, another's project");
-                assert_eq!(row(Some(ABSENT)), "IIIII", "{role} {principal}, no such project");
-                assert_eq!(row(None), "IAIII", "{role} {principal}, no project named");
+                assert_eq!(row(Some(OTHER)), "IIIIII", "{role} {principal}, another's project");
+                assert_eq!(row(Some(ABSENT)), "IIIIII", "{role} {principal}, no such project");
+                assert_eq!(row(None), "IAIIII", "{role} {principal}, no project named");
             }
         }
-        assert_eq!(Role::ALL.len(), 5, "a new role needs a row above");
+        assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
     }
 
     #[test]

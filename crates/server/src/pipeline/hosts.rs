@@ -16,6 +16,8 @@ pub enum NamedBy {
     User,
     /// The log itself.
     Log,
+    /// Someone who sends events.
+    Sender,
 }
 
 /// A host that records can be put under.
@@ -34,18 +36,23 @@ pub fn resolve_cluster(
     cluster: &str,
 ) -> Result<ProjectId, Failure> {
     let project = find_project(registry, project)?;
-    if registry.cluster(project, cluster).is_some() {
-        return Ok(project);
+    match registry.cluster(project, cluster) {
+        Some(_) => Ok(project),
+        None => Err(no_cluster(registry, project, cluster)),
     }
+}
+
+/// What to say of a cluster that is not there.
+pub fn no_cluster(registry: &Registry, project: ProjectId, cluster: &str) -> Failure {
     if !is_cluster_name(cluster) {
-        return Err(Failure::invalid(format!("{cluster:?} is not a cluster name")));
+        return Failure::invalid(format!("{cluster:?} is not a cluster name"));
     }
     let known: Vec<&str> = registry.clusters(project).map(|cluster| &*cluster.name).collect();
     let next = match &known[..] {
         [] => "it has none yet; create one with `doorbook cluster create`".to_owned(),
         known => format!("it has {}", list(known)),
     };
-    Err(Failure::missing(format!("the project has no cluster {cluster}: {next}")))
+    Failure::missing(format!("the project has no cluster {cluster}: {next}"))
 }
 
 /// The project's id.
@@ -82,6 +89,10 @@ pub fn resolve_host(
         ([host], _) => Ok(Resolved { host: host.name.clone(), is_new: false }),
         ([], []) if add_host => Ok(Resolved { host: parsed, is_new: true }),
         ([], []) => Err(unknown(registry, project, cluster, &parsed, named_by)),
+        ([], [host, ..]) if named_by == NamedBy::Sender => Err(Failure::missing(format!(
+            "{} is a host of cluster {}, not of {cluster}",
+            host.name, host.cluster
+        ))),
         ([], [host, ..]) => Err(Failure::missing(format!(
             "{} is a host of cluster {}, not of {cluster}; give --cluster {}, or the host that is \
              meant with --host",
@@ -89,10 +100,11 @@ pub fn resolve_host(
         ))),
         (several, _) => {
             let names: Vec<String> = several.iter().map(|host| host.name.to_string()).collect();
-            Err(Failure::invalid(format!(
-                "{text} can mean {}; give the one that is meant with --host",
-                list(&names)
-            )))
+            let instead = match named_by {
+                NamedBy::Sender => "name its port, too",
+                NamedBy::User | NamedBy::Log => "give the one that is meant with --host",
+            };
+            Err(Failure::invalid(format!("{text} can mean {}; {instead}", list(&names))))
         }
     }
 }
@@ -110,18 +122,20 @@ fn unknown(
         [] => "no host yet".to_owned(),
         known => list(known),
     };
-    let (who, instead) = match named_by {
-        NamedBy::User => ("", ""),
+    let (who, next) = match named_by {
+        NamedBy::User => ("", "Add the host with --add-host"),
+        NamedBy::Sender => (
+            "",
+            "Add it with `doorbook host add`, or make the name an alias with `doorbook host alias`, \
+             and send the line again",
+        ),
         NamedBy::Log => (
             " (which the log names as its own)",
-            ", say which known host it is with --host, or make the name an alias with `doorbook \
+            "Add the host with --add-host, say which known host it is with --host, or make the name an alias with `doorbook \
              host alias`",
         ),
     };
-    Failure::missing(format!(
-        "cluster {cluster} has no host {host}{who}; it has {known}. Add the host with \
-         --add-host{instead}"
-    ))
+    Failure::missing(format!("cluster {cluster} has no host {host}{who}; it has {known}. {next}"))
 }
 
 /// Names in a sentence; the first ten, since a person reads them.

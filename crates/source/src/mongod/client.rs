@@ -6,8 +6,8 @@
 use doorbook_event::{Client, Shared, Text};
 use memchr::memchr;
 
-use super::json::{self, JsonText, Value};
 use super::text::peer;
+use crate::json::{self, JsonText, Value};
 
 /// 1024 documents; a client that invents more only loses the sharing.
 const SLOTS: usize = 1024;
@@ -39,7 +39,7 @@ impl Clients {
         if document.len() > DOCUMENT_BYTES_MAX {
             return None;
         }
-        match &self.slots[super::intern::slot(document, SLOTS)] {
+        match &self.slots[crate::intern::slot(document, SLOTS)] {
             Some(known) if *known.document == *document => Some(known.client.clone()),
             _ => None,
         }
@@ -63,7 +63,7 @@ impl Clients {
         if document.len() > DOCUMENT_BYTES_MAX {
             return None;
         }
-        let slot = &mut self.slots[super::intern::slot(document, SLOTS)];
+        let slot = &mut self.slots[crate::intern::slot(document, SLOTS)];
         match slot {
             Some(known) if *known.document == *document => Some(known.client.clone()),
             _ => {

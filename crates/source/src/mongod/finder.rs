@@ -4,8 +4,8 @@ use doorbook_event::{HostName, Text};
 use memchr::memmem;
 
 use super::facts::{Version, id};
-use super::json::{self, Value};
 use super::json_lines;
+use crate::json::{self, Value};
 
 /// Looks for the host and version in start-up lines, for an import that was not told the host.
 #[derive(Clone, Debug, Default)]

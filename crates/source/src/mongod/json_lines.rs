@@ -13,11 +13,11 @@ use super::blindness::{Cause, Switch};
 use super::client::Clients;
 use super::connections::RefusedStart;
 use super::facts::{self, Version, id};
-use super::json::{self, Cursor, JsonText, Value};
 use super::text::{connection_number, peer};
 use super::time::Time;
 use super::{Draft, Interpreter, LinePlace};
 use crate::Batch;
+use crate::json::{self, Cursor, JsonText, Value};
 
 /// How long after a refused speculative start its fallback comes at most.
 const FALLBACK_MICROS_MAX: i64 = 2_000_000;
@@ -219,7 +219,7 @@ impl Interpreter {
     fn is_fallback(&mut self, user: &Text, draft: &Draft<'_>, is_success: bool) -> bool {
         let Some(number) = draft.connection else { return false };
         let is_start = !is_success && draft.speculative == Some(true);
-        let user = super::intern::hash(user.as_bytes());
+        let user = crate::intern::hash(user.as_bytes());
         let now = is_start.then_some(RefusedStart { user, at: draft.time.at });
         let known = match self.life.connections.get_mut(number) {
             Some(known) => known,

@@ -63,12 +63,10 @@ mod client;
 mod connections;
 mod facts;
 mod finder;
-mod intern;
-mod json;
 mod json_lines;
 mod text;
 mod text_lines;
-mod time;
+pub(crate) mod time;
 
 #[cfg(test)]
 mod tests;
@@ -83,11 +81,11 @@ use doorbook_event::{
 use sha2::{Digest, Sha256};
 
 use crate::Batch;
+use crate::intern::Texts;
 use blindness::{Blindness, Cause, Switch};
 use client::Clients;
 use connections::{Connection, Connections, Standing};
 use facts::Version;
-use intern::Texts;
 use text_lines::Continued;
 use time::{Time, Times};
 

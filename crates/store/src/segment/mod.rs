@@ -1,7 +1,7 @@
 //! Segments: immutable, sorted Parquet files.
 //!
-//! # Format, version 1
-//! A Parquet file of one row group with the columns of [`MESSAGE`], version number 1 under the key
+//! # Format, version 2
+//! A Parquet file of one row group with the columns of [`MESSAGE`], version number 2 under the key
 //! `doorbook.segment_version` of the file's metadata, and a page index. Its rows are of one log,
 //! sorted by (`cluster`, `host`, `event_time`, `seq`); the first two hold the names of any target's
 //! group and member, and are empty for rows that are about no target.
@@ -22,20 +22,39 @@
 //! - `attributes` is a JSON object of texts, null if empty.
 //! - `raw_encoding` says how `raw` is coded: 0 is verbatim.
 //!
-//! Texts are dictionary-coded as long as that pays, integers delta-coded, the raw column is plain;
-//! everything is compressed with zstd. Minimum and maximum are written for `cluster`, `host`,
-//! `event_time` and `seq` only: what is erased from a page must not survive in a footer.
+//! # Pages
+//! Data pages of version 1, each one zstd frame with its checksum. A page in which all rows say the
+//! same (a value, or none) has up to a million rows, of flags 64 Ki; other pages end after 4096 rows,
+//! and plain ones also after 64 KiB. A page is coded
+//! - of texts: `RLE_DICTIONARY` until the dictionary is full (1 MiB), `PLAIN` from there on;
+//! - of numbers: `RLE_DICTIONARY` if all rows have the same value (the dictionary holds what such
+//!   pages say), `DELTA_BINARY_PACKED` otherwise;
+//! - of flags and of `raw`, and where no row has a value: `PLAIN`.
+//!
+//! Minimum and maximum are written for `cluster`, `host`, `event_time` and `seq` only: what is erased
+//! from a page must not survive in a footer. `principal`, `address` and `task_id` have split-block
+//! Bloom filters, also where no row has a value, so that a value that is nowhere costs nothing.
+//! Behind the last page stand the Bloom filters, the page index, and the footer: the *tail*, whose
+//! length and CRC-32C are in the catalogue.
+//!
+//! # Version 1
+//! Has no `task_id`, no Bloom filters, pages of 20,000 rows whatever they hold, and number pages
+//! without a checksum. No longer written.
 //!
 //! # When one is damaged
-//! Pages and footer are checked by what they must be when they are read. Whatever does not fit is an
-//! error that names the file; no answer is made of the rest.
+//! Pages have checksums, the tail has one, and the rest is checked by what it must be when it is read.
+//! Whatever does not fit is an error that names the file; no answer is made of the rest.
 
-mod pages;
+mod decode;
+mod encoding;
+pub(crate) mod file;
+pub(crate) mod pages;
 mod read;
 mod write;
 
-pub(crate) use read::{Columns, Segment};
-pub(crate) use write::{Content, Line, write};
+pub(crate) use decode::{Dictionary, Ids, Page};
+pub(crate) use read::{Column, Columns, Reader, Segment, Source, guarded, partition_point, peer};
+pub(crate) use write::{COLUMNS_LEVEL, Content, Line, RAW_LEVEL, from_library, write};
 
 use std::sync::Arc;
 
@@ -78,6 +97,25 @@ pub(crate) struct SegmentMeta {
     /// Where each target's rows lie, in the order of the file.
     #[n(7)]
     pub(crate) members: Vec<Member>,
+    /// Large enough to stay as it is.
+    #[n(9)]
+    #[cbor(default)]
+    pub(crate) is_final: bool,
+    /// What stands behind its pages; not known of a file of version 1.
+    #[n(10)]
+    pub(crate) tail: Option<Tail>,
+}
+
+/// The end of a file: Bloom filters, page index, footer. They have no checksum of their own, and an
+/// answer relies on them.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
+pub(crate) struct Tail {
+    /// How long it is.
+    #[n(0)]
+    pub(crate) size_bytes: u64,
+    /// CRC-32C of it.
+    #[n(1)]
+    pub(crate) crc32c: u32,
 }
 
 /// The rows of one target: a consecutive stretch of the file, sorted by time.
@@ -112,7 +150,7 @@ impl SegmentMeta {
 }
 
 /// The version that this program writes, and the metadata key under which it stands.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const VERSION_KEY: &str = "doorbook.segment_version";
 
 /// The columns, in the notation of the Parquet project.
@@ -150,13 +188,28 @@ const MESSAGE: &str = "message doorbook_segment {
     optional binary via (STRING);
     optional binary origin (STRING);
     optional binary attributes (STRING);
+    optional binary task_id (STRING);
     optional binary raw;
     required int32 raw_encoding;
 }";
 
-fn schema() -> SchemaDescriptor {
+/// What stands for a Unix socket in the column of addresses.
+pub(crate) const UNIX_SOCKET: &str = "unix";
+
+/// The columns of a segment.
+pub(crate) fn schema() -> SchemaDescriptor {
     let message = parse_message_type(MESSAGE).expect("a test parses it");
     SchemaDescriptor::new(Arc::new(message))
+}
+
+/// Whether minimum and maximum of a column are written.
+pub(crate) fn has_statistics(column: &str) -> bool {
+    matches!(column, "cluster" | "host" | "event_time" | "seq")
+}
+
+/// Whether a column has a Bloom filter.
+pub(crate) fn has_bloom(column: &str) -> bool {
+    matches!(column, "principal" | "address" | "task_id")
 }
 
 /// What a quarantine row has in `attributes`.

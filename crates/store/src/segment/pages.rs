@@ -1,554 +1,989 @@
-//! Column chunks of texts and bytes, written page by page.
+//! Column chunks, written page by page.
 //!
 //! The Parquet crate's own writer looks every value up in a hash table, row by row and column by
 //! column; with twenty text columns, most of which repeat one value for thousands of rows, that is
 //! more work than all the rest of a segment. Here a value that is *the same text in memory* as one
-//! a moment ago costs a comparison of pointers. What comes out is plain Parquet: data pages of
-//! version 1, `RLE_DICTIONARY` until a dictionary is full and `PLAIN` from there on.
+//! a moment ago costs a comparison of pointers, and one that is the same as in the row before costs
+//! a count. What comes out is plain Parquet: data pages of version 1, each a zstd frame with its
+//! checksum.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
-use parquet::column::page::{CompressedPage, Page, PageWriter};
-use parquet::column::writer::ColumnCloseResult;
+use parquet::bloom_filter::Sbbf;
 use parquet::data_type::ByteArray;
 use parquet::errors::Result;
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder};
 use parquet::file::statistics::Statistics;
-use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
-use parquet::schema::types::ColumnDescPtr;
 
-/// Rows of a page of small values. At 2 bytes a row it is as small as a page should be, and
-/// decoding one takes some ten microseconds.
-pub(super) const ROWS_PER_PAGE: usize = 20_000;
+use super::encoding::{
+    Coding, PageKind, key_bits, put_delta, put_flags, put_hybrid, put_page_header, put_plain,
+    put_presence, put_run, put_same_presence,
+};
+use super::file::{FileWriter, Written};
+
+/// Rows of a page whose values differ: a hundred rows cost the decoding of a few thousand values,
+/// and headers and indexes some 0.01 bytes a row and column.
+pub(crate) const ROWS_PER_PAGE: usize = 4096;
+
+/// Rows of a page that says the same of all of them.
+pub(crate) const ROWS_PER_SAME_PAGE: usize = 1 << 20;
+
+/// The same for flags, which are written out one by one.
+pub(crate) const FLAGS_PER_SAME_PAGE: usize = 1 << 16;
 
 /// 1 MiB: a dictionary beyond it is mostly values that come once, and a reader must hold it whole.
-const DICTIONARY_SIZE_BYTES_MAX: usize = 1 << 20;
+pub(crate) const DICTIONARY_SIZE_BYTES_MAX: usize = 1 << 20;
 
 /// 64 KiB: the newest hundred lines are one or two pages of the raw column.
-pub(super) const PLAIN_PAGE_SIZE_BYTES: usize = 64 << 10;
+const PLAIN_PAGE_SIZE_BYTES: usize = 64 << 10;
+
+/// One in a hundred look-ups of a value that is not there finds it possible; 10 bits a value.
+const BLOOM_MISTAKES: f64 = 0.01;
+
+/// 4 MiB: enough for one distinct value in each of four million rows, at 3 mistakes in a hundred.
+const BLOOM_SIZE_BYTES_MAX: usize = 4 << 20;
 
 /// No value, among dictionary keys.
-const NULL: u32 = u32::MAX;
+pub(crate) const NULL: u32 = u32::MAX;
 
 /// Compresses pages; one for many columns, since its tables are large.
-pub(super) struct Compressor {
+pub(crate) struct Compressor {
     codec: Compression,
     zstd: zstd::bulk::Compressor<'static>,
 }
 
 impl Compressor {
-    pub(super) fn new(level: i32) -> Result<Compressor> {
+    pub(crate) fn new(level: i32) -> Result<Compressor> {
         let mut zstd = zstd::bulk::Compressor::new(level)?;
         // A reader then notices a flipped bit, which Parquet itself leaves to luck.
         zstd.include_checksum(true)?;
-        Ok(Compressor { codec: codec(level), zstd })
+        let level = ZstdLevel::try_new(level).expect("a level that zstd has");
+        Ok(Compressor { codec: Compression::ZSTD(level), zstd })
     }
 }
 
-/// zstd at a level.
-pub(super) fn codec(level: i32) -> Compression {
-    Compression::ZSTD(ZstdLevel::try_new(level).expect("a level that zstd has"))
+/// A page that is ready to be compressed.
+struct Ready {
+    bytes: Vec<u8>,
+    row_count: usize,
+    coding: Coding,
+    /// Lowest and highest value, where the column has statistics.
+    range: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+/// A column chunk on its way into the file.
+struct Chunk {
+    /// Pages that are compressed and not yet in the file.
+    packed: Vec<u8>,
+    /// Of each data page: where it is behind the first one, how long, how many rows.
+    pages: Vec<(u64, usize, usize)>,
+    ranges: Option<ColumnIndexBuilder>,
+    range: Option<(Vec<u8>, Vec<u8>)>,
+    codings: Vec<Encoding>,
+    begin: Option<Begin>,
+    packed_size: u64,
+    uncompressed_size: u64,
+}
+
+/// Where a chunk stands in the file.
+struct Begin {
+    dictionary: Option<u64>,
+    data: u64,
+}
+
+impl Chunk {
+    fn new() -> Chunk {
+        Chunk {
+            packed: Vec::new(),
+            pages: Vec::new(),
+            ranges: None,
+            range: None,
+            codings: vec![Encoding::RLE],
+            begin: None,
+            packed_size: 0,
+            uncompressed_size: 0,
+        }
+    }
+
+    fn with_statistics(kind: Type) -> Chunk {
+        Chunk { ranges: Some(ColumnIndexBuilder::new(kind)), ..Chunk::new() }
+    }
+
+    /// Compresses a page.
+    fn pack(&mut self, page: Ready, compressor: &mut Compressor) -> Result<()> {
+        let Ready { bytes, row_count, coding, range } = page;
+        let compressed = compressor.zstd.compress(&bytes)?;
+        let before = self.packed.len();
+        let sizes = (bytes.len(), compressed.len());
+        put_page_header(&mut self.packed, PageKind::Data, sizes, row_count, coding);
+        let header_size = self.packed.len() - before;
+        self.packed.extend_from_slice(&compressed);
+        let size = self.packed.len() - before;
+        self.pages.push((self.packed_size, size, row_count));
+        self.packed_size += size as u64;
+        self.uncompressed_size += (bytes.len() + header_size) as u64;
+        let encoding = match coding {
+            Coding::Plain => Encoding::PLAIN,
+            Coding::Delta => Encoding::DELTA_BINARY_PACKED,
+            Coding::Keys => Encoding::RLE_DICTIONARY,
+        };
+        if !self.codings.contains(&encoding) {
+            self.codings.push(encoding);
+        }
+        match (&mut self.ranges, range) {
+            (Some(ranges), Some((low, high))) => ranges.append(false, low, high, 0),
+            // A column index has an entry for each page, or there is none.
+            (Some(_), None) => self.ranges = None,
+            (None, _) => {}
+        }
+        Ok(())
+    }
+
+    /// Writes the dictionary, if the chunk has one; before any other page.
+    fn write_dictionary(
+        &mut self,
+        file: &mut FileWriter<'_, '_>,
+        dictionary: &[u8],
+        value_count: usize,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        if self.begin.is_some() || value_count == 0 {
+            return Ok(());
+        }
+        let at = file.position();
+        let compressed = compressor.zstd.compress(dictionary)?;
+        let mut header = Vec::new();
+        let sizes = (dictionary.len(), compressed.len());
+        let kind = PageKind::Dictionary;
+        put_page_header(&mut header, kind, sizes, value_count, Coding::Plain);
+        file.put(&header)?;
+        file.put(&compressed)?;
+        self.uncompressed_size += (header.len() + dictionary.len()) as u64;
+        self.codings.push(Encoding::PLAIN);
+        self.begin = Some(Begin { dictionary: Some(at), data: file.position() });
+        Ok(())
+    }
+
+    /// Writes what is compressed so far.
+    fn spill(&mut self, file: &mut FileWriter<'_, '_>) -> Result<()> {
+        let data = file.position();
+        self.begin.get_or_insert(Begin { dictionary: None, data });
+        file.put(&self.packed)?;
+        self.packed.clear();
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        file: &mut FileWriter<'_, '_>,
+        codec: Compression,
+        bloom: Option<Sbbf>,
+    ) -> Result<()> {
+        self.spill(file)?;
+        let begin = self.begin.expect("a chunk that was spilled has begun");
+        let mut offsets = OffsetIndexBuilder::new();
+        for (at, size, row_count) in &self.pages {
+            let size = i32::try_from(*size).expect("pages are bounded");
+            offsets.append_row_count(*row_count as i64);
+            offsets.append_offset_and_size((begin.data + at) as i64, size);
+        }
+        let first = begin.dictionary.unwrap_or(begin.data);
+        let row_count: usize = self.pages.iter().map(|(_, _, row_count)| row_count).sum();
+        let descriptor = file.descriptor();
+        let kind = descriptor.physical_type();
+        self.codings.dedup();
+        let mut metadata = ColumnChunkMetaData::builder(descriptor)
+            .set_compression(codec)
+            .set_encodings(self.codings)
+            .set_num_values(row_count as i64)
+            .set_total_compressed_size((file.position() - first) as i64)
+            .set_total_uncompressed_size(self.uncompressed_size as i64)
+            .set_data_page_offset(begin.data as i64)
+            .set_dictionary_page_offset(begin.dictionary.map(|at| at as i64));
+        if let (Some(_), Some((low, high))) = (&self.ranges, self.range) {
+            metadata = metadata.set_statistics(statistics(kind, low, high));
+        }
+        file.end_column(Written {
+            metadata: metadata.build()?,
+            bloom,
+            ranges: self.ranges.map(ColumnIndexBuilder::build).transpose()?,
+            offsets: offsets.build(),
+        });
+        Ok(())
+    }
+}
+
+fn statistics(kind: Type, low: Vec<u8>, high: Vec<u8>) -> Statistics {
+    let number = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).ok();
+    match kind {
+        Type::INT64 => Statistics::int64(number(&low), number(&high), None, Some(0), false),
+        _ => {
+            let (low, high) = (ByteArray::from(low), ByteArray::from(high));
+            Statistics::byte_array(Some(low), Some(high), None, Some(0), false)
+        }
+    }
 }
 
 /// A column of texts that repeat.
-pub(super) struct TextColumn<'a> {
+pub(crate) struct TextColumn<'a> {
     is_optional: bool,
     has_statistics: bool,
+    has_bloom: bool,
     /// Values of late, by their place in memory.
     recent: [(*const u8, usize, u32); RECENT],
     keys: HashMap<Cow<'a, str>, u32>,
-    /// The dictionary page.
+    /// The dictionary page, and where in it each value begins.
     dictionary: Vec<u8>,
+    starts: Vec<u32>,
     is_dictionary_full: bool,
-    page: PageInWork<'a>,
-    pages: Vec<Ready>,
+    /// Of a column whose dictionary is full.
+    bloom: Option<Sbbf>,
+    page: KeysInWork,
+    last_key: u32,
+    ready: Vec<Ready>,
+    chunk: Chunk,
 }
 
 /// 64 places: a batch has fewer applications, and fewer drivers, than that.
 const RECENT: usize = 64;
 
+/// A page of keys. As long as all are the same, they are only counted.
 #[derive(Default)]
-struct PageInWork<'a> {
-    /// A key for each row; once the dictionary is full, anything but [`NULL`] for a value.
+struct KeysInWork {
+    same: u32,
+    same_count: usize,
+    /// A key for each row, once they differ; once the dictionary is full, anything but [`NULL`] for
+    /// a value.
     rows: Vec<u32>,
     /// Values, once the dictionary is full.
     plain: Vec<u8>,
-    range: Option<(&'a str, &'a str)>,
-    last_key: u32,
 }
 
-/// A page that is ready to be written.
-struct Ready {
-    bytes: Vec<u8>,
-    row_count: usize,
-    encoding: Encoding,
-    /// Lowest and highest value, where the column has statistics.
-    range: Option<(Vec<u8>, Vec<u8>)>,
+impl KeysInWork {
+    fn len(&self) -> usize {
+        self.same_count + self.rows.len()
+    }
+
+    fn differ(&mut self) {
+        self.rows.resize(self.same_count, self.same);
+        self.same_count = 0;
+    }
 }
 
 impl<'a> TextColumn<'a> {
-    pub(super) fn new(is_optional: bool, has_statistics: bool) -> TextColumn<'a> {
+    pub(crate) fn new(is_optional: bool) -> TextColumn<'a> {
         TextColumn {
             is_optional,
-            has_statistics,
+            has_statistics: false,
+            has_bloom: false,
             recent: [(std::ptr::null(), 0, NULL); RECENT],
             keys: HashMap::new(),
             dictionary: Vec::new(),
+            starts: Vec::new(),
             is_dictionary_full: false,
-            page: PageInWork { last_key: NULL, ..PageInWork::default() },
-            pages: Vec::new(),
+            bloom: None,
+            page: KeysInWork::default(),
+            last_key: NULL,
+            ready: Vec::new(),
+            chunk: Chunk::new(),
         }
     }
 
+    /// With minimum and maximum of each page.
+    pub(crate) fn with_statistics(self) -> TextColumn<'a> {
+        let chunk = Chunk::with_statistics(Type::BYTE_ARRAY);
+        TextColumn { has_statistics: true, chunk, ..self }
+    }
+
+    /// With a Bloom filter of its values.
+    pub(crate) fn with_bloom(self) -> TextColumn<'a> {
+        TextColumn { has_bloom: true, ..self }
+    }
+
     /// A row without a value.
-    pub(super) fn push_null(&mut self) {
-        self.push_key(NULL);
+    #[inline]
+    pub(crate) fn push_null(&mut self) {
+        self.push_keys(NULL, 1);
     }
 
     /// A row with a value that repeats. The texts of one column must all live while it is written:
     /// their place in memory stands for their content.
     #[inline]
-    pub(super) fn push(&mut self, text: &'a str) {
-        if self.has_statistics {
-            self.widen_range(text);
-        }
+    pub(crate) fn push(&mut self, text: &'a str) {
         let place = (text.as_ptr(), text.len());
         let slot = (place.0.addr() / 16) % RECENT;
         let recent = self.recent[slot];
         if (recent.0, recent.1) != place || self.is_dictionary_full {
             if self.push_looked_up(Cow::Borrowed(text)) {
-                self.recent[slot] = (place.0, place.1, self.page.last_key);
+                self.recent[slot] = (place.0, place.1, self.last_key);
             }
         } else {
-            self.push_key(recent.2);
+            self.push_keys(recent.2, 1);
         }
     }
 
     /// A row with a value that was made for it. Returns the value's key, if it has one.
-    pub(super) fn push_owned(&mut self, text: String) -> Option<u32> {
-        self.push_looked_up(Cow::Owned(text)).then_some(self.page.last_key)
+    pub(crate) fn push_owned(&mut self, text: String) -> Option<u32> {
+        self.push_looked_up(Cow::Owned(text)).then_some(self.last_key)
     }
 
     /// A row with a value that [`TextColumn::push_owned`] gave a key; `false`, and no row, if keys
     /// are no longer used.
-    pub(super) fn push_known(&mut self, key: u32) -> bool {
+    pub(crate) fn push_known(&mut self, key: u32) -> bool {
         if !self.is_dictionary_full {
-            self.push_key(key);
+            self.push_keys(key, 1);
         }
         !self.is_dictionary_full
     }
 
-    pub(super) fn push_option(&mut self, text: Option<&'a str>) {
+    #[inline]
+    pub(crate) fn push_option(&mut self, text: Option<&'a str>) {
         match text {
             Some(text) => self.push(text),
             None => self.push_null(),
         }
     }
 
-    /// Whether the value has a key now, which is the last row's.
-    fn push_looked_up(&mut self, text: Cow<'a, str>) -> bool {
-        let key = match self.keys.get(&text) {
-            Some(key) if !self.is_dictionary_full => *key,
-            _ if self.is_dictionary_full => {
-                put_plain(&mut self.page.plain, text.as_bytes());
-                self.push_key(0);
-                return false;
-            }
-            _ => {
-                let key = u32::try_from(self.keys.len()).expect("a dictionary is a megabyte");
-                put_plain(&mut self.dictionary, text.as_bytes());
-                self.keys.insert(text, key);
-                key
-            }
-        };
-        self.page.last_key = key;
-        self.push_key(key);
-        if self.dictionary.len() > DICTIONARY_SIZE_BYTES_MAX {
-            self.finish_page();
-            self.is_dictionary_full = true;
+    /// The key of a value, which gets one if it has none; `None` once keys are no longer used.
+    pub(crate) fn key(&mut self, text: Cow<'a, str>) -> Option<u32> {
+        if self.is_dictionary_full {
+            return None;
         }
-        true
+        if let Some(key) = self.keys.get(&text) {
+            return Some(*key);
+        }
+        if self.dictionary.len() + text.len() + 4 > DICTIONARY_SIZE_BYTES_MAX {
+            self.give_up_dictionary();
+            return None;
+        }
+        let key = u32::try_from(self.keys.len()).expect("a dictionary is a megabyte");
+        self.starts.push(self.dictionary.len() as u32);
+        put_plain(&mut self.dictionary, text.as_bytes());
+        self.keys.insert(text, key);
+        Some(key)
     }
 
-    fn push_key(&mut self, key: u32) {
-        self.page.rows.push(key);
+    /// Rows with a value that [`TextColumn::key`] gave a key, or with [`NULL`].
+    pub(crate) fn push_keys(&mut self, key: u32, mut count: usize) {
+        if self.page.rows.is_empty() {
+            if key != self.page.same && self.page.same_count >= ROWS_PER_PAGE {
+                self.finish_page();
+            }
+            if self.page.same_count == 0 {
+                self.page.same = key;
+            }
+            if key == self.page.same {
+                while count > 0 {
+                    let part = count.min(ROWS_PER_SAME_PAGE - self.page.same_count);
+                    self.page.same_count += part;
+                    count -= part;
+                    if self.page.same_count == ROWS_PER_SAME_PAGE {
+                        self.finish_page();
+                        self.page.same = key;
+                    }
+                }
+                return;
+            }
+            self.page.differ();
+        }
+        let part = count.min(ROWS_PER_PAGE - self.page.rows.len());
+        self.page.rows.resize(self.page.rows.len() + part, key);
+        if self.page.rows.len() >= ROWS_PER_PAGE {
+            self.finish_page();
+        }
+        if count > part {
+            self.push_keys(key, count - part);
+        }
+    }
+
+    /// Rows with values that have keys, or none.
+    pub(crate) fn push_key_slice(&mut self, mut keys: &[u32]) {
+        while let Some(first) = keys.first() {
+            if self.page.rows.is_empty() {
+                let run = keys.iter().take_while(|key| *key == first).count();
+                self.push_keys(*first, run);
+                keys = &keys[run..];
+            } else {
+                let part = keys.len().min(ROWS_PER_PAGE - self.page.rows.len());
+                self.page.rows.extend_from_slice(&keys[..part]);
+                keys = &keys[part..];
+                if self.page.rows.len() == ROWS_PER_PAGE {
+                    self.finish_page();
+                }
+            }
+        }
+    }
+
+    /// A row with a value, once keys are no longer used.
+    pub(crate) fn push_plain(&mut self, text: &[u8]) {
+        debug_assert!(self.is_dictionary_full);
+        if self.page.rows.is_empty() {
+            if self.page.same_count >= ROWS_PER_PAGE {
+                self.finish_page();
+            }
+            self.page.differ();
+        }
+        put_plain(&mut self.page.plain, text);
+        self.page.rows.push(0);
+        if let Some(bloom) = &mut self.bloom {
+            bloom.insert(text);
+        }
         if self.page.rows.len() >= ROWS_PER_PAGE || self.page.plain.len() >= PLAIN_PAGE_SIZE_BYTES {
             self.finish_page();
         }
     }
 
-    fn widen_range(&mut self, text: &'a str) {
-        let (low, high) = self.page.range.unwrap_or((text, text));
-        if (low.as_ptr(), high.as_ptr()) != (text.as_ptr(), text.as_ptr()) {
-            self.page.range = Some((low.min(text), high.max(text)));
-        } else {
-            self.page.range = Some((low, high));
+    pub(crate) fn is_dictionary_full(&self) -> bool {
+        self.is_dictionary_full
+    }
+
+    /// Whether the value has a key, which is the last row's.
+    fn push_looked_up(&mut self, text: Cow<'a, str>) -> bool {
+        if self.is_dictionary_full {
+            self.push_plain(text.as_bytes());
+            return false;
+        }
+        match self.key(Cow::clone(&text)) {
+            Some(key) => {
+                self.last_key = key;
+                self.push_keys(key, 1);
+                true
+            }
+            None => {
+                self.push_plain(text.as_bytes());
+                false
+            }
+        }
+    }
+
+    fn give_up_dictionary(&mut self) {
+        self.finish_page();
+        self.is_dictionary_full = true;
+        if self.has_bloom {
+            let mut bloom = Sbbf::new_with_num_of_bytes(BLOOM_SIZE_BYTES_MAX);
+            self.keys.keys().for_each(|text| bloom.insert(text.as_bytes()));
+            self.bloom = Some(bloom);
         }
     }
 
     fn finish_page(&mut self) {
-        let page = &mut self.page;
-        if page.rows.is_empty() {
+        let row_count = self.page.len();
+        if row_count == 0 {
             return;
         }
+        let range = (self.has_statistics && !self.is_dictionary_full).then(|| self.range());
+        let page = &mut self.page;
         let mut bytes = Vec::new();
-        if self.is_optional {
-            put_presence(&mut bytes, &page.rows);
-        }
-        let encoding = if self.is_dictionary_full || self.keys.is_empty() {
-            // Or no row had a value so far, and there may never be a dictionary.
-            bytes.append(&mut page.plain);
-            Encoding::PLAIN
-        } else {
-            // Zero bits for a dictionary of one value are legal, and some readers disagree.
-            let bits = u32::BITS - (self.keys.len().max(2) as u32 - 1).leading_zeros();
-            bytes.push(bits as u8);
+        let mut coding = Coding::Keys;
+        if page.rows.is_empty() {
             if self.is_optional {
-                let keys: Vec<u32> = page.rows.iter().copied().filter(|key| *key != NULL).collect();
-                put_hybrid(&mut bytes, &keys, bits);
+                put_same_presence(&mut bytes, row_count, page.same != NULL);
+            }
+            if page.same == NULL {
+                coding = Coding::Plain;
             } else {
+                let bits = key_bits(self.keys.len());
+                bytes.push(bits as u8);
+                put_run(&mut bytes, row_count, page.same, bits);
+            }
+        } else {
+            if self.is_optional {
+                put_key_presence(&mut bytes, &page.rows);
+            }
+            if self.is_dictionary_full {
+                bytes.append(&mut page.plain);
+                coding = Coding::Plain;
+            } else {
+                let bits = key_bits(self.keys.len());
+                bytes.push(bits as u8);
+                if self.is_optional {
+                    page.rows.retain(|key| *key != NULL);
+                }
                 put_hybrid(&mut bytes, &page.rows, bits);
             }
-            Encoding::RLE_DICTIONARY
-        };
-        let range = page.range.take();
-        self.pages.push(Ready {
-            bytes,
-            row_count: page.rows.len(),
-            encoding,
-            range: range.map(|(low, high)| (low.into(), high.into())),
-        });
+        }
         page.rows.clear();
+        page.same_count = 0;
+        self.ready.push(Ready { bytes, row_count, coding, range });
     }
 
-    /// The chunk, and what the file must know of it.
-    pub(super) fn finish(
-        mut self,
-        descriptor: ColumnDescPtr,
+    /// Lowest and highest value of the page.
+    fn range(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let value = |key: u32| {
+            let start = self.starts[key as usize] as usize;
+            let end =
+                self.starts.get(key as usize + 1).map_or(self.dictionary.len(), |e| *e as usize);
+            &self.dictionary[start + 4..end]
+        };
+        let mut keys = self.page.rows.clone();
+        keys.dedup();
+        if keys.is_empty() {
+            keys.push(self.page.same);
+        }
+        let low = keys.iter().map(|key| value(*key)).min().unwrap_or_default().to_vec();
+        let high = keys.iter().map(|key| value(*key)).max().unwrap_or_default().to_vec();
+        if self.chunk.range.as_ref().is_none_or(|range| low < range.0) {
+            let high = self.chunk.range.take().map_or(high.clone(), |range| range.1);
+            self.chunk.range = Some((low.clone(), high));
+        }
+        if let Some(range) = &mut self.chunk.range
+            && high > range.1
+        {
+            range.1.clone_from(&high);
+        }
+        (low, high)
+    }
+
+    /// Writes pages that need not wait for the dictionary, if they are many.
+    pub(crate) fn spill(
+        &mut self,
+        file: &mut FileWriter<'_, '_>,
         compressor: &mut Compressor,
-    ) -> Result<(Bytes, ColumnCloseResult)> {
+    ) -> Result<()> {
+        match self.is_dictionary_full && self.ready.len() > 16 {
+            true => self.write_ready(file, compressor),
+            false => Ok(()),
+        }
+    }
+
+    fn write_ready(
+        &mut self,
+        file: &mut FileWriter<'_, '_>,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        self.chunk.write_dictionary(file, &self.dictionary, self.keys.len(), compressor)?;
+        for page in self.ready.drain(..) {
+            self.chunk.pack(page, compressor)?;
+        }
+        self.chunk.spill(file)
+    }
+
+    /// Writes the rest.
+    pub(crate) fn finish(
+        mut self,
+        file: &mut FileWriter<'_, '_>,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
         self.finish_page();
-        let dictionary = Some((self.dictionary, self.keys.len()));
-        let mut chunk = Chunk::new(descriptor, compressor, self.has_statistics);
-        if let Some((bytes, count)) = dictionary.filter(|(_, count)| *count > 0) {
-            chunk.write_dictionary(&bytes, count)?;
-        }
-        for page in self.pages {
-            chunk.write(page)?;
-        }
-        chunk.finish()
+        self.write_ready(file, compressor)?;
+        let bloom = match self.bloom.take() {
+            Some(mut bloom) => {
+                bloom.fold_to_target_fpp(BLOOM_MISTAKES);
+                Some(bloom)
+            }
+            None if self.has_bloom => {
+                let mut bloom = Sbbf::new_with_ndv_fpp(self.keys.len() as u64, BLOOM_MISTAKES)?;
+                self.keys.keys().for_each(|text| bloom.insert(text.as_bytes()));
+                Some(bloom)
+            }
+            None => None,
+        };
+        self.chunk.finish(file, compressor.codec, bloom)
+    }
+}
+
+fn put_key_presence(bytes: &mut Vec<u8>, rows: &[u32]) {
+    if rows.iter().all(|key| *key != NULL) {
+        put_same_presence(bytes, rows.len(), true);
+    } else {
+        let levels: Vec<u32> = rows.iter().map(|key| u32::from(*key != NULL)).collect();
+        put_presence(bytes, &levels);
     }
 }
 
 /// A column of byte strings that do not repeat, compressed as they come.
-pub(super) struct BytesColumn<'c> {
-    rows: Vec<u32>,
+pub(crate) struct BytesColumn {
+    compressor: Compressor,
+    null_count: usize,
+    /// For each row 1 if it has a value, once one has.
+    levels: Vec<u32>,
     plain: Vec<u8>,
-    chunk: Chunk<'c>,
+    chunk: Chunk,
 }
 
-impl<'c> BytesColumn<'c> {
-    pub(super) fn new(
-        descriptor: ColumnDescPtr,
-        compressor: &'c mut Compressor,
-    ) -> BytesColumn<'c> {
-        let chunk = Chunk::new(descriptor, compressor, false);
-        BytesColumn { rows: Vec::new(), plain: Vec::new(), chunk }
+impl BytesColumn {
+    pub(crate) fn new(compressor: Compressor) -> BytesColumn {
+        let (levels, plain) = (Vec::new(), Vec::new());
+        BytesColumn { compressor, null_count: 0, levels, plain, chunk: Chunk::new() }
+    }
+
+    /// Rows without a value.
+    pub(crate) fn push_nulls(&mut self, mut count: usize) -> Result<()> {
+        while count > 0 {
+            let max = if self.levels.is_empty() { ROWS_PER_SAME_PAGE } else { ROWS_PER_PAGE };
+            let part = count.min(max - self.levels.len() - self.null_count);
+            match self.levels.is_empty() {
+                true => self.null_count += part,
+                false => self.levels.resize(self.levels.len() + part, 0),
+            }
+            count -= part;
+            if self.levels.len() + self.null_count == max {
+                self.finish_page()?;
+            }
+        }
+        Ok(())
     }
 
     /// A row; no bytes are no value.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         if bytes.is_empty() {
-            self.rows.push(NULL);
-        } else {
-            self.rows.push(0);
-            put_plain(&mut self.plain, bytes);
+            return self.push_nulls(1);
         }
-        match self.plain.len() >= PLAIN_PAGE_SIZE_BYTES || self.rows.len() >= ROWS_PER_PAGE {
+        if self.null_count >= ROWS_PER_PAGE {
+            self.finish_page()?;
+        }
+        self.levels.resize(self.levels.len() + std::mem::take(&mut self.null_count), 0);
+        self.levels.push(1);
+        put_plain(&mut self.plain, bytes);
+        match self.plain.len() >= PLAIN_PAGE_SIZE_BYTES || self.levels.len() >= ROWS_PER_PAGE {
             true => self.finish_page(),
             false => Ok(()),
         }
     }
 
     fn finish_page(&mut self) -> Result<()> {
-        if self.rows.is_empty() {
+        let row_count = self.null_count + self.levels.len();
+        if row_count == 0 {
             return Ok(());
         }
         let mut bytes = Vec::with_capacity(self.plain.len() + 64);
-        put_presence(&mut bytes, &self.rows);
+        match self.levels.is_empty() {
+            true => put_same_presence(&mut bytes, row_count, false),
+            false => put_key_levels(&mut bytes, &self.levels),
+        }
         bytes.append(&mut self.plain);
-        let row_count = self.rows.len();
-        self.rows.clear();
-        self.chunk.write(Ready { bytes, row_count, encoding: Encoding::PLAIN, range: None })
+        self.levels.clear();
+        self.null_count = 0;
+        let page = Ready { bytes, row_count, coding: Coding::Plain, range: None };
+        self.chunk.pack(page, &mut self.compressor)
     }
 
-    pub(super) fn finish(mut self) -> Result<(Bytes, ColumnCloseResult)> {
+    /// Writes pages that are ready, if they are many.
+    pub(crate) fn spill(&mut self, file: &mut FileWriter<'_, '_>) -> Result<()> {
+        match self.chunk.packed.len() >= 1 << 20 {
+            true => self.chunk.spill(file),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn finish(mut self, file: &mut FileWriter<'_, '_>) -> Result<()> {
         self.finish_page()?;
-        self.chunk.finish()
+        self.chunk.finish(file, self.compressor.codec, None)
     }
 }
 
-/// A column chunk in memory, to be copied into the file in its turn.
-struct Chunk<'c> {
-    descriptor: ColumnDescPtr,
-    compressor: &'c mut Compressor,
-    sink: TrackedWrite<Vec<u8>>,
-    offsets: OffsetIndexBuilder,
-    ranges: Option<ColumnIndexBuilder>,
-    low: Option<Vec<u8>>,
-    high: Option<Vec<u8>>,
-    dictionary_at: Option<i64>,
-    data_at: Option<i64>,
-    encodings: Vec<Encoding>,
-    row_count: usize,
-    uncompressed_size: i64,
-    compressed_size: i64,
+fn put_key_levels(bytes: &mut Vec<u8>, levels: &[u32]) {
+    match levels.iter().all(|level| *level == 1) {
+        true => put_same_presence(bytes, levels.len(), true),
+        false => put_presence(bytes, levels),
+    }
 }
 
-impl<'c> Chunk<'c> {
-    fn new(
-        descriptor: ColumnDescPtr,
-        compressor: &'c mut Compressor,
-        has_statistics: bool,
-    ) -> Chunk<'c> {
-        Chunk {
-            descriptor,
-            compressor,
-            sink: TrackedWrite::new(Vec::new()),
-            offsets: OffsetIndexBuilder::new(),
-            ranges: has_statistics.then(|| ColumnIndexBuilder::new(Type::BYTE_ARRAY)),
-            low: None,
-            high: None,
-            dictionary_at: None,
-            data_at: None,
-            encodings: vec![Encoding::RLE],
-            row_count: 0,
-            uncompressed_size: 0,
-            compressed_size: 0,
+/// A column of numbers.
+pub(crate) struct NumberColumn {
+    is_optional: bool,
+    /// 32 bits wide, or 64.
+    is_narrow: bool,
+    has_statistics: bool,
+    same: Option<i64>,
+    same_count: usize,
+    /// Once rows of the page differ: their values, and for each row 1 if it has one.
+    values: Vec<i64>,
+    levels: Vec<u32>,
+    /// What pages of one value hold.
+    dictionary: Vec<i64>,
+    ready: Vec<Ready>,
+    range: Option<(i64, i64)>,
+}
+
+/// Beyond so many, pages of one value have no key.
+const NUMBER_KEYS_MAX: usize = 4096;
+
+impl NumberColumn {
+    pub(crate) fn new(is_optional: bool, is_narrow: bool) -> NumberColumn {
+        NumberColumn {
+            is_optional,
+            is_narrow,
+            has_statistics: false,
+            same: None,
+            same_count: 0,
+            values: Vec::new(),
+            levels: Vec::new(),
+            dictionary: Vec::new(),
+            ready: Vec::new(),
+            range: None,
         }
     }
 
-    fn compress(&mut self, bytes: &[u8]) -> Result<Bytes> {
-        Ok(self.compressor.zstd.compress(bytes)?.into())
+    /// With minimum and maximum of each page. Only where every row has a value.
+    pub(crate) fn with_statistics(self) -> NumberColumn {
+        debug_assert!(!self.is_optional && !self.is_narrow);
+        NumberColumn { has_statistics: true, ..self }
     }
 
-    fn write_dictionary(&mut self, bytes: &[u8], count: usize) -> Result<()> {
-        let page = Page::DictionaryPage {
-            buf: self.compress(bytes)?,
-            num_values: u32::try_from(count).expect("a dictionary is a megabyte"),
-            encoding: Encoding::PLAIN,
-            is_sorted: false,
-        };
-        let written = self.put(page, bytes.len())?;
-        self.dictionary_at = Some(written as i64);
-        self.encodings.extend([Encoding::PLAIN, Encoding::RLE_DICTIONARY]);
-        Ok(())
+    /// A row of a column in which every row has a value.
+    #[inline]
+    pub(crate) fn push(&mut self, value: i64) {
+        self.push_same(Some(value), 1);
     }
 
-    fn write(&mut self, ready: Ready) -> Result<()> {
-        let Ready { bytes, row_count, encoding, range } = ready;
-        let page = Page::DataPage {
-            buf: self.compress(&bytes)?,
-            num_values: u32::try_from(row_count).expect("a page has few rows"),
-            encoding,
-            def_level_encoding: Encoding::RLE,
-            rep_level_encoding: Encoding::RLE,
-            statistics: None,
-        };
-        let before = self.compressed_size;
-        let at = self.put(page, bytes.len())? as i64;
-        self.data_at.get_or_insert(at);
-        let size = i32::try_from(self.compressed_size - before).expect("pages are bounded");
-        self.offsets.append_row_count(row_count as i64);
-        self.offsets.append_offset_and_size(at, size);
-        self.row_count += row_count;
-        if !self.encodings.contains(&encoding) {
-            self.encodings.push(encoding);
-        }
-        if let (Some(ranges), Some((low, high))) = (&mut self.ranges, range) {
-            if self.low.as_ref().is_none_or(|lowest| low < *lowest) {
-                self.low = Some(low.clone());
-            }
-            if self.high.as_ref().is_none_or(|highest| high > *highest) {
-                self.high = Some(high.clone());
-            }
-            ranges.append(false, low, high, 0);
-        }
-        Ok(())
+    #[inline]
+    pub(crate) fn push_option(&mut self, value: Option<i64>) {
+        self.push_same(value, 1);
     }
 
-    fn put(&mut self, page: Page, uncompressed_size: usize) -> Result<u64> {
-        let mut writer = SerializedPageWriter::new(&mut self.sink);
-        let written = writer.write_page(CompressedPage::new(page, uncompressed_size))?;
-        let header_size = written.bytes_written as i64 - written.compressed_size as i64;
-        self.compressed_size += written.bytes_written as i64;
-        self.uncompressed_size += uncompressed_size as i64 + header_size.max(0);
-        Ok(written.offset)
-    }
-
-    fn finish(self) -> Result<(Bytes, ColumnCloseResult)> {
-        let mut metadata = ColumnChunkMetaData::builder(self.descriptor)
-            .set_compression(self.compressor.codec)
-            .set_encodings(self.encodings)
-            .set_num_values(self.row_count as i64)
-            .set_total_compressed_size(self.compressed_size)
-            .set_total_uncompressed_size(self.uncompressed_size)
-            .set_data_page_offset(self.data_at.unwrap_or(0))
-            .set_dictionary_page_offset(self.dictionary_at);
-        if let (Some(low), Some(high)) = (self.low, self.high) {
-            let (low, high) = (ByteArray::from(low), ByteArray::from(high));
-            let range = Statistics::byte_array(Some(low), Some(high), None, Some(0), false);
-            metadata = metadata.set_statistics(range);
-        }
-        let close = ColumnCloseResult {
-            bytes_written: self.compressed_size as u64,
-            rows_written: self.row_count as u64,
-            metadata: metadata.build()?,
-            bloom_filter: None,
-            column_index: self.ranges.map(ColumnIndexBuilder::build).transpose()?,
-            offset_index: Some(self.offsets.build()),
-        };
-        Ok((self.sink.into_inner()?.into(), close))
-    }
-}
-
-fn put_plain(bytes: &mut Vec<u8>, value: &[u8]) {
-    let length = u32::try_from(value.len()).expect("a record is far below 4 GiB");
-    bytes.extend_from_slice(&length.to_le_bytes());
-    bytes.extend_from_slice(value);
-}
-
-/// Definition levels: which rows have a value.
-fn put_presence(bytes: &mut Vec<u8>, rows: &[u32]) {
-    let at = bytes.len();
-    bytes.extend_from_slice(&[0; 4]);
-    if rows.iter().all(|key| *key != NULL) {
-        put_run(bytes, rows.len(), 1, 1);
-    } else if rows.iter().all(|key| *key == NULL) {
-        put_run(bytes, rows.len(), 0, 1);
-    } else {
-        let levels: Vec<u32> = rows.iter().map(|key| u32::from(*key != NULL)).collect();
-        put_hybrid(bytes, &levels, 1);
-    }
-    let length = u32::try_from(bytes.len() - at - 4).expect("a page is far below 4 GiB");
-    bytes[at..at + 4].copy_from_slice(&length.to_le_bytes());
-}
-
-/// Parquet's hybrid of runs and bit-packed groups of eight.
-fn put_hybrid(bytes: &mut Vec<u8>, values: &[u32], bits: u32) {
-    let mut packed_from = 0;
-    let mut at = 0;
-    while at < values.len() {
-        let value = values[at];
-        let run = values[at..].iter().take_while(|other| **other == value).count();
-        // A packed stretch can only end after a multiple of eight values: the run's first ones
-        // fill it up.
-        let fill = (8 - (at - packed_from) % 8) % 8;
-        if run >= fill + 8 {
-            put_packed(bytes, &values[packed_from..at + fill], bits);
-            put_run(bytes, run - fill, value, bits);
-            at += run;
-            packed_from = at;
+    /// Rows of the same value.
+    #[inline]
+    pub(crate) fn push_same(&mut self, value: Option<i64>, count: usize) {
+        debug_assert!(self.is_optional || value.is_some());
+        let is_counted = self.levels.is_empty() && self.same_count > 0 && value == self.same;
+        if is_counted && self.same_count + count < ROWS_PER_SAME_PAGE {
+            self.same_count += count;
         } else {
-            at += run;
+            self.push_other(value, count);
         }
     }
-    put_packed(bytes, &values[packed_from..], bits);
-}
 
-fn put_run(bytes: &mut Vec<u8>, count: usize, value: u32, bits: u32) {
-    if count > 0 {
-        put_varint(bytes, (count as u64) << 1);
-        bytes.extend_from_slice(&value.to_le_bytes()[..bits.div_ceil(8) as usize]);
-    }
-}
-
-fn put_packed(bytes: &mut Vec<u8>, values: &[u32], bits: u32) {
-    if values.is_empty() {
-        return;
-    }
-    let groups = values.len().div_ceil(8);
-    put_varint(bytes, (groups as u64) << 1 | 1);
-    let end = bytes.len() + groups * bits as usize;
-    let (mut word, mut filled) = (0_u64, 0);
-    for value in values {
-        word |= u64::from(*value) << filled;
-        filled += bits;
-        while filled >= 8 {
-            bytes.push(word as u8);
-            word >>= 8;
-            filled -= 8;
-        }
-    }
-    bytes.push(word as u8);
-    bytes.resize(end, 0);
-}
-
-fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// The encoding by its definition, value by value.
-    fn read_hybrid(mut bytes: &[u8], bits: u32, count: usize) -> Vec<u32> {
-        let mut values = Vec::new();
-        while values.len() < count {
-            let (mut header, mut shift) = (0_u64, 0);
-            loop {
-                let (byte, rest) = bytes.split_first().expect("more values");
-                bytes = rest;
-                header |= u64::from(byte & 0x7f) << shift;
-                shift += 7;
-                if byte & 0x80 == 0 {
-                    break;
+    /// Rows with values; with `present`, only of those for which it says so.
+    pub(crate) fn push_slice(&mut self, mut values: &[i64], mut present: Option<&[bool]>) {
+        while let Some(first) = values.first() {
+            let is_present = |n: usize| present.is_none_or(|present| present[n]);
+            if self.levels.is_empty() {
+                let first = is_present(0).then_some(*first);
+                let is_same = |n: &usize| is_present(*n).then(|| values[*n]) == first;
+                let run = (0..values.len()).take_while(is_same).count();
+                self.push_same(first, run);
+                values = &values[run..];
+                present = present.map(|present| &present[run..]);
+                continue;
+            }
+            let part = values.len().min(ROWS_PER_PAGE - self.levels.len());
+            match present {
+                None => {
+                    self.levels.resize(self.levels.len() + part, 1);
+                    self.values.extend_from_slice(&values[..part]);
+                }
+                Some(present) => {
+                    self.levels.extend(present[..part].iter().map(|is| u32::from(*is)));
+                    let rows = values[..part].iter().zip(present);
+                    self.values.extend(rows.filter(|(_, is)| **is).map(|(value, _)| *value));
                 }
             }
-            if header & 1 == 0 {
-                let (value, rest) = bytes.split_at(bits.div_ceil(8) as usize);
-                bytes = rest;
-                let value = value.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte));
-                values.extend(std::iter::repeat_n(value, (header >> 1) as usize));
-            } else {
-                let (packed, rest) = bytes.split_at((header >> 1) as usize * bits as usize);
-                bytes = rest;
-                let bit = |n: usize| u32::from(packed[n / 8] >> (n % 8) & 1);
-                for n in 0..(header >> 1) as usize * 8 {
-                    let first = n * bits as usize;
-                    values.push((0..bits as usize).fold(0, |v, b| v | bit(first + b) << b));
-                }
+            values = &values[part..];
+            present = present.map(|present| &present[part..]);
+            if self.levels.len() == ROWS_PER_PAGE {
+                self.finish_page();
             }
         }
-        assert!(bytes.is_empty(), "{} bytes too many", bytes.len());
-        values.truncate(count);
-        values
     }
 
-    proptest! {
-        /// Goal: our run-length encoding is Parquet's. Method: a decoder written from the
-        /// specification reads back runs of any length.
-        #[test]
-        fn runs_and_groups_are_read_back(
-            bits in 1_u32..20,
-            runs in proptest::collection::vec((any::<u32>(), 1_usize..30), 0..40),
-        ) {
-            let values: Vec<u32> = runs
-                .iter()
-                .flat_map(|(value, count)| std::iter::repeat_n(value % (1 << bits), *count))
-                .collect();
-            let mut bytes = Vec::new();
-            put_hybrid(&mut bytes, &values, bits);
-            prop_assert_eq!(read_hybrid(&bytes, bits, values.len()), values);
+    fn push_other(&mut self, value: Option<i64>, mut count: usize) {
+        while count > 0 {
+            if self.levels.is_empty() {
+                if value != self.same && self.same_count >= ROWS_PER_PAGE {
+                    self.finish_page();
+                }
+                if self.same_count == 0 {
+                    self.same = value;
+                }
+                if value == self.same {
+                    let part = count.min(ROWS_PER_SAME_PAGE - self.same_count);
+                    self.same_count += part;
+                    count -= part;
+                    if self.same_count == ROWS_PER_SAME_PAGE {
+                        self.finish_page();
+                    }
+                    continue;
+                }
+                self.differ();
+            }
+            let part = count.min(ROWS_PER_PAGE - self.levels.len());
+            self.levels.resize(self.levels.len() + part, value.is_some().into());
+            if let Some(value) = value {
+                self.values.resize(self.values.len() + part, value);
+            }
+            count -= part;
+            if self.levels.len() == ROWS_PER_PAGE {
+                self.finish_page();
+            }
         }
+    }
+
+    fn differ(&mut self) {
+        let count = std::mem::take(&mut self.same_count);
+        self.levels.resize(count, self.same.is_some().into());
+        if let Some(value) = self.same {
+            self.values.resize(count, value);
+        }
+    }
+
+    fn finish_page(&mut self) {
+        let row_count = self.same_count + self.levels.len();
+        if row_count == 0 {
+            return;
+        }
+        let mut bytes = Vec::new();
+        if self.is_optional {
+            match self.levels.is_empty() {
+                true => put_same_presence(&mut bytes, row_count, self.same.is_some()),
+                false => put_key_levels(&mut bytes, &self.levels),
+            }
+        }
+        let key = self.same.filter(|_| self.levels.is_empty()).and_then(|value| self.key(value));
+        let coding = if self.levels.is_empty() && self.same.is_none() {
+            Coding::Plain
+        } else if let Some(key) = key {
+            let bits = key_bits(self.dictionary.len());
+            bytes.push(bits as u8);
+            put_run(&mut bytes, row_count, key, bits);
+            Coding::Keys
+        } else {
+            if self.levels.is_empty() {
+                self.differ();
+            }
+            put_delta(&mut bytes, &self.values, self.is_narrow);
+            Coding::Delta
+        };
+        let range = self.has_statistics.then(|| self.page_range());
+        self.levels.clear();
+        self.values.clear();
+        self.same_count = 0;
+        self.ready.push(Ready { bytes, row_count, coding, range });
+    }
+
+    fn key(&mut self, value: i64) -> Option<u32> {
+        let known = self.dictionary.iter().rposition(|known| *known == value);
+        let known = known.or_else(|| {
+            (self.dictionary.len() < NUMBER_KEYS_MAX).then(|| {
+                self.dictionary.push(value);
+                self.dictionary.len() - 1
+            })
+        });
+        known.map(|key| key as u32)
+    }
+
+    fn page_range(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let same = self.same.unwrap_or(0);
+        let low = self.values.iter().copied().min().unwrap_or(same);
+        let high = self.values.iter().copied().max().unwrap_or(same);
+        let (lowest, highest) = self.range.unwrap_or((low, high));
+        self.range = Some((lowest.min(low), highest.max(high)));
+        (low.to_le_bytes().into(), high.to_le_bytes().into())
+    }
+
+    pub(crate) fn finish(
+        mut self,
+        file: &mut FileWriter<'_, '_>,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        self.finish_page();
+        let mut chunk = match self.has_statistics {
+            true => Chunk::with_statistics(Type::INT64),
+            false => Chunk::new(),
+        };
+        chunk.range =
+            self.range.map(|(low, high)| (low.to_le_bytes().into(), high.to_le_bytes().into()));
+        let size = if self.is_narrow { 4 } else { 8 };
+        let values =
+            self.dictionary.iter().flat_map(|value| value.to_le_bytes().into_iter().take(size));
+        let dictionary: Vec<u8> = values.collect();
+        chunk.write_dictionary(file, &dictionary, self.dictionary.len(), compressor)?;
+        for page in self.ready {
+            chunk.pack(page, compressor)?;
+        }
+        chunk.finish(file, compressor.codec, None)
+    }
+}
+
+/// A column of flags in which rows may lack one.
+#[derive(Default)]
+pub(crate) struct FlagColumn {
+    same: Option<bool>,
+    same_count: usize,
+    /// Once rows of the page differ.
+    rows: Vec<Option<bool>>,
+    ready: Vec<Ready>,
+}
+
+impl FlagColumn {
+    #[inline]
+    pub(crate) fn push_option(&mut self, value: Option<bool>) {
+        self.push_same(value, 1);
+    }
+
+    /// Rows of the same value.
+    pub(crate) fn push_same(&mut self, value: Option<bool>, mut count: usize) {
+        while count > 0 {
+            if self.rows.is_empty() {
+                if value != self.same && self.same_count >= ROWS_PER_PAGE {
+                    self.finish_page();
+                }
+                if self.same_count == 0 {
+                    self.same = value;
+                }
+                if value == self.same {
+                    let max =
+                        if value.is_none() { ROWS_PER_SAME_PAGE } else { FLAGS_PER_SAME_PAGE };
+                    let part = count.min(max - self.same_count);
+                    self.same_count += part;
+                    count -= part;
+                    if self.same_count == max {
+                        self.finish_page();
+                    }
+                    continue;
+                }
+                self.rows.resize(std::mem::take(&mut self.same_count), self.same);
+            }
+            let part = count.min(ROWS_PER_PAGE - self.rows.len());
+            self.rows.resize(self.rows.len() + part, value);
+            count -= part;
+            if self.rows.len() == ROWS_PER_PAGE {
+                self.finish_page();
+            }
+        }
+    }
+
+    fn finish_page(&mut self) {
+        let row_count = self.same_count + self.rows.len();
+        if row_count == 0 {
+            return;
+        }
+        let mut bytes = Vec::new();
+        if self.rows.is_empty() {
+            put_same_presence(&mut bytes, row_count, self.same.is_some());
+            put_flags(
+                &mut bytes,
+                &vec![
+                    self.same == Some(true);
+                    match self.same {
+                        Some(_) => row_count,
+                        None => 0,
+                    }
+                ],
+            );
+        } else {
+            let levels: Vec<u32> = self.rows.iter().map(|row| row.is_some().into()).collect();
+            put_key_levels(&mut bytes, &levels);
+            let flags: Vec<bool> = self.rows.iter().copied().flatten().collect();
+            put_flags(&mut bytes, &flags);
+        }
+        self.rows.clear();
+        self.same_count = 0;
+        self.ready.push(Ready { bytes, row_count, coding: Coding::Plain, range: None });
+    }
+
+    pub(crate) fn finish(
+        mut self,
+        file: &mut FileWriter<'_, '_>,
+        compressor: &mut Compressor,
+    ) -> Result<()> {
+        self.finish_page();
+        let mut chunk = Chunk::new();
+        for page in self.ready {
+            chunk.pack(page, compressor)?;
+        }
+        chunk.finish(file, compressor.codec, None)
     }
 }

@@ -4,29 +4,32 @@ use std::net::IpAddr;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
-use arrow_array::{Array, ArrowPrimitiveType, DictionaryArray, RecordBatch, StringArray};
-use arrow_schema::{ArrowError, DataType, Field, Schema};
 use bytes::Bytes;
 use doorbook_event::identity::{Identity, Written, stated_user};
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{
-    Access, Action, Classes, Client, Outcome, Peer, Principal, Record, Target, Text, Timestamp,
-    WrittenTime,
+    Access, Action, Classes, Client, Outcome, Peer, Principal, Record, Shared, Target, Text,
+    Timestamp, WrittenTime,
 };
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection,
-};
+use parquet::basic::{Compression, ConvertedType, Type};
+use parquet::bloom_filter::Sbbf;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::PageIndexPolicy;
-use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader,
+};
+use parquet::file::page_index::column_index::{ColumnIndexMetaData, PrimitiveColumnIndex};
+use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::{QuarantineFacts, SegmentMeta, VERSION, VERSION_KEY};
+use super::decode::{
+    BytesPage, Dictionary, Encoding, IntForm, IntPage, PADDING_BYTES, Page, PageHeader, PageKind,
+    TextPage, Unfit, Unpacked, number_dictionary,
+};
+use super::{QuarantineFacts, SegmentMeta, Tail, UNIX_SOCKET, VERSION, VERSION_KEY};
+use crate::cache::{Block, BlockKey, Cache, Part};
 use crate::disk::{Disk, DiskFile, read_up_to};
 use crate::error::Error;
 use crate::memtable::{Row, kind};
@@ -36,56 +39,96 @@ use crate::memtable::{Row, kind};
 pub(crate) struct Segment {
     /// What the catalogue knows of it.
     pub(crate) meta: SegmentMeta,
+    /// Its number in this process, for the cache.
+    number: u64,
     /// Its footer, once it was read.
-    footer: OnceLock<ArrowReaderMetadata>,
+    footer: OnceLock<ParquetMetaData>,
+    /// Where its file is, once other segments have taken its place: it goes with the last reader.
+    retired: Retired,
+}
+
+/// The file of a segment that is no longer part of the present state.
+#[derive(Default)]
+struct Retired(OnceLock<(Arc<dyn Disk>, PathBuf)>);
+
+impl std::fmt::Debug for Retired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Retired").field(&self.0.get().map(|(_, path)| path)).finish()
+    }
+}
+
+impl Drop for Retired {
+    fn drop(&mut self) {
+        if let Some((disk, path)) = self.0.get() {
+            // What cannot be removed now is removed by the next start.
+            let _left_to_the_next_start = disk.remove(path);
+        }
+    }
 }
 
 impl Segment {
     /// The segment that the catalogue describes; its file is opened when it is first read.
     pub(crate) fn new(meta: SegmentMeta) -> Segment {
-        Segment { meta, footer: OnceLock::new() }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Segment { meta, number, footer: OnceLock::new(), retired: Retired::default() }
     }
 
-    /// Opens the file.
-    pub(crate) fn open(&self, disk: &dyn Disk, dir: &Path) -> Result<Reader<'_>, Error> {
+    /// Says that the file may go when nobody holds the segment any more. Only after the frame that
+    /// replaces it is durable.
+    pub(crate) fn retire(&self, disk: Arc<dyn Disk>, dir: &Path) {
+        let _already = self.retired.0.set((disk, dir.join(&*self.meta.name)));
+    }
+
+    /// Opens the file, which must be as long as it was written; its tail must be what was written.
+    pub(crate) fn open_file(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+    ) -> Result<(PathBuf, Source), Error> {
         let path = dir.join(&*self.meta.name);
-        let file = disk.open(&path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => {
-                Error::damaged(&path, "the file is gone").because(error)
-            }
-            _ => Error::io(&path, "open", error),
-        })?;
-        let size =
-            file.size_bytes().map_err(|error| Error::io(&path, "ask for the size of", error))?;
-        if size != self.meta.size_bytes {
-            let was = self.meta.size_bytes;
-            return Err(Error::damaged(&path, format!("{size} bytes long, written with {was}")));
-        }
-        let source = Source { file: file.into(), size };
+        let file = File { meta: &self.meta, disk, path: path.clone(), source: OnceLock::new() };
+        let source = file.open()?;
+        file.check_tail(&source)?;
+        Ok((path, source))
+    }
+
+    /// Opens the file for someone who reads it through once, with a small cache of its own: in the
+    /// shared one that would throw out what others need again.
+    pub(crate) fn open<'s>(&'s self, disk: &'s dyn Disk, dir: &Path) -> Result<Reader<'s>, Error> {
+        self.open_cached(disk, dir, Arc::new(Cache::new(OWN_CACHE_SIZE_BYTES)))
+    }
+
+    /// Opens the file, or does without it as long as the cache has what is asked for.
+    pub(crate) fn open_cached<'s>(
+        &'s self,
+        disk: &'s dyn Disk,
+        dir: &Path,
+        cache: Arc<Cache>,
+    ) -> Result<Reader<'s>, Error> {
+        let path = dir.join(&*self.meta.name);
+        let file = File { meta: &self.meta, disk, path, source: OnceLock::new() };
         let footer = match self.footer.get() {
             Some(footer) => footer,
             None => {
-                let footer = guarded(&path, || load_footer(&source))?;
-                let rows = footer.metadata().file_metadata().num_rows();
-                if rows != self.meta.rows() as i64 {
-                    return Err(Error::damaged(
-                        &path,
-                        format!("{rows} rows, written with {}", self.meta.rows()),
-                    ));
-                }
+                let footer = file.footer()?;
                 self.footer.get_or_init(|| footer)
             }
         };
-        Ok(Reader { meta: &self.meta, path, source, footer })
+        Ok(Reader { meta: &self.meta, number: self.number, file, footer, cache })
     }
 }
+
+/// A few of the largest dictionaries that a file can have, or many of the usual ones.
+const OWN_CACHE_SIZE_BYTES: usize = 24 << 20;
 
 /// An open segment.
 pub(crate) struct Reader<'s> {
     meta: &'s SegmentMeta,
-    path: PathBuf,
-    source: Source,
-    footer: &'s ArrowReaderMetadata,
+    number: u64,
+    file: File<'s>,
+    footer: &'s ParquetMetaData,
+    cache: Arc<Cache>,
 }
 
 impl Reader<'_> {
@@ -97,57 +140,81 @@ impl Reader<'_> {
         rows: Vec<Range<usize>>,
         mut each: impl FnMut(&Columns<'_>, &[usize]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let metadata = self.footer.metadata();
-        let total = metadata.file_metadata().num_rows() as usize;
-        let numbers = rows.clone().into_iter().flatten();
-        let mut numbers = numbers.peekable();
-        if numbers.peek().is_none() {
-            return Ok(());
-        }
-        let selection = RowSelection::from_consecutive_ranges(rows.into_iter(), total);
-        let batches = guarded(&self.path, || {
-            let schema = metadata.file_metadata().schema_descr();
-            let mask = ProjectionMask::columns(schema, columns.iter().copied());
-            let footer = self.footer.clone();
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.source.clone(), footer)
-                .with_projection(mask)
-                .with_row_selection(selection)
-                .with_batch_size(ROWS_PER_BATCH)
-                .build()
-        })?;
-        let mut batches = batches;
+        let mut numbers = rows.into_iter().flatten().peekable();
+        let columns = columns.iter().map(|name| Ok((*name, self.column(name)?)));
+        let mut columns = columns.collect::<Result<Vec<_>, Error>>()?;
         let mut at = Vec::new();
-        loop {
-            let batch = guarded(&self.path, || {
-                batches.next().transpose().map_err(|error| match error {
-                    ArrowError::ExternalError(error) => ParquetError::External(error),
-                    error => ParquetError::External(error.into()),
-                })
-            })?;
-            let Some(batch) = batch else { break };
+        while let Some(first) = numbers.peek().copied() {
+            // A group is what lies in one page of every column.
+            let mut end = first.saturating_add(ROWS_PER_GROUP);
+            let mut pages = Vec::with_capacity(columns.len());
+            for (name, column) in &mut columns {
+                let (page, rows) = column.page(first)?;
+                end = end.min(rows.end);
+                pages.push((*name, Arc::clone(page), rows.start));
+            }
             at.clear();
-            at.extend(numbers.by_ref().take(batch.num_rows()));
-            let columns = Columns { batch: &batch, meta: self.meta, path: &self.path };
-            each(&columns, &at)?;
+            at.extend(std::iter::from_fn(|| {
+                numbers.next_if(|number| (first..end).contains(number))
+            }));
+            each(&Columns { rows: &at, pages, meta: self.meta, path: &self.file.path }, &at)?;
         }
-        match numbers.peek() {
-            None => Ok(()),
-            Some(row) => Err(Error::damaged(&self.path, format!("row {row} is missing"))),
-        }
+        Ok(())
     }
 
     /// Whole rows, in ascending order.
     pub(crate) fn rows(&self, numbers: &[usize]) -> Result<Vec<Row>, Error> {
         let mut rows = Vec::with_capacity(numbers.len());
-        let ranges = numbers.iter().map(|row| *row..*row + 1).collect();
-        let schema = self.footer.schema();
-        let all: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-        self.read(&all, ranges, |columns, at| {
-            debug_assert_eq!(at.len(), columns.batch.num_rows());
-            rows.extend(columns.rows()?);
-            Ok(())
-        })?;
+        self.each_row(numbers, |row| rows.push(row))?;
         Ok(rows)
+    }
+
+    /// Hands on whole rows, in ascending order.
+    pub(crate) fn each_row(
+        &self,
+        numbers: &[usize],
+        mut each: impl FnMut(Row),
+    ) -> Result<(), Error> {
+        let ranges = numbers.iter().map(|row| *row..*row + 1).collect();
+        let mut clients = Clients::default();
+        self.read(&Columns::WHOLE, ranges, |columns, _| columns.rows(&mut clients, &mut each))
+    }
+
+    /// A column to be read page by page. One that files of an older version do not have has no
+    /// values.
+    pub(crate) fn column(&self, name: &str) -> Result<Column<'_>, Error> {
+        let schema = self.footer.file_metadata().schema_descr();
+        let place = schema.columns().iter().position(|column| column.name() == name);
+        let chunk = match place {
+            None => None,
+            Some(place) => Some(self.chunk(place)?),
+        };
+        Ok(Column { reader: self, chunk, dictionary: None, current: None })
+    }
+
+    fn chunk(&self, place: usize) -> Result<Chunk<'_>, Error> {
+        let damaged = |what: &str| self.file.damaged(what);
+        let [group] = self.footer.row_groups() else {
+            return Err(damaged("not one row group"));
+        };
+        let metadata = group.columns().get(place).ok_or_else(|| damaged("a column is missing"))?;
+        let descriptor = metadata.column_descr();
+        let form = match (descriptor.physical_type(), descriptor.converted_type()) {
+            (Type::BYTE_ARRAY, ConvertedType::UTF8) => Form::Texts,
+            (Type::BYTE_ARRAY, _) => Form::Bytes,
+            (Type::INT32, _) => Form::Ints(IntForm::I32),
+            (Type::INT64, _) => Form::Ints(IntForm::I64),
+            (Type::BOOLEAN, _) => Form::Ints(IntForm::Flag),
+            _ => return Err(damaged("a column of an unknown type")),
+        };
+        let is_optional = match (descriptor.max_def_level(), descriptor.max_rep_level()) {
+            (0, 0) => false,
+            (1, 0) => true,
+            _ => return Err(damaged("a nested column")),
+        };
+        let pages = self.footer.offset_index().and_then(|index| index.first()?.get(place));
+        let pages = pages.ok_or_else(|| damaged("no page index"))?.page_locations();
+        Ok(Chunk { place, metadata, form, is_optional, pages })
     }
 
     /// The parts of a stretch of rows in which, by the pages' statistics, events of a time range may
@@ -158,41 +225,367 @@ impl Reader<'_> {
         from: Timestamp,
         to: Timestamp,
     ) -> Vec<Range<usize>> {
-        let metadata = self.footer.metadata();
-        let schema = metadata.file_metadata().schema_descr();
-        let column = schema.columns().iter().position(|column| column.name() == "event_time");
-        let pages = column.and_then(|column| {
-            let statistics = metadata.column_index()?.first()?.get(column)?;
-            let ColumnIndexMetaData::INT64(statistics) = statistics else { return None };
-            let pages = metadata.offset_index()?.first()?.get(column)?.page_locations();
-            Some((statistics, pages))
-        });
-        let Some((statistics, pages)) = pages else { return vec![rows] };
         let mut found: Vec<Range<usize>> = Vec::new();
-        for (n, page) in pages.iter().enumerate() {
-            let first = page.first_row_index as usize;
-            let next = pages.get(n + 1).map_or(usize::MAX, |page| page.first_row_index as usize);
-            let part = rows.start.max(first)..rows.end.min(next);
-            let is_outside = statistics.max_value(n).is_some_and(|max| *max < from.micros())
-                || statistics.min_value(n).is_some_and(|min| *min > to.micros());
-            if part.is_empty() || is_outside {
+        for page in self.time_pages(rows) {
+            if page.latest < from || to < page.earliest {
                 continue;
             }
             match found.last_mut() {
-                Some(last) if last.end == part.start => last.end = part.end,
-                _ => found.push(part),
+                Some(last) if last.end == page.rows.start => last.end = page.rows.end,
+                _ => found.push(page.rows),
             }
         }
         found
     }
+
+    /// The rows of a stretch, cut where pages of event times begin, with what the index says of each
+    /// page. A page may hold rows of other targets too: its times are bounds.
+    pub(crate) fn time_pages(&self, rows: Range<usize>) -> impl Iterator<Item = TimePage> + '_ {
+        let schema = self.footer.file_metadata().schema_descr();
+        let place = schema.columns().iter().position(|column| column.name() == "event_time");
+        let index = place.and_then(|place| {
+            let pages = self.footer.offset_index()?.first()?.get(place)?.page_locations();
+            let statistics = self.footer.column_index()?.first()?.get(place)?;
+            let ColumnIndexMetaData::INT64(statistics) = statistics else { return None };
+            Some((pages, statistics))
+        });
+        let (pages, statistics): (&[PageLocation], Option<&PrimitiveColumnIndex<i64>>) =
+            index.map_or((&[], None), |(pages, statistics)| (pages, Some(statistics)));
+        let first = pages.partition_point(|page| page.first_row_index as usize <= rows.start);
+        let total = self.meta.rows() as usize;
+        let known = pages.iter().enumerate().skip(first.saturating_sub(1)).map(move |(n, page)| {
+            let next = pages.get(n + 1).map_or(total, |page| page.first_row_index as usize);
+            let low = statistics.and_then(|statistics| statistics.min_value(n));
+            let high = statistics.and_then(|statistics| statistics.max_value(n));
+            TimePage {
+                rows: page.first_row_index as usize..next,
+                earliest: low.map_or(Timestamp::MIN, |low| Timestamp::from_micros(*low)),
+                latest: high.map_or(Timestamp::MAX, |high| Timestamp::from_micros(*high)),
+            }
+        });
+        // Without an index the stretch is all there is to say.
+        let (earliest, latest) = (Timestamp::MIN, Timestamp::MAX);
+        let whole = TimePage { rows: 0..total, earliest, latest };
+        let whole = pages.is_empty().then_some(whole);
+        known
+            .chain(whole)
+            .take_while({
+                let end = rows.end;
+                move |page| page.rows.start < end
+            })
+            .map(move |page| TimePage {
+                rows: page.rows.start.max(rows.start)..page.rows.end.min(rows.end),
+                ..page
+            })
+            .filter(|page| !page.rows.is_empty())
+    }
+
+    /// Of a stretch of one target's rows, which are sorted by time, those of a time range. `times` is
+    /// the column of event times; only pages at the ends are opened.
+    pub(crate) fn between(
+        &self,
+        times: &mut Column<'_>,
+        rows: Range<usize>,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Range<usize>, Error> {
+        let start = self.seek(times, rows.clone(), |time| time < from)?;
+        let end = self.seek(times, start..rows.end, |time| time <= to)?;
+        Ok(start..end)
+    }
+
+    /// The first row of a sorted stretch that is not before something.
+    fn seek(
+        &self,
+        times: &mut Column<'_>,
+        rows: Range<usize>,
+        is_before: impl Fn(Timestamp) -> bool,
+    ) -> Result<usize, Error> {
+        for page in self.time_pages(rows.clone()) {
+            if is_before(page.latest) {
+                continue;
+            }
+            if !is_before(page.earliest) {
+                return Ok(page.rows.start);
+            }
+            let (column, of) = times.ints(page.rows.start)?;
+            let found = partition_point(page.rows.clone(), |row| {
+                is_before(Timestamp::from_micros(column.get(row - of.start).unwrap_or(0)))
+            });
+            if found < page.rows.end {
+                return Ok(found);
+            }
+        }
+        Ok(rows.end)
+    }
+
+    /// What is added to the `seq` column to have the row's seq.
+    pub(crate) fn base_seq(&self) -> u64 {
+        self.meta.base_seq
+    }
+
+    /// Whether a column may hold a value, by its bloom filter.
+    pub(crate) fn may_hold(&self, name: &str, value: &str) -> Result<bool, Error> {
+        let Some(chunk) = self.column(name)?.chunk else { return Ok(false) };
+        if chunk.metadata.bloom_filter_offset().is_none() {
+            return Ok(true);
+        }
+        let key = self.key(chunk.place, Part::Bloom);
+        let bloom = match self.cache.get(key) {
+            Some(Block::Bloom(bloom)) => bloom,
+            _ => {
+                let source = self.file.source()?;
+                let bloom = guarded(&self.file.path, || {
+                    Sbbf::read_from_column_chunk(chunk.metadata, source)
+                })?;
+                let bloom = bloom.map(Arc::new);
+                self.cache.put(key, Block::Bloom(bloom.clone()));
+                bloom
+            }
+        };
+        // One without bits would make the library stumble.
+        Ok(bloom.is_none_or(|bloom| bloom.num_blocks() == 0 || bloom.check(value)))
+    }
+
+    fn key(&self, place: usize, part: Part) -> BlockKey {
+        BlockKey { segment: self.number, column: place as u32, part }
+    }
+
+    /// The bytes of a page with its header, checked and decompressed into `unpacked`.
+    fn unpack(
+        &self,
+        chunk: &Chunk<'_>,
+        place: Range<u64>,
+        unpacked: &mut Vec<u8>,
+    ) -> Result<PageHeader, Error> {
+        let unfit = |unfit: Unfit| self.file.unfit(chunk, unfit);
+        let source = self.file.source()?;
+        let bytes = guarded(&self.file.path, || {
+            let length = place.end.checked_sub(place.start);
+            let length = length.ok_or_else(|| ParquetError::EOF("a page of no length".into()))?;
+            source.get_bytes(place.start, length as usize)
+        })?;
+        let (header, at) = PageHeader::read(&bytes).map_err(unfit)?;
+        let bytes = &bytes[at..];
+        if bytes.len() != header.compressed_size_bytes {
+            return Err(unfit(Unfit("a page of another length than its index says")));
+        }
+        if header.crc.is_some_and(|crc| crc != crc32fast::hash(bytes)) {
+            return Err(unfit(Unfit("a page's checksum does not fit")));
+        }
+        unpacked.clear();
+        match chunk.metadata.compression() {
+            Compression::UNCOMPRESSED => unpacked.extend_from_slice(bytes),
+            Compression::ZSTD(_) => {
+                let unreadable = |error| self.file.damaged("unreadable zstd").because(error);
+                let mut unpacker = self.cache.unpacker().map_err(unreadable)?;
+                unpacked.reserve(header.size_bytes + PADDING_BYTES);
+                let done = unpacker.decompress_to_buffer(bytes, unpacked);
+                self.cache.give_back(unpacker);
+                done.map_err(unreadable)?;
+            }
+            _ => return Err(unfit(Unfit("a compression that is not ours"))),
+        }
+        if unpacked.len() != header.size_bytes {
+            return Err(unfit(Unfit("a page of another size than its header says")));
+        }
+        unpacked.extend_from_slice(&[0; PADDING_BYTES]);
+        Ok(header)
+    }
 }
 
-/// 8 Ki rows of the widest column, whole lines, are some 4 MB.
-const ROWS_PER_BATCH: usize = 8 << 10;
+/// The first of some numbers for which `is_before` does not hold, if it holds for all before it.
+pub(crate) fn partition_point(numbers: Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (numbers.start, numbers.end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match is_before(middle) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
+}
+
+/// Rows that share a page of event times, and the times that the page has.
+#[derive(Clone, Debug)]
+pub(crate) struct TimePage {
+    pub(crate) rows: Range<usize>,
+    pub(crate) earliest: Timestamp,
+    pub(crate) latest: Timestamp,
+}
+
+/// So many rows of the widest column, whole lines, are some 10 MB.
+const ROWS_PER_GROUP: usize = 20_000;
+
+/// A column of an open segment, read page by page.
+pub(crate) struct Column<'r> {
+    reader: &'r Reader<'r>,
+    /// `None`: the file is of a version without this column.
+    chunk: Option<Chunk<'r>>,
+    /// Once it was needed; also if the cache has no room for it.
+    dictionary: Option<AnyDictionary>,
+    current: Option<(Arc<Page>, Range<usize>)>,
+}
+
+/// The dictionary of a column.
+#[derive(Clone)]
+enum AnyDictionary {
+    Texts(Arc<Dictionary>),
+    Numbers(Arc<[i64]>),
+}
+
+/// Where a column lies.
+struct Chunk<'r> {
+    place: usize,
+    metadata: &'r ColumnChunkMetaData,
+    form: Form,
+    is_optional: bool,
+    pages: &'r [PageLocation],
+}
+
+#[derive(Clone, Copy)]
+enum Form {
+    Texts,
+    Ints(IntForm),
+    Bytes,
+}
+
+impl<'r> Column<'r> {
+    /// The page that holds a row, and the page's rows.
+    pub(crate) fn page(&mut self, row: usize) -> Result<(&Arc<Page>, Range<usize>), Error> {
+        let is_current = self.current.as_ref().is_some_and(|(_, rows)| rows.contains(&row));
+        if !is_current {
+            self.current = Some(self.load(row)?);
+        }
+        let (page, rows) = self.current.as_ref().expect("it was just loaded");
+        Ok((page, rows.clone()))
+    }
+
+    /// The page of texts that holds a row, and the page's rows.
+    pub(crate) fn texts(&mut self, row: usize) -> Result<(&TextPage, Range<usize>), Error> {
+        let reader = self.reader;
+        match self.page(row)? {
+            (page, rows) if let Page::Texts(texts) = &**page => Ok((texts, rows)),
+            _ => Err(reader.file.damaged("a column that should hold texts does not")),
+        }
+    }
+
+    /// The page of integers that holds a row, and the page's rows.
+    pub(crate) fn ints(&mut self, row: usize) -> Result<(&IntPage, Range<usize>), Error> {
+        let reader = self.reader;
+        match self.page(row)? {
+            (page, rows) if let Page::Ints(ints) = &**page => Ok((ints, rows)),
+            _ => Err(reader.file.damaged("a column that should hold numbers does not")),
+        }
+    }
+
+    /// The page of byte strings that holds a row, and the page's rows.
+    pub(crate) fn bytes(&mut self, row: usize) -> Result<(&BytesPage, Range<usize>), Error> {
+        let reader = self.reader;
+        match self.page(row)? {
+            (page, rows) if let Page::Bytes(bytes) = &**page => Ok((bytes, rows)),
+            _ => Err(reader.file.damaged("a column that should hold bytes does not")),
+        }
+    }
+
+    fn load(&mut self, row: usize) -> Result<(Arc<Page>, Range<usize>), Error> {
+        let total = self.reader.meta.rows() as usize;
+        let Some(chunk) = &self.chunk else {
+            // The one column that was added so far holds texts.
+            return Ok((Arc::new(Page::Texts(TextPage::absent())), 0..total));
+        };
+        let n = chunk.pages.partition_point(|page| page.first_row_index <= row as i64);
+        let (n, page) = match n.checked_sub(1).and_then(|n| Some((n, chunk.pages.get(n)?))) {
+            Some(found) if row < total => found,
+            _ => return Err(self.reader.file.damaged(&format!("row {row} is missing"))),
+        };
+        let next = chunk.pages.get(n + 1).map_or(total, |page| page.first_row_index as usize);
+        let rows = page.first_row_index as usize..next;
+        let key = self.reader.key(chunk.place, Part::Page(n as u32));
+        if let Some(Block::Page(page)) = self.reader.cache.get(key) {
+            return Ok((page, rows));
+        }
+        let page = Arc::new(self.decode(page.clone(), rows.len())?);
+        self.reader.cache.put(key, Block::Page(Arc::clone(&page)));
+        Ok((page, rows))
+    }
+
+    fn decode(&mut self, page: PageLocation, rows: usize) -> Result<Page, Error> {
+        let reader = self.reader;
+        let chunk = self.chunk.as_ref().expect("a column that is there");
+        let mut unpacked = Vec::new();
+        let start = page.offset as u64;
+        let place = start..start.saturating_add(page.compressed_page_size as u64);
+        let header = reader.unpack(chunk, place, &mut unpacked)?;
+        let unfit = |unfit: Unfit| reader.file.unfit(chunk, unfit);
+        if header.kind != PageKind::Data || header.value_count != rows {
+            return Err(unfit(Unfit("a page of other rows than its index says")));
+        }
+        let unpacked = Unpacked {
+            bytes: &unpacked,
+            value_count: rows,
+            encoding: header.encoding,
+            is_optional: chunk.is_optional,
+        };
+        if header.encoding == Encoding::Dictionary && self.dictionary.is_none() {
+            self.dictionary = reader.dictionary(chunk)?;
+        }
+        match (chunk.form, &self.dictionary) {
+            (Form::Texts, Some(AnyDictionary::Texts(dictionary))) => {
+                TextPage::read(unpacked, Some(dictionary)).map(Page::Texts)
+            }
+            (Form::Texts, _) => TextPage::read(unpacked, None).map(Page::Texts),
+            (Form::Ints(form), Some(AnyDictionary::Numbers(numbers))) => {
+                IntPage::read(unpacked, form, numbers).map(Page::Ints)
+            }
+            (Form::Ints(form), _) => IntPage::read(unpacked, form, &[]).map(Page::Ints),
+            (Form::Bytes, _) => BytesPage::read(unpacked).map(Page::Bytes),
+        }
+        .map_err(unfit)
+    }
+}
+
+impl Reader<'_> {
+    /// The dictionary of a column, if it has one.
+    fn dictionary(&self, chunk: &Chunk<'_>) -> Result<Option<AnyDictionary>, Error> {
+        let Some(start) = chunk.metadata.dictionary_page_offset() else { return Ok(None) };
+        let key = self.key(chunk.place, Part::Dictionary);
+        match self.cache.get(key) {
+            Some(Block::Dictionary(texts)) => return Ok(Some(AnyDictionary::Texts(texts))),
+            Some(Block::Numbers(numbers)) => return Ok(Some(AnyDictionary::Numbers(numbers))),
+            _ => {}
+        }
+        let unfit = |unfit: Unfit| self.file.unfit(chunk, unfit);
+        let end = chunk.pages.first().map_or(start, |page| page.offset);
+        let mut unpacked = Vec::new();
+        let header = self.unpack(chunk, start as u64..end as u64, &mut unpacked)?;
+        if header.kind != PageKind::Dictionary {
+            return Err(unfit(Unfit("a dictionary that is none")));
+        }
+        let bytes = &unpacked[..unpacked.len() - PADDING_BYTES];
+        let (block, dictionary) = match chunk.form {
+            Form::Texts | Form::Bytes => {
+                let texts = Arc::new(Dictionary::read(bytes, header.value_count).map_err(unfit)?);
+                (Block::Dictionary(Arc::clone(&texts)), AnyDictionary::Texts(texts))
+            }
+            Form::Ints(form) => {
+                let numbers = number_dictionary(bytes, header.value_count, form).map_err(unfit)?;
+                let numbers: Arc<[i64]> = numbers.into();
+                (Block::Numbers(Arc::clone(&numbers)), AnyDictionary::Numbers(numbers))
+            }
+        };
+        self.cache.put(key, block);
+        Ok(Some(dictionary))
+    }
+}
 
 /// Some columns of some rows.
 pub(crate) struct Columns<'b> {
-    batch: &'b RecordBatch,
+    /// The rows' numbers in the file.
+    rows: &'b [usize],
+    /// For each column the page that holds all of these rows, and the page's first row.
+    pages: Vec<(&'b str, Arc<Page>, usize)>,
     meta: &'b SegmentMeta,
     path: &'b Path,
 }
@@ -206,72 +599,117 @@ type Readable = Result<Access, &'static str>;
 /// A column of texts.
 #[derive(Clone, Copy)]
 pub(crate) struct Texts<'b> {
-    keys: &'b DictionaryArray<Int32Type>,
-    values: &'b StringArray,
+    page: &'b TextPage,
+    rows: &'b [usize],
+    first: usize,
 }
 
 impl<'b> Texts<'b> {
     pub(crate) fn get(&self, row: usize) -> Option<&'b str> {
-        let key = self.keys.key(row)?;
-        Some(self.values.value(key))
+        self.page.get(self.rows[row] - self.first)
+    }
+
+    /// The text, shared with everyone who asks for it.
+    fn shared(&self, row: usize) -> Option<Text> {
+        self.page.shared(self.rows[row] - self.first)
+    }
+
+    /// A number that stands for the text within this page.
+    fn id(&self, row: usize) -> usize {
+        self.page.ids.get(self.rows[row] - self.first)
     }
 }
 
 impl<'b> Columns<'b> {
-    fn column(&self, name: &str) -> Result<&'b dyn Array, Error> {
-        let column = self.batch.column_by_name(name);
-        column.map(|column| &**column).ok_or_else(|| self.damaged(&format!("no column {name}")))
-    }
-
     fn damaged(&self, what: &str) -> Error {
         Error::damaged(self.path, what)
     }
 
-    pub(crate) fn texts(&self, name: &str) -> Result<Texts<'b>, Error> {
-        let keys = self.column(name)?.as_dictionary_opt::<Int32Type>();
-        let texts = keys
-            .and_then(|keys| Some(Texts { keys, values: keys.values().as_string_opt::<i32>()? }));
-        texts.ok_or_else(|| self.damaged(&format!("column {name} holds no texts")))
+    fn page(&self, name: &str) -> Result<(&Page, usize), Error> {
+        let page = self.pages.iter().find(|(known, ..)| *known == name);
+        let (_, page, first) = page.ok_or_else(|| self.damaged(&format!("no column {name}")))?;
+        Ok((&**page, *first))
     }
 
-    fn numbers<T: ArrowPrimitiveType>(
-        &self,
-        name: &str,
-    ) -> Result<impl Fn(usize) -> Option<T::Native> + use<'b, T>, Error> {
-        let column = self.column(name)?.as_primitive_opt::<T>();
-        let column =
-            column.ok_or_else(|| self.damaged(&format!("column {name} has a wrong type")))?;
-        Ok(move |row| column.is_valid(row).then(|| column.value(row)))
+    pub(crate) fn texts(&self, name: &str) -> Result<Texts<'_>, Error> {
+        match self.page(name)? {
+            (Page::Texts(page), first) => Ok(Texts { page, rows: self.rows, first }),
+            _ => Err(self.damaged(&format!("column {name} holds no texts"))),
+        }
     }
 
-    fn bools(&self, name: &str) -> Result<impl Fn(usize) -> Option<bool> + use<'b>, Error> {
-        let column = self.column(name)?.as_boolean_opt();
-        let column =
-            column.ok_or_else(|| self.damaged(&format!("column {name} has a wrong type")))?;
-        Ok(move |row| column.is_valid(row).then(|| column.value(row)))
+    fn numbers(&self, name: &str) -> Result<impl Fn(usize) -> Option<i64>, Error> {
+        match self.page(name)? {
+            (Page::Ints(page), first) => Ok(move |row: usize| page.get(self.rows[row] - first)),
+            _ => Err(self.damaged(&format!("column {name} holds no numbers"))),
+        }
+    }
+
+    fn bools(&self, name: &str) -> Result<impl Fn(usize) -> Option<bool>, Error> {
+        let flags = self.numbers(name)?;
+        Ok(move |row| flags(row).map(|flag| flag != 0))
     }
 
     /// Each row's position in its log.
-    pub(crate) fn seqs(&self) -> Result<impl Fn(usize) -> u64 + use<'b>, Error> {
-        let seqs = self.numbers::<Int64Type>("seq")?;
+    pub(crate) fn seqs(&self) -> Result<impl Fn(usize) -> u64, Error> {
+        let seqs = self.numbers("seq")?;
         let base = self.meta.base_seq;
         Ok(move |row| base.saturating_add(seqs(row).unwrap_or(0) as u64))
     }
 
-    pub(crate) fn event_times(&self) -> Result<impl Fn(usize) -> Timestamp + use<'b>, Error> {
-        let times = self.numbers::<TimestampMicrosecondType>("event_time")?;
+    pub(crate) fn event_times(&self) -> Result<impl Fn(usize) -> Timestamp, Error> {
+        let times = self.numbers("event_time")?;
         Ok(move |row| Timestamp::from_micros(times(row).unwrap_or(0)))
     }
 
-    pub(crate) fn kinds(&self) -> Result<impl Fn(usize) -> u8 + use<'b>, Error> {
-        let kinds = self.numbers::<Int32Type>("kind")?;
+    pub(crate) fn kinds(&self) -> Result<impl Fn(usize) -> u8, Error> {
+        let kinds = self.numbers("kind")?;
         Ok(move |row| kinds(row).and_then(|kind| u8::try_from(kind).ok()).unwrap_or(0))
     }
 
-    pub(crate) fn classes(&self) -> Result<impl Fn(usize) -> Classes + use<'b>, Error> {
-        let classes = self.numbers::<Int32Type>("classes")?;
+    pub(crate) fn classes(&self) -> Result<impl Fn(usize) -> Classes, Error> {
+        let classes = self.numbers("classes")?;
         Ok(move |row| Classes::from_bits(classes(row).unwrap_or(0) as u16))
     }
+
+    /// The columns that make a whole row.
+    const WHOLE: [&'static str; 35] = [
+        "kind",
+        "cluster",
+        "host",
+        "target_kind",
+        "event_time",
+        "seq",
+        "ingest_time",
+        "source",
+        "action",
+        "outcome",
+        "principal_kind",
+        "principal",
+        "principal_database",
+        "mechanism",
+        "address",
+        "port",
+        "address_joined",
+        "connection",
+        "process_start",
+        "written_time",
+        "reason",
+        "code",
+        "speculative",
+        "classes",
+        "application",
+        "driver",
+        "driver_version",
+        "os",
+        "platform",
+        "via",
+        "origin",
+        "attributes",
+        "task_id",
+        "raw",
+        "raw_encoding",
+    ];
 
     /// The columns that [`Columns::identities`] needs.
     pub(crate) const IDENTITY: [&'static str; 18] = [
@@ -296,9 +734,9 @@ impl<'b> Columns<'b> {
     ];
 
     /// What makes each row the event it is; `None` for a row that is no access.
-    pub(crate) fn identities(
-        &self,
-    ) -> Result<impl Fn(usize) -> Result<Option<Identity<'b>>, Error>, Error> {
+    pub(crate) fn identities<'c>(
+        &'c self,
+    ) -> Result<impl Fn(usize) -> Result<Option<Identity<'c>>, Error>, Error> {
         let kinds = self.kinds()?;
         let (clusters, hosts) = (self.texts("cluster")?, self.texts("host")?);
         let times = self.event_times()?;
@@ -306,9 +744,9 @@ impl<'b> Columns<'b> {
         let principal_kinds = self.texts("principal_kind")?;
         let (principals, databases) = (self.texts("principal")?, self.texts("principal_database")?);
         let (mechanisms, addresses) = (self.texts("mechanism")?, self.texts("address")?);
-        let ports = self.numbers::<Int32Type>("port")?;
+        let ports = self.numbers("port")?;
         let joined = self.bools("address_joined")?;
-        let connections = self.numbers::<Int64Type>("connection")?;
+        let connections = self.numbers("connection")?;
         let (written, reasons) = (self.texts("written_time")?, self.texts("reason")?);
         let speculative = self.bools("speculative")?;
         let path = self.path;
@@ -366,24 +804,22 @@ impl<'b> Columns<'b> {
         })
     }
 
-    /// Whole rows.
-    fn rows(&self) -> Result<Vec<Row>, Error> {
+    /// Hands on the whole rows.
+    fn rows(&self, clients: &mut Clients, each: &mut impl FnMut(Row)) -> Result<(), Error> {
         let (seqs, kinds, sources) = (self.seqs()?, self.kinds()?, self.texts("source")?);
-        let ingest_times = self.numbers::<TimestampMicrosecondType>("ingest_time")?;
-        let raw = self.column("raw")?.as_binary_opt::<i32>();
-        let raw = raw.ok_or_else(|| self.damaged("column raw has a wrong type"))?;
-        let encodings = self.numbers::<Int32Type>("raw_encoding")?;
+        let ingest_times = self.numbers("ingest_time")?;
+        let encodings = self.numbers("raw_encoding")?;
+        let raw = self.raw()?;
         let targets = self.targets()?;
-        let accesses = self.accesses()?;
+        let mut accesses = self.accesses(clients)?;
         let (reasons, attributes) = (self.texts("reason")?, self.texts("attributes")?);
-        let mut rows = Vec::with_capacity(self.batch.num_rows());
-        for row in 0..self.batch.num_rows() {
+        for row in 0..self.rows.len() {
             let seq = seqs(row);
             let unreadable = |what: &str| self.damaged(&format!("record {seq}: {what}"));
             if encodings(row) != Some(0) {
                 return Err(unreadable("its raw record is coded in an unknown way"));
             }
-            let bytes = if raw.is_valid(row) { raw.value(row) } else { &[] };
+            let bytes = raw(row);
             let record = match kinds(row) {
                 number @ (kind::ACCESS | kind::OWN) => {
                     let target = targets(row).ok_or_else(|| unreadable("no target"))?;
@@ -400,7 +836,7 @@ impl<'b> Columns<'b> {
                     let QuarantineFacts { file, line, offset_bytes, length_bytes, .. } = facts;
                     Record::Quarantine(Quarantine {
                         target: targets(row).ok_or_else(|| unreadable("no target"))?,
-                        reason: reasons.get(row).unwrap_or("").into(),
+                        reason: reasons.shared(row).unwrap_or_default(),
                         place: Place { file, line, offset_bytes },
                         bytes: bytes.to_vec(),
                         length_bytes,
@@ -410,21 +846,28 @@ impl<'b> Columns<'b> {
                 _ => minicbor::decode(bytes)
                     .map_err(|error| unreadable("unreadable").because(error))?,
             };
-            rows.push(Row {
+            each(Row {
                 seq,
                 ingest_time: Timestamp::from_micros(ingest_times(row).unwrap_or(0)),
-                source: sources.get(row).unwrap_or("").into(),
+                source: sources.shared(row).unwrap_or_default(),
                 record,
             });
         }
-        Ok(rows)
+        Ok(())
+    }
+
+    fn raw<'c>(&'c self) -> Result<impl Fn(usize) -> &'c [u8], Error> {
+        match self.page("raw")? {
+            (Page::Bytes(page), first) => Ok(move |row: usize| page.get(self.rows[row] - first)),
+            _ => Err(self.damaged("column raw holds no bytes")),
+        }
     }
 
     fn targets(&self) -> Result<impl Fn(usize) -> Option<Target>, Error> {
         let kinds = self.texts("target_kind")?;
         let (clusters, hosts) = (self.texts("cluster")?, self.texts("host")?);
         Ok(move |row| {
-            let (group, member): (Text, Text) = (clusters.get(row)?.into(), hosts.get(row)?.into());
+            let (group, member) = (clusters.shared(row)?, hosts.shared(row)?);
             match kinds.get(row)? {
                 "host" => Some(Target::Host { cluster: group, host: member }),
                 "array" => Some(Target::Array { namespace: group, array: member }),
@@ -435,27 +878,30 @@ impl<'b> Columns<'b> {
     }
 
     /// The access of a row with its target and raw record; an error says what it cannot make out.
-    fn accesses(&self) -> Result<impl Fn(usize, Target, &[u8]) -> Readable, Error> {
+    fn accesses(
+        &self,
+        clients: &mut Clients,
+    ) -> Result<impl FnMut(usize, Target, &[u8]) -> Readable, Error> {
         let times = self.event_times()?;
         let written = self.texts("written_time")?;
         let (actions, outcomes) = (self.texts("action")?, self.texts("outcome")?);
-        let (reasons, codes) = (self.texts("reason")?, self.numbers::<Int64Type>("code")?);
+        let (reasons, codes) = (self.texts("reason")?, self.numbers("code")?);
         let principals = self.principals()?;
         let mechanisms = self.texts("mechanism")?;
-        let (addresses, ports) = (self.texts("address")?, self.numbers::<Int32Type>("port")?);
+        let (addresses, ports) = (self.texts("address")?, self.numbers("port")?);
         let joined = self.bools("address_joined")?;
-        let connections = self.numbers::<Int64Type>("connection")?;
-        let starts = self.numbers::<TimestampMicrosecondType>("process_start")?;
-        let clients = self.clients()?;
+        let connections = self.numbers("connection")?;
+        let starts = self.numbers("process_start")?;
+        let mut clients = self.clients(clients)?;
         let speculative = self.bools("speculative")?;
         let classes = self.classes()?;
         let attributes = self.texts("attributes")?;
+        let tasks = self.texts("task_id")?;
         Ok(move |row, target, raw: &[u8]| {
             let outcome = match outcomes.get(row) {
                 Some("success") => Outcome::Success,
                 Some("failure") => {
-                    let reason = reasons.get(row).map(Text::from);
-                    Outcome::Failure { reason, code: codes(row) }
+                    Outcome::Failure { reason: reasons.shared(row), code: codes(row) }
                 }
                 Some("unknown") => Outcome::Unknown,
                 _ => return Err("outcome"),
@@ -463,19 +909,19 @@ impl<'b> Columns<'b> {
             Ok(Access {
                 target,
                 event_time: times(row),
-                written_time: match written.get(row) {
-                    Some(text) => WrittenTime::Partial(text.into()),
+                written_time: match written.shared(row) {
+                    Some(text) => WrittenTime::Partial(text),
                     None => WrittenTime::Complete,
                 },
                 action: actions.get(row).and_then(Action::from_word).ok_or("action")?,
                 outcome,
                 principal: principals(row).ok_or("principal")?,
-                mechanism: mechanisms.get(row).map(Text::from),
+                mechanism: mechanisms.shared(row),
                 peer: peer(addresses.get(row), ports(row)).ok_or("address")?,
                 peer_joined: joined(row).unwrap_or(false),
                 connection: connections(row).map(|number| number as u64),
                 process_start: starts(row).map(Timestamp::from_micros),
-                client: clients(row).map_err(|()| "origin")?.map(Into::into),
+                client: clients(row).map_err(|()| "origin")?,
                 speculative: speculative(row),
                 classes: classes(row),
                 attributes: match attributes.get(row) {
@@ -483,7 +929,7 @@ impl<'b> Columns<'b> {
                     None => Default::default(),
                 },
                 raw: raw.to_vec(),
-                task_id: None,
+                task_id: tasks.shared(row),
             })
         })
     }
@@ -492,10 +938,10 @@ impl<'b> Columns<'b> {
         let kinds = self.texts("principal_kind")?;
         let (names, databases) = (self.texts("principal")?, self.texts("principal_database")?);
         Ok(move |row| {
-            let name = || names.get(row).map(Text::from);
+            let name = || names.shared(row);
             Some(match kinds.get(row)? {
                 "unauthenticated" => Principal::Unauthenticated,
-                "user" => Principal::User { name: name()?, database: databases.get(row)?.into() },
+                "user" => Principal::User { name: name()?, database: databases.shared(row)? },
                 "api_key" => Principal::ApiKey(name()?),
                 "service_account" => Principal::ServiceAccount(name()?),
                 "os_user" => {
@@ -507,37 +953,56 @@ impl<'b> Columns<'b> {
         })
     }
 
-    fn clients(&self) -> Result<impl Fn(usize) -> Result<Option<Client>, ()>, Error> {
-        let names = ["application", "driver", "driver_version", "os", "platform", "via"];
-        let columns = names.map(|name| self.texts(name));
-        let [application, driver, driver_version, os, platform, via] = columns;
-        let (application, driver, driver_version) = (application?, driver?, driver_version?);
-        let (os, platform, via) = (os?, platform?, via?);
+    /// What the client of a row said, once for all rows that share a page and say the same.
+    fn clients(
+        &self,
+        clients: &mut Clients,
+    ) -> Result<impl FnMut(usize) -> Result<Option<Shared<Client>>, ()>, Error> {
+        let [application, driver, driver_version] =
+            [self.texts("application")?, self.texts("driver")?, self.texts("driver_version")?];
+        let [os, platform, via] = [self.texts("os")?, self.texts("platform")?, self.texts("via")?];
         let origins = self.texts("origin")?;
+        clients.clear();
         Ok(move |row| {
-            let text = |column: &Texts<'_>| column.get(row).map(Text::from);
+            let columns = [application, driver, driver_version, os, platform, via, origins];
+            let ids = columns.map(|column| column.id(row));
+            if let Some((_, known)) = clients.iter().find(|(known, _)| *known == ids) {
+                return Ok(known.clone());
+            }
             let client = Client {
-                application: text(&application),
-                driver: text(&driver),
-                driver_version: text(&driver_version),
-                os: text(&os),
-                platform: text(&platform),
-                via: text(&via),
+                application: application.shared(row),
+                driver: driver.shared(row),
+                driver_version: driver_version.shared(row),
+                os: os.shared(row),
+                platform: platform.shared(row),
+                via: via.shared(row),
                 origin: origins.get(row).map(|text| origin(text).ok_or(())).transpose()?,
             };
-            Ok(Some(client).filter(|client| *client != Client::default()))
+            let client = (client != Client::default()).then(|| Shared::from(client));
+            if clients.len() == CLIENTS_MAX {
+                clients.clear();
+            }
+            clients.push((ids, client.clone()));
+            Ok(client)
         })
     }
 }
+
+/// Clients of late, by their numbers in the columns of one group of rows.
+type Clients = Vec<([usize; 7], Option<Shared<Client>>)>;
+
+/// A list that is searched from its beginning must be short.
+const CLIENTS_MAX: usize = 32;
 
 fn outcome_word(word: &str) -> Option<&'static str> {
     ["success", "failure", "unknown"].into_iter().find(|known| *known == word)
 }
 
-fn peer(address: Option<&str>, port: Option<i32>) -> Option<Peer> {
+/// The peer of a row.
+pub(crate) fn peer(address: Option<&str>, port: Option<i64>) -> Option<Peer> {
     match address {
         None => Some(Peer::Unknown),
-        Some("unix") => Some(Peer::UnixSocket),
+        Some(UNIX_SOCKET) => Some(Peer::UnixSocket),
         Some(address) => {
             let port = port.map(u16::try_from).transpose().ok()?;
             Some(Peer::Ip { address: address.parse().ok()?, port })
@@ -567,9 +1032,79 @@ fn quarantine_facts(json: Option<&str>) -> Option<(QuarantineFacts, [u8; 32])> {
     Some((facts, sha256))
 }
 
+/// A segment's file; opened when the first byte of it is needed.
+struct File<'s> {
+    meta: &'s SegmentMeta,
+    disk: &'s dyn Disk,
+    path: PathBuf,
+    source: OnceLock<Source>,
+}
+
+impl File<'_> {
+    fn source(&self) -> Result<&Source, Error> {
+        match self.source.get() {
+            Some(source) => Ok(source),
+            None => {
+                let source = self.open()?;
+                Ok(self.source.get_or_init(|| source))
+            }
+        }
+    }
+
+    fn open(&self) -> Result<Source, Error> {
+        let path = &self.path;
+        let file = self.disk.open_to_read(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Error::damaged(path, "the file is gone").because(error),
+            _ => Error::io(path, "open", error),
+        })?;
+        let size =
+            file.size_bytes().map_err(|error| Error::io(path, "ask for the size of", error))?;
+        if size != self.meta.size_bytes {
+            let was = self.meta.size_bytes;
+            return Err(Error::damaged(path, format!("{size} bytes long, written with {was}")));
+        }
+        Ok(Source { file: file.into(), size })
+    }
+
+    fn footer(&self) -> Result<ParquetMetaData, Error> {
+        let source = self.source()?;
+        self.check_tail(source)?;
+        let footer = guarded(&self.path, || load_footer(source))?;
+        let (rows, written) = (footer.file_metadata().num_rows(), self.meta.rows());
+        match rows == written as i64 {
+            true => Ok(footer),
+            false => Err(self.damaged(&format!("{rows} rows, written with {written}"))),
+        }
+    }
+
+    /// Bloom filters, page index and footer say where to look and where not: they must be right.
+    fn check_tail(&self, source: &Source) -> Result<(), Error> {
+        let Some(Tail { size_bytes, crc32c }) = self.meta.tail else { return Ok(()) };
+        let from = source.size.saturating_sub(size_bytes);
+        let size = usize::try_from(source.size - from).unwrap_or(usize::MAX);
+        let tail = read_up_to(&*source.file, from, size);
+        let tail = tail.map_err(|error| Error::io(&self.path, "read", error))?;
+        match crc32c::crc32c(&tail) == crc32c {
+            true => Ok(()),
+            false => {
+                let what = format!("bytes {from} to {} do not match the checksum", source.size);
+                Err(self.damaged(&what))
+            }
+        }
+    }
+
+    fn damaged(&self, what: &str) -> Error {
+        Error::damaged(&self.path, what)
+    }
+
+    fn unfit(&self, chunk: &Chunk<'_>, Unfit(what): Unfit) -> Error {
+        self.damaged(&format!("column {}: {what}", chunk.metadata.column_descr().name()))
+    }
+}
+
 /// Hands a file's bytes to the library.
 #[derive(Clone)]
-struct Source {
+pub(crate) struct Source {
     file: Arc<dyn DiskFile>,
     size: u64,
 }
@@ -602,7 +1137,7 @@ impl ChunkReader for Source {
     }
 }
 
-struct SourceReader {
+pub(crate) struct SourceReader {
     source: Source,
     at: u64,
 }
@@ -615,36 +1150,26 @@ impl std::io::Read for SourceReader {
     }
 }
 
-fn load_footer(source: &Source) -> Result<ArrowReaderMetadata, ParquetError> {
-    let options = ArrowReaderOptions::new()
-        .with_skip_arrow_metadata(true)
-        .with_page_index_policy(PageIndexPolicy::Required);
-    let footer = ArrowReaderMetadata::load(source, options.clone())?;
-    let file = footer.metadata().file_metadata();
-    let version = file.key_value_metadata().into_iter().flatten();
-    let version =
-        version.filter(|pair| pair.key == VERSION_KEY).find_map(|pair| pair.value.clone());
-    if version.as_deref() != Some(&*VERSION.to_string()) {
+fn load_footer(source: &Source) -> Result<ParquetMetaData, ParquetError> {
+    let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+    let footer = reader.parse_and_finish(source)?;
+    let pairs = footer.file_metadata().key_value_metadata().into_iter().flatten();
+    let version = pairs.filter(|pair| pair.key == VERSION_KEY).find_map(|pair| pair.value.clone());
+    let number = version.as_deref().and_then(|version| version.parse::<u32>().ok());
+    if !number.is_some_and(|number| (1..=VERSION).contains(&number)) {
         return Err(ParquetError::General(format!(
-            "segment format {version:?}; this program reads format {VERSION}"
+            "segment format {version:?}; this program reads formats 1 to {VERSION}"
         )));
     }
-    // Texts stay keys into their dictionary, so that a filter looks at each text once.
-    let fields = footer.schema().fields().iter().map(|field| match field.data_type() {
-        DataType::Utf8 => {
-            let keys = DataType::Dictionary(DataType::Int32.into(), DataType::Utf8.into());
-            Arc::new(Field::new(field.name(), keys, field.is_nullable()))
-        }
-        _ => Arc::clone(field),
-    });
-    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-    let metadata = Arc::clone(footer.metadata());
-    ArrowReaderMetadata::try_new(metadata, options.with_schema(schema))
+    Ok(footer)
 }
 
 /// Calls into the library, whose complaints, and whose panics over bytes that it did not expect, are
 /// damage of this file.
-fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
+pub(crate) fn guarded<T>(
+    path: &Path,
+    call: impl FnOnce() -> Result<T, ParquetError>,
+) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ParquetError::External(error))) => match error.downcast::<std::io::Error>() {

@@ -4,24 +4,16 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
 
-use bytes::Bytes;
 use doorbook_event::{
     Access, Client, LogId, Outcome, Peer, Principal, Record, Scope, Target, Timestamp, WrittenTime,
 };
-use parquet::basic::{Encoding, Type};
-use parquet::column::writer::ColumnCloseResult;
-use parquet::data_type::{BoolType, DataType, Int32Type, Int64Type};
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{KeyValue, SortingColumn};
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
-use parquet::schema::types::SchemaDescriptor;
 
-use super::pages::{BytesColumn, Compressor, ROWS_PER_PAGE, TextColumn, codec};
-use super::{Member, QuarantineFacts, SegmentMeta, VERSION, VERSION_KEY, schema};
-use crate::disk::{Disk, DiskFile, write_all_at};
+use super::file::{FileWriter, Sink};
+use super::pages::{BytesColumn, Compressor, FlagColumn, NumberColumn, TextColumn};
+use super::{Member, QuarantineFacts, SegmentMeta};
+use crate::disk::Disk;
 use crate::error::Error;
 use crate::memtable::{Row, kind};
 
@@ -92,16 +84,9 @@ pub(crate) fn write(
     sort(&mut lines);
     let path = dir.join(name);
     let file = disk.create(&path).map_err(|error| Error::io(&path, "create", error))?;
-    let mut sink = Sink { file: &*file, size_bytes: 0, crc: 0 };
-    let members = encode(&mut sink, scope, &lines).map_err(|error| match error {
-        // The file's own refusal comes back in a library's envelope.
-        ParquetError::External(error) => match error.downcast::<io::Error>() {
-            Ok(error) => Error::io(&path, "write", *error),
-            Err(error) => Error::io(&path, "write", io::Error::other(error)),
-        },
-        error => Error::io(&path, "write", io::Error::other(error)),
-    })?;
-    let Sink { size_bytes, crc, .. } = sink;
+    let mut sink = Sink::new(&*file);
+    let members = encode(&mut sink, scope, &lines).map_err(|error| from_library(&path, error))?;
+    let sunk = sink.finish().map_err(|error| Error::io(&path, "write", error))?;
     file.sync().map_err(|error| Error::io(&path, "sync", error))?;
     disk.sync_dir(dir).map_err(|error| Error::io(dir, "sync the directory", error))?;
     let seqs = lines.iter().map(|line| line.seq);
@@ -111,11 +96,24 @@ pub(crate) fn write(
         base_seq: 0,
         first_seq: seqs.clone().min().unwrap_or(0),
         last_seq: seqs.max().unwrap_or(0),
-        size_bytes,
-        crc32c: crc,
+        size_bytes: sunk.size_bytes,
+        crc32c: sunk.crc32c,
         import: None,
         members,
+        is_final: false,
+        tail: Some(sunk.tail),
     })
+}
+
+/// The file's own refusal comes back in a library's envelope.
+pub(crate) fn from_library(path: &Path, error: ParquetError) -> Error {
+    match error {
+        ParquetError::External(error) => match error.downcast::<io::Error>() {
+            Ok(error) => Error::io(path, "write", *error),
+            Err(error) => Error::io(path, "write", io::Error::other(error)),
+        },
+        error => Error::io(path, "write", io::Error::other(error)),
+    }
 }
 
 fn sort(lines: &mut [Line<'_>]) {
@@ -132,93 +130,28 @@ fn sort(lines: &mut [Line<'_>]) {
     }
 }
 
-/// Hands a library's writes to the disk.
-struct Sink<'a> {
-    file: &'a dyn DiskFile,
-    size_bytes: u64,
-    crc: u32,
-}
-
-impl io::Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write_all_at(self.file, bytes, self.size_bytes)?;
-        self.size_bytes += bytes.len() as u64;
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn properties(schema: &SchemaDescriptor) -> WriterProperties {
-    let sorting = ["cluster", "host", "event_time", "seq"].map(|name| {
-        let at = schema.columns().iter().position(|column| column.name() == name);
-        SortingColumn {
-            column_idx: at.expect("a test finds it") as i32,
-            descending: false,
-            nulls_first: false,
-        }
-    });
-    let version = KeyValue::new(VERSION_KEY.to_owned(), VERSION.to_string());
-    let mut properties = WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_created_by(format!("doorbook {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(codec(NUMBERS_LEVEL))
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_data_page_row_count_limit(ROWS_PER_PAGE)
-        .set_write_batch_size(ROWS_PER_PAGE)
-        .set_sorting_columns(Some(sorting.to_vec()))
-        .set_key_value_metadata(Some(vec![version]));
-    for column in schema.columns() {
-        if matches!(column.physical_type(), Type::INT32 | Type::INT64) {
-            let path = column.path().clone();
-            properties = properties.set_column_encoding(path, Encoding::DELTA_BINARY_PACKED);
-        }
-        // Only these: the bytes of a footer outlive what is erased from a page.
-        if matches!(column.name(), "event_time" | "seq") {
-            let path = column.path().clone();
-            properties = properties.set_column_statistics_enabled(path, EnabledStatistics::Page);
-        }
-    }
-    properties.build()
-}
-
-/// zstd levels of the raw column, of texts, and of numbers. Measured on 1 M synthetic lines; see
+/// zstd levels of the raw column and of the others. Measured on 1 M synthetic lines; see
 /// `examples/write_events.rs`.
-const RAW_LEVEL: i32 = 1;
-const TEXT_LEVEL: i32 = 1;
-const NUMBERS_LEVEL: i32 = 1;
+pub(crate) const RAW_LEVEL: i32 = 1;
+pub(crate) const COLUMNS_LEVEL: i32 = 1;
 
 fn encode(sink: &mut Sink<'_>, scope: &Scope, lines: &[Line<'_>]) -> Result<Vec<Member>> {
-    let schema = schema();
-    let properties = Arc::new(properties(&schema));
-    let mut file = SerializedFileWriter::new(sink, schema.root_schema_ptr(), properties)?;
+    let mut file = FileWriter::new(sink)?;
     let scope = scope.to_string();
     let mut columns = Columns::new();
-    let mut raw_compressor = Compressor::new(RAW_LEVEL)?;
-    let raw = schema.columns().iter().find(|column| column.name() == "raw");
-    let raw = raw.expect("a test finds it").clone();
-    let mut raw = BytesColumn::new(raw, &mut raw_compressor);
+    let mut raw = BytesColumn::new(Compressor::new(RAW_LEVEL)?);
     let mut members: Vec<Member> = Vec::new();
     for line in lines {
         columns.push(&scope, line);
         push_raw(&mut raw, line)?;
         count_member(&mut members, line);
     }
-    let raw = raw.finish()?;
-    let mut group = file.next_row_group()?;
-    let compressor = Compressor::new(TEXT_LEVEL)?;
-    let mut out = Out { group: &mut group, schema: &schema, compressor, column: 0 };
-    columns.write(&mut out, raw)?;
-    group.close()?;
-    file.close()?;
+    columns.write(&mut file, raw)?;
+    file.finish(lines.len())?;
     Ok(members)
 }
 
-fn push_raw(raw: &mut BytesColumn<'_>, line: &Line<'_>) -> Result<()> {
+fn push_raw(raw: &mut BytesColumn, line: &Line<'_>) -> Result<()> {
     match (line.access(), line.content) {
         (Some(access), _) | (None, Content::Access(access)) => raw.push(&access.raw),
         (None, Content::Row(row)) => match &row.record {
@@ -251,13 +184,13 @@ fn count_member(members: &mut Vec<Member>, line: &Line<'_>) {
 /// The columns but the raw one.
 struct Columns<'a> {
     scope: TextColumn<'a>,
-    kind: Plain<i32>,
+    kind: NumberColumn,
     cluster: TextColumn<'a>,
     host: TextColumn<'a>,
     target_kind: TextColumn<'a>,
-    event_time: Plain<i64>,
-    seq: Plain<i64>,
-    ingest_time: Plain<i64>,
+    event_time: NumberColumn,
+    seq: NumberColumn,
+    ingest_time: NumberColumn,
     source: TextColumn<'a>,
     action: TextColumn<'a>,
     outcome: TextColumn<'a>,
@@ -266,15 +199,15 @@ struct Columns<'a> {
     principal_database: TextColumn<'a>,
     mechanism: TextColumn<'a>,
     address: AddressColumn<'a>,
-    port: Plain<i32>,
-    address_joined: Plain<bool>,
-    connection: Plain<i64>,
-    process_start: Plain<i64>,
+    port: NumberColumn,
+    address_joined: FlagColumn,
+    connection: NumberColumn,
+    process_start: NumberColumn,
     written_time: TextColumn<'a>,
     reason: TextColumn<'a>,
-    code: Plain<i64>,
-    speculative: Plain<bool>,
-    classes: Plain<i32>,
+    code: NumberColumn,
+    speculative: FlagColumn,
+    classes: NumberColumn,
     application: TextColumn<'a>,
     driver: TextColumn<'a>,
     driver_version: TextColumn<'a>,
@@ -283,47 +216,50 @@ struct Columns<'a> {
     via: TextColumn<'a>,
     origin: TextColumn<'a>,
     attributes: TextColumn<'a>,
-    raw_encoding: Plain<i32>,
+    task_id: TextColumn<'a>,
+    raw_encoding: NumberColumn,
 }
 
 impl<'a> Columns<'a> {
     fn new() -> Columns<'a> {
         let (required, optional) = (false, true);
+        let (wide, narrow) = (false, true);
         Columns {
-            scope: TextColumn::new(required, false),
-            kind: Plain::new(required),
-            cluster: TextColumn::new(required, true),
-            host: TextColumn::new(required, true),
-            target_kind: TextColumn::new(optional, false),
-            event_time: Plain::new(required),
-            seq: Plain::new(required),
-            ingest_time: Plain::new(required),
-            source: TextColumn::new(required, false),
-            action: TextColumn::new(optional, false),
-            outcome: TextColumn::new(optional, false),
-            principal_kind: TextColumn::new(optional, false),
-            principal: TextColumn::new(optional, false),
-            principal_database: TextColumn::new(optional, false),
-            mechanism: TextColumn::new(optional, false),
+            scope: TextColumn::new(required),
+            kind: NumberColumn::new(required, narrow),
+            cluster: TextColumn::new(required).with_statistics(),
+            host: TextColumn::new(required).with_statistics(),
+            target_kind: TextColumn::new(optional),
+            event_time: NumberColumn::new(required, wide).with_statistics(),
+            seq: NumberColumn::new(required, wide).with_statistics(),
+            ingest_time: NumberColumn::new(required, wide),
+            source: TextColumn::new(required),
+            action: TextColumn::new(optional),
+            outcome: TextColumn::new(optional),
+            principal_kind: TextColumn::new(optional),
+            principal: TextColumn::new(optional).with_bloom(),
+            principal_database: TextColumn::new(optional),
+            mechanism: TextColumn::new(optional),
             address: AddressColumn::new(),
-            port: Plain::new(optional),
-            address_joined: Plain::new(optional),
-            connection: Plain::new(optional),
-            process_start: Plain::new(optional),
-            written_time: TextColumn::new(optional, false),
-            reason: TextColumn::new(optional, false),
-            code: Plain::new(optional),
-            speculative: Plain::new(optional),
-            classes: Plain::new(required),
-            application: TextColumn::new(optional, false),
-            driver: TextColumn::new(optional, false),
-            driver_version: TextColumn::new(optional, false),
-            os: TextColumn::new(optional, false),
-            platform: TextColumn::new(optional, false),
-            via: TextColumn::new(optional, false),
-            origin: TextColumn::new(optional, false),
-            attributes: TextColumn::new(optional, false),
-            raw_encoding: Plain::new(required),
+            port: NumberColumn::new(optional, narrow),
+            address_joined: FlagColumn::default(),
+            connection: NumberColumn::new(optional, wide),
+            process_start: NumberColumn::new(optional, wide),
+            written_time: TextColumn::new(optional),
+            reason: TextColumn::new(optional),
+            code: NumberColumn::new(optional, wide),
+            speculative: FlagColumn::default(),
+            classes: NumberColumn::new(required, narrow),
+            application: TextColumn::new(optional),
+            driver: TextColumn::new(optional),
+            driver_version: TextColumn::new(optional),
+            os: TextColumn::new(optional),
+            platform: TextColumn::new(optional),
+            via: TextColumn::new(optional),
+            origin: TextColumn::new(optional),
+            attributes: TextColumn::new(optional),
+            task_id: TextColumn::new(optional).with_bloom(),
+            raw_encoding: NumberColumn::new(required, narrow),
         }
     }
 
@@ -374,7 +310,7 @@ impl<'a> Columns<'a> {
         }
         self.mechanism.push_option(access.mechanism.as_deref());
         self.address.push(&access.peer);
-        self.port.push_option(access.peer.port().map(i32::from));
+        self.port.push_option(access.peer.port().map(i64::from));
         self.address_joined.push_option(Some(access.peer_joined));
         // Kept bit for bit; a number beyond 2^63 shows as a negative one to other programs.
         self.connection.push_option(access.connection.map(|number| number as i64));
@@ -402,6 +338,7 @@ impl<'a> Columns<'a> {
             let json = serde_json::to_string(&access.attributes).expect("texts are JSON");
             self.attributes.push_owned(json);
         }
+        self.task_id.push_option(access.task_id.as_deref());
     }
 
     fn push_client(&mut self, client: Option<&'a Client>) {
@@ -442,6 +379,7 @@ impl<'a> Columns<'a> {
             &mut self.mechanism,
             &mut self.address.text,
             &mut self.written_time,
+            &mut self.task_id,
         ] {
             column.push_null();
         }
@@ -468,46 +406,44 @@ impl<'a> Columns<'a> {
     }
 
     /// Writes the columns in the order of the schema.
-    fn write<W: io::Write + Send>(
-        self,
-        out: &mut Out<'_, '_, W>,
-        raw: (Bytes, ColumnCloseResult),
-    ) -> Result<()> {
-        out.text(self.scope)?;
-        out.numbers::<Int32Type>(self.kind)?;
-        out.text(self.cluster)?;
-        out.text(self.host)?;
-        out.text(self.target_kind)?;
-        out.numbers::<Int64Type>(self.event_time)?;
-        out.numbers::<Int64Type>(self.seq)?;
-        out.numbers::<Int64Type>(self.ingest_time)?;
-        out.text(self.source)?;
-        out.text(self.action)?;
-        out.text(self.outcome)?;
-        out.text(self.principal_kind)?;
-        out.text(self.principal)?;
-        out.text(self.principal_database)?;
-        out.text(self.mechanism)?;
-        out.text(self.address.text)?;
-        out.numbers::<Int32Type>(self.port)?;
-        out.numbers::<BoolType>(self.address_joined)?;
-        out.numbers::<Int64Type>(self.connection)?;
-        out.numbers::<Int64Type>(self.process_start)?;
-        out.text(self.written_time)?;
-        out.text(self.reason)?;
-        out.numbers::<Int64Type>(self.code)?;
-        out.numbers::<BoolType>(self.speculative)?;
-        out.numbers::<Int32Type>(self.classes)?;
-        out.text(self.application)?;
-        out.text(self.driver)?;
-        out.text(self.driver_version)?;
-        out.text(self.os)?;
-        out.text(self.platform)?;
-        out.text(self.via)?;
-        out.text(self.origin)?;
-        out.text(self.attributes)?;
-        out.group.append_column(&raw.0, raw.1)?;
-        out.numbers::<Int32Type>(self.raw_encoding)
+    fn write(self, file: &mut FileWriter<'_, '_>, raw: BytesColumn) -> Result<()> {
+        let zstd = &mut Compressor::new(COLUMNS_LEVEL)?;
+        self.scope.finish(file, zstd)?;
+        self.kind.finish(file, zstd)?;
+        self.cluster.finish(file, zstd)?;
+        self.host.finish(file, zstd)?;
+        self.target_kind.finish(file, zstd)?;
+        self.event_time.finish(file, zstd)?;
+        self.seq.finish(file, zstd)?;
+        self.ingest_time.finish(file, zstd)?;
+        self.source.finish(file, zstd)?;
+        self.action.finish(file, zstd)?;
+        self.outcome.finish(file, zstd)?;
+        self.principal_kind.finish(file, zstd)?;
+        self.principal.finish(file, zstd)?;
+        self.principal_database.finish(file, zstd)?;
+        self.mechanism.finish(file, zstd)?;
+        self.address.text.finish(file, zstd)?;
+        self.port.finish(file, zstd)?;
+        self.address_joined.finish(file, zstd)?;
+        self.connection.finish(file, zstd)?;
+        self.process_start.finish(file, zstd)?;
+        self.written_time.finish(file, zstd)?;
+        self.reason.finish(file, zstd)?;
+        self.code.finish(file, zstd)?;
+        self.speculative.finish(file, zstd)?;
+        self.classes.finish(file, zstd)?;
+        self.application.finish(file, zstd)?;
+        self.driver.finish(file, zstd)?;
+        self.driver_version.finish(file, zstd)?;
+        self.os.finish(file, zstd)?;
+        self.platform.finish(file, zstd)?;
+        self.via.finish(file, zstd)?;
+        self.origin.finish(file, zstd)?;
+        self.attributes.finish(file, zstd)?;
+        self.task_id.finish(file, zstd)?;
+        raw.finish(file)?;
+        self.raw_encoding.finish(file, zstd)
     }
 }
 
@@ -519,7 +455,7 @@ struct AddressColumn<'a> {
 
 impl<'a> AddressColumn<'a> {
     fn new() -> AddressColumn<'a> {
-        AddressColumn { text: TextColumn::new(true, false), keys: HashMap::new() }
+        AddressColumn { text: TextColumn::new(true).with_bloom(), keys: HashMap::new() }
     }
 
     fn push(&mut self, peer: &Peer) {
@@ -535,56 +471,5 @@ impl<'a> AddressColumn<'a> {
                 }
             },
         }
-    }
-}
-
-/// A column of numbers or flags.
-struct Plain<T> {
-    values: Vec<T>,
-    /// For each row 1 if it has a value and 0 if not, in a column that may lack them.
-    levels: Option<Vec<i16>>,
-}
-
-impl<T> Plain<T> {
-    fn new(is_optional: bool) -> Plain<T> {
-        Plain { values: Vec::new(), levels: is_optional.then(Vec::new) }
-    }
-
-    /// A row of a column in which every row has a value.
-    fn push(&mut self, value: T) {
-        self.values.push(value);
-    }
-
-    /// A row of a column in which rows may lack a value.
-    fn push_option(&mut self, value: Option<T>) {
-        let levels = self.levels.as_mut().expect("the column is optional");
-        levels.push(i16::from(value.is_some()));
-        self.values.extend(value);
-    }
-}
-
-/// The row group being written.
-struct Out<'g, 'f, W: io::Write + Send> {
-    group: &'g mut SerializedRowGroupWriter<'f, W>,
-    schema: &'g SchemaDescriptor,
-    compressor: Compressor,
-    column: usize,
-}
-
-impl<W: io::Write + Send> Out<'_, '_, W> {
-    fn text(&mut self, text: TextColumn<'_>) -> Result<()> {
-        let descriptor = self.schema.column(self.column);
-        let (bytes, close) = text.finish(descriptor, &mut self.compressor)?;
-        self.column += 1;
-        self.group.append_column(&bytes, close)
-    }
-
-    fn numbers<D: DataType>(&mut self, numbers: Plain<D::T>) -> Result<()> {
-        let column = self.group.next_column()?;
-        let mut column = column.expect("the schema has as many columns as are written");
-        let typed = column.typed::<D>();
-        typed.write_batch(&numbers.values, numbers.levels.as_deref(), None)?;
-        self.column += 1;
-        column.close()
     }
 }

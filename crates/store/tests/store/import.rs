@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use doorbook_event::record::{Coverage, Hidden, ImportState, Place as QuarantinePlace, Quarantine};
 use doorbook_event::{Access, Action, Class, Record, WrittenTime};
 use doorbook_store::filter::Kind;
-use doorbook_store::{ErrorKind, Filter, ImportBatch, ImportStart};
+use doorbook_store::{ErrorKind, Filter, ImportBatch, ImportStart, Options, Store};
 use proptest::prelude::*;
 
-use crate::support::{NOW, Place, actor, end, import, login, project_changes, scope, start};
+use crate::support::{
+    NOW, Place, actor, add_project, end, import, login, project_changes, request, scope, start,
+};
 
 #[test]
 fn importing_twice_adds_nothing_and_survives_a_restart() {
@@ -187,14 +189,20 @@ struct Plan {
     /// For each file, which lines of the log it has: from, length.
     files: Vec<(usize, usize)>,
     batch: usize,
+    /// Each file comes as a shipper's request.
+    as_requests: bool,
+    flush: bool,
     restart: bool,
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
     let files = prop::collection::vec((0..60_usize, 0..40_usize), 1..4);
-    (files, 1..30_usize, any::<bool>()).prop_map(|(files, batch, restart)| Plan {
+    let rest = (1..30_usize, any::<bool>(), any::<bool>(), any::<bool>());
+    (files, rest).prop_map(|(files, (batch, as_requests, flush, restart))| Plan {
         files,
         batch,
+        as_requests,
+        flush,
         restart,
     })
 }
@@ -202,15 +210,18 @@ fn plan() -> impl Strategy<Value = Plan> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
-    /// Goal: overlapping files, in any order, in any grouping into imports, in batches of any size,
-    /// come to the same history: of each event, the greatest number that any one file holds.
-    /// Method: a log with events that repeat, within a millisecond and later, is cut into files.
+    /// Goal: overlapping files, in any order, in any grouping into imports, in batches of any size or
+    /// as requests, wherever rows are and while they move, come to the same history: of each event,
+    /// the greatest number that any one file holds. Method: a log with events that repeat, within a
+    /// millisecond and later, is cut into files; in half of the cases the store's own thread moves
+    /// rows meanwhile.
     #[test]
     fn overlapping_files_add_nothing_twice(
         // Few different events, so that many are equal; some with times that are partly a guess.
         log in prop::collection::vec((0..8_i64, any::<bool>()), 60),
         plans in prop::collection::vec(plan(), 1..5),
         memtable_size_bytes in prop_oneof![Just(1_usize), Just(2_000), Just(8_000), Just(1 << 20)],
+        background in any::<bool>(),
     ) {
         let log: Vec<Access> = log.iter().map(|(n, is_partial)| match is_partial {
             false => login(*n),
@@ -223,7 +234,9 @@ proptest! {
         }).collect();
         let key = |access: &Access| format!("{:?} {:?}", access.connection, access.written_time);
         let place = Place::with_memtable(memtable_size_bytes);
-        let mut store = place.open_new();
+        let open = || Store::open(Options { background, ..place.options() }).expect("opens");
+        let mut store = open();
+        add_project(&store);
         let mut expected: BTreeMap<String, usize> = BTreeMap::new();
         for (n, plan) in plans.into_iter().enumerate() {
             let id = store.begin_import(start()).expect("begins");
@@ -241,6 +254,10 @@ proptest! {
                     let most = expected.entry(key).or_default();
                     *most = count.max(*most);
                 }
+                if plan.as_requests {
+                    store.ingest(request(None, file)).expect("is stored");
+                    continue;
+                }
                 for batch in file.chunks(plan.batch) {
                     let accesses = batch.to_vec();
                     let batch = ImportBatch { accesses, ..ImportBatch::default() };
@@ -248,9 +265,13 @@ proptest! {
                 }
             }
             store.end_import(&id, end()).expect("ends");
+            if plan.flush {
+                store.flush().expect("flushes");
+            }
             if plan.restart {
+                store.close().expect("closes");
                 drop(store);
-                store = place.open();
+                store = open();
             }
         }
         let page = store.select(&Filter::all(scope(), usize::MAX)).expect("answers");

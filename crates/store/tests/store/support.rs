@@ -8,11 +8,11 @@ use doorbook_event::record::{Actor, ImportId};
 use doorbook_event::registry::{Cluster, Project, RegistryChange};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
-    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Timestamp,
+    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Text, Timestamp,
     WrittenTime,
 };
 use doorbook_store::disk::Disk;
-use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
+use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Ingest, IngestLine, Options, Store};
 use tempfile::TempDir;
 
 use crate::faults::FaultyDisk;
@@ -38,6 +38,7 @@ pub struct Place {
     pub clock: Arc<ManualClock>,
     pub random: Arc<CountingRandom>,
     pub memtable_size_bytes: usize,
+    pub cache_size_bytes: usize,
 }
 
 impl Place {
@@ -47,6 +48,7 @@ impl Place {
             clock: Arc::new(ManualClock::new(NOW)),
             random: Arc::default(),
             memtable_size_bytes: 48 << 20,
+            cache_size_bytes: Options::CACHE_SIZE_BYTES,
         }
     }
 
@@ -67,6 +69,10 @@ impl Place {
             disk,
             memtable_size_bytes: self.memtable_size_bytes,
             reserve_size_bytes: 0,
+            cache_size_bytes: self.cache_size_bytes,
+            background: false,
+            queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+            wait_max: Options::WAIT_MAX,
         }
     }
 
@@ -135,4 +141,11 @@ pub fn login(n: i64) -> Access {
         raw: format!("line {n}").into_bytes(),
         task_id: None,
     }
+}
+
+/// A request of events.
+pub fn request(key: Option<&str>, accesses: impl IntoIterator<Item = Access>) -> Ingest {
+    let lines = accesses.into_iter().map(|access| IngestLine::Event(Box::new(access)));
+    let (source, key) = ("test".into(), key.map(Text::from));
+    Ingest { project: PROJECT, source, key, lines: lines.collect() }
 }

@@ -1,20 +1,19 @@
 //! The way of a request from the wire to an operation and back.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::{Action, Peer, Principal, Target, Text, Timestamp};
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::call::{Answer, Call, project_of, segments_of};
 use super::error::{self, ApiError};
 use super::query::Query;
 use super::rate_limit::Taken;
-use super::render::{compress, enveloped};
+use super::render::enveloped;
 use super::version::{ResourceVersion, negotiate};
 use super::{Dialect, Operation};
+use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::oauth::{self, Endpoint};
 use crate::auth::{Caller, Decision, Identified, Refusal, authorize, shorten};
@@ -413,33 +412,6 @@ fn with_body(status: StatusCode, body: Vec<u8>) -> Response<Vec<u8>> {
     headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
     *response.body_mut() = body;
     response
-}
-
-/// Whatever is larger stays in our memory while its reader takes its time; smaller bodies lie in
-/// the connection's buffers anyway.
-const HELD_MIN_BYTES: usize = 16 * 1024;
-
-/// A body and the permit under which it was made.
-struct Held {
-    bytes: Bytes,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// Binds the permit to the memory of the body: it is given back when the last byte has been
-/// written or dropped, in whatever buffer that was.
-fn until_taken(response: Response<Vec<u8>>, permit: OwnedSemaphorePermit) -> Response<Body> {
-    response.map(|bytes| {
-        if bytes.len() < HELD_MIN_BYTES {
-            return Body::from(bytes);
-        }
-        Body::from(Bytes::from_owner(Held { bytes: bytes.into(), _permit: permit }))
-    })
 }
 
 /// `Retry-After` says what the 429's body says.

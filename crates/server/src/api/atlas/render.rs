@@ -2,9 +2,6 @@
 
 use std::io::{self, Write};
 
-use axum::http::{HeaderMap, header};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, Serializer};
 
@@ -107,40 +104,6 @@ impl Formatter for Jackson {
     }
 }
 
-/// Below this a body fits one packet anyway; recorded bodies of up to 3.4 kB went uncompressed.
-const COMPRESS_MIN_BYTES: usize = 4096;
-
-/// The body compressed, if the client takes gzip and it is worth it.
-pub fn compress(headers: &HeaderMap, body: &[u8]) -> Option<Vec<u8>> {
-    if body.len() < COMPRESS_MIN_BYTES || !takes_gzip(headers) {
-        return None;
-    }
-    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), Compression::fast());
-    encoder.write_all(body).and_then(|()| encoder.finish()).ok()
-}
-
-/// RFC 9110 §12.5.3.
-fn takes_gzip(headers: &HeaderMap) -> bool {
-    let mut any = None;
-    for line in headers.get_all(header::ACCEPT_ENCODING) {
-        for item in line.to_str().unwrap_or_default().split(',') {
-            let mut parts = item.split(';').map(str::trim);
-            let name = parts.next().unwrap_or_default();
-            let quality = parts.find_map(|parameter| {
-                parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="))
-            });
-            let is_wanted = quality.is_none_or(|quality| quality.parse() != Ok(0.0));
-            if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") {
-                return is_wanted;
-            }
-            if name == "*" {
-                any = Some(is_wanted);
-            }
-        }
-    }
-    any.unwrap_or(false)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -193,30 +156,5 @@ mod tests {
         let expected = r#"{"status":200,"content":{"accessLogs":[]}}"#;
         assert_eq!(text(enveloped(style, 200, &value)), expected);
         assert_eq!(text(enveloped(Style::default(), 200, &value)), r#"{"accessLogs":[]}"#);
-    }
-
-    #[test]
-    fn only_who_takes_gzip_gets_it() {
-        let body = vec![b'x'; COMPRESS_MIN_BYTES];
-        let check = |accepts: &[&str], expected: bool| {
-            let mut headers = HeaderMap::new();
-            for accept in accepts {
-                headers.append(header::ACCEPT_ENCODING, accept.parse().expect("valid"));
-            }
-            assert_eq!(compress(&headers, &body).is_some(), expected, "{accepts:?}");
-            assert_eq!(compress(&headers, &body[1..]), None);
-        };
-        check(&[], false);
-        check(&["identity"], false);
-        check(&["gzip"], true);
-        check(&["gzip, deflate"], true);
-        check(&["br, gzip;q=0.5"], true);
-        check(&["gzip;q=0, *"], false);
-        check(&["GZIP;Q=0"], false);
-        check(&["*;Q=0.0"], false);
-        check(&["gzip; Q=0.1"], true);
-        check(&["*;q=0"], false);
-        check(&["*"], true);
-        check(&["identity", "gzip"], true);
     }
 }

@@ -30,10 +30,12 @@ use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::app::{App, Settings};
+use crate::app::{App, Secrets, Settings};
 use crate::auth::digest::{ha1, tests_support::sign};
 use crate::auth::oauth::hash_of;
 use crate::http::Connection;
+
+pub use history::accesses;
 
 pub const NOW: Timestamp = Timestamp::from_millis(1_682_480_000_000); // 2023-04-26T03:33:20Z
 pub const GROUP: &str = "32b6e34b3d91647abb20e7b8";
@@ -87,11 +89,15 @@ impl Server {
             disk: Arc::new(SystemDisk),
             memtable_size_bytes: 48 << 20,
             reserve_size_bytes: 0,
+            cache_size_bytes: Options::CACHE_SIZE_BYTES,
+            background: false,
+            queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+            wait_max: Options::WAIT_MAX,
         })
         .expect("opens");
         store.change_registry(&operator(), registry_changes()).expect("allowed");
-        let digest_secret = store.secret("digest-nonce").expect("a secret");
-        let app = App::new(store, clock.clone(), random, settings, digest_secret);
+        let secrets = Secrets::of(&store).expect("secrets");
+        let app = App::new(store, clock.clone(), random, settings, &secrets);
         Server { router: app.router(), app, clock, connection: None, _dir: dir }
     }
 
@@ -225,7 +231,7 @@ pub fn lines(text: &str) -> String {
     text.trim_start_matches('\n').lines().map(|line| line.trim_start().to_owned() + "\n").collect()
 }
 
-fn operator() -> Actor {
+pub fn operator() -> Actor {
     Actor { principal: Principal::OsUser { uid: 0, name: None }, peer: Peer::UnixSocket }
 }
 

@@ -80,6 +80,11 @@ pub struct JsonText<'a> {
 }
 
 impl<'a> JsonText<'a> {
+    /// Whether there is a backslash in it.
+    pub fn is_escaped(self) -> bool {
+        self.escaped
+    }
+
     /// The bytes that it stands for. What cannot be read stays as it is written.
     pub fn bytes(self) -> Cow<'a, [u8]> {
         if self.escaped { Cow::Owned(unescape(self.raw)) } else { Cow::Borrowed(self.raw) }

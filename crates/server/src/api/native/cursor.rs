@@ -1,0 +1,138 @@
+//! Cursors: where a page ended, of which question, in which state of the history.
+//!
+//! Opaque to callers: base64url of
+//! ```text
+//! version 1 | project 12 | limit u32 | event time i64 | row 16 | n u8 | n states of 16 each |
+//! the query without limit, project and as_of | tag 16
+//! ```
+//! Integers are big-endian; the row and the states are public ids, so that no counter shows. The tag
+//! tells our cursors from others: nobody can make one that reads another project, and the project
+//! is authorised again on every page all the same.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use doorbook_event::public_id::Names;
+use doorbook_event::{LogId, ProjectId, PublicId, PublicIds, Timestamp};
+use doorbook_store::filter::{AsOf, Order};
+
+const VERSION: u8 = 1;
+
+/// The way to the next page.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cursor {
+    /// Whose history.
+    pub project: ProjectId,
+    /// Rows of a page, unless the request says otherwise.
+    pub limit: usize,
+    /// The last row of the page before.
+    pub after: Order,
+    /// The state of the history that all pages are taken from.
+    pub as_of: AsOf,
+    /// The other parameters.
+    pub query: String,
+}
+
+impl Cursor {
+    /// As callers see it.
+    pub fn seal(&self, ids: &PublicIds) -> String {
+        let Order { event_time, log, seq } = self.after;
+        let mut bytes = vec![VERSION];
+        bytes.extend_from_slice(&self.project.bytes());
+        bytes.extend_from_slice(&u32::try_from(self.limit).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(&event_time.micros().to_be_bytes());
+        bytes.extend_from_slice(&ids.id(Names::Record, log, seq).bytes());
+        bytes.push(u8::try_from(self.as_of.len()).expect("a scope has a log on each of few nodes"));
+        for (log, seq) in &self.as_of {
+            bytes.extend_from_slice(&ids.id(Names::State, *log, *seq).bytes());
+        }
+        bytes.extend_from_slice(self.query.as_bytes());
+        let tag = ids.tag(&bytes);
+        bytes.extend_from_slice(&tag);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a cursor, if it is one of ours.
+    pub fn open(ids: &PublicIds, text: &str) -> Option<Cursor> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (bytes, tag) = bytes.split_last_chunk::<16>()?;
+        if !bool::from(subtle::ConstantTimeEq::ct_eq(&ids.tag(bytes)[..], &tag[..])) {
+            return None;
+        }
+        let (&[VERSION], rest) = bytes.split_first_chunk::<1>()? else { return None };
+        let (project, rest) = rest.split_first_chunk::<12>()?;
+        let (limit, rest) = rest.split_first_chunk::<4>()?;
+        let (time, rest) = rest.split_first_chunk::<8>()?;
+        let (row, rest) = rest.split_first_chunk::<16>()?;
+        let (log, seq) = ids.place(Names::Record, PublicId::from_bytes(*row))?;
+        let (n_states, rest) = rest.split_first()?;
+        let (states, query) = rest.split_at_checked(usize::from(*n_states) * 16)?;
+        let (states, _) = states.as_chunks::<16>();
+        let state = |id: &[u8; 16]| ids.place(Names::State, PublicId::from_bytes(*id));
+        Some(Cursor {
+            project: ProjectId::new(*project),
+            limit: u32::from_be_bytes(*limit) as usize,
+            after: Order {
+                event_time: Timestamp::from_micros(i64::from_be_bytes(*time)),
+                log,
+                seq,
+            },
+            as_of: states.iter().map(state).collect::<Option<_>>()?,
+            query: String::from_utf8(query.to_vec()).ok()?,
+        })
+    }
+}
+
+/// A state of the history as callers see it: the public ids of its logs' ends; `none` where there
+/// is no log yet.
+pub fn seal_as_of(ids: &PublicIds, as_of: &[(LogId, u64)]) -> String {
+    let shown = as_of.iter().map(|(log, seq)| ids.id(Names::State, *log, *seq).to_string());
+    match as_of {
+        [] => "none".to_owned(),
+        _ => shown.collect::<Vec<_>>().join(","),
+    }
+}
+
+/// Reads what [`seal_as_of`] made.
+pub fn open_as_of(ids: &PublicIds, text: &str) -> Option<AsOf> {
+    if text == "none" {
+        return Some(AsOf::new());
+    }
+    text.split(',').map(|id| ids.place(Names::State, id.parse().ok()?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_cursor_comes_back_as_it_went_and_no_other_is_taken(
+            project in any::<[u8; 12]>(), limit in 0_usize..20_000, micros in 0_i64..1 << 50,
+            log in any::<u32>(), seq in any::<u64>(), n_states in 0_usize..3, query in ".{0,20}",
+            at in any::<prop::sample::Index>(), letter in prop::sample::select(vec!['A', 'z', '_', '='])
+        ) {
+            let ids = PublicIds::new(&[7; 32]);
+            let cursor = Cursor {
+                project: ProjectId::new(project),
+                limit,
+                after: Order { event_time: Timestamp::from_micros(micros), log: LogId(log), seq },
+                as_of: vec![(LogId(log), seq); n_states],
+                query,
+            };
+            let sealed = cursor.seal(&ids);
+            prop_assert_eq!(Cursor::open(&ids, &sealed), Some(cursor.clone()));
+            prop_assert_eq!(Cursor::open(&PublicIds::new(&[8; 32]), &sealed), None);
+            let at = at.index(sealed.len());
+            let changed = format!("{}{letter}{}", &sealed[..at], &sealed[at + 1..]);
+            if changed != sealed {
+                prop_assert_eq!(Cursor::open(&ids, &changed), None);
+            }
+            prop_assert_eq!(Cursor::open(&ids, &sealed[..at]), None);
+
+            let shown = seal_as_of(&ids, &cursor.as_of);
+            prop_assert_eq!(open_as_of(&ids, &shown), Some(cursor.as_of));
+        }
+    }
+}

@@ -1,0 +1,438 @@
+//! The way of a request from the wire to an operation and back.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use doorbook_event::registry::Registry;
+use doorbook_event::{Action, Principal, ProjectId, Target, Text, Timestamp};
+use doorbook_store::Catalog;
+use percent_encoding::percent_decode_str;
+
+use super::cursor::Cursor;
+use super::ingest::{self, Arrival, Listed};
+use super::problem::Problem;
+use super::query::Query;
+use super::{Operation, Serve, body};
+use crate::api::body::{compress, until_taken};
+use crate::app::App;
+use crate::auth::{Caller, Decision, Identified, authorize, home_of};
+use crate::http::Connection;
+use crate::usage::Use;
+
+/// Room for a cursor that repeats a filter of many conditions.
+const TARGET_MAX_BYTES: usize = 16 * 1024;
+
+/// A request to a reading operation, whose caller and project are known.
+pub struct Call<'a> {
+    /// The server.
+    pub app: &'a App,
+    /// The state of what is known besides rows.
+    pub catalog: &'a Catalog,
+    /// The registry in it.
+    pub registry: &'a Registry,
+    /// The project.
+    pub project: ProjectId,
+    /// The parameters that were not asked for yet; with a cursor, those of its first page.
+    pub query: Query,
+    /// Where the page before ended.
+    pub cursor: Option<Cursor>,
+    /// The last segment of the path, decoded.
+    pub last_segment: Option<String>,
+    /// Out: rows in the answer, for our own record.
+    pub rows: u64,
+}
+
+/// A request to an operation, or (`None`) to a path that there is not.
+pub async fn dispatch(
+    app: App,
+    found: Option<&'static Operation>,
+    request: Request,
+) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let exchange = Arc::new(Exchange::new(&app, found, parts));
+    let response = match exchange.admit() {
+        Err(response) => *response,
+        Ok((caller, operation)) => match operation.serve {
+            Serve::Ingest => exchange.ingest(caller, operation, body).await,
+            Serve::Read(serve) => return exchange.read(caller, operation, serve).await,
+        },
+    };
+    response.map(Body::from)
+}
+
+/// One request on its way.
+struct Exchange {
+    app: App,
+    found: Option<&'static Operation>,
+    parts: Parts,
+    connection: Connection,
+    catalog: Arc<Catalog>,
+    now: Timestamp,
+}
+
+type Answered = Result<Response<Vec<u8>>, Problem>;
+
+impl Exchange {
+    fn new(app: &App, found: Option<&'static Operation>, parts: Parts) -> Exchange {
+        Exchange {
+            app: app.clone(),
+            found,
+            connection: parts.extensions.get().copied().unwrap_or_default(),
+            catalog: app.store().catalog(),
+            now: app.clock().now(),
+            parts,
+        }
+    }
+
+    /// Who asks for which operation.
+    fn admit(&self) -> Result<(Caller, &'static Operation), Box<Response<Vec<u8>>>> {
+        let target = self.parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        if target.len() > TARGET_MAX_BYTES {
+            return Err(Box::new(self.finish(Problem::uri_too_long().response())));
+        }
+        let identified = self.app.auth().identify_or_basic(
+            &self.catalog.registry,
+            self.now,
+            &self.parts.method,
+            target,
+            (&self.parts.headers, self.is_private()),
+        );
+        let principal = match identified {
+            Identified::As(principal) => principal,
+            Identified::Nobody => return Err(Box::new(self.challenge(false))),
+            Identified::Stale => return Err(Box::new(self.challenge(true))),
+            Identified::Refused(refusal) => {
+                let nobody =
+                    Caller { principal: Principal::Unauthenticated, peer: self.connection.peer };
+                let claimed = refusal.claimed.map(|name| ("claimed", name));
+                let details = self.details().into_iter().chain(claimed).collect();
+                let refused = Some(refusal.reason.into());
+                self.app.usage().record(self.used(nobody, None, 401, refused, 0, details));
+                return Err(Box::new(self.challenge(refusal.stale)));
+            }
+        };
+        let caller = Caller { principal, peer: self.connection.peer };
+        let problem = match self.found {
+            None => {
+                let shown: String = self.parts.uri.path().chars().take(200).collect();
+                Problem::not_found(format!("There is no {shown}."))
+            }
+            Some(operation) if operation.takes(&self.parts.method) => {
+                return Ok((caller, operation));
+            }
+            Some(_) => Problem::method_not_allowed(self.parts.method.as_str()),
+        };
+        self.record(caller, None, Some(&problem), 0);
+        let mut response = problem.response();
+        if let Some(operation) = self.found.filter(|_| response.status() == 405) {
+            response.headers_mut().insert(header::ALLOW, operation.allow());
+        }
+        Err(Box::new(self.finish(response)))
+    }
+
+    /// Whether a secret in the request was readable to nobody on its way.
+    fn is_private(&self) -> bool {
+        self.connection.is_tls
+            || self.connection.peer.address().is_some_and(|address| address.is_loopback())
+    }
+
+    /// Answers a reading operation.
+    async fn read(
+        self: Arc<Exchange>,
+        caller: Caller,
+        operation: &'static Operation,
+        serve: fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>,
+    ) -> Response<Body> {
+        let permit = self.app.answers().clone().acquire_owned();
+        let Ok(Ok(permit)) = tokio::time::timeout(self.app.settings().answer_wait, permit).await
+        else {
+            let problem = Problem::busy(5);
+            self.record(caller, None, Some(&problem), 0);
+            return self.finish(problem.response()).map(Body::from);
+        };
+        let answered = tokio::task::spawn_blocking(move || {
+            let mut rows = 0;
+            let mut project = None;
+            let answered = self.answer(&caller, operation, serve, &mut project, &mut rows);
+            self.record(caller, project, answered.as_ref().err(), rows);
+            let response = answered.unwrap_or_else(|problem| problem.response());
+            until_taken(self.finish(response), permit)
+        });
+        // The answer panicked, and the panic has been printed.
+        answered.await.unwrap_or_else(|_| Problem::unexpected().response().map(Body::from))
+    }
+
+    fn answer(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        serve: fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>,
+        project: &mut Option<ProjectId>,
+        rows: &mut u64,
+    ) -> Answered {
+        let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
+        let ids = self.app.doors().ids();
+        let cursor =
+            query.read("cursor", "the cursor of an answer", |text| Cursor::open(ids, text))?;
+        let id = match &cursor {
+            Some(cursor) => {
+                let limit = query.all("limit");
+                // The question is the cursor's; another one would have another answer.
+                query.finish()?;
+                let limit = limit.iter().map(|limit| format!("&limit={limit}"));
+                query = Query::parse(&(cursor.query.clone() + &limit.collect::<String>()))?;
+                Some(cursor.project.to_string())
+            }
+            None => query.one("project")?,
+        };
+        let id = self.project(caller, operation, id.as_deref())?;
+        *project = Some(id);
+        let mut call = Call {
+            app: &self.app,
+            catalog: &self.catalog,
+            registry: &self.catalog.registry,
+            project: id,
+            query,
+            cursor,
+            last_segment: self.last_segment(),
+            rows: 0,
+        };
+        let body = serve(&mut call)?;
+        *rows = call.rows;
+        let compressed = compress(&self.parts.headers, &body);
+        let coding = compressed.is_some().then(|| HeaderValue::from_static("gzip"));
+        let mut response = json(compressed.unwrap_or(body));
+        let headers = response.headers_mut();
+        headers.extend(coding.map(|coding| (header::CONTENT_ENCODING, coding)));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        Ok(response)
+    }
+
+    /// Takes events in.
+    async fn ingest(
+        self: Arc<Exchange>,
+        caller: Caller,
+        operation: &'static Operation,
+        body: Body,
+    ) -> Response<Vec<u8>> {
+        let mut project = None;
+        let arrival = self.arrival(&caller, operation, &mut project);
+        let answered = match arrival {
+            Ok(arrival) => self.store(arrival, body).await,
+            Err(problem) => Err(problem),
+        };
+        let (answered, stored) = match answered {
+            Ok(answer) => (Ok(json(answer.body)), answer.stored),
+            Err(problem) => (Err(problem), 0),
+        };
+        self.record(caller, project, answered.as_ref().err(), stored);
+        self.finish(answered.unwrap_or_else(|problem| problem.response()))
+    }
+
+    /// What can be checked before the body is read.
+    fn arrival(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        project: &mut Option<ProjectId>,
+    ) -> Result<Arrival, Problem> {
+        let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
+        let id = self.project(caller, operation, query.one("project")?.as_deref())?;
+        *project = Some(id);
+        let listed = query.read("lines", "quarantined, all or none", Listed::from_word)?;
+        query.finish()?;
+        let source = self.source().ok_or_else(|| {
+            let expected = "1 to 64 lower-case letters, digits and -_., and not doorbook";
+            Problem::invalid_parameter("source", expected)
+        })?;
+        check_content_type(&self.parts.headers)?;
+        Ok(Arrival {
+            project: id,
+            source,
+            key: idempotency_key(&self.parts.headers)?,
+            listed: listed.unwrap_or(Listed::Quarantined),
+        })
+    }
+
+    fn source(&self) -> Option<Text> {
+        self.last_segment().filter(|source| ingest::is_source(source)).map(Text::from)
+    }
+
+    fn last_segment(&self) -> Option<String> {
+        let last = self.parts.uri.path().rsplit('/').next().unwrap_or_default();
+        Some(percent_decode_str(last).decode_utf8().ok()?.into_owned())
+    }
+
+    async fn store(&self, arrival: Arrival, body: Body) -> Result<ingest::Answer, Problem> {
+        let mut taken = body::take(&self.app, &self.parts.headers, body).await?;
+        let app = self.app.clone();
+        let served = tokio::task::spawn_blocking(move || {
+            let body = taken.decompress(app.settings().ingest_body_bytes_max)?;
+            ingest::serve(&app, arrival, &body)
+        });
+        // It panicked, and the panic has been printed.
+        served.await.unwrap_or_else(|_| Err(Problem::unexpected()))
+    }
+
+    /// The project that is meant, if the caller may do this there.
+    fn project(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        named: Option<&str>,
+    ) -> Result<ProjectId, Problem> {
+        let registry = &self.catalog.registry;
+        let project = match named {
+            Some(text) => registry.find_project(text).map(|project| project.id),
+            None => home_of(registry, &caller.principal),
+        };
+        let shown = named.unwrap_or("of this key");
+        let invisible = || Problem::not_found(format!("There is no project {shown}."));
+        let project = project.ok_or_else(invisible)?;
+        match authorize(registry, caller, operation.needs, Some(project)) {
+            Decision::Allowed => Ok(project),
+            Decision::RoleMissing => Err(Problem::forbidden()),
+            Decision::Invisible => Err(invisible()),
+        }
+    }
+
+    fn challenge(&self, stale: bool) -> Response<Vec<u8>> {
+        let detail = match self.is_private() {
+            true => "Sign with a key (HTTP Digest, or Basic), or bring a service account's token.",
+            false => {
+                "Sign with a key (HTTP Digest), or bring a service account's token. HTTP Basic \
+                 is taken over TLS and from this machine only."
+            }
+        };
+        let mut response = Problem::unauthenticated(detail).response();
+        let headers = response.headers_mut();
+        headers.append(header::WWW_AUTHENTICATE, self.app.auth().challenge(self.now, stale));
+        if self.is_private() {
+            let basic = HeaderValue::from_static("Basic realm=\"Doorbook\", charset=\"UTF-8\"");
+            headers.append(header::WWW_AUTHENTICATE, basic);
+        }
+        self.finish(response)
+    }
+
+    /// The headers of every answer.
+    fn finish(&self, mut response: Response<Vec<u8>>) -> Response<Vec<u8>> {
+        let length = HeaderValue::from(response.body().len());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, length);
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        response
+    }
+
+    /// Takes note of an answer to a known caller: of each read, and of what came in only sums.
+    fn record(
+        &self,
+        caller: Caller,
+        project: Option<ProjectId>,
+        problem: Option<&Problem>,
+        rows: u64,
+    ) {
+        let is_ingest = self.found.is_some_and(|operation| operation.id == "ingest");
+        let status = problem.map_or(StatusCode::OK, |problem| problem.status);
+        let refusal = problem.map(|problem| problem.name.into());
+        let details = match (is_ingest, self.source()) {
+            (true, Some(source)) => vec![("source", source)],
+            // What cannot be a source is anything at all, and would not add up.
+            (true, None) => Vec::new(),
+            (false, _) => self.details(),
+        };
+        let used = self.used(caller, project, status.as_u16(), refusal, rows, details);
+        match is_ingest {
+            true => self.app.usage().record_summed(used),
+            false => self.app.usage().record(used),
+        }
+    }
+
+    fn used(
+        &self,
+        caller: Caller,
+        project: Option<ProjectId>,
+        status: u16,
+        refusal: Option<Text>,
+        rows: u64,
+        details: Vec<(&'static str, Text)>,
+    ) -> Use {
+        let is_ingest = self.found.is_some_and(|operation| operation.id == "ingest");
+        let operation = self.found.map_or("none", |operation| operation.id);
+        let target = match project {
+            Some(id) => Target::Own { kind: "project".into(), name: id.to_string().into() },
+            None => Target::Own { kind: "api".into(), name: "native".into() },
+        };
+        Use {
+            caller,
+            action: if is_ingest { Action::Import } else { Action::Query },
+            operation: format!("native.v1.{operation}").into(),
+            target,
+            status,
+            refusal,
+            rows,
+            details,
+        }
+    }
+
+    /// What was asked for, as it was sent, cut to what is worth keeping.
+    fn details(&self) -> Vec<(&'static str, Text)> {
+        let cut = |text: &str| -> Text { text.chars().take(1024).collect::<String>().into() };
+        let mut details = vec![("path", cut(self.parts.uri.path()))];
+        details.extend(self.parts.uri.query().map(|query| ("filter", cut(query))));
+        details
+    }
+}
+
+impl Operation {
+    fn takes(&self, method: &Method) -> bool {
+        method.as_str() == self.method || (self.method == "GET" && *method == Method::HEAD)
+    }
+
+    fn allow(&self) -> HeaderValue {
+        HeaderValue::from_static(if self.method == "GET" { "GET, HEAD" } else { "POST" })
+    }
+}
+
+/// A page of a browser can send forms anywhere with the credentials it remembers; no form has one
+/// of these types.
+fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let known = [
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/x-jsonlines",
+        "application/json",
+    ];
+    match known.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
+        true => Ok(()),
+        false => Err(Problem::unsupported_media_type(
+            "Content-Type must be application/x-ndjson: one JSON object a line.",
+        )),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text>, Problem> {
+    let wrong =
+        || Problem::invalid_header("Idempotency-Key", "one, of 1 to 200 visible ASCII characters");
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().map_err(|_| wrong())?;
+    let is_key = (1..=200).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    match is_key && values.next().is_none() {
+        true => Ok(Some(text.into())),
+        false => Err(wrong()),
+    }
+}
+
+fn json(body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,176 @@
+//! `GET events`: the newest events that match, page by page from one state of the history, with
+//! their exact number and with what the answer is blind to.
+
+use doorbook_event::public_id::Names;
+use doorbook_event::record::Quarantine;
+use doorbook_event::{Access, PublicIds, Record, Scope};
+use doorbook_source::document::{self, write_text};
+use doorbook_store::filter::{Order, Page};
+use doorbook_store::{Filter, Placed};
+
+use super::cursor::{Cursor, seal_as_of};
+use super::dispatch::Call;
+use super::problem::Problem;
+use super::{coverage, filter};
+
+/// Rows of a page; as many as Atlas's API gives.
+pub const LIMIT_MAX: usize = 20_000;
+
+const LIMIT_DEFAULT: usize = 100;
+
+/// Serves `events`.
+pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
+    let ids = call.app.doors().ids();
+    let limit = call.query.number("limit", 0..=LIMIT_MAX)?;
+    let limit = limit.or_else(|| call.cursor.as_ref().map(|cursor| cursor.limit));
+    let limit = limit.unwrap_or(LIMIT_DEFAULT);
+    // What the next cursor repeats: all but what it has places of its own for.
+    let mut repeated = call.query.clone();
+    drop(repeated.all("as_of"));
+    let mut filter = filter::take(&mut call.query, call.registry, call.project, ids)?;
+    call.query.finish()?;
+    filter.limit = limit;
+    if let Some(cursor) = &call.cursor {
+        filter.after = Some(cursor.after);
+        filter.as_of = Some(cursor.as_of.clone());
+    }
+    let page = call.app.store().select(&filter)?;
+    call.rows = page.rows.len() as u64;
+    let cursor = next(&page, limit).map(|after| {
+        let (project, as_of) = (call.project, page.as_of.clone());
+        Cursor { project, limit, after, as_of, query: repeated.text() }.seal(ids)
+    });
+    Ok(write(call, &filter, &page, cursor))
+}
+
+/// Serves `events/{id}`: a row as lists have it.
+pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
+    call.query.finish()?;
+    let ids = call.app.doors().ids();
+    let id = call.last_segment.as_deref().unwrap_or_default();
+    let place = id.parse().ok().and_then(|id| ids.place(Names::Record, id));
+    let absent = || Problem::not_found("There is no such event.");
+    let (log, seq) = place.ok_or_else(absent)?;
+    let scope = Scope::Project(call.project);
+    let row = call.app.store().get(&scope, log, seq)?.ok_or_else(absent)?;
+    call.rows = 1;
+    let mut out = Vec::with_capacity(1024);
+    write_row(ids, &row, &mut Sources::default(), &mut out);
+    Ok(out)
+}
+
+/// Where the next page begins; `None` where there is none. A page that ends with the last row is
+/// told by one more that is empty.
+fn next(page: &Page, limit: usize) -> Option<Order> {
+    let last = page.rows.last().filter(|_| page.rows.len() == limit)?;
+    let event_time = match &last.record {
+        Record::Access(access) | Record::Own(access) => access.event_time,
+        // What could not be read has no time of its own.
+        _ => last.ingest_time,
+    };
+    let is_all = page.total == page.rows.len() as u64;
+    (!is_all).then_some(Order { event_time, log: last.log, seq: last.seq })
+}
+
+fn write(call: &Call<'_>, filter: &Filter, page: &Page, cursor: Option<String>) -> Vec<u8> {
+    let ids = call.app.doors().ids();
+    let mut out = Vec::with_capacity(512 + page.rows.len() * 640);
+    out.extend_from_slice(b"{\"events\":[");
+    let mut source = Sources::default();
+    for (index, row) in page.rows.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { b"," });
+        write_row(ids, row, &mut source, &mut out);
+    }
+    out.extend_from_slice(b"],");
+    write_ending(call, filter, page.total, &page.as_of, &mut out);
+    out.extend_from_slice(b",\"cursor\":");
+    match cursor {
+        Some(cursor) => out.extend_from_slice(format!("\"{cursor}\"}}").as_bytes()),
+        None => out.extend_from_slice(b"null}"),
+    }
+    out
+}
+
+/// Appends what all answers from the history end with: `"total":…,"as_of":…,"coverage":…`.
+pub fn write_ending(
+    call: &Call<'_>,
+    filter: &Filter,
+    total: u64,
+    as_of: &[(doorbook_event::LogId, u64)],
+    out: &mut Vec<u8>,
+) {
+    let as_of = seal_as_of(call.app.doors().ids(), as_of);
+    out.extend_from_slice(format!("\"total\":{total},\"as_of\":\"{as_of}\",").as_bytes());
+    coverage::write(call.catalog, call.project, filter, out);
+}
+
+/// Neighbours were mostly received together.
+#[derive(Default)]
+struct Sources {
+    received: Option<(doorbook_event::Timestamp, String)>,
+}
+
+impl Sources {
+    fn received(&mut self, at: doorbook_event::Timestamp) -> &str {
+        if self.received.as_ref().is_none_or(|(known, _)| *known != at) {
+            self.received = Some((at, at.to_string()));
+        }
+        self.received.as_ref().map_or("", |(_, text)| text)
+    }
+}
+
+/// Appends a row: what Doorbook says of it, and the event as it could be sent in.
+fn write_row(ids: &PublicIds, row: &Placed, sources: &mut Sources, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"id\":\"");
+    ids.id(Names::Record, row.log, row.seq).write(out);
+    out.extend_from_slice(b"\",\"source\":");
+    write_text(&row.source, out);
+    out.extend_from_slice(b",\"ingest_time\":\"");
+    out.extend_from_slice(sources.received(row.ingest_time).as_bytes());
+    match &row.record {
+        Record::Access(access) | Record::Own(access) => write_event(access, out),
+        Record::Quarantine(quarantine) => write_quarantine(quarantine, out),
+        // A filter asks for no other kind.
+        _ => out.push(b'"'),
+    }
+    out.push(b'}');
+}
+
+fn write_event(access: &Access, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"\",\"event\":");
+    document::write(access, out);
+}
+
+fn write_quarantine(quarantine: &Quarantine, out: &mut Vec<u8>) {
+    let Quarantine { target, reason, place, bytes, length_bytes, sha256 } = quarantine;
+    out.extend_from_slice(b"\",\"quarantine\":{\"reason\":");
+    write_text(reason, out);
+    if let doorbook_event::Target::Host { cluster, host } = target {
+        out.extend_from_slice(b",\"cluster\":");
+        write_text(cluster, out);
+        out.extend_from_slice(b",\"host\":");
+        write_text(host, out);
+    }
+    out.extend_from_slice(b",\"file\":");
+    write_text(&place.file, out);
+    let sha256 = hex::encode(sha256);
+    out.extend_from_slice(
+        format!(
+            ",\"line\":{},\"offset_bytes\":{},\"length_bytes\":{length_bytes},\"sha256\":\"{sha256}\",",
+            place.line, place.offset_bytes
+        )
+        .as_bytes(),
+    );
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            out.extend_from_slice(b"\"raw\":");
+            write_text(text, out);
+        }
+        Err(_) => {
+            use base64::Engine;
+            let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+            out.extend_from_slice(format!("\"raw_base64\":\"{text}\"").as_bytes());
+        }
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,283 @@
+//! `POST ingest/{source}`: events come in, one JSON object a line.
+//!
+//! Each line is stored, or was stored before, or cannot be read and is put aside with its reason;
+//! none of them keeps another one out. When the answer comes, all of it is durable.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use doorbook_event::public_id::Names;
+use doorbook_event::record::{Place, Quarantine};
+use doorbook_event::registry::Registry;
+use doorbook_event::{Access, HostName, ProjectId, PublicIds, Target, Text};
+use doorbook_source::document::{Reader, write_text};
+use doorbook_store::{Ingest, IngestLine, Ingested, LineResult};
+use sha2::{Digest, Sha256};
+
+use super::problem::Problem;
+use crate::app::App;
+use crate::pipeline::hosts::{NamedBy, no_cluster, resolve_host};
+
+/// Lines of one request: an event in memory is larger than a short line.
+pub const LINES_MAX: usize = 50_000;
+
+/// What came in, before its body was read.
+pub struct Arrival {
+    /// The project whose history it belongs to.
+    pub project: ProjectId,
+    /// Which source tells it.
+    pub source: Text,
+    /// The sender's name for the request.
+    pub key: Option<Text>,
+    /// Which lines the answer lists.
+    pub listed: Listed,
+}
+
+/// Which lines an answer lists. The counts are always there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Those that could not be read.
+    Quarantined,
+    /// Every line.
+    All,
+    /// No line.
+    None,
+}
+
+impl Listed {
+    /// The value of the parameter `lines`.
+    pub fn from_word(word: &str) -> Option<Listed> {
+        match word {
+            "quarantined" => Some(Listed::Quarantined),
+            "all" => Some(Listed::All),
+            "none" => Some(Listed::None),
+            _ => None,
+        }
+    }
+}
+
+/// The answer, and how many lines are durable that were not before.
+pub struct Answer {
+    /// JSON.
+    pub body: Vec<u8>,
+    /// Lines stored.
+    pub stored: u64,
+}
+
+/// A source's name: of lower-case letters, digits, `-`, `_` and `.`, and not our own.
+pub fn is_source(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && text != "doorbook"
+}
+
+/// Reads and stores the lines of a body. Blocks until they are durable.
+pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem> {
+    let catalog = app.store().catalog();
+    let lines = app.doors().with_reader(|reader| {
+        let hosts = Hosts::new(&catalog.registry, arrival.project);
+        read(reader, hosts, &arrival.source, body)
+    })?;
+    // What the answer needs besides what the store says.
+    let notes: Vec<(u64, Option<Text>)> =
+        lines.iter().map(|line| (line.number, line.reason())).collect();
+    let ingested = match lines.is_empty() {
+        // Nothing to wait for the disk with.
+        true => Ingested { lines: Vec::new() },
+        false => app.store().ingest(Ingest {
+            project: arrival.project,
+            source: arrival.source,
+            key: arrival.key,
+            lines: lines.into_iter().map(|line| line.content).collect(),
+        })?,
+    };
+    Ok(answer(app.doors().ids(), arrival.listed, &notes, &ingested))
+}
+
+/// A line that is not blank.
+struct Line {
+    number: u64,
+    content: IngestLine,
+}
+
+impl Line {
+    fn reason(&self) -> Option<Text> {
+        match &self.content {
+            IngestLine::Event(_) => None,
+            IngestLine::Unreadable(quarantine) => Some(quarantine.reason.clone()),
+        }
+    }
+}
+
+fn read(
+    reader: &mut Reader,
+    mut hosts: Hosts<'_>,
+    source: &Text,
+    body: &[u8],
+) -> Result<Vec<Line>, Problem> {
+    let mut lines = Vec::new();
+    let mut offset = 0;
+    for (index, bytes) in body.split(|byte| *byte == b'\n').enumerate() {
+        let offset_bytes = offset as u64;
+        offset += bytes.len() + 1;
+        if bytes.trim_ascii().is_empty() {
+            continue;
+        }
+        if lines.len() == LINES_MAX {
+            let detail = format!("A request has at most {LINES_MAX} lines. Nothing was stored.");
+            return Err(Problem::too_large(detail));
+        }
+        let number = index as u64 + 1;
+        let content = match event(reader, &mut hosts, bytes) {
+            Ok(access) => IngestLine::Event(Box::new(access)),
+            Err(reason) => {
+                let place = Place { file: source.clone(), line: number, offset_bytes };
+                IngestLine::Unreadable(Box::new(unreadable(source, reason, place, bytes)))
+            }
+        };
+        lines.push(Line { number, content });
+    }
+    Ok(lines)
+}
+
+fn event(reader: &mut Reader, hosts: &mut Hosts<'_>, bytes: &[u8]) -> Result<Access, Text> {
+    let mut access = reader.read(bytes).map_err(|unreadable| unreadable.0)?;
+    access.target = hosts.resolve(access.target, reader)?;
+    Ok(access)
+}
+
+/// Which host a line is of is not known, so it stands under its source.
+fn unreadable(source: &Text, reason: Text, place: Place, bytes: &[u8]) -> Quarantine {
+    Quarantine {
+        // No cluster can be called so.
+        target: Target::Own { kind: "ingest_source".into(), name: source.clone() },
+        reason,
+        place,
+        bytes: bytes[..bytes.len().min(Quarantine::BYTES_MAX)].to_vec(),
+        length_bytes: bytes.len() as u64,
+        sha256: Sha256::digest(bytes).into(),
+    }
+}
+
+/// Which host a sender means. Nothing is guessed, and no host is added.
+struct Hosts<'a> {
+    registry: &'a Registry,
+    project: ProjectId,
+    known: HashMap<(Text, Text), Result<Target, Text>>,
+    /// Neighbours are mostly of one host.
+    last: Option<((Text, Text), Result<Target, Text>)>,
+}
+
+impl<'a> Hosts<'a> {
+    fn new(registry: &'a Registry, project: ProjectId) -> Hosts<'a> {
+        Hosts { registry, project, known: HashMap::new(), last: None }
+    }
+
+    fn resolve(&mut self, target: Target, reader: &mut Reader) -> Result<Target, Text> {
+        let Target::Host { cluster, host } = target else {
+            return Err("arrays belong to a namespace, and none can be sent to yet".into());
+        };
+        let names = (cluster, host);
+        if let Some((known, resolved)) = &self.last
+            && *known == names
+        {
+            return resolved.clone();
+        }
+        let resolved = match self.known.get(&names) {
+            Some(resolved) => resolved.clone(),
+            None => {
+                let resolved = self.look_up(&names.0, &names.1, reader);
+                self.known.insert(names.clone(), resolved.clone());
+                resolved
+            }
+        };
+        self.last = Some((names, resolved.clone()));
+        resolved
+    }
+
+    fn look_up(&self, cluster: &Text, host: &Text, reader: &mut Reader) -> Result<Target, Text> {
+        let Hosts { registry, project, .. } = *self;
+        let named = |host: &HostName, reader: &mut Reader| {
+            let host = reader.text(&host.to_string());
+            Target::Host { cluster: cluster.clone(), host }
+        };
+        // The canonical name needs no search.
+        if let Ok((name, true)) = HostName::parse(host)
+            && registry.host(project, &name).is_some_and(|known| known.cluster == *cluster)
+        {
+            return Ok(named(&name, reader));
+        }
+        if registry.cluster(project, cluster).is_none() {
+            return Err(no_cluster(registry, project, cluster).message.into());
+        }
+        match resolve_host(registry, project, cluster, host, NamedBy::Sender, false) {
+            Ok(resolved) => Ok(named(&resolved.host, reader)),
+            Err(failure) => Err(failure.message.into()),
+        }
+    }
+}
+
+fn answer(
+    ids: &PublicIds,
+    listed: Listed,
+    notes: &[(u64, Option<Text>)],
+    ingested: &Ingested,
+) -> Answer {
+    let [mut stored, mut duplicates, mut quarantined, mut expired, mut new] = [0_u64; 5];
+    let mut list = Vec::new();
+    for ((number, reason), result) in notes.iter().zip(&ingested.lines) {
+        let count = match (reason, result) {
+            (Some(_), _) => &mut quarantined,
+            (None, LineResult::Stored { .. }) => &mut stored,
+            (None, LineResult::Duplicate) => &mut duplicates,
+            (None, LineResult::Expired) => &mut expired,
+        };
+        *count += 1;
+        new += u64::from(matches!(result, LineResult::Stored { .. }));
+        let is_listed = match listed {
+            Listed::All => true,
+            Listed::Quarantined => reason.is_some(),
+            Listed::None => false,
+        };
+        if is_listed {
+            list.extend_from_slice(if list.is_empty() { b"" } else { b"," });
+            write_line(ids, *number, reason.as_ref(), *result, &mut list);
+        }
+    }
+    let mut body =
+        format!("{{\"stored\":{stored},\"duplicates\":{duplicates},\"quarantined\":{quarantined}");
+    if expired > 0 {
+        write!(body, ",\"expired\":{expired}").expect("a String takes all");
+    }
+    if listed != Listed::None {
+        write!(body, ",\"lines\":[{}]", String::from_utf8_lossy(&list))
+            .expect("a String takes all");
+    }
+    body.push('}');
+    Answer { body: body.into_bytes(), stored: new }
+}
+
+fn write_line(
+    ids: &PublicIds,
+    number: u64,
+    reason: Option<&Text>,
+    result: LineResult,
+    out: &mut Vec<u8>,
+) {
+    let word = match (reason, result) {
+        (Some(_), _) => "quarantined",
+        (None, LineResult::Stored { .. }) => "stored",
+        (None, LineResult::Duplicate) => "duplicate",
+        (None, LineResult::Expired) => "expired",
+    };
+    out.extend_from_slice(format!("{{\"line\":{number},\"result\":\"{word}\"").as_bytes());
+    if let LineResult::Stored { log, seq } = result {
+        out.extend_from_slice(b",\"id\":\"");
+        ids.id(Names::Record, log, seq).write(out);
+        out.push(b'"');
+    }
+    if let Some(reason) = reason {
+        out.extend_from_slice(b",\"reason\":");
+        write_text(reason, out);
+    }
+    out.push(b'}');
+}

@@ -1,0 +1,154 @@
+//! Doorbook's own API, `/api/v1`: one door through which events come, one through which they are
+//! read. `docs/design/native-api.md` and `docs/design/ingest.md` describe both for people.
+//!
+//! [`OPERATIONS`] is the table; the router is built from it and from nothing else. A request goes
+//! through `dispatch` in this order: is the target short enough (414) · who are you (401) · is
+//! there such a path (404, 405) · of which project (400, 404) · may you (403) · the operation's own
+//! checks · the answer. Every error is a problem of RFC 9457.
+
+mod body;
+mod counts;
+mod coverage;
+mod cursor;
+mod dispatch;
+mod events;
+mod filter;
+mod ingest;
+mod problem;
+mod query;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::any;
+use doorbook_event::PublicIds;
+use doorbook_source::document::Reader;
+use tokio::sync::Semaphore;
+
+use crate::app::{App, Settings};
+use crate::auth;
+use dispatch::Call;
+use problem::Problem;
+
+/// What all paths of this API begin with.
+pub const PREFIX: &str = "/api/v1/";
+
+/// One operation of the API.
+pub struct Operation {
+    /// Its name in our own record.
+    pub id: &'static str,
+    /// The method; `GET` is `HEAD`, too.
+    pub method: &'static str,
+    /// What follows [`PREFIX`].
+    pub path: &'static str,
+    /// What the caller must be allowed to do in the project.
+    pub needs: auth::Operation,
+    /// Serves it.
+    serve: Serve,
+}
+
+/// How an operation is served.
+#[derive(Clone, Copy)]
+enum Serve {
+    /// From the history, without a body.
+    Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
+    /// Events come in.
+    Ingest,
+}
+
+/// Every operation that is served.
+pub static OPERATIONS: &[Operation] = &[
+    Operation {
+        id: "ingest",
+        method: "POST",
+        path: "ingest/{source}",
+        needs: auth::Operation::Ingest,
+        serve: Serve::Ingest,
+    },
+    Operation {
+        id: "listEvents",
+        method: "GET",
+        path: "events",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(events::list),
+    },
+    Operation {
+        id: "eventHistogram",
+        method: "GET",
+        path: "events/histogram",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(counts::histogram),
+    },
+    Operation {
+        id: "topOfEvents",
+        method: "GET",
+        path: "events/top",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(counts::top),
+    },
+    Operation {
+        id: "getEvent",
+        method: "GET",
+        path: "events/{id}",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(events::one),
+    },
+];
+
+/// The router of this surface, and of every path below [`PREFIX`] that it does not know.
+pub fn router(app: &App) -> Router {
+    let mut router = Router::new();
+    for operation in OPERATIONS {
+        let serve = async move |State(app): State<App>, request: Request| {
+            dispatch::dispatch(app, Some(operation), request).await
+        };
+        router = router.route(&format!("{PREFIX}{}", operation.path), any(serve));
+    }
+    for unknown in ["/api/v1", PREFIX, "/api/v1/{*rest}"] {
+        let serve = async |State(app): State<App>, request: Request| {
+            dispatch::dispatch(app, None, request).await
+        };
+        router = router.route(unknown, any(serve));
+    }
+    router.with_state(app.clone())
+}
+
+/// What the doors hold between requests.
+pub struct Doors {
+    ids: PublicIds,
+    /// Room for bodies, in KiB.
+    room: Arc<Semaphore>,
+    readers: Mutex<Vec<Reader>>,
+}
+
+/// Readers that wait for work; each remembers some 100 KB of what repeats.
+const READERS_MAX: usize = 16;
+
+impl Doors {
+    /// With an empty memory.
+    pub fn new(ids: PublicIds, settings: &Settings) -> Doors {
+        let room_kib = settings.ingest_in_flight_bytes_max / 1024;
+        let room = Arc::new(Semaphore::new(room_kib.clamp(1, body::ROOM_KIB_MAX)));
+        Doors { ids, room, readers: Mutex::default() }
+    }
+
+    /// What places of the history are called outside.
+    pub fn ids(&self) -> &PublicIds {
+        &self.ids
+    }
+
+    /// Lends a reader of documents that has seen some.
+    fn with_reader<T>(&self, work: impl FnOnce(&mut Reader) -> T) -> T {
+        let lent = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut reader = lent.unwrap_or_default();
+        let result = work(&mut reader);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        if readers.len() < READERS_MAX {
+            readers.push(reader);
+        }
+        result
+    }
+}

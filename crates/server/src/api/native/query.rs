@@ -1,0 +1,122 @@
+//! Query parameters, each of which must be known: a filter that was misspelled would otherwise
+//! widen an answer in silence.
+
+use percent_encoding::percent_decode_str;
+
+use super::problem::Problem;
+
+/// The parameters of a request that were not asked for yet.
+#[derive(Clone, Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// From the part of the request target after `?`; form-encoded, so that `+` is a space.
+    pub fn parse(text: &str) -> Result<Query, Problem> {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let name =
+                decode(name).ok_or_else(|| Problem::invalid_parameter("the query", "not UTF-8"))?;
+            let value =
+                decode(value).ok_or_else(|| Problem::invalid_parameter(&name, "not UTF-8"))?;
+            Ok((name, value))
+        });
+        pairs.collect::<Result<_, _>>().map(Query)
+    }
+
+    /// The parameters as text that [`Query::parse`] reads.
+    pub fn text(&self) -> String {
+        let encode =
+            |text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
+        let pairs =
+            self.0.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+        pairs.collect::<Vec<_>>().join("&")
+    }
+
+    /// Takes every value of a parameter.
+    pub fn all(&mut self, name: &str) -> Vec<String> {
+        let taken = self.0.extract_if(.., |(known, _)| known == name);
+        taken.map(|(_, value)| value).collect()
+    }
+
+    /// Takes the value of a parameter that may be given once.
+    pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let mut values = self.all(name);
+        match values.len() {
+            0 | 1 => Ok(values.pop()),
+            _ => Err(Problem::invalid_parameter(name, "given more than once")),
+        }
+    }
+
+    /// Takes a parameter and reads it.
+    pub fn read<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(value) = self.one(name)? else { return Ok(None) };
+        let read = read(&value).ok_or_else(|| Problem::invalid_parameter(name, expected))?;
+        Ok(Some(read))
+    }
+
+    /// Takes every value of a parameter and reads them.
+    pub fn read_all<T>(
+        &mut self,
+        name: &str,
+        expected: &str,
+        mut read: impl FnMut(&str) -> Option<T>,
+    ) -> Result<Vec<T>, Problem> {
+        let wrong = || Problem::invalid_parameter(name, expected);
+        self.all(name).iter().map(|value| read(value).ok_or_else(wrong)).collect()
+    }
+
+    /// Takes a number within bounds.
+    pub fn number(
+        &mut self,
+        name: &str,
+        bounds: std::ops::RangeInclusive<usize>,
+    ) -> Result<Option<usize>, Problem> {
+        let expected = format!("a number from {} to {}", bounds.start(), bounds.end());
+        self.read(name, &expected, |text| {
+            let is_plain = text.bytes().all(|b| b.is_ascii_digit());
+            text.parse().ok().filter(|number| is_plain && bounds.contains(number))
+        })
+    }
+
+    /// Refuses what was not asked for.
+    pub fn finish(&self) -> Result<(), Problem> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.0.iter().map(|(name, _)| name.as_str()).take(10).collect();
+        Err(Problem::unknown_parameters(&names))
+    }
+}
+
+fn decode(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    percent_decode_str(&text).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_taken_once_and_none_is_left() {
+        let mut query = Query::parse("a=1&b=x%20y+z&a=2&&n=07&c").expect("readable");
+        let same = Query::parse(&query.text()).expect("our own");
+        assert_eq!(same.0, query.0);
+        assert_eq!(query.all("a"), ["1", "2"]);
+        assert_eq!(query.one("b"), Ok(Some("x y z".into())));
+        assert_eq!(query.number("n", 0..=9), Ok(Some(7)));
+        assert_eq!(query.one("absent"), Ok(None));
+        assert_eq!(query.finish(), Err(Problem::unknown_parameters(&["c"])));
+        assert_eq!(query.one("c"), Ok(Some(String::new())));
+        assert_eq!(query.finish(), Ok(()));
+        assert!(Query::parse("a=%FF").is_err() && Query::parse("%FF=a").is_err());
+        let mut query = Query::parse("a=1&a=2&n=10&m=+1").expect("readable");
+        assert!(query.one("a").is_err());
+        assert!(query.number("n", 0..=9).is_err() && query.number("m", 0..=9).is_err());
+    }
+}

@@ -1,0 +1,420 @@
+//! Lines to events.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use doorbook_event::{
+    Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Target, Text, Timestamp,
+    WrittenTime,
+};
+use jiff::tz::TimeZone;
+
+use super::client::Clients;
+use super::members::Member;
+use super::{ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, LINE_BYTES_MAX};
+use crate::intern::Texts;
+use crate::json::{Cursor, Value};
+use crate::mongod::time::Times;
+
+/// Reads lines. Remembers what repeats, so one reader should read many; its memory is bounded.
+pub struct Reader {
+    texts: Texts,
+    clients: Clients,
+    times: Times,
+}
+
+/// Why a line is no event; names the member where it is one member's fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(pub Text);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader {
+            texts: Texts::default(),
+            clients: Clients::default(),
+            times: Times::new(TimeZone::UTC),
+        }
+    }
+}
+
+impl Reader {
+    /// The event of a line, its target as the sender names it.
+    pub fn read(&mut self, line: &[u8]) -> Result<Access, Unreadable> {
+        if line.len() > LINE_BYTES_MAX {
+            return Err(unreadable("the line is longer than 65536 bytes"));
+        }
+        if std::str::from_utf8(line).is_err() {
+            return Err(unreadable("the line is not UTF-8"));
+        }
+        let mut fields = Fields::default();
+        let mut cursor = Cursor::new(line, 0);
+        cursor.eat(b'{').ok_or_else(|| unreadable("the line is not a JSON object"))?;
+        let has_controls = line.iter().any(|byte| *byte < b' ');
+        self.object(&mut cursor, has_controls, |reader, name, value| {
+            reader.member(&mut fields, name, value, has_controls)
+        })?;
+        if !cursor.is_done() {
+            return Err(unreadable("something follows the JSON object"));
+        }
+        fields.finish(self)
+    }
+
+    /// A text, shared if it was seen before.
+    pub fn text(&mut self, text: &str) -> Text {
+        self.texts.text(text.as_bytes())
+    }
+
+    /// Every member of an object whose brace has been taken.
+    fn object<'a>(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        has_controls: bool,
+        mut each: impl FnMut(&mut Reader, &[u8], Json<'a>) -> Result<(), Unreadable>,
+    ) -> Result<(), Unreadable> {
+        let broken = || unreadable("the line is not JSON");
+        let mut first = true;
+        loop {
+            let before = cursor.rest();
+            let Some(name) = cursor.key(first).ok_or_else(broken)? else { return Ok(()) };
+            first = false;
+            let value_begins = cursor.rest();
+            let value = cursor.value().ok_or_else(broken)?;
+            let taken = value_begins.len() - cursor.rest().len();
+            let json = Json { value, written: value_begins[..taken].trim_ascii_start() };
+            if !name.is_escaped() && !has_controls {
+                each(self, name.raw, json)?;
+                continue;
+            }
+            // The colon and blanks around it are not part of the name.
+            let written = &before[..before.len() - value_begins.len()];
+            let begin = memchr::memchr(b'"', written).ok_or_else(broken)?;
+            let name = strict(&written[begin..begin + name.raw.len() + 2]).ok_or_else(broken)?;
+            each(self, name.as_bytes(), json)?;
+        }
+    }
+
+    fn member<'a>(
+        &mut self,
+        fields: &mut Fields,
+        name: &[u8],
+        json: Json<'a>,
+        has_controls: bool,
+    ) -> Result<(), Unreadable> {
+        let wrong = |what: &str| wrong(name, what);
+        let Some(member) = Member::named(name) else {
+            return self.attribute(&mut fields.attributes, name, json, has_controls);
+        };
+        let bit = 1 << member as u32;
+        if fields.seen & bit != 0 {
+            return Err(wrong("stands there twice"));
+        }
+        fields.seen |= bit;
+        if json.written == b"null" {
+            return Ok(());
+        }
+        let plain = || -> Result<Cow<'a, [u8]>, Unreadable> {
+            json.text(has_controls).ok_or_else(|| wrong("is not a text"))
+        };
+        let truth = || json.truth().ok_or_else(|| wrong("is neither true nor false"));
+        let mut text = || plain().map(|text| Some(self.texts.text(&text)));
+        let client = &mut fields.client;
+        match member {
+            Member::Time => fields.time = Some(self.time(name, &plain()?)?),
+            Member::WrittenTime => fields.written_time = text()?,
+            Member::Cluster => fields.cluster = text()?,
+            Member::Host => fields.host = text()?,
+            Member::Namespace => fields.namespace = text()?,
+            Member::Array => fields.array = text()?,
+            Member::Action => {
+                fields.action = Some(match &*plain()? {
+                    b"authenticate" => Action::Authenticate,
+                    b"authorize" => Action::Authorize,
+                    _ => return Err(wrong("is neither authenticate nor authorize")),
+                });
+            }
+            Member::Outcome => {
+                fields.outcome = match &*plain()? {
+                    b"success" => Word::Success,
+                    b"failure" => Word::Failure,
+                    b"unknown" => Word::Unknown,
+                    _ => return Err(wrong("is none of success, failure, unknown")),
+                };
+            }
+            Member::Reason => fields.reason = text()?,
+            Member::Code => fields.code = Some(json.integer().map_err(wrong)?),
+            Member::User => fields.user = text()?,
+            Member::Database => fields.database = text()?,
+            Member::Mechanism => fields.mechanism = text()?,
+            Member::Address => {
+                let address = parse::<IpAddr>(&plain()?);
+                fields.address = Some(address.ok_or_else(|| wrong("is not an IP address"))?);
+            }
+            Member::Port => fields.port = Some(json.integer().map_err(wrong)?),
+            Member::UnixSocket => fields.unix_socket = truth()?,
+            Member::AddressJoined => fields.address_joined = truth()?,
+            Member::Connection => fields.connection = Some(json.integer().map_err(wrong)?),
+            Member::ProcessStart => fields.process_start = Some(self.time(name, &plain()?)?),
+            Member::Application => client.application = text()?,
+            Member::Driver => client.driver = text()?,
+            Member::DriverVersion => client.driver_version = text()?,
+            Member::Os => client.os = text()?,
+            Member::Platform => client.platform = text()?,
+            Member::Via => client.via = text()?,
+            Member::Origin => {
+                let origin = origin(&plain()?).ok_or_else(|| wrong(NO_ORIGIN))?;
+                client.origin = Some(origin);
+            }
+            Member::Speculative => fields.speculative = Some(truth()?),
+            Member::Classes => {
+                fields.classes = classes(json.written)
+                    .ok_or_else(|| wrong("is not a list of classes that there are"))?;
+            }
+            Member::TaskId => fields.task_id = text()?,
+            Member::Attributes => {
+                let Value::Object(object) = json.value else {
+                    return Err(wrong("is not an object"));
+                };
+                let attributes = &mut fields.attributes;
+                self.object(&mut Cursor::new(object, 1), has_controls, |reader, name, json| {
+                    reader.attribute(attributes, name, json, has_controls)
+                })?;
+            }
+            Member::Raw => fields.raw = Some(plain()?.into_owned()),
+            Member::RawBase64 => {
+                let bytes = STANDARD.decode(&*plain()?);
+                fields.raw_base64 = Some(bytes.map_err(|_| wrong("is not base64"))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// What has no column: texts as they are, other values as they are written.
+    fn attribute(
+        &mut self,
+        attributes: &mut BTreeMap<Text, Text>,
+        name: &[u8],
+        json: Json<'_>,
+        has_controls: bool,
+    ) -> Result<(), Unreadable> {
+        let wrong = |what: &str| wrong(name, what);
+        if name.is_empty() || name.len() > ATTRIBUTE_NAME_BYTES_MAX {
+            return Err(wrong("is not a name of 1 to 128 bytes"));
+        }
+        let value = match json.value {
+            _ if json.written == b"null" => return Ok(()),
+            Value::Text(_) => {
+                let text = json.text(has_controls);
+                self.texts.text(&text.ok_or_else(|| wrong("is not a text"))?)
+            }
+            Value::Object(_) | Value::Array | Value::Plain(_) => {
+                let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(json.written).is_ok();
+                if !is_json {
+                    return Err(wrong("is not JSON"));
+                }
+                self.texts.text(json.written)
+            }
+        };
+        if attributes.len() == ATTRIBUTES_MAX {
+            return Err(unreadable("there are more than 128 attributes"));
+        }
+        match attributes.insert(self.texts.text(name), value) {
+            None => Ok(()),
+            Some(_) => Err(wrong("stands there twice")),
+        }
+    }
+
+    fn time(&mut self, name: &[u8], text: &[u8]) -> Result<Timestamp, Unreadable> {
+        // The common forms first; then whatever else names one instant.
+        let time = self.times.iso(text).or_else(|| parse(text));
+        time.ok_or_else(|| wrong(name, "is not a time such as 2026-11-23T02:45:14.292Z"))
+    }
+}
+
+/// A value and how it is written.
+#[derive(Clone, Copy)]
+struct Json<'a> {
+    value: Value<'a>,
+    written: &'a [u8],
+}
+
+impl<'a> Json<'a> {
+    fn text(&self, has_controls: bool) -> Option<Cow<'a, [u8]>> {
+        let text = self.value.text()?;
+        if !text.is_escaped() && !has_controls {
+            return Some(Cow::Borrowed(text.raw));
+        }
+        strict(self.written).map(|text| Cow::Owned(text.into_bytes()))
+    }
+
+    fn truth(&self) -> Option<bool> {
+        match self.written {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    }
+
+    /// JSON writes an integer in one way: no sign but a minus, no leading zero.
+    fn integer<T: FromStr>(&self) -> Result<T, &'static str> {
+        let digits = self.written.strip_prefix(b"-").unwrap_or(self.written);
+        let is_integer = digits.iter().all(u8::is_ascii_digit)
+            && !digits.is_empty()
+            && (digits == b"0" || digits[0] != b'0');
+        if !is_integer {
+            return Err("is not an integer");
+        }
+        parse(self.written).ok_or("is out of range")
+    }
+}
+
+/// What was read of a line so far.
+#[derive(Default)]
+struct Fields {
+    /// One bit per [`Member`].
+    seen: u32,
+    time: Option<Timestamp>,
+    written_time: Option<Text>,
+    cluster: Option<Text>,
+    host: Option<Text>,
+    namespace: Option<Text>,
+    array: Option<Text>,
+    action: Option<Action>,
+    outcome: Word,
+    reason: Option<Text>,
+    code: Option<i64>,
+    user: Option<Text>,
+    database: Option<Text>,
+    mechanism: Option<Text>,
+    address: Option<IpAddr>,
+    port: Option<u16>,
+    unix_socket: bool,
+    address_joined: bool,
+    connection: Option<u64>,
+    process_start: Option<Timestamp>,
+    client: Client,
+    speculative: Option<bool>,
+    classes: Classes,
+    task_id: Option<Text>,
+    attributes: BTreeMap<Text, Text>,
+    raw: Option<Vec<u8>>,
+    raw_base64: Option<Vec<u8>>,
+}
+
+/// How it ended, while the reason may still come.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Word {
+    Success,
+    Failure,
+    #[default]
+    Unknown,
+}
+
+impl Fields {
+    fn finish(self, reader: &mut Reader) -> Result<Access, Unreadable> {
+        let peer = self.peer()?;
+        let target = match (self.cluster, self.host, self.namespace, self.array) {
+            (Some(cluster), Some(host), None, None) => Target::Host { cluster, host },
+            (None, None, Some(namespace), Some(array)) => Target::Array { namespace, array },
+            (Some(_), None, None, None) => return Err(unreadable("host is missing")),
+            (None, Some(_), None, None) => return Err(unreadable("cluster is missing")),
+            _ => return Err(unreadable("neither cluster and host nor namespace and array")),
+        };
+        let outcome = match self.outcome {
+            Word::Failure => Outcome::Failure { reason: self.reason, code: self.code },
+            _ if self.reason.is_some() => return Err(unreadable("reason without a failure")),
+            _ if self.code.is_some() => return Err(unreadable("code without a failure")),
+            Word::Success => Outcome::Success,
+            Word::Unknown => Outcome::Unknown,
+        };
+        let principal = match (self.user, self.database) {
+            (Some(name), database) => {
+                Principal::User { name, database: database.unwrap_or_else(|| reader.text("")) }
+            }
+            (None, Some(_)) => return Err(unreadable("database without user")),
+            (None, None) => Principal::Unauthenticated,
+        };
+        let raw = match (self.raw, self.raw_base64) {
+            (Some(_), Some(_)) => return Err(unreadable("both raw and raw_base64")),
+            (raw, base64) => raw.or(base64).unwrap_or_default(),
+        };
+        Ok(Access {
+            target,
+            event_time: self.time.ok_or_else(|| unreadable("time is missing"))?,
+            written_time: self.written_time.map_or(WrittenTime::Complete, WrittenTime::Partial),
+            action: self.action.unwrap_or(Action::Authenticate),
+            outcome,
+            principal,
+            mechanism: self.mechanism,
+            peer,
+            peer_joined: self.address_joined,
+            connection: self.connection,
+            process_start: self.process_start,
+            client: reader.clients.share(self.client),
+            speculative: self.speculative,
+            classes: self.classes,
+            attributes: self.attributes,
+            raw,
+            task_id: self.task_id,
+        })
+    }
+
+    fn peer(&self) -> Result<Peer, Unreadable> {
+        match (self.address, self.port, self.unix_socket) {
+            (Some(_), _, true) => Err(unreadable("both address and unix_socket")),
+            (None, Some(_), _) => Err(unreadable("port without address")),
+            (Some(address), port, false) => Ok(Peer::ip(address, port)),
+            (None, None, true) => Ok(Peer::UnixSocket),
+            (None, None, false) => Ok(Peer::Unknown),
+        }
+    }
+}
+
+const NO_ORIGIN: &str = "is not an address, with or without port, or unix";
+
+/// As [`Peer`] shows itself.
+fn origin(text: &[u8]) -> Option<Peer> {
+    if text == b"unix" {
+        return Some(Peer::UnixSocket);
+    }
+    let with_port = parse::<SocketAddr>(text).map(|peer| Peer::ip(peer.ip(), Some(peer.port())));
+    with_port.or_else(|| parse(text).map(|address| Peer::ip(address, None)))
+}
+
+fn classes(json: &[u8]) -> Option<Classes> {
+    let words: Vec<Cow<'_, str>> = serde_json::from_slice(json).ok()?;
+    words
+        .iter()
+        .try_fold(Classes::NONE, |classes, word| Some(classes.with(Class::from_word(word)?)))
+}
+
+fn parse<T: FromStr>(text: &[u8]) -> Option<T> {
+    std::str::from_utf8(text).ok()?.parse().ok()
+}
+
+/// A JSON string with its quotes, every escape and control character checked.
+fn strict(json: &[u8]) -> Option<String> {
+    serde_json::from_slice(json).ok()
+}
+
+fn unreadable(reason: &str) -> Unreadable {
+    Unreadable(reason.into())
+}
+
+/// The name may be anything a sender thinks of; a reason is for people.
+fn wrong(name: &[u8], what: &str) -> Unreadable {
+    let name: String = String::from_utf8_lossy(name).chars().take(64).collect();
+    Unreadable(format!("{name} {what}").into())
+}

@@ -1,0 +1,639 @@
+//! Which rows match: what is skipped, what is counted as a whole, what is looked at row by row.
+//!
+//! An answer is found in three steps. [`View`] is what of the history may be shown at all: every
+//! answer's lower bound in time, hidden rows and `as_of` pass through it. [`Scan`] finds, from the
+//! catalogue, bloom filters and page indexes, the [`Piece`]s of segments in which rows may match; only
+//! the pages at the two ends of a time range are opened for it. A [`Matcher`] then tells of a piece
+//! which rows match, column by column: a condition is decided once for each text of a dictionary, and
+//! for rows by their numbers.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use doorbook_event::{LogId, Peer, Seq, Text, Timestamp};
+use memchr::memmem::Finder;
+
+use crate::cache::Cache;
+use crate::disk::Disk;
+use crate::error::Error;
+use crate::filter::{AsOf, Filter, Kind, PeerIs, PrincipalIs, Targets};
+use crate::memtable::{Row, kind};
+use crate::segment::{
+    Column, Dictionary, Ids, Member, Reader, Segment, SegmentMeta, UNIX_SOCKET, peer,
+};
+use crate::select::matches;
+use crate::state::{LogState, State, contains};
+
+/// What of a log an answer may show.
+pub(crate) struct View<'a> {
+    /// What is asked for; its `from` is not before what may be answered at all.
+    pub(crate) filter: Filter,
+    pub(crate) id: LogId,
+    pub(crate) log: &'a LogState,
+    /// The state that the answer is taken from.
+    pub(crate) as_of: AsOf,
+    /// Only positions below are part of that state.
+    bound: Seq,
+}
+
+impl<'a> View<'a> {
+    /// Every answer begins here. An error is the state of a history without any row.
+    pub(crate) fn new(state: &'a State, filter: &Filter, now: Timestamp) -> Result<View<'a>, AsOf> {
+        let as_of = filter.as_of.clone().unwrap_or_else(|| state.as_of(&filter.scope));
+        let Some((id, log)) = state.log(&filter.scope) else { return Err(as_of) };
+        let bound = as_of.iter().find(|(of, _)| *of == id).map_or(0, |(_, bound)| *bound);
+        let from = filter.from.max(state.retention_start(&filter.scope, now));
+        Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound })
+    }
+
+    /// The rows in memory that match.
+    pub(crate) fn in_memory(&self) -> impl Iterator<Item = &'a Row> {
+        let rows = self.log.memtable.rows();
+        rows.filter(|row| self.shows(row.seq) && matches(row, &self.filter))
+    }
+
+    fn shows(&self, seq: Seq) -> bool {
+        seq < self.bound && !contains(&self.log.retracted, seq)
+    }
+
+    fn shows_nothing_of(&self, meta: &SegmentMeta) -> bool {
+        let covers = |rows: &Range<Seq>| rows.start <= meta.first_seq && meta.last_seq < rows.end;
+        meta.first_seq >= self.bound || self.log.retracted.iter().any(covers)
+    }
+
+    fn shows_all_of(&self, meta: &SegmentMeta) -> bool {
+        let meets = |rows: &Range<Seq>| rows.start <= meta.last_seq && meta.first_seq < rows.end;
+        meta.last_seq < self.bound && !self.log.retracted.iter().any(meets)
+    }
+}
+
+/// Where in the segments of a log rows may match.
+pub(crate) struct Scan<'a> {
+    pub(crate) view: &'a View<'a>,
+    /// The segments that may hold any.
+    pub(crate) segments: Vec<Opened<'a>>,
+    /// Newest first.
+    pub(crate) pieces: Vec<Piece<'a>>,
+}
+
+/// A segment that may hold rows that match.
+pub(crate) struct Opened<'a> {
+    pub(crate) reader: Reader<'a>,
+    shows_all: bool,
+}
+
+/// Rows of one target, sorted by time, of one page of event times.
+pub(crate) struct Piece<'a> {
+    /// Which of [`Scan::segments`].
+    pub(crate) segment: usize,
+    pub(crate) member: &'a Member,
+    /// All of them are in the time range that is asked for.
+    pub(crate) rows: Range<usize>,
+    /// No row is earlier.
+    pub(crate) earliest: Timestamp,
+    /// No row is later.
+    pub(crate) latest: Timestamp,
+    /// Whether rows must be looked at; otherwise all of them match.
+    pub(crate) is_tested: bool,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(
+        view: &'a View<'a>,
+        disk: &'a dyn Disk,
+        dir: &Path,
+        cache: &Arc<Cache>,
+    ) -> Result<Scan<'a>, Error> {
+        let mut scan = Scan { view, segments: Vec::new(), pieces: Vec::new() };
+        if is_impossible(&view.filter) {
+            return Ok(scan);
+        }
+        for segment in &view.log.segments {
+            if !view.shows_nothing_of(&segment.meta) {
+                scan.add(segment, disk, dir, cache)?;
+            }
+        }
+        scan.pieces.sort_by_key(|piece| (std::cmp::Reverse(piece.latest), piece.rows.start));
+        Ok(scan)
+    }
+
+    fn add(
+        &mut self,
+        segment: &'a Segment,
+        disk: &'a dyn Disk,
+        dir: &Path,
+        cache: &Arc<Cache>,
+    ) -> Result<(), Error> {
+        let filter = &self.view.filter;
+        let stretches: Vec<_> = stretches(&segment.meta, filter).collect();
+        if stretches.is_empty() {
+            return Ok(());
+        }
+        let reader = segment.open_cached(disk, dir, Arc::clone(cache))?;
+        if !may_hold(&reader, filter)? {
+            return Ok(());
+        }
+        let shows_all = self.view.shows_all_of(&segment.meta);
+        let wanted = kinds(filter.kind);
+        let mut times = reader.column("event_time")?;
+        for (member, rows) in stretches {
+            let is_tested = !shows_all || tests_columns(filter) || member.kinds & !wanted != 0;
+            let is_inside = filter.from <= member.from && member.to <= filter.to;
+            let rows = match is_inside {
+                true => rows,
+                false => reader.between(&mut times, rows, filter.from, filter.to)?,
+            };
+            self.pieces.extend(reader.time_pages(rows).map(|page| Piece {
+                segment: self.segments.len(),
+                member,
+                rows: page.rows,
+                earliest: page.earliest.max(member.from).max(filter.from),
+                latest: page.latest.min(member.to).min(filter.to),
+                is_tested,
+            }));
+        }
+        drop(times);
+        self.segments.push(Opened { reader, shows_all });
+        Ok(())
+    }
+
+    /// Hands every piece to one of a few workers and returns them. Small scans have one; a large one
+    /// shares the work among threads, since columns must be decompressed.
+    pub(crate) fn work<'s, W: Send>(
+        &'s self,
+        new: impl Fn() -> W + Sync,
+        each: impl Fn(&mut W, &mut Matchers<'s, 'a>, &'s Piece<'a>) -> Result<(), Error> + Sync,
+    ) -> Result<Vec<W>, Error> {
+        let next = AtomicUsize::new(0);
+        let run = || {
+            let mut worker = new();
+            let mut matchers = Matchers::new(self);
+            while let Some(first) = Some(next.fetch_add(PIECES_PER_TURN, Ordering::Relaxed))
+                .filter(|first| *first < self.pieces.len())
+            {
+                for piece in self.pieces[first..].iter().take(PIECES_PER_TURN) {
+                    each(&mut worker, &mut matchers, piece)?;
+                }
+            }
+            Ok(worker)
+        };
+        let tested = self.pieces.iter().filter(|piece| piece.is_tested);
+        let rows: usize = tested.map(|piece| piece.rows.len()).sum();
+        let helpers = match rows >= ROWS_PER_THREAD * 2 {
+            true => {
+                std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX) - 1
+            }
+            false => 0,
+        };
+        if helpers == 0 {
+            return run().map(|worker| vec![worker]);
+        }
+        std::thread::scope(|scope| {
+            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
+            let mut workers = vec![run()];
+            for helper in helpers {
+                let worker = helper.join();
+                workers.push(worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            }
+            workers.into_iter().collect()
+        })
+    }
+}
+
+/// A turn is long beside taking it and short beside the whole.
+const PIECES_PER_TURN: usize = 8;
+
+/// Looking at so many rows takes much longer than starting a thread.
+const ROWS_PER_THREAD: usize = 64_000;
+
+/// One answer must not take all of a large machine.
+const THREADS_MAX: usize = 4;
+
+/// The stretches of a segment that may hold rows of a filter, by the catalogue.
+fn stretches<'a>(
+    meta: &'a SegmentMeta,
+    filter: &Filter,
+) -> impl Iterator<Item = (&'a Member, Range<usize>)> {
+    let wanted = kinds(filter.kind);
+    let mut next = 0;
+    let all = meta.members.iter().map(move |member| {
+        let rows = next..next + member.rows as usize;
+        next = rows.end;
+        (member, rows)
+    });
+    all.filter(move |(member, _)| {
+        member.kinds & wanted != 0
+            && filter.from <= member.to
+            && member.from <= filter.to
+            && is_target((&member.group, &member.member), &filter.targets)
+    })
+}
+
+pub(crate) fn is_target(names: (&str, &str), targets: &Targets) -> bool {
+    match targets {
+        Targets::All => true,
+        Targets::Group(group) => *group == names.0,
+        Targets::Members(members) => {
+            members.iter().any(|(group, member)| *group == names.0 && *member == names.1)
+        }
+    }
+}
+
+/// The wanted kinds as bits.
+fn kinds(kind: Kind) -> u64 {
+    match kind {
+        Kind::Access => 1 << kind::ACCESS | 1 << kind::OWN,
+        Kind::Quarantine => 1 << kind::QUARANTINE,
+    }
+}
+
+/// Whether no row can match, whatever there is.
+fn is_impossible(filter: &Filter) -> bool {
+    filter.from > filter.to || filter.kind == Kind::Quarantine && tests_access(filter)
+}
+
+/// Whether a filter asks for more than kind, target and time.
+fn tests_columns(filter: &Filter) -> bool {
+    tests_access(filter)
+        || filter.without.bits() != 0
+        || !filter.sources.is_empty()
+        || filter.raw_contains.is_some()
+}
+
+/// Whether a filter asks for what only an access has.
+pub(crate) fn tests_access(filter: &Filter) -> bool {
+    !filter.actions.is_empty()
+        || !filter.outcomes.is_empty()
+        || !filter.principals.is_empty()
+        || !filter.peers.is_empty()
+        || !filter.mechanisms.is_empty()
+        || !filter.applications.is_empty()
+        || !filter.task_ids.is_empty()
+        || filter.has_task.is_some()
+        || filter.with.bits() != 0
+}
+
+/// Whether a segment may hold rows of a filter, by its bloom filters.
+fn may_hold(reader: &Reader<'_>, filter: &Filter) -> Result<bool, Error> {
+    let any = |column: &str, values: Option<Vec<String>>| -> Result<bool, Error> {
+        let Some(values) = values.filter(|values| !values.is_empty()) else { return Ok(true) };
+        for value in values {
+            if reader.may_hold(column, &value)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    // `None`: one of the alternatives is of no single value.
+    let names = filter.principals.iter().map(|wanted| match wanted {
+        PrincipalIs::User(name) | PrincipalIs::UserOf { name, .. } | PrincipalIs::Named(name) => {
+            Some(name.to_string())
+        }
+        PrincipalIs::Unauthenticated => None,
+    });
+    let addresses = filter.peers.iter().map(|wanted| match wanted {
+        PeerIs::Network(network) => network.single().map(|address| address.to_string()),
+        PeerIs::UnixSocket => Some(UNIX_SOCKET.to_owned()),
+    });
+    let tasks = filter.task_ids.iter().map(|task| task.to_string()).collect();
+    Ok(any("principal", names.collect())?
+        && any("address", addresses.collect())?
+        && any("task_id", Some(tasks))?)
+}
+
+/// A matcher for each segment of a scan, made when it is first needed.
+pub(crate) struct Matchers<'s, 'a> {
+    scan: &'s Scan<'a>,
+    by_segment: Vec<Option<Matcher<'s>>>,
+}
+
+impl<'s, 'a> Matchers<'s, 'a> {
+    fn new(scan: &'s Scan<'a>) -> Matchers<'s, 'a> {
+        let by_segment = scan.segments.iter().map(|_| None).collect();
+        Matchers { scan, by_segment }
+    }
+
+    pub(crate) fn of(&mut self, piece: &Piece<'_>) -> Result<&mut Matcher<'s>, Error> {
+        let slot = &mut self.by_segment[piece.segment];
+        if slot.is_none() {
+            *slot = Some(Matcher::new(self.scan, &self.scan.segments[piece.segment])?);
+        }
+        Ok(slot.as_mut().expect("it was just made"))
+    }
+}
+
+/// Tells which rows of a segment match.
+pub(crate) struct Matcher<'s> {
+    tests: Vec<Test<'s>>,
+    /// For each row of the last piece 1 if it matches, otherwise 0.
+    mask: Vec<u8>,
+}
+
+impl<'s> Matcher<'s> {
+    fn new(scan: &'s Scan<'_>, opened: &'s Opened<'_>) -> Result<Matcher<'s>, Error> {
+        let (view, reader) = (scan.view, &opened.reader);
+        let filter = &view.filter;
+        let mut tests = Vec::new();
+        if !opened.shows_all {
+            let seqs = reader.column("seq")?;
+            let base = reader.base_seq();
+            tests.push(Test::numbers(seqs, move |seq| {
+                seq.is_some_and(|seq| view.shows(base.saturating_add(seq as u64)))
+            }));
+        }
+        let wanted = kinds(filter.kind);
+        tests.push(Test::numbers(reader.column("kind")?, move |kind| {
+            kind.is_some_and(|kind| (0..64).contains(&kind) && wanted >> kind & 1 == 1)
+        }));
+        add_principal_tests(&filter.principals, reader, &mut tests)?;
+        if !filter.peers.is_empty() {
+            let peers = &filter.peers;
+            tests.push(Test::texts(reader.column("address")?, move |address| {
+                is_peer(address, peers)
+            }));
+        }
+        let lists = [
+            ("task_id", &filter.task_ids),
+            ("mechanism", &filter.mechanisms),
+            ("source", &filter.sources),
+        ];
+        for (name, allowed) in lists.into_iter().chain([("application", &filter.applications)]) {
+            if !allowed.is_empty() {
+                tests.push(Test::texts(reader.column(name)?, move |text| is_in(text, allowed)));
+            }
+        }
+        if !filter.outcomes.is_empty() {
+            let words: Vec<&str> = filter.outcomes.iter().map(|outcome| outcome.word()).collect();
+            tests.push(Test::texts(reader.column("outcome")?, move |text| {
+                text.is_some_and(|text| words.contains(&text))
+            }));
+        }
+        if !filter.actions.is_empty() {
+            let words: Vec<&str> = filter.actions.iter().map(|action| action.word()).collect();
+            tests.push(Test::texts(reader.column("action")?, move |text| {
+                text.is_some_and(|text| words.contains(&text))
+            }));
+        }
+        if let Some(wanted) = filter.has_task {
+            let tasks = reader.column("task_id")?;
+            tests.push(Test::texts(tasks, move |task| task.is_some() == wanted));
+        }
+        let (with, without) = (filter.with.bits(), filter.without.bits());
+        if with != 0 || without != 0 {
+            tests.push(Test::numbers(reader.column("classes")?, move |classes| {
+                let classes = classes.unwrap_or(0) as u16;
+                (with == 0 || classes & with != 0) && classes & without == 0
+            }));
+        }
+        if let Some(text) = &filter.raw_contains {
+            let finder = Finder::new(text.as_bytes());
+            tests.push(Test::Raw { column: reader.column("raw")?, finder });
+        }
+        Ok(Matcher { tests, mask: Vec::new() })
+    }
+
+    /// For each row of a piece 1 if it matches, otherwise 0, and how many do; no list if all do.
+    pub(crate) fn matching(&mut self, piece: &Piece<'_>) -> Result<(Option<&[u8]>, u64), Error> {
+        let all = piece.rows.len() as u64;
+        if !piece.is_tested {
+            return Ok((None, all));
+        }
+        self.mask.clear();
+        self.mask.resize(piece.rows.len(), 1);
+        let mut count = all;
+        for test in &mut self.tests {
+            test.apply(piece.rows.clone(), &mut self.mask)?;
+            count = count_ones(&self.mask);
+            if count == 0 {
+                break;
+            }
+        }
+        Ok((Some(&self.mask).filter(|_| count < all).map(Vec::as_slice), count))
+    }
+}
+
+fn count_ones(mask: &[u8]) -> u64 {
+    // A byte counts to 255, and many bytes at a time.
+    let blocks = mask.chunks(255).map(|block| block.iter().sum::<u8>());
+    blocks.map(u64::from).sum()
+}
+
+/// Whether a row with a text, or without one, stays.
+type Passes<'s> = Box<dyn Fn(Option<&str>) -> bool + 's>;
+
+/// A condition on one column.
+enum Test<'s> {
+    Texts {
+        column: Column<'s>,
+        passes: Passes<'s>,
+        verdicts: Option<Verdicts>,
+    },
+    Numbers {
+        column: Column<'s>,
+        passes: Box<dyn Fn(Option<i64>) -> bool + 's>,
+    },
+    /// Any of several principals; looks at three columns.
+    Principals {
+        columns: [Column<'s>; 3],
+        wanted: &'s [PrincipalIs],
+    },
+    Raw {
+        column: Column<'s>,
+        finder: Finder<'s>,
+    },
+}
+
+/// For each text of a dictionary, and for no text behind them, 1 if it passes and 0 if not.
+struct Verdicts {
+    dictionary: Arc<Dictionary>,
+    verdicts: Vec<u8>,
+    /// The only one that passes.
+    single: Option<u32>,
+    any: bool,
+}
+
+impl Verdicts {
+    fn new(dictionary: &Arc<Dictionary>, passes: &dyn Fn(Option<&str>) -> bool) -> Verdicts {
+        let ids = 0..=dictionary.len();
+        let verdicts: Vec<u8> = ids.map(|id| u8::from(passes(dictionary.get(id)))).collect();
+        let mut passing = verdicts.iter().zip(0..).filter(|(verdict, _)| **verdict == 1);
+        let first = passing.next().map(|(_, id)| id);
+        let single = first.filter(|_| passing.next().is_none());
+        drop(passing);
+        Verdicts { dictionary: Arc::clone(dictionary), verdicts, single, any: first.is_some() }
+    }
+
+    fn apply(&self, ids: &Ids, from: usize, mask: &mut [u8]) {
+        let count = mask.len();
+        match ids {
+            Ids::Constant(id) if self.verdicts[*id as usize] == 1 => {}
+            Ids::Constant(_) => mask.fill(0),
+            _ if !self.any => mask.fill(0),
+            Ids::U8(ids) => self.each(&ids[from..from + count], mask),
+            Ids::U16(ids) => self.each(&ids[from..from + count], mask),
+            Ids::U32(ids) => self.each(&ids[from..from + count], mask),
+        }
+    }
+
+    fn each<T: Copy + PartialEq + TryInto<usize> + TryFrom<u32>>(
+        &self,
+        ids: &[T],
+        mask: &mut [u8],
+    ) {
+        let rows = mask.iter_mut().zip(ids);
+        match self.single.and_then(|id| T::try_from(id).ok()) {
+            Some(single) => rows.for_each(|(row, id)| *row &= u8::from(*id == single)),
+            None => rows.for_each(|(row, id)| {
+                let verdict = (*id).try_into().ok().and_then(|id| self.verdicts.get(id));
+                *row &= verdict.copied().unwrap_or(0);
+            }),
+        }
+    }
+}
+
+impl<'s> Test<'s> {
+    fn texts(column: Column<'s>, passes: impl Fn(Option<&str>) -> bool + 's) -> Test<'s> {
+        Test::Texts { column, passes: Box::new(passes), verdicts: None }
+    }
+
+    fn numbers(column: Column<'s>, passes: impl Fn(Option<i64>) -> bool + 's) -> Test<'s> {
+        Test::Numbers { column, passes: Box::new(passes) }
+    }
+
+    /// Sets to 0 what does not pass.
+    fn apply(&mut self, rows: Range<usize>, mask: &mut [u8]) -> Result<(), Error> {
+        let mut at = rows.start;
+        while at < rows.end {
+            let rest = &mut mask[at - rows.start..];
+            at += match self {
+                Test::Texts { column, passes, verdicts } => {
+                    let (page, of) = column.texts(at)?;
+                    let count = rest.len().min(of.end - at);
+                    let known = verdicts.take();
+                    let is_same =
+                        |known: &Verdicts| Arc::ptr_eq(&known.dictionary, &page.dictionary);
+                    let known = known.filter(is_same);
+                    let known = known.unwrap_or_else(|| Verdicts::new(&page.dictionary, &**passes));
+                    known.apply(&page.ids, at - of.start, &mut rest[..count]);
+                    *verdicts = Some(known);
+                    count
+                }
+                Test::Numbers { column, passes } => {
+                    let (page, of) = column.ints(at)?;
+                    let count = rest.len().min(of.end - at);
+                    match page.constant() {
+                        Some(value) if passes(value) => {}
+                        Some(_) => rest[..count].fill(0),
+                        None => each_left(&mut rest[..count], |n| {
+                            Ok(passes(page.get(at + n - of.start)))
+                        })?,
+                    }
+                    count
+                }
+                Test::Principals { columns: [kinds, names, databases], wanted } => {
+                    each_left(rest, |n| {
+                        let kind = text_at(kinds, at + n)?;
+                        let (name, database) =
+                            (text_at(names, at + n)?, text_at(databases, at + n)?);
+                        Ok(wanted.iter().any(|wanted| is_principal(kind, name, database, wanted)))
+                    })?;
+                    rest.len()
+                }
+                Test::Raw { column, finder } => {
+                    let (page, of) = column.bytes(at)?;
+                    let count = rest.len().min(of.end - at);
+                    each_left(&mut rest[..count], |n| {
+                        Ok(finder.find(page.get(at + n - of.start)).is_some())
+                    })?;
+                    count
+                }
+            };
+        }
+        Ok(())
+    }
+}
+
+fn text_at<'c>(column: &'c mut Column<'_>, row: usize) -> Result<Option<&'c str>, Error> {
+    let (page, rows) = column.texts(row)?;
+    Ok(page.get(row - rows.start))
+}
+
+/// Asks of each row that is left whether it stays.
+fn each_left(
+    mask: &mut [u8],
+    mut stays: impl FnMut(usize) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    for (n, row) in mask.iter_mut().enumerate() {
+        if *row == 1 {
+            *row = u8::from(stays(n)?);
+        }
+    }
+    Ok(())
+}
+
+fn is_in(text: Option<&str>, allowed: &[Text]) -> bool {
+    text.is_some_and(|text| allowed.iter().any(|allowed| **allowed == *text))
+}
+
+fn is_peer(address: Option<&str>, wanted: &[PeerIs]) -> bool {
+    wanted.iter().any(|wanted| match (wanted, peer(address, None)) {
+        (PeerIs::UnixSocket, Some(Peer::UnixSocket)) => true,
+        (PeerIs::Network(network), Some(Peer::Ip { address, .. })) => network.contains(address),
+        _ => false,
+    })
+}
+
+/// The conditions on principals: on one column after the other where that says the same.
+fn add_principal_tests<'s>(
+    wanted: &'s [PrincipalIs],
+    reader: &'s Reader<'s>,
+    tests: &mut Vec<Test<'s>>,
+) -> Result<(), Error> {
+    let named = wanted.iter().filter_map(|wanted| match wanted {
+        PrincipalIs::Named(name) => Some(name.clone()),
+        _ => None,
+    });
+    let users = wanted.iter().filter_map(|wanted| match wanted {
+        PrincipalIs::User(name) => Some(name.clone()),
+        _ => None,
+    });
+    let (named, users): (Vec<Text>, Vec<Text>) = (named.collect(), users.collect());
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    if named.len() == wanted.len() || users.len() == wanted.len() {
+        let is_user = !users.is_empty();
+        let names = if is_user { users } else { named };
+        tests.push(Test::texts(reader.column("principal")?, move |name| is_in(name, &names)));
+        if is_user {
+            let kinds = reader.column("principal_kind")?;
+            tests.push(Test::texts(kinds, |kind| kind == Some("user")));
+        }
+        return Ok(());
+    }
+    let columns = [
+        reader.column("principal_kind")?,
+        reader.column("principal")?,
+        reader.column("principal_database")?,
+    ];
+    tests.push(Test::Principals { columns, wanted });
+    Ok(())
+}
+
+fn is_principal(
+    kind: Option<&str>,
+    name: Option<&str>,
+    database: Option<&str>,
+    wanted: &PrincipalIs,
+) -> bool {
+    match wanted {
+        PrincipalIs::User(wanted) => kind == Some("user") && name == Some(&**wanted),
+        PrincipalIs::UserOf { name: wanted, database: of } => {
+            kind == Some("user") && name == Some(&**wanted) && database == Some(&**of)
+        }
+        PrincipalIs::Named(wanted) => name == Some(&**wanted),
+        PrincipalIs::Unauthenticated => kind == Some("unauthenticated"),
+    }
+}

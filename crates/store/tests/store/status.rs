@@ -1,0 +1,72 @@
+//! `status` counts what answers show, and says how long the disk lasts or why it cannot tell.
+
+use doorbook_event::{Access, Record, Scope};
+use doorbook_store::{Entry, Store};
+
+use crate::support::{NOW, Place, actor, import, login, scope, start};
+
+const DAY: i64 = 86_400;
+
+fn commit(store: &Store, seconds: i64) {
+    let records = vec![Record::Access(login(seconds))];
+    store.commit(vec![Entry { scope: scope(), source: "test".into(), records }]).expect("commits");
+}
+
+#[test]
+fn what_is_counted_is_what_answers_show() {
+    let place = Place::with_memtable(4000);
+    let store = place.open_new();
+    // The first event is taken back: the oldest is the next one.
+    let first = import(&store, vec![login(-500)]);
+    for n in 0..20 {
+        import(&store, vec![login(n)]);
+    }
+    store.retract(&first, &actor()).expect("is taken back");
+    let running = store.begin_import(start()).expect("begins");
+    let status = store.status().expect("counts");
+    assert_eq!(status.at, NOW);
+    assert_eq!(status.running_imports, [running]);
+    let scopes: Vec<_> = status.scopes.iter().map(|scope| scope.scope.clone()).collect();
+    assert_eq!(scopes, [Scope::System.to_string(), scope().to_string()]);
+    let shop = &status.scopes[1];
+    assert_eq!(
+        (shop.events, shop.oldest, shop.newest),
+        (20, Some(NOW), Some(NOW.plus_seconds(19)))
+    );
+    assert!(shop.segments > 0 && shop.segment_bytes > 0 && shop.rows > shop.events, "{shop:?}");
+    let sizes = status.size_bytes;
+    assert_eq!(sizes.total, sizes.segments + sizes.wal + sizes.catalog + sizes.secrets);
+    assert_eq!(sizes.segments, status.scopes.iter().map(|scope| scope.segment_bytes).sum::<u64>());
+    assert!(status.free_bytes > 0);
+}
+
+/// Goal: growth is that of the last days, whatever was imported from before them. Method: a history
+/// of old events, then one event every hour.
+#[test]
+fn the_outlook_is_that_of_the_last_days() {
+    let place = Place::new();
+    let store = place.open_new();
+    let outlook = |store: &Store| store.status().expect("counts").outlook;
+    assert!(outlook(&store).basis.contains("less than a day"), "{:?}", outlook(&store));
+    let old = |n: i64| Access { raw: vec![b'o'; 500], ..login(n - 400 * DAY) };
+    import(&store, (0..2000).map(old).collect());
+    place.clock.set(NOW.plus_seconds(30 * DAY));
+    assert!(outlook(&store).basis.contains("no events of the last"), "{:?}", outlook(&store));
+    for hour in 0..14 * 24 {
+        commit(&store, 16 * DAY + hour * 3600);
+    }
+    let status = store.status().expect("counts");
+    let growth = status.outlook.growth_bytes_per_day.expect("can be told");
+    // 24 events a day, of which each takes some hundred bytes of the WAL.
+    assert!((24 * 60..24 * 1000).contains(&growth), "{status:?}");
+    assert_eq!(status.outlook.days_left, Some(status.free_bytes / growth.unsigned_abs()));
+}
+
+#[test]
+fn a_new_directory_has_no_outlook() {
+    let place = Place::new();
+    let status = place.open().status().expect("counts");
+    assert!(status.scopes.is_empty());
+    assert_eq!(status.outlook.days_left, None);
+    assert_eq!(status.outlook.basis, "there are no events yet");
+}
