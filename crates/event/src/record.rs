@@ -97,6 +97,9 @@ pub struct Amendment {
     /// This source's record exactly as received; empty where it has none.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub raw: Vec<u8>,
+    /// When it happened, as this source claims, if it does.
+    #[n(3)]
+    pub event_time: Option<Timestamp>,
 }
 
 /// What can become known of an access later.
@@ -127,6 +130,11 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether there is anything that could be added to an access.
+    pub fn is_empty(&self) -> bool {
+        *self == Facts::default()
+    }
+
     /// Adds to an access what it lacks. What it, or an earlier amendment, says already stays: the
     /// word of a later source is no reason to forget the one of the first.
     pub fn complete(&self, access: &mut Access) {
@@ -242,6 +250,18 @@ pub struct Quarantine {
     /// SHA-256 of all of them.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub sha256: [u8; 32],
+}
+
+impl Record {
+    /// The access that a sighting or an amendment is about.
+    pub fn subject(&self) -> Option<&Subject> {
+        match self {
+            Record::Sighting(Sighting { of, .. }) | Record::Amendment(Amendment { of, .. }) => {
+                Some(of)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Quarantine {
