@@ -510,6 +510,45 @@ mod tests {
         }
     }
 
+    /// Goal: the bytes of a sighting and of an amendment are what docs/design/records.md says, for
+    /// ever. Method: its vectors, which were spelled by another library.
+    #[test]
+    fn the_wal_forms_of_what_is_told_of_an_access_are_fixed() {
+        use crate::access::tests_support::login;
+        let of = || Subject {
+            target: login().target,
+            event_time: login().event_time,
+            log: LogId(1),
+            seq: 300,
+        };
+        let raw = b"{}".to_vec();
+        let event_time = login().event_time.plus_micros(1000);
+        let facts = Facts {
+            principal: Some(Principal::User { name: "bob".into(), database: "admin".into() }),
+            task_id: Some("t-1".into()),
+            attributes: [("bytes".into(), "7".into())].into(),
+            ..Facts::default()
+        };
+        let sighting = Record::Sighting(Sighting { of: of(), event_time, raw: raw.clone() });
+        let event_time = Some(event_time);
+        let amendment = Record::Amendment(Amendment { of: of(), facts, raw, event_time });
+        for (record, vector) in [(sighting, SIGHTING), (amendment, AMENDMENT)] {
+            let bytes = minicbor::to_vec(&record).expect("encodes");
+            assert_eq!(hex::encode(&bytes), vector);
+            assert_eq!(minicbor::decode::<Record>(&bytes).expect("decodes"), record);
+        }
+    }
+
+    const SIGHTING: &str = concat!(
+        "820281a300a400820082666f72646572736a64622d313a3237303137011b0005fa3424381d700201",
+        "0319012c011b0005fa342438215802427b7d",
+    );
+    const AMENDMENT: &str = concat!(
+        "820381a400a400820082666f72646572736a64622d313a3237303137011b0005fa3424381d700201",
+        "0319012c01a30082018263626f626561646d696e0463742d3106a1656279746573613702427b7d03",
+        "1b0005fa3424382158",
+    );
+
     /// Goal: an amendment adds and never overrides. Method: one access that lacks everything and one
     /// that lacks nothing, under the same facts.
     #[test]
