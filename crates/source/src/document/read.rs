@@ -33,7 +33,7 @@ pub struct Reader {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Line {
     /// Someone came to a target.
-    Event(Access),
+    Event(Box<Access>),
     /// More about an event that was sent before.
     About(Box<About>),
 }
@@ -79,14 +79,14 @@ impl Reader {
         let mut fields = self.fields(line)?;
         match fields.amends.take() {
             Some(id) => fields.about(id, self).map(|about| Line::About(Box::new(about))),
-            None => fields.finish(self).map(Line::Event),
+            None => fields.finish(self).map(|access| Line::Event(Box::new(access))),
         }
     }
 
     /// The event of a line, its target as the sender names it.
     pub fn read(&mut self, line: &[u8]) -> Result<Access, Unreadable> {
         match self.line(line)? {
-            Line::Event(access) => Ok(access),
+            Line::Event(access) => Ok(*access),
             Line::About(_) => Err(unreadable("the line is about another event")),
         }
     }

@@ -580,14 +580,15 @@ impl Model {
         let page = store.select(filter).expect("answers");
         let expected = self.answer(filter, count);
         assert_eq!(page.total, expected.len() as u64, "total of {filter:?}");
-        let expected: Vec<(Text, Record, Vec<(Text, bool)>)> = expected
+        let expected: Vec<_> = expected
             .into_iter()
             .skip(skip)
             .take(filter.limit)
             .map(|(_, row)| (row.source, row.record, row.sightings))
             .collect();
         let sightings = |row: &Placed| {
-            row.sightings.iter().map(|sighted| (sighted.source.clone(), sighted.amends)).collect()
+            let sightings = row.sightings.iter();
+            sightings.map(|sighted| (sighted.source.clone(), sighted.amends)).collect::<Vec<_>>()
         };
         let found: Vec<_> = page
             .rows

@@ -175,7 +175,7 @@ fn find_subjects(
     .into_iter();
     let lines = lines.into_iter().map(|ReadLine { place, bytes, content }| {
         let content = content.and_then(|content| match content {
-            document::Line::Event(access) => Ok(IngestLine::Event(Box::new(access))),
+            document::Line::Event(access) => Ok(IngestLine::Event(access)),
             document::Line::About(about) => match subjects.next().flatten() {
                 Some(of) => Ok(told(*about, of)),
                 None => Err("amends names no event of this project".into()),
