@@ -83,7 +83,7 @@ fn answers_are_those_of_clickhouse() -> Result<()> {
 }
 
 fn engines() -> Option<PathBuf> {
-    let python = tools::engines();
+    let python = tools::tool("engines/bin/python");
     if python.is_none() {
         tools::left_out("the tables as engines read them", "deltalake, chdb and duckdb");
     }

@@ -18,22 +18,21 @@ const OURS: [(&str, &[&str]); 5] = [
 
 /// What must not be anywhere below a crate, and why.
 const ABSENT: [(&str, &[&str], &str); 3] = [
-    (
-        "doorbook-event",
-        &["tokio", "mio", "rustix", "getrandom", "arrow-array", "parquet"],
-        "no I/O",
-    ),
+    ("doorbook-event", &["tokio", "mio", "rustix", "getrandom", "parquet"], "no I/O"),
     (
         "doorbook-source",
-        &["tokio", "mio", "hyper", "axum", "arrow-array", "arrow-schema", "parquet", "rustls"],
+        &["tokio", "mio", "hyper", "axum", "parquet", "rustls"],
         "an agent will ship with it alone",
     ),
-    ("doorbook-store", &["tokio", "mio", "hyper", "axum", "rustls"], "no async, no API"),
+    (
+        "doorbook-store",
+        &["tokio", "mio", "hyper", "axum", "arrow-array", "rustls"],
+        "no async, no API, no arrays",
+    ),
 ];
 
 /// Crates of which two copies would cost minutes of build time, or disagree with each other.
-const ONCE: [&str; 8] =
-    ["arrow-array", "arrow-buffer", "arrow-schema", "hyper", "jiff", "parquet", "rustls", "tokio"];
+const ONCE: [&str; 5] = ["hyper", "jiff", "parquet", "rustls", "tokio"];
 
 #[derive(Deserialize)]
 struct Metadata {

@@ -8,8 +8,9 @@
 //! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
 //! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
 //! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
-//! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `table`
-//! (how others read it), `scan`, `joined`, `select` and `aggregate` (answers).
+//! `segment`, `flush`, `snapshot`, `compact` and `retention` (what becomes of it), `directory` (start
+//! and end), `table` (how others read it), `cache`, `scan`, `joined`, `select`, `aggregate` and
+//! `look_up` (answers), [`status`], [`verify`] and [`backup`] (operation).
 
 pub mod catalog;
 pub mod disk;

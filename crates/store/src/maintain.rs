@@ -131,16 +131,18 @@ impl Inner {
         did
     }
 
-    /// A job of compaction takes long: what is more urgent is done in between, and a store that is
-    /// closed does not wait for it.
     fn compact_unit(&self, work: &mut Work) -> Result<Did, Error> {
-        self.compact(&mut || {
-            if self.maintenance.signal.flags().is_stopped {
-                return Err(Error::new(ErrorKind::Io, "the store is being closed"));
-            }
-            self.flush_when_full(work)?;
-            self.write_snapshot(work).map(drop)
-        })
+        self.compact(&mut || self.between_steps(work))
+    }
+
+    /// A unit that merges takes long: what is more urgent is done in between, and a store that is
+    /// closed does not wait for it.
+    pub(crate) fn between_steps(&self, work: &mut Work) -> Result<(), Error> {
+        if self.maintenance.signal.flags().is_stopped {
+            return Err(Error::new(ErrorKind::Io, "the store is being closed"));
+        }
+        self.flush_when_full(work)?;
+        self.write_snapshot(work).map(drop)
     }
 
     /// Does one job of compaction, whatever else there is to do: whether there was one.

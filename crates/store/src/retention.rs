@@ -14,9 +14,10 @@
 //! replaced. From a removal on, no answer shows anything older, whatever the clock says: it would
 //! show what happens to be left.
 //!
-//! Rows in memory become a segment first. A segment goes as a whole when all of its rows are too old. One that is only in part is written
-//! anew without them when its oldest row is too old by a tenth of the days that are kept, and by a
-//! week at least.
+//! Rows in memory become a segment first. A segment goes as a whole when all of its rows are too old.
+//! One that is only in part is written anew without them, as compaction writes, when its oldest row is
+//! too old by a tenth of the days that are kept, and by a week at least. Its file goes with the last
+//! reader that began before.
 
 use std::sync::Arc;
 
@@ -31,8 +32,7 @@ use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Expired, Op};
 use crate::maintain::Work;
-use crate::memtable::Row;
-use crate::segment::{self, Content, Line, Segment, SegmentMeta};
+use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
 use crate::{Did, ImportBatch, Ingest, IngestLine, Ingested, Inner, LineResult};
 
@@ -157,9 +157,13 @@ impl Inner {
                 Step::Announce(notice) => {
                     let (removed, added, until) = (Vec::new(), Vec::new(), None);
                     let notice = Some(notice);
-                    self.commit_expired(Expired { log: *id, removed, added, until, notice })?;
+                    let op = Expired { log: *id, removed, added, until, notice };
+                    self.commit_expired(op, &[])?;
                 }
-                Step::Remove { limit, notice } => self.remove_expired(*id, log, limit, notice)?,
+                Step::Remove { limit, notice } => {
+                    let mut between = || self.between_steps(work);
+                    self.remove_expired(*id, log, limit, notice, &mut between)?;
+                }
             }
             return Ok(Did::Expired);
         }
@@ -173,65 +177,40 @@ impl Inner {
         log: &LogState,
         limit: Timestamp,
         notice: Notice,
+        between: &mut dyn FnMut() -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let mut expired = Expired {
-            log: id,
-            removed: Vec::new(),
-            added: Vec::new(),
-            until: Some(limit),
-            notice: Some(notice),
-        };
+        let mut removed = Vec::new();
+        let mut added: Vec<SegmentMeta> = Vec::new();
         let oldest_kept = limit.plus_seconds(-slack_seconds(notice.at, notice.limit));
         for segment in &log.segments {
             let (first, last) = span(&segment.meta);
             if last < limit {
-                expired.removed.push(segment.meta.name.clone());
+                removed.push(Arc::clone(segment));
             } else if first < oldest_kept {
-                let rewritten = self.rewrite_without(segment, &log.scope, limit);
+                let rewritten = self.rewrite_from(segment, limit, between);
                 let meta = rewritten.inspect_err(|_| {
-                    self.remove_segments(expired.added.iter().map(|meta| &*meta.name));
+                    self.remove_segments(added.iter().map(|meta| &*meta.name));
                 })?;
-                expired.removed.push(segment.meta.name.clone());
-                expired.added.push(SegmentMeta { log: id, ..meta });
+                removed.push(Arc::clone(segment));
+                added.extend(meta.map(|meta| SegmentMeta { log: id, ..meta }));
             }
         }
-        self.commit_expired(expired)
+        let names = removed.iter().map(|segment| segment.meta.name.clone()).collect();
+        let (until, notice) = (Some(limit), Some(notice));
+        self.commit_expired(Expired { log: id, removed: names, added, until, notice }, &removed)
     }
 
-    /// Writes a segment anew without the rows of events before a limit.
-    fn rewrite_without(
-        &self,
-        segment: &Segment,
-        scope: &Scope,
-        limit: Timestamp,
-    ) -> Result<SegmentMeta, Error> {
-        let dir = segment_dir(&self.options.data_dir);
-        let disk = &*self.options.disk;
-        let reader = segment.open(disk, &dir)?;
-        let numbers: Vec<usize> = (0..segment.meta.rows() as usize).collect();
-        let mut rows: Vec<Row> = Vec::new();
-        for numbers in numbers.chunks(ROWS_PER_STEP) {
-            let read = reader.rows(numbers)?;
-            rows.extend(read.into_iter().filter(|row| limit <= row.event_time()));
-        }
-        let lines = rows.iter().map(|row| Line {
-            seq: row.seq,
-            ingest_time: row.ingest_time,
-            source: &row.source,
-            content: Content::Row(row),
-        });
-        let name = self.new_segment_name();
-        let written = segment::write(disk, &dir, &name, scope, lines.collect());
-        let meta = written.inspect_err(|_| self.remove_segments([&*name]))?;
-        Ok(SegmentMeta { import: segment.meta.import.clone(), ..meta })
-    }
-
-    fn commit_expired(&self, expired: Expired) -> Result<(), Error> {
-        let removed = expired.removed.clone();
+    /// Commits a removal. The files of segments that it removes go when nobody reads them any more.
+    fn commit_expired(&self, expired: Expired, removed: &[Arc<Segment>]) -> Result<(), Error> {
         let added: Vec<Text> = expired.added.iter().map(|meta| meta.name.clone()).collect();
         let committed = self.try_commit_expired(expired);
         match &committed {
-            Ok(()) => self.remove_segments(removed.iter().map(|name| &**name)),
+            Ok(()) => {
+                let dir = segment_dir(&self.options.data_dir);
+                for segment in removed {
+                    segment.retire(Arc::clone(&self.options.disk), &dir);
+                }
+            }
             // What is on the disk is unknown: the frame may name them.
             Err(error) if error.kind == ErrorKind::Poisoned => {}
             Err(_) if self.writer().is_ok_and(|writer| !writer.wal.is_poisoned()) => {
@@ -258,9 +237,6 @@ impl Inner {
         Ok(())
     }
 }
-
-/// Some megabytes of whole lines.
-const ROWS_PER_STEP: usize = 8 << 10;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Step {

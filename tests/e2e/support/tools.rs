@@ -21,14 +21,14 @@ fn existing(path: PathBuf) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
-/// The Python with pymongo, requests and atlasapi.
-pub fn python() -> Option<PathBuf> {
-    existing(installed()?.join("python/bin/python"))
+/// A file that was installed, by its path in the folder.
+pub fn tool(path: &str) -> Option<PathBuf> {
+    existing(installed()?.join(path))
 }
 
-/// The Python with deltalake, chdb and duckdb.
-pub fn engines() -> Option<PathBuf> {
-    existing(installed()?.join("engines/bin/python"))
+/// The Python with pymongo, requests and atlasapi.
+pub fn python() -> Option<PathBuf> {
+    tool("python/bin/python")
 }
 
 /// Where the npm clients are installed; `node` itself is the machine's.
@@ -36,7 +36,7 @@ pub fn node_clients() -> Option<PathBuf> {
     if !runs("node") {
         return None;
     }
-    existing(installed()?.join("clients/node_modules"))?;
+    tool("clients/node_modules")?;
     installed()
 }
 
@@ -48,7 +48,7 @@ pub fn curl() -> Option<&'static str> {
 /// The mongod binaries to run: the installed one, and those of `DOORBOOK_TEST_MONGOD`.
 pub fn mongods() -> Vec<PathBuf> {
     let named = std::env::var_os(MONGOD_VAR).unwrap_or_default();
-    let installed = installed().and_then(|tools| existing(tools.join("mongod/mongod")));
+    let installed = tool("mongod/mongod");
     let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
     installed.into_iter().chain(named).collect()
 }

@@ -127,12 +127,26 @@ impl Server {
         runtime.shutdown_timeout(Duration::from_secs(1));
         let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
         // The next start then has nothing to replay, and other programs find every row.
-        let flushed = admin.store.flush();
+        let flushed = admin.store.flush().and_then(|()| sync_table(&admin.store));
         admin.store.close()?;
         recorded?;
         flushed?;
         served.context("the listener failed")
     }
+}
+
+/// Brings the tables for other programs up to date, if that does not take long: what is left is done
+/// after the next start.
+fn sync_table(store: &Store) -> Result<(), doorbook_store::Error> {
+    // Two tables with a commit and a checkpoint each, and as much again for what maintenance did
+    // meanwhile.
+    const STEPS_MAX: usize = 8;
+    for _ in 0..STEPS_MAX {
+        if !store.sync_table()? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The one directory that cannot be shared: a second server finds it held, whether by a server or

@@ -11,7 +11,7 @@ pub(crate) mod plan;
 
 use std::sync::Arc;
 
-use doorbook_event::{LogId, Text};
+use doorbook_event::{LogId, Text, Timestamp};
 
 use crate::directory::segment_dir;
 use crate::error::Error;
@@ -20,7 +20,7 @@ use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
 use crate::{Did, Inner};
 use input::Input;
-use plan::{Candidate, Job};
+use plan::{Candidate, Cut, Job};
 
 impl Inner {
     /// Does one job of compaction, if there is any. `between` is called every few milliseconds, and
@@ -82,6 +82,24 @@ impl Inner {
         Ok(())
     }
 
+    /// Writes a segment anew without the rows of events before a limit; `None`, and no file, if no
+    /// row is left. Calls `between` as [`Inner::compact`] does.
+    pub(crate) fn rewrite_from(
+        &self,
+        segment: &Arc<Segment>,
+        limit: Timestamp,
+        between: &mut dyn FnMut() -> Result<(), Error>,
+    ) -> Result<Option<SegmentMeta>, Error> {
+        let disk = &*self.options.disk;
+        let dir = segment_dir(&self.options.data_dir);
+        let inputs = [Input::open(disk, &dir, Arc::clone(segment))?];
+        let cut = Cut { times: limit.micros()..i64::MAX, is_final: segment.meta.is_final };
+        let name = self.new_segment_name();
+        let written = merge::merge(disk, &dir, &name, &inputs, &cut, between);
+        let meta = written.inspect_err(|_| self.remove_segments([&*name]))?;
+        Ok(meta.map(|meta| SegmentMeta { import: segment.meta.import.clone(), ..meta }))
+    }
+
     /// Commits new segments in the place of old ones; `false` if these are not all there any more.
     fn replace(
         &self,
@@ -135,12 +153,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use doorbook_event::{
-        Access, Action, Classes, Outcome, Peer, Principal, Record, Scope, Target, Timestamp,
-        WrittenTime,
+        Access, Action, Classes, Outcome, Peer, Principal, Record, Scope, Target, WrittenTime,
     };
     use proptest::prelude::*;
 
-    use super::plan::Cut;
     use super::*;
     use crate::disk::SystemDisk;
     use crate::memtable::Row;

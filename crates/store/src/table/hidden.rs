@@ -106,6 +106,29 @@ impl Stretches {
     }
 }
 
+/// Of how many files the table's log says something else than a state.
+pub(super) fn differences(log: &Log, state: &State) -> usize {
+    let name = Stretches::of(state).file_name();
+    let others = log.files.keys().filter(|path| **path != name).count();
+    others + usize::from(!log.files.contains_key(&name))
+}
+
+/// A file of the table that is not there, or not as long as the log says.
+pub(super) fn missing(disk: &dyn Disk, data_dir: &Path, log: &Log) -> Option<Error> {
+    log.files.iter().find_map(|(name, add)| {
+        let path = data_dir.join(FOLDER).join(name);
+        let size = disk.open_to_read(&path).and_then(|file| file.size_bytes());
+        match size {
+            Ok(size) if size.cast_signed() == add.size => None,
+            Ok(size) => {
+                let what = format!("{size} bytes long, written with {}", add.size);
+                Some(Error::damaged(&path, what))
+            }
+            Err(error) => Some(Error::io(&path, "open", error)),
+        }
+    })
+}
+
 /// Removes the files that the table does not have, and whose time after their removal is over.
 pub(super) fn remove_others(
     disk: &dyn Disk,

@@ -105,7 +105,8 @@ impl Inner {
         Ok(if self.sync_table()? { Did::Table } else { Did::Nothing })
     }
 
-    fn tables(&self) -> Result<MutexGuard<'_, Tables>, Error> {
+    /// Nobody else writes to the tables as long as this is held.
+    pub(crate) fn tables(&self) -> Result<MutexGuard<'_, Tables>, Error> {
         self.tables.lock().map_err(|_| {
             Error::new(ErrorKind::Poisoned, "a step of the table's log ended in a bug: restart")
         })
@@ -223,11 +224,52 @@ impl Inner {
     }
 }
 
-/// What is wrong with the logs in a data directory. What only needs a further step is not wrong: the
-/// log may lag behind the state.
-pub(crate) fn verify(disk: &dyn Disk, data_dir: &Path) -> Vec<Error> {
-    let logs = [rows_log(data_dir), hidden_log(data_dir)];
-    logs.iter().filter_map(|log| Log::load(disk, log).err()).collect()
+/// What is wrong with a table.
+pub(crate) enum Fault {
+    /// Its log cannot be used; the next step writes it anew.
+    Damaged(Error),
+    /// Its log or its own file cannot be read, and no step mends that.
+    Unreadable(Error),
+    /// Its log says of so many files something else than the state; the next steps bring it up to
+    /// it.
+    Behind { log: PathBuf, file_count: usize },
+}
+
+/// What is wrong with the tables in a data directory; without a state only what is wrong by itself.
+pub(crate) fn verify(disk: &dyn Disk, data_dir: &Path, state: Option<&State>) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (dir, is_hidden) in [(rows_log(data_dir), false), (hidden_log(data_dir), true)] {
+        let log = match Log::load(disk, &dir) {
+            Ok(log) if log.next_version == 0 => continue,
+            Ok(log) => log,
+            Err(error) if log::is_damage(&error) => {
+                faults.push(Fault::Damaged(error));
+                continue;
+            }
+            Err(error) => {
+                faults.push(Fault::Unreadable(error));
+                continue;
+            }
+        };
+        if is_hidden {
+            faults.extend(hidden::missing(disk, data_dir, &log).map(Fault::Unreadable));
+        }
+        let file_count = state.map_or(0, |state| match is_hidden {
+            true => hidden::differences(&log, state),
+            false => differences(&log, state),
+        });
+        if file_count > 0 {
+            faults.push(Fault::Behind { log: dir, file_count });
+        }
+    }
+    faults
+}
+
+/// Of how many files a log says something else than a state.
+fn differences(log: &Log, state: &State) -> usize {
+    let names: BTreeSet<&str> = segments(state).map(|segment| &*segment.meta.name).collect();
+    let unknown = segments(state).filter(|segment| !is_known(log, segment)).count();
+    unknown + log.files.keys().filter(|path| !names.contains(&***path)).count()
 }
 
 /// What came of a step.

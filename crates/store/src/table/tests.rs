@@ -41,7 +41,7 @@ fn a_replayed_log_has_the_live_segments() {
             let expected: BTreeMap<String, String> =
                 set.iter().map(|n| (format!("{n}.parquet"), n.to_string())).collect();
             prop_assert_eq!(replayed(&rows_log(dir.path())), expected);
-            prop_assert!(verify(&SystemDisk, dir.path()).is_empty());
+            prop_assert!(verify(&SystemDisk, dir.path(), Some(&store.0.state())).is_empty());
         }
     });
 }

@@ -31,7 +31,7 @@ use crate::frame::{self, Op};
 use crate::segment::{Segment, SegmentMeta};
 use crate::snapshot;
 use crate::state::State;
-use crate::table;
+use crate::table::{self, Fault};
 use crate::wal::Lsn;
 
 pub(crate) use frames::{Frames, Piece};
@@ -62,7 +62,8 @@ pub struct Report {
     pub damages: Vec<Finding>,
     /// How many more there are.
     pub more_damages: u64,
-    /// What is odd and costs nothing: an end that a crash tore, a file that no frame names.
+    /// What is odd and costs nothing: an end that a crash tore, a file that no frame names, a table
+    /// for other programs that is not up to date.
     pub notes: Vec<Finding>,
 }
 
@@ -175,11 +176,7 @@ pub fn verify(disk: &dyn Disk, data_dir: &Path, depth: Depth) -> Result<Report, 
     let replay = verifier.check_wal(&wal, oldest, &mut state, None);
     verifier.check_logs(&state, &replay);
     verifier.check_names(&state, replay.is_lossy);
-    for error in table::verify(disk, data_dir) {
-        let path = error.path.clone().unwrap_or_else(|| data_dir.to_owned());
-        // Derived, so no row is lost: the next step writes it anew.
-        verifier.note(&path, format!("the table's log, to be written anew: {}", explain(&error)));
-    }
+    verifier.check_tables((!replay.is_lossy).then_some(&state));
     verifier.check_secrets();
     Ok(verifier.report)
 }
@@ -197,6 +194,10 @@ impl Inner {
         let bound = state.lsn;
         let replay = verifier.check_wal(&wal, oldest, &mut state, Some(bound));
         verifier.check_logs(&state, &replay);
+        // The tables follow the present state, which goes on.
+        let tables = self.tables()?;
+        verifier.check_tables(None);
+        drop(tables);
         verifier.check_secrets();
         Ok(verifier.report)
     }
@@ -555,6 +556,29 @@ impl<'a> Verifier<'a> {
         }
     }
 
+    /// The tables that other programs read, against the state. They are derived: no row is lost by
+    /// what is wrong with them.
+    fn check_tables(&mut self, state: Option<&State>) {
+        for fault in table::verify(self.disk, self.dir, state) {
+            match fault {
+                Fault::Damaged(error) => {
+                    let path = error.path.clone().unwrap_or_else(|| self.dir.to_owned());
+                    let what = explain(&error);
+                    self.note(&path, format!("the table's log, to be written anew: {what}"));
+                }
+                Fault::Unreadable(error) => {
+                    let path = error.path.clone().unwrap_or_else(|| self.dir.to_owned());
+                    let what = explain(&error);
+                    self.damage(&path, format!("only the table for other programs: {what}"));
+                }
+                Fault::Behind { log, file_count } => {
+                    let what = "the table for other programs lags behind by";
+                    self.note(&log, format!("{what} {file_count} files; a server mends it"));
+                }
+            }
+        }
+    }
+
     /// Files that are not named by anything.
     fn check_names(&mut self, state: &State, is_lossy: bool) {
         let dir = segment_dir(self.dir);
@@ -637,8 +661,9 @@ fn segments_of(op: &Op) -> Vec<SegmentMeta> {
         Op::Segment(meta) => vec![meta.clone()],
         Op::Flushed(metas) => metas.clone(),
         Op::FlushedUpTo(flushed) => flushed.segments.clone(),
+        Op::Replaced { added, .. } => added.clone(),
         Op::Expired(expired) => expired.added.clone(),
-        _ => Vec::new(),
+        Op::Log { .. } | Op::Records(_) | Op::Counts { .. } | Op::RequestKey { .. } => Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use doorbook_event::Record;
 use doorbook_store::backup::restore;
@@ -99,7 +99,11 @@ fn what_is_committed_during_a_backup_is_not_in_it() {
     let store = Store::open(place.options_on(disk.clone())).expect("opens");
     add_project(&store);
     import(&store, (0..40).map(login).collect());
-    assert!(disk.store.set(store.clone()).is_ok());
+    let meddled = store.clone();
+    disk.meddle_at_next_link(move || {
+        (40..80).for_each(|n| commit(&meddled, n));
+        meddled.flush().expect("flushes");
+    });
     let backup = place.dir.path().join("backup");
     store.backup(&backup).expect("copies");
     assert_eq!(logins(&store).len(), 80, "the disk has meddled");
@@ -109,20 +113,50 @@ fn what_is_committed_during_a_backup_is_not_in_it() {
     assert_eq!(logins(&open(&place, restored)), (0..40).collect::<Vec<_>>());
 }
 
-/// Commits whenever a file is linked.
+/// Goal: a restored directory has tables for other programs of its own, which name its files.
+/// Method: the original has tables; the copy has none until it has made them.
+#[test]
+fn a_restored_directory_gets_its_tables_anew() {
+    let place = Place::with_memtable(3000);
+    let store = place.open_new();
+    import(&store, (0..40).map(login).collect());
+    store.flush().expect("flushes");
+    while store.sync_table().expect("syncs") {}
+    let (backup, restored) = (place.dir.path().join("backup"), place.dir.path().join("restored"));
+    store.backup(&backup).expect("copies");
+    restore(&SystemDisk, &backup, &restored).expect("copies back");
+    let log = Path::new("segments/_delta_log");
+    assert!(place.dir.path().join("data").join(log).exists());
+    assert!(!backup.join(log).exists() && !restored.join(log).exists());
+    let copy = open(&place, restored.clone());
+    while copy.sync_table().expect("syncs") {}
+    copy.close().expect("closes");
+    let first = std::fs::read_to_string(restored.join(log).join(format!("{:020}.json", 0)));
+    let first = first.expect("there is a log");
+    for name in SystemDisk.list(&restored.join("segments")).expect("lists") {
+        assert!(name.starts_with('_') || first.contains(&name), "{name} is not in {first}");
+    }
+    assert!(restored.join("hidden/_delta_log").exists());
+    assert_sound(&restored);
+}
+
+/// The system's disk, which does something of its own when a file is linked.
 #[derive(Default)]
-struct Meddling {
-    store: OnceLock<Store>,
-    has_meddled: AtomicBool,
+pub struct Meddling {
+    meddle: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Meddling {
+    pub fn meddle_at_next_link(&self, meddle: impl FnOnce() + Send + 'static) {
+        *self.meddle.lock().expect("no panic") = Some(Box::new(meddle));
+    }
 }
 
 impl Disk for Meddling {
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        if let Some(store) = self.store.get()
-            && !self.has_meddled.swap(true, Ordering::SeqCst)
-        {
-            (40..80).for_each(|n| commit(store, n));
-            store.flush().expect("flushes");
+        let meddle = self.meddle.lock().expect("no panic").take();
+        if let Some(meddle) = meddle {
+            meddle();
         }
         SystemDisk.link(from, to)
     }

@@ -7,6 +7,7 @@ mod faults;
 mod formats;
 mod import;
 mod joined;
+mod life;
 mod look_up;
 mod power_cut;
 mod retention;

@@ -1,15 +1,21 @@
 //! What is too old is in no answer and is not taken in; its bytes go later, and never because of a
 //! clock that was wrong for a moment.
 
+use std::sync::Arc;
+
 use doorbook_event::record::ImportCounts;
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::{Access, Clock, Record, Scope, Timestamp};
+use doorbook_store::backup::restore;
+use doorbook_store::disk::{Disk, SystemDisk};
 use doorbook_store::verify::Depth;
 use doorbook_store::{
-    Did, Dimension, Entry, ErrorKind, Filter, ImportBatch, Ingest, IngestLine, LineResult, Store,
+    Did, Dimension, Entry, ErrorKind, Filter, ImportBatch, Ingest, IngestLine, LineResult, Options,
+    Store,
 };
 
+use crate::backup::Meddling;
 use crate::support::{NOW, PROJECT, Place, actor, end, import, login, scope, start};
 
 const DAY: i64 = 86_400;
@@ -58,9 +64,8 @@ fn expire(store: &Store) -> u32 {
     panic!("it does not end");
 }
 
-fn names(place: &Place) -> Vec<std::ffi::OsString> {
-    let entries = std::fs::read_dir(place.dir.path().join("data/segments")).expect("lists");
-    entries.map(|entry| entry.expect("a file").file_name()).collect()
+fn names(place: &Place) -> Vec<String> {
+    SystemDisk.list(&place.dir.path().join("data/segments")).expect("lists")
 }
 
 /// Of the scope's log: rows that are stored, shown or not.
@@ -213,8 +218,12 @@ fn the_bytes_go_after_their_announcement() {
     assert_eq!(expire(&store), 0, "less than a day has passed");
     place.clock.set(day(41));
     assert!(expire(&store) >= 1);
+    assert!(stored(&store) < stored_before);
+    // Other programs may be at the files for a while.
+    place.clock.set(day(41).plus_seconds(900));
+    expire(&store);
     let after = names(&place);
-    assert!(before.iter().any(|name| !after.contains(name)) && stored(&store) < stored_before);
+    assert!(before.iter().any(|name| !after.contains(name)), "{before:?}, {after:?}");
     // What was removed stays away, even for a clock that has gone back, and for longer retention.
     place.clock.set(day(40));
     assert_eq!(days(&store), shown);
@@ -256,6 +265,39 @@ fn a_clock_that_jumps_ahead_removes_nothing() {
     place.clock.set(day(40));
     assert_eq!(days(&store), shown);
     assert!(store.verify(Depth::Rows).expect("reads").is_sound());
+}
+
+/// Goal: who reads meanwhile loses no file, and the files go with him. Method: while a backup is
+/// made, the disk itself has rows expire, and the clock pass the grace of other programs.
+#[test]
+fn what_is_read_meanwhile_stays_until_it_was_read() {
+    let (place, store) = aged();
+    let shown = days(&store);
+    expire(&store);
+    drop(store);
+    let disk = Arc::new(Meddling::default());
+    let store = Store::open(place.options_on(disk.clone())).expect("opens");
+    let before = names(&place);
+    let (meddled, clock) = (store.clone(), place.clock.clone());
+    disk.meddle_at_next_link(move || {
+        let stored_before = stored(&meddled);
+        for at in [day(41), day(41).plus_seconds(3600)] {
+            clock.set(at);
+            expire(&meddled);
+        }
+        assert!(stored(&meddled) < stored_before);
+    });
+    let backup = place.dir.path().join("backup");
+    store.backup(&backup).expect("copies what was there when it began");
+    let kept = SystemDisk.list(&backup.join("segments")).expect("lists");
+    let after = names(&place);
+    assert!(kept.iter().any(|name| !after.contains(name)), "they went with the backup");
+    assert!(kept.iter().all(|name| before.contains(name)));
+    let restored = place.dir.path().join("restored");
+    restore(&SystemDisk, &backup, &restored).expect("copies back");
+    place.clock.set(day(40));
+    let copy = Store::open(Options { data_dir: restored, ..place.options() }).expect("opens");
+    assert_eq!(days(&copy), shown);
 }
 
 /// Longer retention between announcement and removal keeps what was announced.

@@ -299,3 +299,36 @@ fn a_running_store_is_read_while_it_is_written() {
     });
     assert!(rows.is_sorted() && rows.last() >= Some(&200), "{rows:?}");
 }
+
+/// The tables for other programs are derived: what is wrong with them costs no row, and is said.
+#[test]
+fn a_table_that_lags_is_a_note_and_a_missing_file_of_it_is_damage() {
+    let place = Place::with_memtable(3000);
+    let store = place.open_new();
+    import(&store, (0..40).map(login).collect());
+    while store.sync_table().expect("syncs") {}
+    store.commit(vec![entry(vec![Record::Access(login(50))])]).expect("commits");
+    store.flush().expect("flushes");
+    store.close().expect("closes");
+    let report = read(&place, Depth::Checksums);
+    assert!(report.is_sound(), "{report:#?}");
+    let [note] = &report.notes[..] else { panic!("{report:#?}") };
+    assert_eq!(note.file, "segments/_delta_log");
+    assert!(note.what.contains("lags behind"), "{note:?}");
+
+    let store = place.open();
+    while store.sync_table().expect("syncs") {}
+    store.close().expect("closes");
+    let report = read(&place, Depth::Checksums);
+    assert!(report.is_sound() && report.notes.is_empty(), "{report:#?}");
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|e| e == "parquet");
+    let hidden = std::fs::read_dir(data(&place).join("hidden")).expect("lists");
+    let file = hidden.map(|entry| entry.expect("a file").path()).find(is_table).expect("one");
+    std::fs::remove_file(&file).expect("removes");
+    let report = read(&place, Depth::Checksums);
+    assert_eq!(report.damages[0].file, name(&place, &file), "{report:#?}");
+}
+
+fn entry(records: Vec<Record>) -> doorbook_store::Entry {
+    doorbook_store::Entry { scope: scope(), source: "test".into(), records }
+}
