@@ -6,6 +6,7 @@
 
 mod support;
 
+mod kill;
 mod mongod;
 mod quickstart;
 mod samples;

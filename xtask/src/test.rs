@@ -11,6 +11,9 @@ pub struct Arguments {
     /// Use what is installed already and install nothing
     #[arg(long)]
     no_install: bool,
+    /// As long as a night: a thousand kills of a server, two thousand lives between power cuts
+    #[arg(long)]
+    nightly: bool,
     /// For the test runner, such as a part of a test's name
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     runner: Vec<String>,
@@ -26,6 +29,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
         variables.push(("DOORBOOK_TEST_TOOLS", tools.folder));
     }
+    if arguments.nightly {
+        variables.extend(NIGHTLY.map(|(name, number)| (name, number.into())));
+    }
     let test = |words: &[&str]| {
         let mut command = cargo(words);
         command.args(["--workspace", "--locked"]).envs(variables.iter().map(|(k, v)| (k, v)));
@@ -40,5 +46,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.runner.is_empty() {
         process::run(&mut test(&["test", "--doc"]))?;
     }
-    process::run(&mut test(&["nextest", "run"]))
+    let profile: &[&str] = if arguments.nightly { &["--profile", "nightly"] } else { &[] };
+    process::run(&mut test(&[&["nextest", "run"], profile].concat()))
 }
+
+/// How often the tests that draw at random do so.
+const NIGHTLY: [(&str, &str); 2] =
+    [("DOORBOOK_TEST_KILLS", "1000"), ("DOORBOOK_TEST_LIVES", "2000")];

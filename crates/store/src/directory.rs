@@ -50,6 +50,9 @@ impl Inner {
         for dir in [wal_dir(dir), segment_dir(dir), catalog_dir(dir), secret_dir(dir)] {
             disk.create_subdir(&dir).map_err(|e| Error::io(&dir, "make the directory", e))?;
         }
+        // Whatever is made durable in them is lost with their names. At each start, because the one
+        // that made them may have been cut off before this.
+        disk.sync_dir(dir).map_err(|e| Error::io(dir, "sync the directory", e))?;
 
         let (mut state, snapshots, problem) = snapshot::load(&**disk, &catalog_dir(dir))?;
         let after = state.lsn;

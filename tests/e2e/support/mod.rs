@@ -3,6 +3,7 @@
 pub mod binary;
 pub mod clients;
 pub mod history;
+pub mod http;
 pub mod mongod;
 pub mod process;
 pub mod tools;

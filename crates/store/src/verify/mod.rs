@@ -365,7 +365,7 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    /// Every snapshot; gives the number of the oldest that is whole and the state of the newest.
+    /// Every snapshot; gives the number of the oldest that is needed and the state of the newest.
     fn check_snapshots(&mut self, snapshots: &[Opened]) -> (Lsn, State) {
         let mut whole: Vec<Lsn> = Vec::new();
         let mut newest = State::default();
@@ -388,7 +388,9 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-        (whole.first().copied().unwrap_or(0), newest)
+        // The last two are kept. One before them was removed, and a power cut brought it back, but
+        // perhaps not the WAL behind it.
+        (whole.iter().rev().nth(1).or(whole.last()).copied().unwrap_or(0), newest)
     }
 
     /// Every frame: its checksum, its number, its meaning; those that the state does not know are
@@ -404,8 +406,12 @@ impl<'a> Verifier<'a> {
         let mut next: Option<Lsn> = None;
         for (n, opened) in files.iter().enumerate() {
             let expected = next.unwrap_or(oldest_snapshot + 1);
-            let fits =
-                if next.is_none() { opened.number <= expected } else { opened.number == expected };
+            // Of files whose frames both snapshots know, a power cut may have brought back some.
+            let is_superfluous = opened.number <= oldest_snapshot + 1 && opened.number > expected;
+            let fits = match next {
+                None => opened.number <= expected,
+                Some(expected) => opened.number == expected || is_superfluous,
+            };
             if !fits {
                 let what = match opened.number > expected {
                     true => {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use doorbook_event::{Access, Record};
 use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::filter::Kind;
-use doorbook_store::{Error, ErrorKind, Filter, ImportBatch, Store};
+use doorbook_store::{Did, Error, ErrorKind, Filter, ImportBatch, Store};
 
 use crate::support::{Place, actor, end, login, project_changes, request, scope, start};
 
@@ -196,7 +196,23 @@ fn live(store: &Store, ledger: &mut Ledger) {
             ledger.batches.push((accesses, is_stored));
             let _refused = store.flush();
         }
+        let accesses = unnamed(round);
+        let key = format!("request {round}");
+        let is_stored = store.ingest(request(Some(&key), accesses.clone())).is_ok();
+        ledger.batches.push((accesses, is_stored));
+        // To the end, or to what fails.
+        while store.maintain().is_ok_and(|did| did != Did::Nothing) {}
+        let _refused = store.secret("of-the-fault-matrix");
     }
+}
+
+/// Events that only their request's key can tell from others.
+fn unnamed(round: i64) -> Vec<Access> {
+    let event = |n: i64| {
+        let raw = format!("shipped {round}, {n}").into_bytes();
+        Access { connection: None, raw, ..login(round * 100) }
+    };
+    (0..3).map(event).collect()
 }
 
 /// Events of the batch that is large.

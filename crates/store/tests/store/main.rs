@@ -1,13 +1,16 @@
 //! The store from outside: what it promises, on a real directory.
 
+mod adversity;
 mod backup;
 mod compact;
 mod faults;
 mod formats;
 mod import;
 mod look_up;
+mod power_cut;
 mod retention;
 mod select;
+mod sim_disk;
 mod status;
 mod support;
 mod table;

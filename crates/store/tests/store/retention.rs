@@ -58,8 +58,9 @@ fn expire(store: &Store) -> u32 {
     panic!("it does not end");
 }
 
-fn files(place: &Place) -> usize {
-    std::fs::read_dir(place.dir.path().join("data/segments")).expect("lists").count()
+fn names(place: &Place) -> Vec<std::ffi::OsString> {
+    let entries = std::fs::read_dir(place.dir.path().join("data/segments")).expect("lists");
+    entries.map(|entry| entry.expect("a file").file_name()).collect()
 }
 
 /// Of the scope's log: rows that are stored, shown or not.
@@ -190,6 +191,8 @@ fn aged() -> (Place, Store) {
     place.clock.set(day(33));
     decide(&store, &place, scope(), Some(10), 0);
     place.clock.set(day(40));
+    // What is merged later would change the files, too.
+    while store.compact_once().expect("compacts") {}
     (place, store)
 }
 
@@ -200,16 +203,18 @@ fn the_bytes_go_after_their_announcement() {
     let (place, store) = aged();
     let shown = days(&store);
     assert_eq!(shown, (30..40).collect::<Vec<_>>());
-    let (before, stored_before) = (files(&place), stored(&store));
+    let stored_before = stored(&store);
     assert_eq!(expire(&store), 1, "the announcement");
-    assert_eq!((files(&place), stored(&store)), (before, stored_before));
+    assert_eq!(stored(&store), stored_before);
+    let before = names(&place);
     drop(store);
     let store = place.open();
     place.clock.set(day(41).plus_seconds(-1));
     assert_eq!(expire(&store), 0, "less than a day has passed");
     place.clock.set(day(41));
     assert!(expire(&store) >= 1);
-    assert!(files(&place) < before && stored(&store) < stored_before);
+    let after = names(&place);
+    assert!(before.iter().any(|name| !after.contains(name)) && stored(&store) < stored_before);
     // What was removed stays away, even for a clock that has gone back, and for longer retention.
     place.clock.set(day(40));
     assert_eq!(days(&store), shown);
