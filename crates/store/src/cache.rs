@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use parquet::bloom_filter::Sbbf;
 
-use crate::segment::{Dictionary, Page};
+use crate::segment::{Dictionary, Packed, Page};
 
 /// Something that was decoded from a segment.
 #[derive(Clone)]
 pub(crate) enum Block {
     Page(Arc<Page>),
+    /// A page of which only some rows were wanted.
+    Packed(Arc<Packed>),
     Dictionary(Arc<Dictionary>),
     /// The dictionary of a column of numbers.
     Numbers(Arc<[i64]>),
@@ -35,6 +37,7 @@ pub(crate) struct BlockKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Part {
     Page(u32),
+    Packed(u32),
     Dictionary,
     Bloom,
 }
@@ -92,7 +95,9 @@ impl Cache {
         }
         let at = slots.slots.len();
         slots.by_key.insert(key, at);
-        slots.slots.push(Slot { key, block, size_bytes, is_wanted: true });
+        // Where a few rows of a page lie, others seldom ask: it may go before pages that scans need.
+        let is_wanted = !matches!(block, Block::Packed(_));
+        slots.slots.push(Slot { key, block, size_bytes, is_wanted });
         slots.size_bytes += size_bytes;
     }
 
@@ -140,6 +145,7 @@ impl Block {
     fn size_bytes(&self) -> usize {
         match self {
             Block::Page(page) => page.size_bytes(),
+            Block::Packed(page) => page.size_bytes(),
             Block::Dictionary(dictionary) => dictionary.size_bytes(),
             Block::Numbers(numbers) => size_of_val(&**numbers),
             Block::Bloom(bloom) => bloom.as_ref().map_or(0, |bloom| bloom.num_blocks() * 32),

@@ -39,6 +39,7 @@ mod own;
 mod queue;
 mod request_keys;
 mod retention;
+mod row_key;
 mod scan;
 mod segment;
 mod select;

@@ -6,6 +6,7 @@ use doorbook_event::{Access, LogId, Record, Seq, Target, Text, Timestamp};
 
 use crate::Placed;
 use crate::filter::Order;
+use crate::row_key::{RowKey, WantedKeys};
 
 /// A record with its place in its log.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +111,12 @@ pub(crate) struct Memtable {
 }
 
 /// The rows of one commit; never empty.
-type Batch = Arc<[Row]>;
+#[derive(Clone, Debug)]
+struct Batch {
+    rows: Arc<[Row]>,
+    /// Of each row.
+    keys: Arc<[RowKey]>,
+}
 
 impl Memtable {
     /// Adds the rows of a commit at the end.
@@ -119,7 +125,8 @@ impl Memtable {
             return;
         }
         self.has_told |= rows.iter().any(Row::is_told);
-        let mut chunk = vec![Batch::from(rows)];
+        let keys = rows.iter().map(RowKey::of).collect();
+        let mut chunk = vec![Batch { rows: rows.into(), keys }];
         while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
             chunk.splice(0..0, last.iter().cloned());
         }
@@ -128,7 +135,17 @@ impl Memtable {
 
     /// All rows, by seq.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> + Clone {
-        self.batches().flat_map(|batch| batch.iter())
+        self.batches().flat_map(|batch| batch.rows.iter())
+    }
+
+    /// The rows that may be asked for, by seq.
+    pub(crate) fn rows_of(&self, wanted: WantedKeys) -> impl Iterator<Item = &Row> {
+        let mut rows = Vec::new();
+        for batch in self.batches() {
+            let keyed = batch.keys.iter().zip(&*batch.rows);
+            rows.extend(keyed.filter(|(key, _)| wanted.include(key)).map(|(_, row)| row));
+        }
+        rows.into_iter()
     }
 
     /// Whether there is neither a sighting nor an amendment.
@@ -149,20 +166,20 @@ impl Memtable {
     /// The rows from `seq` on, by seq.
     pub(crate) fn rows_from(&self, seq: Seq) -> impl Iterator<Item = &Row> {
         let batches = self.chunks.iter().flat_map(move |chunk| {
-            let start = chunk.partition_point(|batch| batch[batch.len() - 1].seq < seq);
+            let start = chunk.partition_point(|batch| batch.last_seq() < seq);
             chunk[start..].iter()
         });
         batches.flat_map(move |batch| {
-            let start = batch.partition_point(|row| row.seq < seq);
-            batch[start..].iter()
+            let start = batch.rows.partition_point(|row| row.seq < seq);
+            batch.rows[start..].iter()
         })
     }
 
     /// Lets the rows below `seq` go, of which each commit's rows are all or none. Returns how many.
     pub(crate) fn drop_below(&mut self, seq: Seq) -> usize {
         let before = self.len();
-        let kept: Arc<[Batch]> = self.batches().filter(|b| b[0].seq >= seq).cloned().collect();
-        self.has_told &= kept.iter().any(|batch| batch.iter().any(Row::is_told));
+        let kept: Arc<[Batch]> = self.batches().filter(|b| b.rows[0].seq >= seq).cloned().collect();
+        self.has_told &= kept.iter().any(|batch| batch.rows.iter().any(Row::is_told));
         self.chunks = if kept.is_empty() { Vec::new() } else { vec![kept] };
         before - self.len()
     }
@@ -174,11 +191,17 @@ impl Memtable {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.batches().map(|batch| batch.len()).sum()
+        self.batches().map(|batch| batch.rows.len()).sum()
     }
 
     fn batches(&self) -> impl Iterator<Item = &Batch> + Clone {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+}
+
+impl Batch {
+    fn last_seq(&self) -> Seq {
+        self.rows.last().map_or(0, |row| row.seq)
     }
 }
 

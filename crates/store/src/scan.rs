@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use doorbook_event::{LogId, Peer, Seq, Text, Timestamp};
+use doorbook_event::{LogId, Peer, Seq, Timestamp};
 use memchr::memmem::Finder;
 
 use crate::cache::Cache;
@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::filter::{AsOf, Filter, Kind, PeerIs, PrincipalIs, Targets};
 use crate::joined::Amended;
 use crate::memtable::{Row, kind};
+use crate::row_key::WantedKeys;
 use crate::segment::{
     Column, Dictionary, Ids, Member, Reader, Segment, SegmentMeta, UNIX_SOCKET, peer,
 };
@@ -51,7 +52,7 @@ impl<'a> View<'a> {
 
     /// The rows in memory that match, without those that are completed first.
     pub(crate) fn in_memory(&self, amended: &Amended) -> impl Iterator<Item = &'a Row> {
-        let rows = self.log.memtable.rows();
+        let rows = self.log.memtable.rows_of(WantedKeys::new(&self.filter));
         rows.filter(|row| {
             self.shows(row.seq) && matches(row, &self.filter) && !amended.contains(row.seq)
         })
@@ -94,7 +95,7 @@ pub(crate) struct Piece<'a> {
     /// Which of [`Scan::segments`].
     pub(crate) segment: usize,
     pub(crate) member: &'a Member,
-    /// All of them are in the time range that is asked for.
+    /// All of them are in the time range that is asked for, unless their times are tested.
     pub(crate) rows: Range<usize>,
     /// No row is earlier.
     pub(crate) earliest: Timestamp,
@@ -102,6 +103,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) latest: Timestamp,
     /// Whether rows must be looked at; otherwise all of them match.
     pub(crate) is_tested: bool,
+    /// Whether the times of rows must be looked at, too.
+    is_time_tested: bool,
 }
 
 impl<'a> Scan<'a> {
@@ -149,17 +152,28 @@ impl<'a> Scan<'a> {
         for (member, rows) in stretches {
             let is_tested = !shows_all || tests_columns(filter) || member.kinds & !wanted != 0;
             let is_inside = filter.from <= member.from && member.to <= filter.to;
-            let rows = match is_inside {
+            // Where other conditions may leave few rows, or none, the times of those are looked at
+            // last; elsewhere the range's ends say which rows match without looking at any.
+            let rows = match is_inside || is_tested {
                 true => rows,
                 false => reader.between(&mut times, rows, filter.from, filter.to)?,
             };
-            self.pieces.extend(reader.time_pages(rows).map(|page| Piece {
+            let pages = reader.time_pages(rows).map(|page| Piece {
                 segment: self.segments.len(),
                 member,
                 rows: page.rows,
-                earliest: page.earliest.max(member.from).max(filter.from),
-                latest: page.latest.min(member.to).min(filter.to),
+                earliest: page.earliest.max(member.from),
+                latest: page.latest.min(member.to),
                 is_tested,
+                is_time_tested: false,
+            });
+            let pages = pages.filter(|p| filter.from <= p.latest && p.earliest <= filter.to);
+            self.pieces.extend(pages.map(|piece| Piece {
+                earliest: piece.earliest.max(filter.from),
+                latest: piece.latest.min(filter.to),
+                is_time_tested: is_tested
+                    && (piece.earliest < filter.from || filter.to < piece.latest),
+                ..piece
             }));
         }
         drop(times);
@@ -301,10 +315,7 @@ fn may_hold(reader: &Reader<'_>, filter: &Filter) -> Result<bool, Error> {
         }
         PrincipalIs::Unauthenticated => None,
     });
-    let addresses = filter.peers.iter().map(|wanted| match wanted {
-        PeerIs::Network(network) => network.single().map(|address| address.to_string()),
-        PeerIs::UnixSocket => Some(UNIX_SOCKET.to_owned()),
-    });
+    let addresses = filter.peers.iter().map(single_address);
     let tasks = filter.task_ids.iter().map(|task| task.to_string()).collect();
     Ok(any("principal", names.collect())?
         && any("address", addresses.collect())?
@@ -335,6 +346,9 @@ impl<'s, 'a> Matchers<'s, 'a> {
 /// Tells which rows of a segment match.
 pub(crate) struct Matcher<'s> {
     tests: Vec<Test<'s>>,
+    times: Column<'s>,
+    from: Timestamp,
+    to: Timestamp,
     /// For each row of the last piece 1 if it matches, otherwise 0.
     mask: Vec<u8>,
 }
@@ -358,10 +372,12 @@ impl<'s> Matcher<'s> {
         }));
         add_principal_tests(&filter.principals, reader, &mut tests)?;
         if !filter.peers.is_empty() {
-            let peers = &filter.peers;
-            tests.push(Test::texts(reader.column("address")?, move |address| {
-                is_peer(address, peers)
-            }));
+            let (peers, addresses) = (&filter.peers, reader.column("address")?);
+            let single = peers.iter().map(single_address).collect::<Option<Vec<_>>>();
+            tests.push(match single {
+                Some(texts) => Test::any_of(addresses, texts),
+                None => Test::texts(addresses, move |address| is_peer(address, peers)),
+            });
         }
         let lists = [
             ("task_id", &filter.task_ids),
@@ -370,20 +386,17 @@ impl<'s> Matcher<'s> {
         ];
         for (name, allowed) in lists.into_iter().chain([("application", &filter.applications)]) {
             if !allowed.is_empty() {
-                tests.push(Test::texts(reader.column(name)?, move |text| is_in(text, allowed)));
+                let texts = allowed.iter().map(|text| text.to_string());
+                tests.push(Test::any_of(reader.column(name)?, texts.collect()));
             }
         }
         if !filter.outcomes.is_empty() {
-            let words: Vec<&str> = filter.outcomes.iter().map(|outcome| outcome.word()).collect();
-            tests.push(Test::texts(reader.column("outcome")?, move |text| {
-                text.is_some_and(|text| words.contains(&text))
-            }));
+            let words = filter.outcomes.iter().map(|outcome| outcome.word().to_owned());
+            tests.push(Test::any_of(reader.column("outcome")?, words.collect()));
         }
         if !filter.actions.is_empty() {
-            let words: Vec<&str> = filter.actions.iter().map(|action| action.word()).collect();
-            tests.push(Test::texts(reader.column("action")?, move |text| {
-                text.is_some_and(|text| words.contains(&text))
-            }));
+            let words = filter.actions.iter().map(|action| action.word().to_owned());
+            tests.push(Test::any_of(reader.column("action")?, words.collect()));
         }
         if let Some(wanted) = filter.has_task {
             let tasks = reader.column("task_id")?;
@@ -400,7 +413,8 @@ impl<'s> Matcher<'s> {
             let finder = Finder::new(text.as_bytes());
             tests.push(Test::Raw { column: reader.column("raw")?, finder });
         }
-        Ok(Matcher { tests, mask: Vec::new() })
+        let times = reader.column("event_time")?;
+        Ok(Matcher { tests, times, from: filter.from, to: filter.to, mask: Vec::new() })
     }
 
     /// For each row of a piece 1 if it matches, otherwise 0, and how many do; no list if all do.
@@ -419,7 +433,25 @@ impl<'s> Matcher<'s> {
                 break;
             }
         }
+        if piece.is_time_tested && count > 0 {
+            count = self.test_times(piece.rows.start)?;
+        }
         Ok((Some(&self.mask).filter(|_| count < all).map(Vec::as_slice), count))
+    }
+
+    /// Leaves out rows before or after the time range; returns how many are left.
+    fn test_times(&mut self, first: usize) -> Result<u64, Error> {
+        let ones = self.mask.iter().enumerate().filter(|(_, one)| **one == 1);
+        let rows: Vec<usize> = ones.map(|(n, _)| first + n).collect();
+        let times = self.times.pick(&rows)?;
+        let mut count = 0;
+        for (n, row) in rows.into_iter().enumerate() {
+            let at = Timestamp::from_micros(times.int(n).unwrap_or(0));
+            let is_inside = self.from <= at && at <= self.to;
+            self.mask[row - first] = is_inside.into();
+            count += u64::from(is_inside);
+        }
+        Ok(count)
     }
 }
 
@@ -429,8 +461,11 @@ fn count_ones(mask: &[u8]) -> u64 {
     blocks.map(u64::from).sum()
 }
 
-/// Whether a row with a text, or without one, stays.
-type Passes<'s> = Box<dyn Fn(Option<&str>) -> bool + 's>;
+/// Which texts, or whether none, make a row stay.
+enum Passes<'s> {
+    AnyOf(Vec<String>),
+    Where(Box<dyn Fn(Option<&str>) -> bool + 's>),
+}
 
 /// A condition on one column.
 enum Test<'s> {
@@ -464,9 +499,19 @@ struct Verdicts {
 }
 
 impl Verdicts {
-    fn new(dictionary: &Arc<Dictionary>, passes: &dyn Fn(Option<&str>) -> bool) -> Verdicts {
-        let ids = 0..=dictionary.len();
-        let verdicts: Vec<u8> = ids.map(|id| u8::from(passes(dictionary.get(id)))).collect();
+    fn new(dictionary: &Arc<Dictionary>, passes: &Passes<'_>) -> Verdicts {
+        let verdicts: Vec<u8> = match passes {
+            Passes::AnyOf(texts) => {
+                let mut verdicts = vec![0; dictionary.len() + 1];
+                let ids = texts.iter().flat_map(|text| dictionary.ids_of(text));
+                ids.for_each(|id| verdicts[id] = 1);
+                verdicts
+            }
+            Passes::Where(passes) => {
+                let ids = 0..=dictionary.len();
+                ids.map(|id| u8::from(passes(dictionary.get(id)))).collect()
+            }
+        };
         let mut passing = verdicts.iter().zip(0..).filter(|(verdict, _)| **verdict == 1);
         let first = passing.next().map(|(_, id)| id);
         let single = first.filter(|_| passing.next().is_none());
@@ -504,7 +549,11 @@ impl Verdicts {
 
 impl<'s> Test<'s> {
     fn texts(column: Column<'s>, passes: impl Fn(Option<&str>) -> bool + 's) -> Test<'s> {
-        Test::Texts { column, passes: Box::new(passes), verdicts: None }
+        Test::Texts { column, passes: Passes::Where(Box::new(passes)), verdicts: None }
+    }
+
+    fn any_of(column: Column<'s>, texts: Vec<String>) -> Test<'s> {
+        Test::Texts { column, passes: Passes::AnyOf(texts), verdicts: None }
     }
 
     fn numbers(column: Column<'s>, passes: impl Fn(Option<i64>) -> bool + 's) -> Test<'s> {
@@ -524,7 +573,7 @@ impl<'s> Test<'s> {
                     let is_same =
                         |known: &Verdicts| Arc::ptr_eq(&known.dictionary, &page.dictionary);
                     let known = known.filter(is_same);
-                    let known = known.unwrap_or_else(|| Verdicts::new(&page.dictionary, &**passes));
+                    let known = known.unwrap_or_else(|| Verdicts::new(&page.dictionary, passes));
                     known.apply(&page.ids, at - of.start, &mut rest[..count]);
                     *verdicts = Some(known);
                     count
@@ -582,8 +631,12 @@ fn each_left(
     Ok(())
 }
 
-fn is_in(text: Option<&str>, allowed: &[Text]) -> bool {
-    text.is_some_and(|text| allowed.iter().any(|allowed| **allowed == *text))
+/// The text that the column of addresses has for a peer, if it is a single one.
+fn single_address(peer: &PeerIs) -> Option<String> {
+    match peer {
+        PeerIs::Network(network) => network.single().map(|address| address.to_string()),
+        PeerIs::UnixSocket => Some(UNIX_SOCKET.to_owned()),
+    }
 }
 
 fn is_peer(address: Option<&str>, wanted: &[PeerIs]) -> bool {
@@ -600,25 +653,23 @@ fn add_principal_tests<'s>(
     reader: &'s Reader<'s>,
     tests: &mut Vec<Test<'s>>,
 ) -> Result<(), Error> {
-    let named = wanted.iter().filter_map(|wanted| match wanted {
-        PrincipalIs::Named(name) => Some(name.clone()),
-        _ => None,
-    });
-    let users = wanted.iter().filter_map(|wanted| match wanted {
-        PrincipalIs::User(name) => Some(name.clone()),
-        _ => None,
-    });
-    let (named, users): (Vec<Text>, Vec<Text>) = (named.collect(), users.collect());
     if wanted.is_empty() {
         return Ok(());
     }
-    if named.len() == wanted.len() || users.len() == wanted.len() {
-        let is_user = !users.is_empty();
-        let names = if is_user { users } else { named };
-        tests.push(Test::texts(reader.column("principal")?, move |name| is_in(name, &names)));
+    let named = wanted.iter().map(|wanted| match wanted {
+        PrincipalIs::Named(name) => Some(name.to_string()),
+        _ => None,
+    });
+    let users = wanted.iter().map(|wanted| match wanted {
+        PrincipalIs::User(name) => Some(name.to_string()),
+        _ => None,
+    });
+    let users = users.collect::<Option<Vec<_>>>();
+    let is_user = users.is_some();
+    if let Some(names) = users.or_else(|| named.collect()) {
+        tests.push(Test::any_of(reader.column("principal")?, names));
         if is_user {
-            let kinds = reader.column("principal_kind")?;
-            tests.push(Test::texts(kinds, |kind| kind == Some("user")));
+            tests.push(Test::any_of(reader.column("principal_kind")?, vec!["user".to_owned()]));
         }
         return Ok(());
     }

@@ -243,6 +243,19 @@ impl Dictionary {
         Some(&self.texts[self.offsets[id] as usize..end as usize])
     }
 
+    /// The ids of a text; the dictionary of a page of plain texts may have several.
+    pub(crate) fn ids_of(&self, text: &str) -> impl Iterator<Item = usize> {
+        // Texts of a column often begin alike and are of one length: the last byte tells most of
+        // them apart, and comparing whole ones is a call each.
+        let (all, text) = (self.texts.as_bytes(), text.as_bytes());
+        let last = text.last();
+        let ids = self.offsets.windows(2).enumerate().filter(move |(_, ends)| {
+            let (from, to) = (ends[0] as usize, ends[1] as usize);
+            to - from == text.len() && all[from..to].last() == last && all[from..to] == *text
+        });
+        ids.map(|(id, _)| id)
+    }
+
     /// The text of an id, shared with all who ask.
     pub(crate) fn shared(&self, id: usize) -> Option<Text> {
         let text = self.shared.get(id)?;
@@ -285,13 +298,19 @@ impl Ids {
         }
     }
 
-    fn of(ids: &[u32], greatest: usize) -> Ids {
+    fn of<T: Id>(ids: Vec<T>) -> Ids {
         match ids.first() {
             None => Ids::Constant(0),
-            Some(first) if ids.iter().all(|id| id == first) => Ids::Constant(*first),
-            _ if greatest <= u8::MAX.into() => Ids::U8(ids.iter().map(|id| *id as u8).collect()),
-            _ if greatest <= u16::MAX.into() => Ids::U16(ids.iter().map(|id| *id as u16).collect()),
-            _ => Ids::U32(ids.into()),
+            Some(first) if ids.iter().all(|id| id == first) => Ids::Constant((*first).into()),
+            _ => T::ids(ids.into()),
+        }
+    }
+
+    /// Those of some rows.
+    fn pick(&self, rows: &[usize]) -> Ids {
+        match self {
+            Ids::Constant(id) => Ids::Constant(*id),
+            _ => Ids::U32(rows.iter().map(|row| self.get(*row) as u32).collect()),
         }
     }
 
@@ -302,6 +321,31 @@ impl Ids {
             Ids::U16(ids) => 2 * ids.len(),
             Ids::U32(ids) => 4 * ids.len(),
         }
+    }
+}
+
+/// A type that ids of a page are kept in.
+trait Id: Narrow + PartialEq + Ord + Into<u32> {
+    fn ids(ids: Box<[Self]>) -> Ids
+    where
+        Self: Sized;
+}
+
+impl Id for u8 {
+    fn ids(ids: Box<[u8]>) -> Ids {
+        Ids::U8(ids)
+    }
+}
+
+impl Id for u16 {
+    fn ids(ids: Box<[u16]>) -> Ids {
+        Ids::U16(ids)
+    }
+}
+
+impl Id for u32 {
+    fn ids(ids: Box<[u32]>) -> Ids {
+        Ids::U32(ids)
     }
 }
 
@@ -331,7 +375,7 @@ impl TextPage {
             Encoding::Plain => {
                 let dictionary = Dictionary::read(&bytes[..bytes.len() - PADDING_BYTES], present)?;
                 let ids = match &presence {
-                    Presence::All => Ids::of(&(0..present as u32).collect::<Vec<_>>(), present),
+                    Presence::All => Ids::of((0..present as u32).collect()),
                     Presence::None => Ids::Constant(present as u32),
                     Presence::Some(rows) => {
                         let mut next = 0;
@@ -342,13 +386,75 @@ impl TextPage {
                                 next - 1
                             }
                         });
-                        Ids::of(&ids.collect::<Vec<_>>(), present)
+                        Ids::of(ids.collect::<Vec<u32>>())
                     }
                 };
                 Ok(TextPage { ids, dictionary: Arc::new(dictionary), is_plain: true })
             }
             Encoding::Rle | Encoding::Delta => Err(Unfit("texts in an encoding that is not ours")),
         }
+    }
+
+    /// Of a page some rows, in ascending order; the others are not decoded where that can be left.
+    fn read_some(
+        page: Unpacked<'_>,
+        dictionary: Option<&Arc<Dictionary>>,
+        rows: &[usize],
+    ) -> Result<TextPage> {
+        let (Encoding::Dictionary, Some(dictionary)) = (page.encoding, dictionary) else {
+            return TextPage::read(page, dictionary).map(|whole| whole.pick(rows));
+        };
+        let (presence, bytes) = page.presence()?;
+        let present = presence.count(page.value_count);
+        if present == 0 {
+            return Ok(TextPage::absent());
+        }
+        let absent = dictionary.len() as u32;
+        let places = presence.places(rows);
+        let (bits, bytes) = bytes.split_first().ok_or(Unfit("a page without ids"))?;
+        let picked = pick_hybrid(bytes, (*bits).into(), present, places.iter().flatten())?;
+        if picked.iter().any(|id| *id >= absent) {
+            return Err(Unfit("an id beyond the dictionary"));
+        }
+        let mut picked = picked.into_iter();
+        let ids = places.iter().map(|place| match place {
+            Some(_) => picked.next().unwrap_or(absent),
+            None => absent,
+        });
+        let ids = Ids::U32(ids.collect());
+        Ok(TextPage { ids, dictionary: Arc::clone(dictionary), is_plain: false })
+    }
+
+    fn pick(&self, rows: &[usize]) -> TextPage {
+        TextPage { ids: self.ids.pick(rows), ..self.clone() }
+    }
+
+    fn join(parts: &[(TextPage, usize)]) -> TextPage {
+        let with_texts = || parts.iter().filter(|(part, _)| part.dictionary.len() > 0);
+        let Some((first, _)) = with_texts().next() else { return TextPage::absent() };
+        let is_first = |part: &TextPage| Arc::ptr_eq(&part.dictionary, &first.dictionary);
+        let rows = parts.iter().flat_map(|(part, count)| (0..*count).map(move |row| (part, row)));
+        if with_texts().all(|(part, _)| is_first(part)) {
+            let absent = first.dictionary.len();
+            let id = |part: &TextPage, row| if is_first(part) { part.ids.get(row) } else { absent };
+            let ids = Ids::of(rows.map(|(part, row)| id(part, row) as u32).collect());
+            return TextPage { ids, ..first.clone() };
+        }
+        // Pages with texts of their own: few columns have them.
+        let mut texts = String::new();
+        let (mut offsets, mut ids) = (vec![0], Vec::new());
+        let known = rows.map(|(part, row)| part.get(row)).collect::<Vec<_>>();
+        let present = known.iter().flatten().count() as u32;
+        for text in known {
+            ids.push(if text.is_some() { offsets.len() as u32 - 1 } else { present });
+            if let Some(text) = text {
+                texts.push_str(text);
+                offsets.push(texts.len() as u32);
+            }
+        }
+        let shared = (0..present).map(|_| OnceLock::new()).collect();
+        let dictionary = Arc::new(Dictionary { texts, offsets: offsets.into(), shared });
+        TextPage { ids: Ids::of(ids), dictionary, is_plain: true }
     }
 
     pub(crate) fn get(&self, row: usize) -> Option<&str> {
@@ -373,20 +479,36 @@ fn read_ids(bytes: &[u8], presence: &Presence, rows: usize, absent: usize) -> Re
         let is_known = (id as usize) < absent;
         return is_known.then_some(Ids::Constant(id)).ok_or(Unfit("an id beyond the dictionary"));
     }
-    let mut ids = Vec::new();
-    read_hybrid(bytes, (*bits).into(), present, &mut ids)?;
-    if ids.iter().max().is_some_and(|id| *id as usize >= absent) {
+    // The narrowest type into which everything fits that the page may say.
+    match (bits, absent) {
+        (0..=8, 0..=0xff) => read_each_id::<u8>(bytes, *bits, presence, rows, absent),
+        (0..=16, 0..=0xffff) => read_each_id::<u16>(bytes, *bits, presence, rows, absent),
+        _ => read_each_id::<u32>(bytes, *bits, presence, rows, absent),
+    }
+}
+
+fn read_each_id<T: Id>(
+    bytes: &[u8],
+    bits: u8,
+    presence: &Presence,
+    rows: usize,
+    absent: usize,
+) -> Result<Ids> {
+    let mut ids: Vec<T> = Vec::new();
+    read_hybrid(bytes, bits.into(), presence.count(rows), &mut ids)?;
+    if ids.iter().max().is_some_and(|id| (*id).into() as usize >= absent) {
         return Err(Unfit("an id beyond the dictionary"));
     }
     if let Presence::Some(levels) = presence {
+        let absent = T::narrow(absent as u64);
         let mut next = ids.iter();
         let spread = levels.iter().map(|is_present| match is_present {
-            0 => absent as u32,
-            _ => next.next().copied().unwrap_or(absent as u32),
+            0 => absent,
+            _ => next.next().copied().unwrap_or(absent),
         });
-        return Ok(Ids::of(&spread.collect::<Vec<_>>(), absent));
+        return Ok(Ids::of(spread.collect()));
     }
-    Ok(Ids::of(&ids, absent))
+    Ok(Ids::of(ids))
 }
 
 /// A page of integers or flags.
@@ -416,7 +538,7 @@ impl IntPage {
                 }
             }
             (Encoding::Delta, IntForm::I32 | IntForm::I64) => {
-                let values = match read_delta(bytes, present)? {
+                let values = match read_delta(bytes, present, present)? {
                     Delta::Constant(value) if matches!(presence, Presence::All) => {
                         return Ok(IntPage::Constant(Some(value)));
                     }
@@ -438,7 +560,7 @@ impl IntPage {
             }
             (Encoding::Rle, IntForm::Flag) => {
                 let bytes = bytes.get(4..).ok_or(Unfit("flags that end early"))?;
-                let mut flags = Vec::new();
+                let mut flags: Vec<u8> = Vec::new();
                 read_hybrid(bytes, 1, present, &mut flags)?;
                 flags.into_iter().map(i64::from).collect()
             }
@@ -456,6 +578,66 @@ impl IntPage {
             }
             _ => IntPage::Each { values: values.into(), presence: None },
         })
+    }
+
+    /// Of a page some rows, in ascending order; what comes after them is not decoded where that can
+    /// be left.
+    fn read_some(
+        page: Unpacked<'_>,
+        form: IntForm,
+        dictionary: &[i64],
+        rows: &[usize],
+    ) -> Result<IntPage> {
+        if page.encoding != Encoding::Delta || form == IntForm::Flag {
+            return IntPage::read(page, form, dictionary).map(|whole| whole.pick(rows));
+        }
+        let (presence, bytes) = page.presence()?;
+        let present = presence.count(page.value_count);
+        let places = presence.places(rows);
+        let Some(last) = places.iter().flatten().next_back() else {
+            return Ok(IntPage::Constant(None));
+        };
+        let values = read_delta(bytes, present, last + 1)?;
+        let value = |place: &Option<usize>| match (&values, place) {
+            (_, None) => 0,
+            (Delta::Constant(value), Some(_)) => *value,
+            (Delta::Each(values), Some(place)) => values[*place],
+        };
+        let values = places.iter().map(value).map(|value| match form {
+            IntForm::I32 => (value as i32).into(),
+            _ => value,
+        });
+        let presence = matches!(presence, Presence::Some(_))
+            .then(|| places.iter().map(|place| place.is_some().into()).collect());
+        Ok(IntPage::Each { values: values.collect(), presence })
+    }
+
+    fn pick(&self, rows: &[usize]) -> IntPage {
+        match self {
+            IntPage::Constant(value) => IntPage::Constant(*value),
+            IntPage::Each { values, presence } => {
+                let levels = presence.as_ref();
+                IntPage::Each {
+                    values: rows.iter().map(|row| values[*row]).collect(),
+                    presence: levels.map(|levels| rows.iter().map(|row| levels[*row]).collect()),
+                }
+            }
+        }
+    }
+
+    fn join(parts: &[(IntPage, usize)]) -> IntPage {
+        let rows = || {
+            let rows = parts.iter();
+            rows.flat_map(|(part, count)| (0..*count).map(move |row| part.get(row)))
+        };
+        let mut all = rows();
+        let first = all.next().flatten();
+        if all.all(|value| value == first) {
+            return IntPage::Constant(first);
+        }
+        let values = rows().map(|value| value.unwrap_or(0)).collect();
+        let levels: Box<[u8]> = rows().map(|value| value.is_some().into()).collect();
+        IntPage::Each { values, presence: Some(levels).filter(|levels| levels.contains(&0)) }
     }
 
     /// What every row has, if that is known to be the same.
@@ -532,6 +714,19 @@ impl BytesPage {
         Ok(BytesPage { bytes: all.into(), places: places.into(), is_empty: false })
     }
 
+    fn join(parts: &[(&BytesPage, &[usize])]) -> BytesPage {
+        let is_empty = parts.iter().all(|(part, _)| part.is_empty);
+        let (mut bytes, mut places) = (Vec::new(), Vec::new());
+        if !is_empty {
+            for row in parts.iter().flat_map(|(part, rows)| rows.iter().map(|row| part.get(*row))) {
+                let from = bytes.len() as u32;
+                bytes.extend_from_slice(row);
+                places.push((from, bytes.len() as u32));
+            }
+        }
+        BytesPage { bytes: bytes.into(), places: places.into(), is_empty }
+    }
+
     pub(crate) fn get(&self, row: usize) -> &[u8] {
         if self.is_empty {
             return &[];
@@ -550,6 +745,72 @@ pub(crate) enum Page {
 }
 
 impl Page {
+    pub(super) fn read(
+        page: Unpacked<'_>,
+        form: Form,
+        dictionary: Option<&AnyDictionary>,
+    ) -> Result<Page> {
+        match form {
+            Form::Texts => TextPage::read(page, texts(dictionary)).map(Page::Texts),
+            Form::Ints(form) => IntPage::read(page, form, numbers(dictionary)).map(Page::Ints),
+            Form::Bytes => BytesPage::read(page).map(Page::Bytes),
+        }
+    }
+
+    /// A page of some rows of a page, in ascending order; the others are not decoded where that can
+    /// be left.
+    pub(super) fn read_some(
+        page: Unpacked<'_>,
+        form: Form,
+        dictionary: Option<&AnyDictionary>,
+        rows: &[usize],
+    ) -> Result<Page> {
+        match form {
+            Form::Texts => TextPage::read_some(page, texts(dictionary), rows).map(Page::Texts),
+            Form::Ints(form) => {
+                IntPage::read_some(page, form, numbers(dictionary), rows).map(Page::Ints)
+            }
+            Form::Bytes => BytesPage::read(page).map(|whole| Page::Bytes(whole).pick(rows)),
+        }
+    }
+
+    /// The number of a row of a page of numbers.
+    pub(crate) fn int(&self, row: usize) -> Option<i64> {
+        match self {
+            Page::Ints(page) => page.get(row),
+            _ => None,
+        }
+    }
+
+    /// A page of some rows of this one.
+    pub(super) fn pick(&self, rows: &[usize]) -> Page {
+        match self {
+            Page::Texts(page) => Page::Texts(page.pick(rows)),
+            Page::Ints(page) => Page::Ints(page.pick(rows)),
+            Page::Bytes(page) => Page::Bytes(BytesPage::join(&[(page, rows)])),
+        }
+    }
+
+    /// One page of several of a column, each with its number of rows.
+    pub(super) fn join(parts: Vec<(Page, usize)>) -> Page {
+        let (mut texts, mut ints, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        for (part, count) in parts {
+            match part {
+                Page::Texts(page) => texts.push((page, count)),
+                Page::Ints(page) => ints.push((page, count)),
+                Page::Bytes(page) => bytes.push((page, (0..count).collect::<Vec<_>>())),
+            }
+        }
+        match (ints.is_empty(), bytes.is_empty()) {
+            (false, _) => Page::Ints(IntPage::join(&ints)),
+            (_, false) => {
+                let parts = bytes.iter().map(|(page, rows)| (page, &**rows));
+                Page::Bytes(BytesPage::join(&parts.collect::<Vec<_>>()))
+            }
+            _ => Page::Texts(TextPage::join(&texts)),
+        }
+    }
+
     /// What it takes in memory, without a dictionary that it shares with others.
     pub(crate) fn size_bytes(&self) -> usize {
         size_of::<Page>()
@@ -564,6 +825,55 @@ impl Page {
                 }
                 Page::Bytes(page) => page.bytes.len() + 8 * page.places.len(),
             }
+    }
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Form {
+    Texts,
+    Ints(IntForm),
+    Bytes,
+}
+
+/// The dictionary of a column.
+#[derive(Clone)]
+pub(super) enum AnyDictionary {
+    Texts(Arc<Dictionary>),
+    Numbers(Arc<[i64]>),
+}
+
+fn texts(dictionary: Option<&AnyDictionary>) -> Option<&Arc<Dictionary>> {
+    match dictionary {
+        Some(AnyDictionary::Texts(texts)) => Some(texts),
+        _ => None,
+    }
+}
+
+fn numbers(dictionary: Option<&AnyDictionary>) -> &[i64] {
+    match dictionary {
+        Some(AnyDictionary::Numbers(numbers)) => numbers,
+        _ => &[],
+    }
+}
+
+/// A data page as it is in the file, but for compression.
+pub(crate) struct Packed {
+    /// Followed by [`PADDING_BYTES`].
+    pub(super) bytes: Box<[u8]>,
+    pub(super) value_count: usize,
+    pub(super) encoding: Encoding,
+    pub(super) is_optional: bool,
+}
+
+impl Packed {
+    pub(super) fn unpacked(&self) -> Unpacked<'_> {
+        let Packed { ref bytes, value_count, encoding, is_optional } = *self;
+        Unpacked { bytes, value_count, encoding, is_optional }
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        size_of::<Packed>() + self.bytes.len()
     }
 }
 
@@ -594,7 +904,7 @@ impl<'a> Unpacked<'a> {
             None => {
                 let mut levels = Vec::new();
                 read_hybrid(rest, 1, self.value_count, &mut levels)?;
-                Presence::Some(levels.iter().map(|level| *level as u8).collect())
+                Presence::Some(levels.into())
             }
         };
         Ok((presence, &rest[length..]))
@@ -615,6 +925,23 @@ impl Presence {
             Presence::None => 0,
             Presence::Some(levels) => levels.iter().filter(|level| **level != 0).count(),
         }
+    }
+}
+
+impl Presence {
+    /// For each of some rows, in ascending order, where among the values its own is.
+    fn places(&self, rows: &[usize]) -> Vec<Option<usize>> {
+        let (mut from, mut before) = (0, 0);
+        let place = |row: &usize| match self {
+            Presence::All => Some(*row),
+            Presence::None => None,
+            Presence::Some(levels) => {
+                before += levels[from..*row].iter().map(|level| usize::from(*level)).sum::<usize>();
+                from = *row;
+                (levels[*row] != 0).then_some(before)
+            }
+        };
+        rows.iter().map(place).collect()
     }
 }
 
@@ -650,41 +977,175 @@ fn run_value(bytes: &[u8], bits: u32) -> Option<u32> {
     Some(value.iter().rev().fold(0, |value, byte| value << 8 | u32::from(*byte)))
 }
 
-/// Appends `count` values of Parquet's hybrid of runs and bit-packed groups of eight. `bytes` end
-/// with [`PADDING_BYTES`].
-fn read_hybrid(bytes: &[u8], bits: u32, count: usize, values: &mut Vec<u32>) -> Result<()> {
-    let early = Unfit("ids that end early");
-    if bits > u32::BITS {
-        return Err(Unfit("ids of more than 32 bits"));
+/// The first `left` values of Parquet's hybrid of runs and bit-packed groups of eight, run by run.
+struct Runs<'a> {
+    bytes: Thrift<'a>,
+    /// The same bytes with the padding behind them.
+    padded: &'a [u8],
+    bits: u32,
+    left: usize,
+}
+
+enum Run<'a> {
+    Same(u32, usize),
+    /// Followed by [`PADDING_BYTES`].
+    Packed(&'a [u8], usize),
+}
+
+impl<'a> Runs<'a> {
+    /// `bytes` end with [`PADDING_BYTES`].
+    fn new(bytes: &'a [u8], bits: u32, count: usize) -> Result<Runs<'a>> {
+        if bits > u32::BITS {
+            return Err(Unfit("ids of more than 32 bits"));
+        }
+        let end = bytes.len().checked_sub(PADDING_BYTES).ok_or(Self::EARLY)?;
+        let thrift = Thrift { bytes: &bytes[..end], at: 0 };
+        Ok(Runs { bytes: thrift, padded: bytes, bits, left: count })
     }
-    let end = bytes.len().checked_sub(PADDING_BYTES).ok_or(early)?;
-    let mut thrift = Thrift { bytes: &bytes[..end], at: 0 };
-    values.clear();
-    while values.len() < count {
-        let left = count - values.len();
-        let header = thrift.varint()?;
+
+    const EARLY: Unfit = Unfit("ids that end early");
+
+    fn next(&mut self) -> Result<Option<Run<'a>>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let header = self.bytes.varint()?;
+        let (at, end, bits) = (self.bytes.at, self.bytes.bytes.len(), self.bits as usize);
         let length = usize::try_from(header >> 1).unwrap_or(usize::MAX);
         if length == 0 {
             return Err(Unfit("a run of nothing"));
         }
-        if header & 1 == 0 {
-            let value = run_value(&bytes[thrift.at..end], bits).ok_or(early)?;
-            thrift.at += bits.div_ceil(8) as usize;
-            // `count` is what the file's index says of the page, so that a lying run costs no more.
-            values.resize(values.len() + length.min(left), value);
+        // `left` is what the file's index says of the page, so that a lying run costs no more.
+        let (run, count) = if header & 1 == 0 {
+            let value = run_value(&self.bytes.bytes[at..], self.bits).ok_or(Self::EARLY)?;
+            self.bytes.at += bits.div_ceil(8);
+            let count = length.min(self.left);
+            (Run::Same(value, count), count)
         } else {
-            let wanted = length.saturating_mul(8).min(left);
-            if (wanted * bits as usize).div_ceil(8) > end - thrift.at {
-                return Err(early);
+            let count = length.saturating_mul(8).min(self.left);
+            if (count * bits).div_ceil(8) > end - at {
+                return Err(Self::EARLY);
             }
-            let packed = &bytes[thrift.at..];
-            let value = unpack(packed, bits);
-            values.extend((0..wanted).map(|n| value(n) as u32));
-            let size = length.saturating_mul(bits as usize);
-            thrift.at = thrift.at.saturating_add(size).min(end);
+            self.bytes.at = at.saturating_add(length.saturating_mul(bits)).min(end);
+            (Run::Packed(&self.padded[at..], count), count)
+        };
+        self.left -= count;
+        Ok(Some(run))
+    }
+}
+
+/// The first `count` values of a hybrid. `bytes` end with [`PADDING_BYTES`].
+fn read_hybrid<T: Narrow>(
+    bytes: &[u8],
+    bits: u32,
+    count: usize,
+    values: &mut Vec<T>,
+) -> Result<()> {
+    values.clear();
+    let mut runs = Runs::new(bytes, bits, count)?;
+    while let Some(run) = runs.next()? {
+        match run {
+            Run::Same(value, count) => {
+                values.resize(values.len() + count, T::narrow(value.into()));
+            }
+            Run::Packed(bytes, count) => unpack_all(bytes, bits, count, values),
         }
     }
     Ok(())
+}
+
+/// Of the first `count` values of a hybrid those at some places, which ascend.
+fn pick_hybrid<'p>(
+    bytes: &[u8],
+    bits: u32,
+    count: usize,
+    places: impl Iterator<Item = &'p usize>,
+) -> Result<Vec<u32>> {
+    let mut runs = Runs::new(bytes, bits, count)?;
+    let mut places = places.peekable();
+    let mut picked = Vec::new();
+    let mut from = 0;
+    while places.peek().is_some() {
+        let run = runs.next()?.ok_or(Runs::EARLY)?;
+        let (Run::Same(_, count) | Run::Packed(_, count)) = run;
+        let of_run = std::iter::from_fn(|| places.next_if(|place| **place < from + count));
+        match run {
+            Run::Same(value, _) => picked.extend(of_run.map(|_| value)),
+            Run::Packed(bytes, _) => {
+                let value = unpack(bytes, bits);
+                picked.extend(of_run.map(|place| value(place - from) as u32));
+            }
+        }
+        from += count;
+    }
+    Ok(picked)
+}
+
+/// A type that bit-packed values are unpacked to; the caller knows that they fit.
+trait Narrow: Copy {
+    fn narrow(value: u64) -> Self;
+}
+
+impl Narrow for u8 {
+    fn narrow(value: u64) -> u8 {
+        value as u8
+    }
+}
+
+impl Narrow for u16 {
+    fn narrow(value: u64) -> u16 {
+        value as u16
+    }
+}
+
+impl Narrow for u32 {
+    fn narrow(value: u64) -> u32 {
+        value as u32
+    }
+}
+
+impl Narrow for u64 {
+    fn narrow(value: u64) -> u64 {
+        value
+    }
+}
+
+/// Appends the first `count` of values of `bits` each. `bytes` hold them, and then
+/// [`PADDING_BYTES`].
+fn unpack_all<T: Narrow>(bytes: &[u8], bits: u32, count: usize, values: &mut Vec<T>) {
+    // With a width that the compiler knows, eight values are a few instructions each, without a
+    // branch: this is most of what a scan that nothing is cached for costs.
+    macro_rules! of_width {
+        ($($bits:literal)*) => {
+            match bits {
+                $($bits => unpack_groups::<$bits, T>(bytes, count / 8, values),)*
+                _ => 0,
+            }
+        };
+    }
+    values.reserve(count);
+    let done = of_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
+    let value = unpack(bytes, bits);
+    values.extend((done..count).map(|n| T::narrow(value(n))));
+}
+
+/// Appends groups of eight values. Returns how many values that are.
+fn unpack_groups<const BITS: usize, T: Narrow>(
+    bytes: &[u8],
+    groups: usize,
+    values: &mut Vec<T>,
+) -> usize {
+    let mask = (1_u64 << BITS) - 1;
+    for group in 0..groups {
+        let bytes = &bytes[group * BITS..][..BITS + 8];
+        let group: [T; 8] = std::array::from_fn(|n| {
+            let (at, shift) = (n * BITS / 8, n * BITS % 8);
+            let word = bytes[at..at + 8].first_chunk().expect("eight bytes");
+            T::narrow(u64::from_le_bytes(*word) >> shift & mask)
+        });
+        values.extend_from_slice(&group);
+    }
+    groups * 8
 }
 
 /// The `n`-th of values of `bits` each, which lie in `bytes` and do not reach into the padding behind
@@ -711,8 +1172,9 @@ enum Delta {
     Each(Vec<i64>),
 }
 
-/// `count` integers in DELTA_BINARY_PACKED form. `bytes` end with [`PADDING_BYTES`].
-fn read_delta(bytes: &[u8], count: usize) -> Result<Delta> {
+/// Of `count` integers in DELTA_BINARY_PACKED form the first `wanted`, or all if they are the same.
+/// `bytes` end with [`PADDING_BYTES`].
+fn read_delta(bytes: &[u8], count: usize, wanted: usize) -> Result<Delta> {
     let early = Unfit("numbers that end early");
     let end = bytes.len().checked_sub(PADDING_BYTES).ok_or(early)?;
     let mut thrift = Thrift { bytes: &bytes[..end], at: 0 };
@@ -725,35 +1187,37 @@ fn read_delta(bytes: &[u8], count: usize) -> Result<Delta> {
     let parts = parts as usize;
 
     let mut values = Vec::new();
+    let mut deltas: Vec<u64> = Vec::with_capacity(per_part.min(wanted));
     let mut value = first;
     let mut done = 1;
-    while done < count {
+    while done < wanted {
         let least = thrift.integer()?;
         let widths_at = thrift.at;
         thrift.skip_bytes(parts)?;
         for part in 0..parts {
-            if done >= count {
+            if done >= wanted {
                 break;
             }
             let bits = u32::from(bytes[widths_at + part]);
-            let wanted = per_part.min(count - done);
-            if bits > u64::BITS || (wanted * bits as usize).div_ceil(8) > end - thrift.at {
+            let length = per_part.min(wanted - done);
+            if bits > u64::BITS || (length * bits as usize).div_ceil(8) > end - thrift.at {
                 return Err(early);
             }
             if bits == 0 && least == 0 && values.is_empty() {
                 // As long as nothing changes nothing is kept.
             } else {
                 if values.is_empty() {
-                    values.reserve(count);
+                    values.reserve(wanted);
                     values.resize(done, first);
                 }
-                let delta = unpack(&bytes[thrift.at..], bits);
-                values.extend((0..wanted).map(|n| {
-                    value = value.wrapping_add(least).wrapping_add(delta(n) as i64);
+                deltas.clear();
+                unpack_all(&bytes[thrift.at..], bits, length, &mut deltas);
+                values.extend(deltas.iter().map(|delta| {
+                    value = value.wrapping_add(least).wrapping_add(*delta as i64);
                     value
                 }));
             }
-            done += wanted;
+            done += length;
             let size = per_part * bits as usize / 8;
             thrift.at = (thrift.at + size).min(end);
         }
@@ -799,11 +1263,19 @@ mod tests {
         })
     }
 
+    /// Some rows of so many, in ascending order.
+    fn some(of: &[bool], count: usize) -> Vec<usize> {
+        (0..count).filter(|row| of[row % of.len()]).collect()
+    }
+
     proptest! {
-        /// Goal: what is written is read. Method: pages made by the encoder, in every encoding of
-        /// texts.
+        /// Goal: what is written is read, whole or only some rows of it. Method: pages made by the
+        /// encoder, in every encoding of texts; two of them put together.
         #[test]
-        fn texts_are_read_back(rows in rows("[a-zé]{0,6}")) {
+        fn texts_are_read_back(
+            rows in rows("[a-zé]{0,6}"),
+            of in prop::collection::vec(any::<bool>(), 1..40),
+        ) {
             let mut distinct: Vec<&String> = rows.iter().flatten().collect();
             distinct.sort();
             distinct.dedup();
@@ -821,15 +1293,28 @@ mod tests {
             let coded = unpacked(&coded, rows.len(), Encoding::Dictionary);
             let read = TextPage::read(coded, Some(&dictionary)).expect("fits");
             prop_assert_eq!(texts(&read, rows.len()), rows.clone());
+            let numbers = some(&of, rows.len());
+            let expected: Vec<_> = numbers.iter().map(|row| rows[*row].clone()).collect();
+            let picked = TextPage::read_some(coded, Some(&dictionary), &numbers).expect("fits");
+            prop_assert_eq!(texts(&picked, numbers.len()), expected.clone());
+            prop_assert_eq!(texts(&read.pick(&numbers), numbers.len()), expected.clone());
             let plain = page(&rows, |bytes| {
                 rows.iter().flatten().for_each(|text| put_plain(bytes, text.as_bytes()));
             });
             let plain = unpacked(&plain, rows.len(), Encoding::Plain);
             let read = TextPage::read(plain, None).expect("fits");
             prop_assert_eq!(texts(&read, rows.len()), rows.clone());
+            let both = vec![(Page::Texts(picked), numbers.len()), (Page::Texts(read), rows.len())];
+            let Page::Texts(both) = Page::join(both) else { panic!("texts") };
+            let expected = [expected, rows.clone()].concat();
+            prop_assert_eq!(texts(&both, expected.len()), expected);
             let read = BytesPage::read(plain).expect("fits");
             for (n, row) in rows.iter().enumerate() {
                 prop_assert_eq!(read.get(n), row.as_deref().unwrap_or("").as_bytes());
+            }
+            let Page::Bytes(some) = Page::Bytes(read).pick(&numbers) else { panic!("bytes") };
+            for (n, row) in numbers.iter().enumerate() {
+                prop_assert_eq!(some.get(n), rows[*row].as_deref().unwrap_or("").as_bytes());
             }
         }
 
@@ -838,6 +1323,7 @@ mod tests {
         fn numbers_are_read_back(
             rows in prop_oneof![rows(any::<i64>()), rows(-3..1000_i64), rows(Just(7_i64))],
             is_narrow in any::<bool>(),
+            of in prop::collection::vec(any::<bool>(), 1..40),
         ) {
             let narrow = |value: i64| if is_narrow { i64::from(value as i32) } else { value };
             let rows: Vec<Option<i64>> = rows.into_iter().map(|row| row.map(narrow)).collect();
@@ -848,7 +1334,43 @@ mod tests {
             let page = unpacked(&bytes, rows.len(), Encoding::Delta);
             let read = IntPage::read(page, form, &[]).expect("fits");
             let found: Vec<Option<i64>> = (0..rows.len()).map(|row| read.get(row)).collect();
-            prop_assert_eq!(found, rows);
+            prop_assert_eq!(&found, &rows);
+            let numbers = some(&of, rows.len());
+            let expected: Vec<_> = numbers.iter().map(|row| rows[*row]).collect();
+            let picked = IntPage::read_some(page, form, &[], &numbers).expect("fits");
+            let both = vec![
+                (Page::Ints(picked), numbers.len()),
+                (Page::Ints(read.pick(&numbers)), numbers.len()),
+            ];
+            let both = Page::join(both);
+            let found: Vec<_> = (0..2 * numbers.len()).map(|row| both.int(row)).collect();
+            let expected = [expected.clone(), expected].concat();
+            // Of no pages at all nothing is said.
+            prop_assert!(found == expected || numbers.is_empty());
+        }
+
+        /// Goal: bit-packed values come out as they went in, whichever width and whichever path.
+        /// Method: the encoder, read whole, into wider types, and value by value.
+        #[test]
+        fn ids_of_every_width_are_read_back(
+            bits in 1_u32..=32,
+            seeds in prop::collection::vec((any::<u32>(), 1_usize..30), 1..40),
+            of in prop::collection::vec(any::<bool>(), 1..40),
+        ) {
+            let cut = |value: u32| value >> (32 - bits);
+            let runs = seeds.into_iter();
+            let ids: Vec<u32> =
+                runs.flat_map(|(id, count)| std::iter::repeat_n(cut(id), count)).collect();
+            let mut bytes = Vec::new();
+            put_hybrid(&mut bytes, &ids, bits);
+            bytes.extend_from_slice(&[0; PADDING_BYTES]);
+            let mut read: Vec<u32> = Vec::new();
+            read_hybrid(&bytes, bits, ids.len(), &mut read).expect("fits");
+            prop_assert_eq!(&read, &ids);
+            let places = some(&of, ids.len());
+            let picked = pick_hybrid(&bytes, bits, ids.len(), places.iter()).expect("fits");
+            let expected: Vec<u32> = places.iter().map(|place| ids[*place]).collect();
+            prop_assert_eq!(picked, expected);
         }
 
         /// Goal: whatever stands in a page, reading it ends, without a panic. Method: pages of the
@@ -887,10 +1409,13 @@ mod tests {
             for encoding in [Encoding::Plain, Encoding::Rle, Encoding::Delta, Encoding::Dictionary] {
                 for is_optional in [false, true] {
                     let page = Unpacked { bytes: &bytes, value_count: count, encoding, is_optional };
+                    let some: Vec<usize> = (0..count).step_by(7).collect();
+                    let _ = TextPage::read_some(page, dictionary.as_ref(), &some);
                     if let Ok(page) = TextPage::read(page, dictionary.as_ref()) {
                         assert!((0..count).all(|row| page.shared(row) == page.shared(row)));
                     }
                     for form in [IntForm::Flag, IntForm::I32, IntForm::I64] {
+                        let _ = IntPage::read_some(page, form, &numbers, &some);
                         if let Ok(page) = IntPage::read(page, form, &numbers) {
                             assert!((0..count).all(|row| page.get(row) == page.get(row)));
                         }

@@ -52,7 +52,7 @@ pub(crate) mod pages;
 mod read;
 mod write;
 
-pub(crate) use decode::{Dictionary, Ids, Page};
+pub(crate) use decode::{Dictionary, Ids, Packed, Page};
 pub(crate) use read::{Column, Columns, Reader, Segment, Source, guarded, partition_point, peer};
 pub(crate) use write::{COLUMNS_LEVEL, Content, Line, RAW_LEVEL, from_library, write};
 

@@ -25,8 +25,8 @@ use parquet::file::page_index::offset_index::PageLocation;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::decode::{
-    BytesPage, Dictionary, Encoding, IntForm, IntPage, PADDING_BYTES, Page, PageHeader, PageKind,
-    TextPage, Unfit, Unpacked, number_dictionary,
+    AnyDictionary, BytesPage, Dictionary, Encoding, Form, IntForm, IntPage, PADDING_BYTES, Packed,
+    Page, PageHeader, PageKind, TextPage, Unfit, number_dictionary,
 };
 use super::{QuarantineFacts, SegmentMeta, Tail, UNIX_SOCKET, VERSION, VERSION_KEY};
 use crate::cache::{Block, BlockKey, Cache, Part};
@@ -175,9 +175,19 @@ impl Reader<'_> {
         numbers: &[usize],
         mut each: impl FnMut(Row),
     ) -> Result<(), Error> {
-        let ranges = numbers.iter().map(|row| *row..*row + 1).collect();
+        let columns = Columns::WHOLE.iter().map(|name| Ok((*name, self.column(name)?)));
+        let mut columns = columns.collect::<Result<Vec<_>, Error>>()?;
         let mut clients = Clients::default();
-        self.read(&Columns::WHOLE, ranges, |columns, _| columns.rows(&mut clients, &mut each))
+        for numbers in numbers.chunks(ROWS_PER_PICK) {
+            let mut pages = Vec::with_capacity(columns.len());
+            for (name, column) in &mut columns {
+                pages.push((*name, Arc::new(column.pick(numbers)?), 0));
+            }
+            let rows: Vec<usize> = (0..numbers.len()).collect();
+            let columns = Columns { rows: &rows, pages, meta: self.meta, path: &self.file.path };
+            columns.rows(&mut clients, &mut each)?;
+        }
+        Ok(())
     }
 
     /// A column to be read page by page. One that files of an older version do not have has no
@@ -415,6 +425,9 @@ pub(crate) struct TimePage {
     pub(crate) latest: Timestamp,
 }
 
+/// So many rows of all columns, whole lines apart, stay near the processor.
+const ROWS_PER_PICK: usize = 4096;
+
 /// So many rows of the widest column, whole lines, are some 10 MB.
 const ROWS_PER_GROUP: usize = 20_000;
 
@@ -428,13 +441,6 @@ pub(crate) struct Column<'r> {
     current: Option<(Arc<Page>, Range<usize>)>,
 }
 
-/// The dictionary of a column.
-#[derive(Clone)]
-enum AnyDictionary {
-    Texts(Arc<Dictionary>),
-    Numbers(Arc<[i64]>),
-}
-
 /// Where a column lies.
 struct Chunk<'r> {
     place: usize,
@@ -444,19 +450,15 @@ struct Chunk<'r> {
     pages: &'r [PageLocation],
 }
 
-#[derive(Clone, Copy)]
-enum Form {
-    Texts,
-    Ints(IntForm),
-    Bytes,
-}
-
 impl<'r> Column<'r> {
     /// The page that holds a row, and the page's rows.
     pub(crate) fn page(&mut self, row: usize) -> Result<(&Arc<Page>, Range<usize>), Error> {
         let is_current = self.current.as_ref().is_some_and(|(_, rows)| rows.contains(&row));
         if !is_current {
-            self.current = Some(self.load(row)?);
+            self.current = Some(match self.place(row)? {
+                (Some(n), of) => (self.load(n, of.clone())?, of),
+                (None, of) => (Arc::new(Page::Texts(TextPage::absent())), of),
+            });
         }
         let (page, rows) = self.current.as_ref().expect("it was just loaded");
         Ok((page, rows.clone()))
@@ -489,60 +491,125 @@ impl<'r> Column<'r> {
         }
     }
 
-    fn load(&mut self, row: usize) -> Result<(Arc<Page>, Range<usize>), Error> {
-        let total = self.reader.meta.rows() as usize;
-        let Some(chunk) = &self.chunk else {
-            // The one column that was added so far holds texts.
-            return Ok((Arc::new(Page::Texts(TextPage::absent())), 0..total));
+    /// A page of some rows, which ascend. Where few rows of a page are wanted only they are decoded.
+    pub(crate) fn pick(&mut self, rows: &[usize]) -> Result<Page, Error> {
+        let mut parts = Vec::new();
+        let mut rest = rows;
+        while let Some(first) = rest.first() {
+            let (n, of) = self.place(*first)?;
+            let (here, later) = rest.split_at(rest.partition_point(|row| *row < of.end));
+            let here: Vec<usize> = here.iter().map(|row| row - of.start).collect();
+            let part = match n {
+                Some(n) => self.pick_from(n, of, &here)?,
+                None => Page::Texts(TextPage::absent()),
+            };
+            parts.push((part, here.len()));
+            rest = later;
+        }
+        match parts.len() {
+            1 => Ok(parts.remove(0).0),
+            _ => Ok(Page::join(parts)),
+        }
+    }
+
+    fn pick_from(&mut self, n: usize, of: Range<usize>, rows: &[usize]) -> Result<Page, Error> {
+        /// A page in which all rows say the same is not larger.
+        const SMALL_PAGE_BYTES: i32 = 128;
+        /// Taking a row out of a packed page costs about as much as decoding so many.
+        const PICK_COST_ROWS: usize = 8;
+        let reader = self.reader;
+        let chunk = self.chunk.as_ref().expect("a column that is there");
+        let is_small = chunk.pages[n].compressed_page_size <= SMALL_PAGE_BYTES;
+        if is_small || rows.len() * PICK_COST_ROWS >= of.len() {
+            return Ok(self.load(n, of)?.pick(rows));
+        }
+        if let Some(Block::Page(page)) =
+            reader.cache.get(reader.key(chunk.place, Part::Page(n as u32)))
+        {
+            return Ok(page.pick(rows));
+        }
+        let key = reader.key(chunk.place, Part::Packed(n as u32));
+        let packed = match reader.cache.get(key) {
+            Some(Block::Packed(packed)) => packed,
+            _ => {
+                let packed = Arc::new(self.packed(n, of.len())?);
+                reader.cache.put(key, Block::Packed(Arc::clone(&packed)));
+                packed
+            }
         };
+        let (chunk, dictionary) = self.with_dictionary(packed.encoding)?;
+        let page = Page::read_some(packed.unpacked(), chunk.form, dictionary, rows);
+        page.map_err(|unfit| reader.file.unfit(chunk, unfit))
+    }
+
+    /// The page of a row, if the file has this column, and the page's rows.
+    fn place(&self, row: usize) -> Result<(Option<usize>, Range<usize>), Error> {
+        let total = self.reader.meta.rows() as usize;
+        // The one column that was added so far holds texts.
+        let Some(chunk) = &self.chunk else { return Ok((None, 0..total.max(row + 1))) };
         let n = chunk.pages.partition_point(|page| page.first_row_index <= row as i64);
         let (n, page) = match n.checked_sub(1).and_then(|n| Some((n, chunk.pages.get(n)?))) {
             Some(found) if row < total => found,
             _ => return Err(self.reader.file.damaged(&format!("row {row} is missing"))),
         };
         let next = chunk.pages.get(n + 1).map_or(total, |page| page.first_row_index as usize);
-        let rows = page.first_row_index as usize..next;
-        let key = self.reader.key(chunk.place, Part::Page(n as u32));
-        if let Some(Block::Page(page)) = self.reader.cache.get(key) {
-            return Ok((page, rows));
+        let of = page.first_row_index as usize..next;
+        match of.contains(&row) {
+            true => Ok((Some(n), of)),
+            false => Err(self.reader.file.damaged("pages that are not in order")),
         }
-        let page = Arc::new(self.decode(page.clone(), rows.len())?);
-        self.reader.cache.put(key, Block::Page(Arc::clone(&page)));
-        Ok((page, rows))
     }
 
-    fn decode(&mut self, page: PageLocation, rows: usize) -> Result<Page, Error> {
+    /// The whole page, from the cache or decoded for it.
+    fn load(&mut self, n: usize, of: Range<usize>) -> Result<Arc<Page>, Error> {
         let reader = self.reader;
         let chunk = self.chunk.as_ref().expect("a column that is there");
-        let mut unpacked = Vec::new();
+        let key = reader.key(chunk.place, Part::Page(n as u32));
+        if let Some(Block::Page(page)) = reader.cache.get(key) {
+            return Ok(page);
+        }
+        let packed = match reader.cache.get(reader.key(chunk.place, Part::Packed(n as u32))) {
+            Some(Block::Packed(packed)) => packed,
+            _ => Arc::new(self.packed(n, of.len())?),
+        };
+        let (chunk, dictionary) = self.with_dictionary(packed.encoding)?;
+        let page = Page::read(packed.unpacked(), chunk.form, dictionary);
+        let page = Arc::new(page.map_err(|unfit| reader.file.unfit(chunk, unfit))?);
+        reader.cache.put(key, Block::Page(Arc::clone(&page)));
+        Ok(page)
+    }
+
+    /// A page from the file.
+    fn packed(&self, n: usize, rows: usize) -> Result<Packed, Error> {
+        let reader = self.reader;
+        let chunk = self.chunk.as_ref().expect("a column that is there");
+        let page = &chunk.pages[n];
         let start = page.offset as u64;
         let place = start..start.saturating_add(page.compressed_page_size as u64);
-        let header = reader.unpack(chunk, place, &mut unpacked)?;
-        let unfit = |unfit: Unfit| reader.file.unfit(chunk, unfit);
+        let mut bytes = Vec::new();
+        let header = reader.unpack(chunk, place, &mut bytes)?;
         if header.kind != PageKind::Data || header.value_count != rows {
-            return Err(unfit(Unfit("a page of other rows than its index says")));
+            let what = Unfit("a page of other rows than its index says");
+            return Err(reader.file.unfit(chunk, what));
         }
-        let unpacked = Unpacked {
-            bytes: &unpacked,
+        Ok(Packed {
+            bytes: bytes.into(),
             value_count: rows,
             encoding: header.encoding,
             is_optional: chunk.is_optional,
-        };
-        if header.encoding == Encoding::Dictionary && self.dictionary.is_none() {
-            self.dictionary = reader.dictionary(chunk)?;
+        })
+    }
+
+    /// The column's dictionary, if a page in this encoding needs it.
+    fn with_dictionary(
+        &mut self,
+        encoding: Encoding,
+    ) -> Result<(&Chunk<'r>, Option<&AnyDictionary>), Error> {
+        let chunk = self.chunk.as_ref().expect("a column that is there");
+        if encoding == Encoding::Dictionary && self.dictionary.is_none() {
+            self.dictionary = self.reader.dictionary(chunk)?;
         }
-        match (chunk.form, &self.dictionary) {
-            (Form::Texts, Some(AnyDictionary::Texts(dictionary))) => {
-                TextPage::read(unpacked, Some(dictionary)).map(Page::Texts)
-            }
-            (Form::Texts, _) => TextPage::read(unpacked, None).map(Page::Texts),
-            (Form::Ints(form), Some(AnyDictionary::Numbers(numbers))) => {
-                IntPage::read(unpacked, form, numbers).map(Page::Ints)
-            }
-            (Form::Ints(form), _) => IntPage::read(unpacked, form, &[]).map(Page::Ints),
-            (Form::Bytes, _) => BytesPage::read(unpacked).map(Page::Bytes),
-        }
-        .map_err(unfit)
+        Ok((chunk, self.dictionary.as_ref()))
     }
 }
 
