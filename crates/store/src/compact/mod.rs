@@ -5,7 +5,6 @@
 //! files that no frame names any more; the next start removes either. Readers that began before
 //! keep the old segments, whose files go with the last of them.
 
-mod input;
 mod merge;
 pub(crate) mod plan;
 
@@ -13,13 +12,13 @@ use std::sync::Arc;
 
 use doorbook_event::{LogId, Text};
 
+use crate::cache::Cache;
 use crate::directory::segment_dir;
 use crate::error::Error;
 use crate::frame::{self, Op};
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
 use crate::{Did, Inner};
-use input::Input;
 use plan::{Candidate, Job};
 
 impl Inner {
@@ -64,7 +63,10 @@ impl Inner {
         let disk = &*self.options.disk;
         let dir = segment_dir(&self.options.data_dir);
         let candidates: Vec<_> = inputs.iter().map(|segment| candidate(&segment.meta)).collect();
-        let inputs = inputs.iter().map(|segment| Input::open(disk, &dir, Arc::clone(segment)));
+        // Every page is needed once, so that there is nothing to keep.
+        let cache = Arc::new(Cache::new(0));
+        let inputs =
+            inputs.iter().map(|segment| segment.open_cached(disk, &dir, Arc::clone(&cache)));
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let times = match job.makes {
             plan::Makes::One => Vec::new(),
@@ -196,7 +198,7 @@ mod tests {
                 random ^= random << 17;
                 random % below
             };
-            let (mut inputs, mut expected) = (Vec::new(), Vec::new());
+            let (mut segments, mut expected) = (Vec::new(), Vec::new());
             let mut seq = 0;
             for (n, (count, span, is_ordinal)) in files.iter().enumerate() {
                 let rows: Vec<(u64, Access)> = (0..*count as u64)
@@ -219,9 +221,10 @@ mod tests {
                     record: Record::Access(access),
                 }));
                 seq += *count as u64;
-                let segment = Arc::new(Segment::new(meta));
-                inputs.push(Input::open(&disk, dir, segment).expect("opens"));
+                segments.push(Segment::new(meta));
             }
+            let inputs = segments.iter().map(|segment| segment.open(&disk, dir).expect("opens"));
+            let inputs: Vec<_> = inputs.collect();
             expected.sort_by(|a, b| {
                 (a.names(), a.event_time(), a.seq).cmp(&(b.names(), b.event_time(), b.seq))
             });

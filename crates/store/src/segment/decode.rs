@@ -532,6 +532,11 @@ impl BytesPage {
         Ok(BytesPage { bytes: all.into(), places: places.into(), is_empty: false })
     }
 
+    /// Whether every row is without bytes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
     pub(crate) fn get(&self, row: usize) -> &[u8] {
         if self.is_empty {
             return &[];

@@ -51,8 +51,8 @@ pub(crate) mod pages;
 mod read;
 mod write;
 
-pub(crate) use decode::{Dictionary, Ids, Page};
-pub(crate) use read::{Column, Columns, Reader, Segment, Source, guarded, partition_point, peer};
+pub(crate) use decode::{BytesPage, Dictionary, Ids, IntPage, Page, TextPage};
+pub(crate) use read::{Column, Columns, Reader, Segment, partition_point, peer};
 pub(crate) use write::{COLUMNS_LEVEL, Content, Line, RAW_LEVEL, from_library, write};
 
 use std::sync::Arc;

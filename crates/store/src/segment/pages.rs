@@ -746,33 +746,34 @@ impl NumberColumn {
         }
     }
 
-    /// Rows with values; with `present`, only of those for which it says so.
-    pub(crate) fn push_slice(&mut self, mut values: &[i64], mut present: Option<&[bool]>) {
+    /// Rows with values; with `presence`, only those whose level is not 0.
+    pub(crate) fn push_slice(&mut self, mut values: &[i64], mut presence: Option<&[u8]>) {
         while let Some(first) = values.first() {
-            let is_present = |n: usize| present.is_none_or(|present| present[n]);
+            let is_present = |n: usize| presence.is_none_or(|levels| levels[n] != 0);
             if self.levels.is_empty() {
                 let first = is_present(0).then_some(*first);
                 let is_same = |n: &usize| is_present(*n).then(|| values[*n]) == first;
                 let run = (0..values.len()).take_while(is_same).count();
                 self.push_same(first, run);
                 values = &values[run..];
-                present = present.map(|present| &present[run..]);
+                presence = presence.map(|levels| &levels[run..]);
                 continue;
             }
             let part = values.len().min(ROWS_PER_PAGE - self.levels.len());
-            match present {
+            match presence {
                 None => {
                     self.levels.resize(self.levels.len() + part, 1);
                     self.values.extend_from_slice(&values[..part]);
                 }
-                Some(present) => {
-                    self.levels.extend(present[..part].iter().map(|is| u32::from(*is)));
-                    let rows = values[..part].iter().zip(present);
-                    self.values.extend(rows.filter(|(_, is)| **is).map(|(value, _)| *value));
+                Some(levels) => {
+                    self.levels.extend(levels[..part].iter().map(|level| u32::from(*level)));
+                    let rows = values[..part].iter().zip(levels);
+                    self.values
+                        .extend(rows.filter(|(_, level)| **level != 0).map(|(value, _)| *value));
                 }
             }
             values = &values[part..];
-            present = present.map(|present| &present[part..]);
+            presence = presence.map(|levels| &levels[part..]);
             if self.levels.len() == ROWS_PER_PAGE {
                 self.finish_page();
             }
