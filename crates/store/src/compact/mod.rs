@@ -22,7 +22,7 @@ use crate::{Did, Inner};
 use plan::{Candidate, Job};
 
 impl Inner {
-    /// Does one job of compaction, if there is any. `between` is called every few milliseconds, and
+    /// Does one job of compaction, if there is any that the disk has room for. `between` is called every few milliseconds, and
     /// ends the job if it fails; so does a full disk. Either leaves everything as it was. Only the
     /// commit of what was written takes the writer's lock. One job at a time: this is a unit of
     /// [`Inner::maintain`].
@@ -33,8 +33,13 @@ impl Inner {
         let state = self.state();
         let jobs = state.logs.iter().zip(0..);
         let mut jobs = jobs.filter_map(|(log, id)| Some((LogId(id), log, next_job(log)?)));
-        let Some((id, log, job)) = jobs.next() else { return Ok(Did::Nothing) };
-        let inputs: Vec<_> = job.inputs.iter().map(|n| Arc::clone(&log.segments[*n])).collect();
+        let (id, job, inputs) = loop {
+            let Some((id, log, job)) = jobs.next() else { return Ok(Did::Nothing) };
+            let inputs: Vec<_> = job.inputs.iter().map(|n| Arc::clone(&log.segments[*n])).collect();
+            if self.has_room_for(&inputs)? {
+                break (id, job, inputs);
+            }
+        };
         let mut added = Vec::new();
         let merged = self.merge(id, &inputs, &job, &mut added, between);
         let committed = merged.and_then(|()| {
@@ -49,6 +54,16 @@ impl Inner {
             self.remove_segments(added.iter().map(|(name, _)| &**name));
         }
         committed.map(|_| Did::Compacted)
+    }
+
+    /// Whether old and new files fit beside each other. Half of the reserve is not for compaction:
+    /// expiry, snapshots and the WAL need it more, and only expiry makes room.
+    fn has_room_for(&self, inputs: &[Arc<Segment>]) -> Result<bool, Error> {
+        let dir = &self.options.data_dir;
+        let free = self.options.disk.free_bytes(dir);
+        let free = free.map_err(|error| Error::io(dir, "ask for the free space of", error))?;
+        let size_bytes: u64 = inputs.iter().map(|segment| segment.meta.size_bytes).sum();
+        Ok(free >= size_bytes.saturating_add(self.options.reserve_size_bytes / 2))
     }
 
     /// Writes the new files; their names are there as soon as a file may be.
