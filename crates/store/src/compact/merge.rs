@@ -1,27 +1,27 @@
 //! Sorted segments to one sorted segment.
 //!
 //! The order of the rows is found once, from the sort keys, as a list of runs; then each column is
-//! copied run by run, keys translated from one dictionary to the other. In memory are a page and a
-//! dictionary of each input, the runs (12 bytes each; of inputs that follow each other in time there
+//! copied run by run, keys translated from one dictionary to the other, and a page that says the same
+//! of all its rows stays one value. In memory are a page and a dictionary of each input, the runs (12 bytes each; of inputs that follow each other in time there
 //! are few, and never more than rows), and the compressed pages of one column that is not `raw`.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 
 use doorbook_event::{LogId, Timestamp};
 use parquet::basic::{Repetition, Type};
 use parquet::errors::ParquetError;
 
-use super::input::{Column, Dictionary, Input, Part};
 use super::plan::Cut;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::segment::file::{FileWriter, Sink};
 use crate::segment::pages::{BytesColumn, Compressor, FlagColumn, NULL, NumberColumn, TextColumn};
-use crate::segment::{self, Member, SegmentMeta};
+use crate::segment::{
+    self, BytesPage, Column, Ids, IntPage, Member, Reader, SegmentMeta, TextPage,
+};
 
 /// What is called between pieces of work of some milliseconds; an error of it ends the work.
 pub(crate) type Between<'b> = &'b mut dyn FnMut() -> Result<(), Error>;
@@ -42,7 +42,7 @@ pub(crate) fn merge(
     disk: &dyn Disk,
     dir: &Path,
     name: &str,
-    inputs: &[Input],
+    inputs: &[Reader<'_>],
     cut: &Cut,
     between: Between<'_>,
 ) -> Result<Option<SegmentMeta>, Error> {
@@ -92,11 +92,11 @@ pub(crate) fn merge(
 }
 
 /// Event times of some rows, sorted.
-pub(crate) fn sample(inputs: &[Input], between: Between<'_>) -> Result<Vec<i64>, Error> {
+pub(crate) fn sample(inputs: &[Reader<'_>], between: Between<'_>) -> Result<Vec<i64>, Error> {
     let mut times = Vec::new();
     for input in inputs {
         let mut keys = Keys::new(input)?;
-        for row in (0..input.segment.meta.rows() as usize).step_by(SAMPLE) {
+        for row in (0..input.meta().rows() as usize).step_by(SAMPLE) {
             if row.is_multiple_of(ROWS_PER_STEP) {
                 between()?;
             }
@@ -123,8 +123,8 @@ struct Merged {
     seqs: (u64, u64),
 }
 
-fn order(inputs: &[Input], times: &Range<i64>, between: Between<'_>) -> Result<Merged, Error> {
-    let metas = || inputs.iter().map(|input| &input.segment.meta);
+fn order(inputs: &[Reader<'_>], times: &Range<i64>, between: Between<'_>) -> Result<Merged, Error> {
+    let metas = || inputs.iter().map(Reader::meta);
     let targets: BTreeSet<(&str, &str)> = metas()
         .flat_map(|meta| &meta.members)
         .map(|member| (&*member.group, &*member.member))
@@ -203,7 +203,7 @@ struct Taken {
 impl Head {
     /// The first row within some times.
     fn first(
-        keys: &mut Keys,
+        keys: &mut Keys<'_>,
         input: usize,
         rows: Range<usize>,
         times: &Range<i64>,
@@ -224,7 +224,7 @@ impl Head {
     /// Takes the rows before `limit` and before the end of the times.
     fn run(
         &mut self,
-        keys: &mut [Keys],
+        keys: &mut [Keys<'_>],
         limit: Option<(i64, u64)>,
         times: &Range<i64>,
         (lowest, highest): &mut (u64, u64),
@@ -260,20 +260,20 @@ impl Head {
 }
 
 /// The sort keys of an input's rows, asked for in ascending order.
-struct Keys {
+struct Keys<'a> {
     base_seq: u64,
     row_count: usize,
-    times: Column,
-    seqs: Column,
+    times: Column<'a>,
+    seqs: Column<'a>,
     start: usize,
     loaded: Vec<(i64, u64)>,
 }
 
-impl Keys {
-    fn new(input: &Input) -> Result<Keys, Error> {
+impl<'a> Keys<'a> {
+    fn new(input: &'a Reader<'a>) -> Result<Keys<'a>, Error> {
         Ok(Keys {
-            base_seq: input.segment.meta.base_seq,
-            row_count: input.segment.meta.rows() as usize,
+            base_seq: input.base_seq(),
+            row_count: input.meta().rows() as usize,
             times: input.column("event_time")?,
             seqs: input.column("seq")?,
             start: 0,
@@ -291,75 +291,81 @@ impl Keys {
 
     fn load(&mut self, row: usize) -> Result<(i64, u64), Error> {
         const ROWS: usize = 4096;
+        let end = self.row_count.min(row + ROWS);
+        let base = self.base_seq;
         self.start = row;
         self.loaded.clear();
-        let count = ROWS.min(self.row_count - row);
-        let base = self.base_seq;
-        each_number(&mut self.times, row, count, |time| self.loaded.push((time, base)))?;
-        let mut n = 0;
-        each_number(&mut self.seqs, row, count, |seq| {
-            self.loaded[n].1 = base.saturating_add(seq as u64);
-            n += 1;
+        each_number(&mut self.times, row..end, |time| self.loaded.push((time, base)))?;
+        let mut keys = self.loaded.iter_mut();
+        each_number(&mut self.seqs, row..end, |seq| {
+            if let Some(key) = keys.next() {
+                key.1 = base.saturating_add(seq as u64);
+            }
         })?;
-        self.loaded.first().copied().ok_or_else(|| self.times.damaged("a row beyond the last"))
+        Ok(self.loaded[0])
     }
 }
 
 /// The numbers of rows that all have one.
 fn each_number(
-    column: &mut Column,
-    mut row: usize,
-    count: usize,
+    column: &mut Column<'_>,
+    mut rows: Range<usize>,
     mut each: impl FnMut(i64),
 ) -> Result<(), Error> {
-    let end = row + count;
-    while row < end {
-        let (part, count) = column.part(row, end - row)?;
-        match part {
-            Part::SameNumber(number) => (0..count).for_each(|_| each(number.unwrap_or(0))),
-            Part::Numbers(numbers, _) => numbers.iter().for_each(|number| each(*number)),
-            _ => return Err(column.damaged("a column of numbers holds none")),
+    while !rows.is_empty() {
+        let (page, of_page) = column.ints(rows.start)?;
+        let end = of_page.end.min(rows.end);
+        match page {
+            IntPage::Constant(number) => {
+                (rows.start..end).for_each(|_| each(number.unwrap_or_default()));
+            }
+            IntPage::Each { values, .. } => {
+                let values = &values[rows.start - of_page.start..end - of_page.start];
+                values.iter().for_each(|number| each(*number));
+            }
         }
-        row += count;
+        rows.start = end;
     }
     Ok(())
 }
 
 /// Copies columns in the order of the runs.
 struct Copier<'a> {
-    inputs: &'a [Input],
+    inputs: &'a [Reader<'a>],
     runs: &'a [Run],
     path: &'a Path,
     zstd: Compressor,
     between: Between<'a>,
 }
 
-impl Copier<'_> {
-    fn columns(&self, name: &str) -> Result<Vec<Column>, Error> {
-        self.inputs.iter().map(|input| input.column(name)).collect()
-    }
-
-    /// Hands on every part of a column with its input's number, and says now and then that a step
-    /// is done.
-    fn each_part<S>(
+impl<'a> Copier<'a> {
+    /// Hands on a column in parts that each lie in one page of one input, with the input's number and
+    /// the rows' places in the page; and says now and then that a step is done.
+    fn each_part<S, P>(
         &mut self,
-        columns: &mut [Column],
+        name: &str,
+        page_of: impl for<'c> Fn(&'c mut Column<'a>, usize) -> Result<(&'c P, Range<usize>), Error>,
         state: &mut S,
-        mut each: impl FnMut(&mut S, usize, Part<'_>, usize) -> Result<(), Error>,
+        mut each: impl FnMut(&mut S, usize, &P, Range<usize>) -> Result<(), ParquetError>,
         mut step: impl FnMut(&mut S, &mut Compressor) -> Result<(), ParquetError>,
     ) -> Result<(), Error> {
+        let path = self.path;
+        let failed = |error| segment::from_library(path, error);
+        let columns = self.inputs.iter().map(|input| input.column(name));
+        let mut columns = columns.collect::<Result<Vec<_>, Error>>()?;
         let mut done = 0;
         for run in self.runs {
             let input = run.input as usize;
             let (mut row, end) = (run.start as usize, (run.start + run.count) as usize);
             while row < end {
-                let (part, count) = columns[input].part(row, end - row)?;
-                each(state, input, part, count)?;
-                row += count;
-                done += count;
+                let (page, of_page) = page_of(&mut columns[input], row)?;
+                let part = row..end.min(of_page.end);
+                let places = part.start - of_page.start..part.end - of_page.start;
+                each(state, input, page, places).map_err(failed)?;
+                row = part.end;
+                done += part.len();
                 if done >= ROWS_PER_STEP {
-                    step(state, &mut self.zstd)
-                        .map_err(|error| segment::from_library(self.path, error))?;
+                    step(state, &mut self.zstd).map_err(failed)?;
                     (self.between)()?;
                     done = 0;
                 }
@@ -381,17 +387,13 @@ impl Copier<'_> {
         if segment::has_bloom(name) {
             column = column.with_bloom();
         }
-        let mut columns = self.columns(name)?;
-        let mut texts = Texts {
-            inputs: self.inputs,
-            dictionaries: columns.iter().map(|column| Arc::clone(&column.dictionary)).collect(),
-            keys: columns.iter().map(|column| vec![UNKNOWN; column.dictionary.len()]).collect(),
-            column,
-            translated: Vec::new(),
+        let keys = vec![Vec::new(); self.inputs.len()];
+        let mut texts = Texts { column, keys, translated: Vec::new() };
+        let each = |texts: &mut Texts, input, page: &TextPage, places| {
+            texts.add(input, page, places);
+            Ok(())
         };
-        let each =
-            |texts: &mut Texts<'_>, input, part: Part<'_>, count| texts.add(input, part, count);
-        self.each_part(&mut columns, &mut texts, each, |texts, zstd| {
+        self.each_part(name, Column::texts, &mut texts, each, |texts, zstd| {
             texts.column.spill(out, zstd)
         })?;
         let finished = texts.column.finish(out, &mut self.zstd);
@@ -409,53 +411,43 @@ impl Copier<'_> {
         if segment::has_statistics(name) {
             column = column.with_statistics();
         }
-        let mut columns = self.columns(name)?;
         let inputs = self.inputs;
         let mut moved = Vec::new();
-        let each = |column: &mut NumberColumn, input: usize, part: Part<'_>, count| {
+        let each = |column: &mut NumberColumn, input: usize, page: &IntPage, places: Range<_>| {
             // Ordinals become places in the log.
-            let base = if name == "seq" { inputs[input].segment.meta.base_seq as i64 } else { 0 };
-            match part {
-                Part::SameNumber(number) => {
-                    column.push_same(number.map(|number| number.wrapping_add(base)), count);
+            let base = if name == "seq" { inputs[input].base_seq() as i64 } else { 0 };
+            match page {
+                IntPage::Constant(number) => {
+                    column.push_same(number.map(|number| number.wrapping_add(base)), places.len());
                 }
-                Part::Same(NULL) => column.push_same(None, count),
-                Part::Numbers(numbers, present) if base == 0 => {
-                    column.push_slice(numbers, present);
+                IntPage::Each { values, presence } => {
+                    let presence = presence.as_ref().map(|levels| &levels[places.clone()]);
+                    let mut values = &values[places];
+                    if base != 0 {
+                        moved.clear();
+                        moved.extend(values.iter().map(|number| number.wrapping_add(base)));
+                        values = &moved;
+                    }
+                    column.push_slice(values, presence);
                 }
-                Part::Numbers(numbers, present) => {
-                    moved.clear();
-                    moved.extend(numbers.iter().map(|number| number.wrapping_add(base)));
-                    column.push_slice(&moved, present);
-                }
-                _ => return Err(inputs[input].damaged("a column of numbers holds none")),
             }
             Ok(())
         };
-        self.each_part(&mut columns, &mut column, each, |_, _| Ok(()))?;
+        self.each_part(name, Column::ints, &mut column, each, |_, _| Ok(()))?;
         let finished = column.finish(out, &mut self.zstd);
         finished.map_err(|error| segment::from_library(self.path, error))
     }
 
     fn flags(&mut self, out: &mut FileWriter<'_, '_>, name: &str) -> Result<(), Error> {
         let mut column = FlagColumn::default();
-        let mut columns = self.columns(name)?;
-        let inputs = self.inputs;
-        let each = |column: &mut FlagColumn, input: usize, part: Part<'_>, count| {
-            match part {
-                Part::SameNumber(number) => column.push_same(number.map(|flag| flag == 1), count),
-                Part::Numbers(flags, None) => {
-                    flags.iter().for_each(|flag| column.push_same(Some(*flag == 1), 1));
-                }
-                Part::Numbers(flags, Some(present)) => {
-                    let rows = flags.iter().zip(present);
-                    rows.for_each(|(flag, is)| column.push_same(is.then_some(*flag == 1), 1));
-                }
-                _ => return Err(inputs[input].damaged("a column of flags holds none")),
+        let each = |column: &mut FlagColumn, _, page: &IntPage, places: Range<usize>| {
+            match page.constant() {
+                Some(flag) => column.push_same(flag.map(|flag| flag == 1), places.len()),
+                None => places.for_each(|n| column.push_option(page.get(n).map(|flag| flag == 1))),
             }
             Ok(())
         };
-        self.each_part(&mut columns, &mut column, each, |_, _| Ok(()))?;
+        self.each_part(name, Column::ints, &mut column, each, |_, _| Ok(()))?;
         let finished = column.finish(out, &mut self.zstd);
         finished.map_err(|error| segment::from_library(self.path, error))
     }
@@ -464,75 +456,60 @@ impl Copier<'_> {
         let path = self.path;
         let failed = |error| segment::from_library(path, error);
         let mut column = BytesColumn::new(Compressor::new(level).map_err(failed)?);
-        let mut columns = self.columns("raw")?;
-        let inputs = self.inputs;
-        let each = |column: &mut BytesColumn, input: usize, part: Part<'_>, count| match part {
-            Part::Same(NULL) => column.push_nulls(count).map_err(failed),
-            Part::Texts(bytes, places) => places.iter().try_for_each(|place| {
-                column.push(place_of(bytes, *place).unwrap_or_default()).map_err(failed)
-            }),
-            _ => Err(inputs[input].damaged("raw records are coded in an unknown way")),
-        };
+        let each =
+            |column: &mut BytesColumn, _, page: &BytesPage, mut places: Range<usize>| match page
+                .is_empty()
+            {
+                true => column.push_nulls(places.len()),
+                false => places.try_for_each(|n| column.push(page.get(n))),
+            };
         // A step of long lines is long: what is compressed goes to the file as it comes.
-        self.each_part(&mut columns, &mut column, each, |column, _| column.spill(out))?;
+        self.each_part("raw", Column::bytes, &mut column, each, |column, _| column.spill(out))?;
         column.finish(out).map_err(failed)
     }
 }
 
 /// A text column on its way from the inputs' dictionaries to its own.
-struct Texts<'a> {
-    inputs: &'a [Input],
-    dictionaries: Vec<Arc<Dictionary>>,
-    /// For each input and each of its keys the key here, or [`UNKNOWN`].
-    keys: Vec<Vec<u32>>,
+struct Texts {
     column: TextColumn<'static>,
+    /// For each input and each of its keys the key here, or [`UNKNOWN`]; and [`NULL`] behind the
+    /// last, which is the key of rows without a value.
+    keys: Vec<Vec<u32>>,
     translated: Vec<u32>,
 }
 
 /// A key that has not come up yet.
 const UNKNOWN: u32 = NULL - 1;
 
-impl Texts<'_> {
-    fn add(&mut self, input: usize, part: Part<'_>, count: usize) -> Result<(), Error> {
-        match part {
-            Part::Same(NULL) | Part::SameNumber(None) => self.column.push_keys(NULL, count),
-            Part::Same(key) => match self.key(input, key)? {
-                Some(key) => self.column.push_keys(key, count),
-                None => {
-                    let text = self.dictionaries[input].text(key);
-                    (0..count).for_each(|_| self.column.push_plain(text));
-                }
-            },
-            Part::Keys(keys) => self.add_keys(input, keys)?,
-            Part::Texts(bytes, places) => {
-                for place in places {
-                    match place_of(bytes, *place) {
-                        None => self.column.push_keys(NULL, 1),
-                        Some(text) if self.column.is_dictionary_full() => {
-                            self.column.push_plain(text);
-                        }
-                        Some(text) => match self.own_key(input, text)? {
-                            Some(key) => self.column.push_keys(key, 1),
-                            None => self.column.push_plain(text),
-                        },
-                    }
-                }
-            }
-            _ => return Err(self.inputs[input].damaged("a column of texts holds none")),
+impl Texts {
+    fn add(&mut self, input: usize, page: &TextPage, places: Range<usize>) {
+        match &page.ids {
+            Ids::Constant(key) => self.add_same(input, page, *key, places.len()),
+            Ids::U8(keys) => self.add_keys(input, page, &keys[places]),
+            Ids::U16(keys) => self.add_keys(input, page, &keys[places]),
+            Ids::U32(keys) => self.add_keys(input, page, &keys[places]),
         }
-        Ok(())
     }
 
-    fn add_keys(&mut self, input: usize, keys: &[u32]) -> Result<(), Error> {
+    fn add_same(&mut self, input: usize, page: &TextPage, key: u32, count: usize) {
+        let Some(text) = page.dictionary.get(key as usize) else {
+            return self.column.push_keys(NULL, count);
+        };
+        match self.key(input, page, key) {
+            Some(key) => self.column.push_keys(key, count),
+            None => (0..count).for_each(|_| self.column.push_plain(text.as_bytes())),
+        }
+    }
+
+    fn add_keys<K: Copy + Into<u32>>(&mut self, input: usize, page: &TextPage, keys: &[K]) {
+        self.prepare(input, page);
+        if page.is_plain || self.column.is_dictionary_full() {
+            return keys.iter().for_each(|key| self.add_same(input, page, (*key).into(), 1));
+        }
         self.translated.clear();
         for (n, key) in keys.iter().enumerate() {
-            let known = match *key {
-                NULL => NULL,
-                _ if self.column.is_dictionary_full() => {
-                    return self.add_plain(input, &keys[n..]);
-                }
-                key => self.keys[input][key as usize],
-            };
+            let key = (*key).into();
+            let known = self.keys[input][key as usize];
             if known != UNKNOWN {
                 self.translated.push(known);
                 continue;
@@ -540,52 +517,39 @@ impl Texts<'_> {
             // A new value may end the dictionary, and with it the page.
             self.column.push_key_slice(&self.translated);
             self.translated.clear();
-            match self.key(input, *key)? {
+            match self.key(input, page, key) {
                 Some(key) => self.translated.push(key),
-                None => return self.add_plain(input, &keys[n..]),
+                None => return self.add_keys(input, page, &keys[n..]),
             }
         }
         self.column.push_key_slice(&self.translated);
-        Ok(())
     }
 
-    /// Rows whose values have no keys here.
-    fn add_plain(&mut self, input: usize, keys: &[u32]) -> Result<(), Error> {
-        self.column.push_key_slice(&self.translated);
-        self.translated.clear();
-        for key in keys {
-            match *key {
-                NULL => self.column.push_keys(NULL, 1),
-                key => self.column.push_plain(self.dictionaries[input].text(key)),
-            }
-        }
-        Ok(())
-    }
-
-    /// The key here of an input's key.
-    fn key(&mut self, input: usize, key: u32) -> Result<Option<u32>, Error> {
+    /// The key here of an input's key; `None` once keys are no longer used.
+    fn key(&mut self, input: usize, page: &TextPage, key: u32) -> Option<u32> {
         if self.column.is_dictionary_full() {
-            return Ok(None);
+            return None;
         }
+        let text = || Cow::Owned(page.dictionary.get(key as usize).unwrap_or_default().to_owned());
+        if page.is_plain {
+            return self.column.key(text());
+        }
+        self.prepare(input, page);
         let known = self.keys[input][key as usize];
         if known != UNKNOWN {
-            return Ok(Some(known));
+            return Some(known);
         }
-        let dictionary = Arc::clone(&self.dictionaries[input]);
-        let own = self.own_key(input, dictionary.text(key))?;
-        if let Some(own) = own {
-            self.keys[input][key as usize] = own;
-        }
-        Ok(own)
+        let own = self.column.key(text())?;
+        self.keys[input][key as usize] = own;
+        Some(own)
     }
 
-    fn own_key(&mut self, input: usize, text: &[u8]) -> Result<Option<u32>, Error> {
-        let text = String::from_utf8(text.to_vec())
-            .map_err(|_| self.inputs[input].damaged("a text is not UTF-8"))?;
-        Ok(self.column.key(Cow::Owned(text)))
+    /// All pages of an input with keys have the same dictionary.
+    fn prepare(&mut self, input: usize, page: &TextPage) {
+        let keys = &mut self.keys[input];
+        if !page.is_plain && keys.is_empty() {
+            keys.resize(page.dictionary.len(), UNKNOWN);
+            keys.push(NULL);
+        }
     }
-}
-
-fn place_of(bytes: &[u8], (start, end): (u32, u32)) -> Option<&[u8]> {
-    (start != NULL).then(|| &bytes[start as usize..end as usize])
 }

@@ -9,13 +9,20 @@
 //!   broken clocks) goes to a small segment of its own, so that a final one spans no more time than
 //!   its rows do.
 //! - Before that, many small segments become one, in two sizes, so that a row is rewritten about
-//!   once before it is final. A pool that is half full waits for that.
+//!   once before it is final. A pool that is a quarter full waits for that.
 //!
 //! Final segments are left alone, unless more than [`OVERLAPS_MAX`] of them hold the same instant, as
 //! when the files of many hosts are imported one host after the other. Then the widest of them
 //! are merged and cut by time again, if that at least halves the time that they span together: since
 //! each such step does, there is an end to them, and a row takes part in about one for each factor of
 //! [`OVERLAPS_MAX`] by which the history grows.
+//!
+//! Segments of a pool are not kept from overlapping: a flush that has one late row spans a month, and
+//! the catalogue does not know that it is one row. They are at most some thirty, which is the price of
+//! rewriting a row no more than twice. Tried in the simulation: a pool of which more than eight hold
+//! one instant becomes final at half the weight. The import of 40 hosts then has 13 segments at an
+//! instant in between where it has 18 now, but rows that come in order with a few late ones are
+//! rewritten 2.5 times, final ones among them.
 
 use std::ops::Range;
 
@@ -71,7 +78,7 @@ const MEDIUM_WEIGHT: u64 = FINAL_WEIGHT / 4;
 /// So many segments of one size become one.
 const FAN_IN: usize = 8;
 
-/// So many do even if their pool is half full.
+/// So many do even if their pool waits to become final.
 const FAN_IN_WAITING: usize = 24;
 
 /// No job has more inputs: each costs memory.
@@ -131,7 +138,7 @@ fn grow(segments: &[Candidate], pool: &[usize]) -> Option<Job> {
         return Some(Job { inputs: small, makes: Makes::One });
     }
     let medium = of_size(SMALL_WEIGHT..MEDIUM_WEIGHT);
-    let is_waiting = total > FINAL_WEIGHT / 2;
+    let is_waiting = total > FINAL_WEIGHT / 4;
     match medium.len() >= if is_waiting { FAN_IN_WAITING } else { FAN_IN } {
         true => Some(Job { inputs: medium, makes: Makes::One }),
         false => None,
@@ -342,7 +349,7 @@ mod tests {
         #[test]
         fn in_order_data_is_rewritten_about_once(
             seed in 1_u64..,
-            flush in 20_000_u64..400_000,
+            flush in 12_000_u64..400_000,
             late in prop_oneof![Just(0_u64), Just(UNIT), Just(5 * UNIT)],
         ) {
             let mut model = Model::default();
@@ -440,7 +447,7 @@ mod tests {
             hosts.overlaps_max,
             hosts.amplification()
         );
-        assert!(hosts.overlaps_max <= 24 && hosts.amplification() <= 3.0);
+        assert!(hosts.overlaps() <= 6 && hosts.overlaps_max <= 20 && hosts.amplification() <= 2.1);
     }
 
     /// Ten late events are merged with each other, and no final segment is rewritten for them.

@@ -727,6 +727,11 @@ impl BytesPage {
         BytesPage { bytes: bytes.into(), places: places.into(), is_empty }
     }
 
+    /// Whether every row is without bytes.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.is_empty
+    }
+
     pub(crate) fn get(&self, row: usize) -> &[u8] {
         if self.is_empty {
             return &[];

@@ -25,7 +25,7 @@
 //! # Pages
 //! Data pages of version 1, each one zstd frame with its checksum. A page in which all rows say the
 //! same (a value, or none) has up to a million rows, of flags 64 Ki; other pages end after 4096 rows,
-//! and plain ones also after 64 KiB. A page is coded
+//! and plain ones also after 64 KiB, of `raw` after 256 KiB. A page is coded
 //! - of texts: `RLE_DICTIONARY` until the dictionary is full (1 MiB), `PLAIN` from there on;
 //! - of numbers: `RLE_DICTIONARY` if all rows have the same value (the dictionary holds what such
 //!   pages say), `DELTA_BINARY_PACKED` otherwise;
@@ -52,8 +52,8 @@ pub(crate) mod pages;
 mod read;
 mod write;
 
-pub(crate) use decode::{Dictionary, Ids, Packed, Page};
-pub(crate) use read::{Column, Columns, Reader, Segment, Source, guarded, partition_point, peer};
+pub(crate) use decode::{BytesPage, Dictionary, Ids, IntPage, Packed, Page, TextPage};
+pub(crate) use read::{Column, Columns, Reader, Segment, partition_point, peer};
 pub(crate) use write::{COLUMNS_LEVEL, Content, Line, RAW_LEVEL, from_library, write};
 
 use std::sync::Arc;

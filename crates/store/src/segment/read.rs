@@ -80,19 +80,6 @@ impl Segment {
         let _already = self.retired.0.set((disk, dir.join(&*self.meta.name)));
     }
 
-    /// Opens the file, which must be as long as it was written; its tail must be what was written.
-    pub(crate) fn open_file(
-        &self,
-        disk: &dyn Disk,
-        dir: &Path,
-    ) -> Result<(PathBuf, Source), Error> {
-        let path = dir.join(&*self.meta.name);
-        let file = File { meta: &self.meta, disk, path: path.clone(), source: OnceLock::new() };
-        let source = file.open()?;
-        file.check_tail(&source)?;
-        Ok((path, source))
-    }
-
     /// Opens the file for someone who reads it through once, with a small cache of its own: in the
     /// shared one that would throw out what others need again.
     pub(crate) fn open<'s>(&'s self, disk: &'s dyn Disk, dir: &Path) -> Result<Reader<'s>, Error> {
@@ -327,6 +314,11 @@ impl Reader<'_> {
             }
         }
         Ok(rows.end)
+    }
+
+    /// What the catalogue knows of the segment.
+    pub(crate) fn meta(&self) -> &SegmentMeta {
+        self.meta
     }
 
     /// What is added to the `seq` column to have the row's seq.
@@ -1172,7 +1164,7 @@ impl File<'_> {
 
 /// Hands a file's bytes to the library.
 #[derive(Clone)]
-pub(crate) struct Source {
+struct Source {
     file: Arc<dyn DiskFile>,
     size: u64,
 }
@@ -1205,7 +1197,7 @@ impl ChunkReader for Source {
     }
 }
 
-pub(crate) struct SourceReader {
+struct SourceReader {
     source: Source,
     at: u64,
 }
@@ -1234,10 +1226,7 @@ fn load_footer(source: &Source) -> Result<ParquetMetaData, ParquetError> {
 
 /// Calls into the library, whose complaints, and whose panics over bytes that it did not expect, are
 /// damage of this file.
-pub(crate) fn guarded<T>(
-    path: &Path,
-    call: impl FnOnce() -> Result<T, ParquetError>,
-) -> Result<T, Error> {
+fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Error> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(ParquetError::External(error))) => match error.downcast::<std::io::Error>() {

@@ -530,6 +530,14 @@ fn below_the_reserve_only_the_server_itself_writes() {
     };
     let change = doorbook_event::registry::RegistryChange::HostAdded(host);
     store.change_registry(&actor(), vec![change]).expect("registry changes go on");
-    store.flush().expect("flushes go on");
+    for n in 20..30 {
+        store.commit(vec![entry(n)]).expect("own events go on");
+        store.flush().expect("flushes go on");
+    }
+    assert!(!store.compact_once().expect("waits for room"), "there is none beside the old files");
     while store.maintain().expect("maintenance goes on") != Did::Nothing {}
+    drop(store);
+    let disk = GatedDisk { gate: Arc::default(), gated: "wal", free_bytes: u64::MAX };
+    let store = Store::open(place.options_on(Arc::new(disk))).expect("opens");
+    assert!(store.compact_once().expect("compacts"), "with room there is something to do");
 }
