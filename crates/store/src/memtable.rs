@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorbook_event::{Access, LogId, Record, Seq, Target, Text, Timestamp};
+use doorbook_event::{Access, Client, LogId, Record, Seq, Target, Text, Timestamp};
 
 use crate::Placed;
 use crate::filter::Order;
@@ -80,6 +80,12 @@ impl Row {
         Order { event_time: self.event_time(), log, seq: self.seq }
     }
 
+    /// About how much memory it takes, its place in the index of identities included. Of what many
+    /// rows share, as much as falls to one of them.
+    pub(crate) fn size_bytes(&self) -> usize {
+        size_of::<Row>() + INDEX_ENTRY_BYTES + record_heap_bytes(&self.record)
+    }
+
     /// As answers hold it.
     pub(crate) fn placed(&self, log: LogId) -> Placed {
         self.clone().into_placed(log)
@@ -92,16 +98,52 @@ impl Row {
     }
 }
 
+/// A row in [`MemoryIndex`](crate::identity::MemoryIndex): 32 bytes, and a place in a hash table.
+const INDEX_ENTRY_BYTES: usize = 56;
+
+fn record_heap_bytes(record: &Record) -> usize {
+    match record {
+        Record::Access(access) | Record::Own(access) => access_heap_bytes(access),
+        Record::Quarantine(quarantine) => quarantine.bytes.capacity(),
+        // Few, and small.
+        _ => 256,
+    }
+}
+
+fn access_heap_bytes(access: &Access) -> usize {
+    let (group, member) = access.target.names();
+    let reason = access.outcome.reason();
+    let optional = [access.principal.name(), access.mechanism.as_ref(), reason];
+    let texts = optional.into_iter().chain([access.task_id.as_ref()]).flatten();
+    let texts = texts.chain([group, member]).map(Text::held_bytes).sum::<usize>();
+    let attributes = access.attributes.iter();
+    let attributes = attributes
+        .map(|(name, value)| 2 * size_of::<Text>() + name.held_bytes() + value.held_bytes());
+    let client = access.client.as_ref().map_or(0, |client| {
+        let Client { application, driver, driver_version, os, platform, via, origin: _ } =
+            &**client;
+        let texts = [application, driver, driver_version, os, platform, via].into_iter().flatten();
+        client.held_bytes() + texts.map(Text::held_bytes).sum::<usize>() / client.holder_count()
+    });
+    access.raw.capacity() + texts + attributes.sum::<usize>() + client
+}
+
 /// Rows of one log in the order of their seq. A clone is a snapshot and shares every row: the rows
 /// of a commit lie in one batch, batches in chunks that never change, and each chunk is at least
 /// twice as long as the one after it, so that there are few of them, however small the commits.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memtable {
     chunks: Vec<Arc<[Batch]>>,
+    size_bytes: usize,
 }
 
 /// The rows of one commit; never empty.
-type Batch = Arc<[Row]>;
+#[derive(Clone, Debug)]
+struct Batch {
+    rows: Arc<[Row]>,
+    /// About how much memory they take.
+    size_bytes: usize,
+}
 
 impl Memtable {
     /// Adds the rows of a commit at the end.
@@ -109,7 +151,9 @@ impl Memtable {
         if rows.is_empty() {
             return;
         }
-        let mut chunk = vec![Batch::from(rows)];
+        let size_bytes = rows.iter().map(Row::size_bytes).sum();
+        self.size_bytes += size_bytes;
+        let mut chunk = vec![Batch { rows: rows.into(), size_bytes }];
         while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
             chunk.splice(0..0, last.iter().cloned());
         }
@@ -118,25 +162,26 @@ impl Memtable {
 
     /// All rows, by seq.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> + Clone {
-        self.batches().flat_map(|batch| batch.iter())
+        self.batches().flat_map(|batch| batch.rows.iter())
     }
 
     /// The rows from `seq` on, by seq.
     pub(crate) fn rows_from(&self, seq: Seq) -> impl Iterator<Item = &Row> {
         let batches = self.chunks.iter().flat_map(move |chunk| {
-            let start = chunk.partition_point(|batch| batch[batch.len() - 1].seq < seq);
+            let start = chunk.partition_point(|batch| batch.last_seq() < seq);
             chunk[start..].iter()
         });
         batches.flat_map(move |batch| {
-            let start = batch.partition_point(|row| row.seq < seq);
-            batch[start..].iter()
+            let start = batch.rows.partition_point(|row| row.seq < seq);
+            batch.rows[start..].iter()
         })
     }
 
     /// Lets the rows below `seq` go, of which each commit's rows are all or none. Returns how many.
     pub(crate) fn drop_below(&mut self, seq: Seq) -> usize {
         let before = self.len();
-        let kept: Arc<[Batch]> = self.batches().filter(|b| b[0].seq >= seq).cloned().collect();
+        let kept: Arc<[Batch]> = self.batches().filter(|b| b.rows[0].seq >= seq).cloned().collect();
+        self.size_bytes = kept.iter().map(|batch| batch.size_bytes).sum();
         self.chunks = if kept.is_empty() { Vec::new() } else { vec![kept] };
         before - self.len()
     }
@@ -148,11 +193,22 @@ impl Memtable {
 
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
-        self.batches().map(|batch| batch.len()).sum()
+        self.batches().map(|batch| batch.rows.len()).sum()
+    }
+
+    /// About how much memory they take.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size_bytes
     }
 
     fn batches(&self) -> impl Iterator<Item = &Batch> + Clone {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+}
+
+impl Batch {
+    fn last_seq(&self) -> Seq {
+        self.rows.last().map_or(0, |row| row.seq)
     }
 }
 
