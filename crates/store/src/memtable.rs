@@ -140,7 +140,8 @@ pub(crate) struct Memtable {
 /// The rows of one commit; never empty.
 #[derive(Clone, Debug)]
 struct Batch {
-    rows: Arc<[Row]>,
+    /// As they came: to copy them into a slice would cost as much as to make them.
+    rows: Arc<Vec<Row>>,
     /// About how much memory they take.
     size_bytes: usize,
 }
@@ -153,7 +154,7 @@ impl Memtable {
         }
         let size_bytes = rows.iter().map(Row::size_bytes).sum();
         self.size_bytes += size_bytes;
-        let mut chunk = vec![Batch { rows: rows.into(), size_bytes }];
+        let mut chunk = vec![Batch { rows: Arc::new(rows), size_bytes }];
         while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
             chunk.splice(0..0, last.iter().cloned());
         }
