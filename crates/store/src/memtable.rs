@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use doorbook_event::record::Quarantine;
 use doorbook_event::{Access, Client, LogId, Record, Seq, Target, Text, Timestamp};
 
 use crate::Placed;
@@ -104,7 +105,11 @@ const INDEX_ENTRY_BYTES: usize = 56;
 fn record_heap_bytes(record: &Record) -> usize {
     match record {
         Record::Access(access) | Record::Own(access) => access_heap_bytes(access),
-        Record::Quarantine(quarantine) => quarantine.bytes.capacity(),
+        Record::Quarantine(Quarantine { target, reason, place, bytes, .. }) => {
+            let (group, member) = target.names();
+            let texts = [group, member, reason, &place.file].map(Text::held_bytes);
+            bytes.capacity() + texts.into_iter().sum::<usize>()
+        }
         // Few, and small.
         _ => 256,
     }
@@ -217,7 +222,7 @@ impl Batch {
 mod tests {
     use super::*;
     use doorbook_event::Principal;
-    use doorbook_event::record::Retraction;
+    use doorbook_event::record::{Place, Retraction};
 
     fn row(seq: Seq) -> Row {
         let at = Timestamp::from_seconds(0);
@@ -245,5 +250,33 @@ mod tests {
         memtable.push(vec![row(1000), row(1001)]);
         assert_eq!(memtable.rows_from(1001).count(), 1);
         assert_eq!((memtable.drop_below(2000), memtable.is_empty()), (302, true));
+        assert_eq!(memtable.size_bytes(), 0);
+    }
+
+    /// Goal: the limit of what is held in memory is one of memory. Method: quarantined bytes count
+    /// in full, and a text that a hundred rows share counts about once.
+    #[test]
+    fn a_row_counts_what_it_takes() {
+        let bytes = |reason: &Text, size_bytes| {
+            let (cluster, host) = (reason.clone(), reason.clone());
+            let record = Record::Quarantine(Quarantine {
+                target: Target::Host { cluster, host },
+                reason: reason.clone(),
+                place: Place::default(),
+                bytes: vec![0; size_bytes],
+                length_bytes: size_bytes as u64,
+                sha256: [0; 32],
+            });
+            Row { record, ..row(0) }
+        };
+        let empty = bytes(&"".into(), 0).size_bytes();
+        assert!(empty >= size_of::<Row>());
+        assert_eq!(bytes(&"".into(), 5000).size_bytes(), empty + 5000);
+        let long = || Text::from("x".repeat(3000));
+        assert!(bytes(&long(), 0).size_bytes() > empty + 2000);
+        let shared = long();
+        let rows: Vec<Row> = (0..100).map(|_| bytes(&shared, 0)).collect();
+        let beyond = rows.iter().map(|row| row.size_bytes().saturating_sub(empty)).sum::<usize>();
+        assert!(beyond < 3100, "{beyond}");
     }
 }
