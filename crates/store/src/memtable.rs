@@ -20,6 +20,8 @@ pub(crate) struct Row {
 /// The numbers of the record kinds in `docs/design/records.md`.
 pub(crate) mod kind {
     pub(crate) const ACCESS: u8 = 1;
+    pub(crate) const SIGHTING: u8 = 2;
+    pub(crate) const AMENDMENT: u8 = 3;
     pub(crate) const COVERAGE: u8 = 4;
     pub(crate) const REGISTRY: u8 = 6;
     pub(crate) const IMPORT_RECEIPT: u8 = 7;
@@ -33,6 +35,8 @@ impl Row {
     pub(crate) fn kind(&self) -> u8 {
         match self.record {
             Record::Access(_) => kind::ACCESS,
+            Record::Sighting(_) => kind::SIGHTING,
+            Record::Amendment(_) => kind::AMENDMENT,
             Record::Coverage(_) => kind::COVERAGE,
             Record::Registry(_) => kind::REGISTRY,
             Record::ImportReceipt(_) => kind::IMPORT_RECEIPT,
@@ -46,6 +50,8 @@ impl Row {
     pub(crate) fn target(&self) -> Option<&Target> {
         match &self.record {
             Record::Access(access) | Record::Own(access) => Some(&access.target),
+            Record::Sighting(sighting) => Some(&sighting.of.target),
+            Record::Amendment(amendment) => Some(&amendment.of.target),
             Record::Coverage(coverage) => Some(&coverage.target),
             Record::Quarantine(quarantine) => Some(&quarantine.target),
             Record::Registry(_) | Record::ImportReceipt(_) | Record::Retraction(_) => None,
@@ -60,11 +66,12 @@ impl Row {
         })
     }
 
-    /// The instant by which the row is sorted: for what is no event, when we received it.
+    /// The instant by which the row is sorted: an event's own; that of the event which a sighting or
+    /// an amendment is about, so that a reader finds both in one place; else when we received it.
     pub(crate) fn event_time(&self) -> Timestamp {
         match &self.record {
             Record::Access(access) | Record::Own(access) => access.event_time,
-            _ => self.ingest_time,
+            record => record.subject().map_or(self.ingest_time, |of| of.event_time),
         }
     }
 
@@ -74,6 +81,11 @@ impl Row {
             Record::Access(access) | Record::Own(access) => Some(access),
             _ => None,
         }
+    }
+
+    /// Whether it is about another record: a sighting or an amendment.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self.kind(), kind::SIGHTING | kind::AMENDMENT)
     }
 
     /// The place in the order of answers.
@@ -88,19 +100,17 @@ impl Row {
     }
 
     /// As answers hold it.
-    pub(crate) fn placed(&self, log: LogId) -> Placed {
-        self.clone().into_placed(log)
-    }
-
-    /// As answers hold it.
     pub(crate) fn into_placed(self, log: LogId) -> Placed {
         let Row { seq, ingest_time, source, record } = self;
-        Placed { log, seq, ingest_time, source, record }
+        Placed { log, seq, ingest_time, source, record, sightings: Vec::new() }
     }
 }
 
 /// A row in [`MemoryIndex`](crate::identity::MemoryIndex): 32 bytes, and a place in a hash table.
 const INDEX_ENTRY_BYTES: usize = 56;
+
+/// What a record of a rare kind holds besides its row, about.
+const SMALL_BYTES: usize = 256;
 
 fn record_heap_bytes(record: &Record) -> usize {
     match record {
@@ -110,8 +120,9 @@ fn record_heap_bytes(record: &Record) -> usize {
             let texts = [group, member, reason, &place.file].map(Text::held_bytes);
             bytes.capacity() + texts.into_iter().sum::<usize>()
         }
-        // Few, and small.
-        _ => 256,
+        Record::Sighting(sighting) => SMALL_BYTES + sighting.raw.capacity(),
+        Record::Amendment(amendment) => SMALL_BYTES + amendment.raw.capacity(),
+        _ => SMALL_BYTES,
     }
 }
 
@@ -140,6 +151,8 @@ fn access_heap_bytes(access: &Access) -> usize {
 pub(crate) struct Memtable {
     chunks: Vec<Arc<[Batch]>>,
     size_bytes: usize,
+    /// Whether sightings or amendments may be among them.
+    has_told: bool,
 }
 
 /// The rows of one commit; never empty.
@@ -159,6 +172,7 @@ impl Memtable {
         }
         let size_bytes = rows.iter().map(Row::size_bytes).sum();
         self.size_bytes += size_bytes;
+        self.has_told |= rows.iter().any(Row::is_told);
         let mut chunk = vec![Batch { rows: Arc::new(rows), size_bytes }];
         while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
             chunk.splice(0..0, last.iter().cloned());
@@ -169,6 +183,21 @@ impl Memtable {
     /// All rows, by seq.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> + Clone {
         self.batches().flat_map(|batch| batch.rows.iter())
+    }
+
+    /// Whether there is neither a sighting nor an amendment.
+    pub(crate) fn is_untold(&self) -> bool {
+        !self.has_told
+    }
+
+    /// The sightings and amendments, by seq.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &Row> {
+        self.rows().take_while(|_| self.has_told).filter(|row| row.is_told())
+    }
+
+    /// The row of a position.
+    pub(crate) fn row(&self, seq: Seq) -> Option<&Row> {
+        self.rows_from(seq).next().filter(|row| row.seq == seq)
     }
 
     /// The rows from `seq` on, by seq.
@@ -188,6 +217,8 @@ impl Memtable {
         let before = self.len();
         let kept: Arc<[Batch]> = self.batches().filter(|b| b.rows[0].seq >= seq).cloned().collect();
         self.size_bytes = kept.iter().map(|batch| batch.size_bytes).sum();
+        let has_told = |batch: &Batch| batch.rows.iter().any(Row::is_told);
+        self.has_told = self.has_told && kept.iter().any(has_told);
         self.chunks = if kept.is_empty() { Vec::new() } else { vec![kept] };
         before - self.len()
     }
