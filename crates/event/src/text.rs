@@ -13,6 +13,9 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text(Arc<str>);
 
+/// What an allocation takes besides its content: two counters, and about as much of the allocator.
+const ALLOCATION_BYTES: usize = 32;
+
 impl Text {
     /// The characters.
     pub fn as_str(&self) -> &str {
@@ -22,6 +25,11 @@ impl Text {
     /// Text from bytes of unknown quality; see the type's documentation.
     pub fn from_bytes_lossy(bytes: &[u8]) -> Text {
         Text::from(&*String::from_utf8_lossy(bytes))
+    }
+
+    /// About how many bytes of the heap one of those who share it answers for.
+    pub fn held_bytes(&self) -> usize {
+        (ALLOCATION_BYTES + self.0.len()) / Arc::strong_count(&self.0)
     }
 }
 
@@ -122,6 +130,19 @@ pub struct Shared<T>(Arc<T>);
 impl<T> From<T> for Shared<T> {
     fn from(value: T) -> Shared<T> {
         Shared(Arc::new(value))
+    }
+}
+
+impl<T> Shared<T> {
+    /// About how many bytes of the heap one of those who share it answers for, besides what `T`
+    /// itself points to.
+    pub fn held_bytes(&self) -> usize {
+        (ALLOCATION_BYTES + size_of::<T>()) / self.holder_count()
+    }
+
+    /// How many share it.
+    pub fn holder_count(&self) -> usize {
+        Arc::strong_count(&self.0)
     }
 }
 

@@ -184,7 +184,6 @@ impl Inner {
         }
         next.lsn = lsn;
         next.replay_size_bytes += payload.len();
-        next.memtable_size_bytes += payload.len();
         self.publish(next);
         Ok(())
     }

@@ -70,11 +70,6 @@ impl Inner {
         let wal = wal.map_err(|error| problem.unwrap_or(error))?;
         check_segments(&**disk, &segment_dir(dir), &state)?;
         end_cut_off_imports(&mut state);
-        // What of it was flushed is not known here; at most, a flush comes early.
-        state.memtable_size_bytes = match state.logs.iter().all(|log| log.memtable.is_empty()) {
-            true => 0,
-            false => state.replay_size_bytes,
-        };
 
         Ok(Inner {
             keys: Keys::new(&*options.random),

@@ -37,15 +37,13 @@ impl Inner {
         };
         let flushed = self.write_memtables(&before)?;
         let mut pending = State::clone(&before);
-        pending.memtable_size_bytes = 0;
         if flushed.segments.is_empty() {
             work.pending = Some(pending);
-            self.forget_sizes(&before)?;
             return Ok(Did::Flushed);
         }
         let op = Op::FlushedUpTo(flushed.clone());
         pending.apply(op.clone()).expect("the segments hold the rows in memory");
-        self.commit_flush(&before, op, &flushed)?;
+        self.commit_flush(op, &flushed)?;
         work.pending = Some(pending);
         // The rows are let go of here, where nobody waits for it.
         drop(before);
@@ -82,7 +80,7 @@ impl Inner {
     }
 
     /// Moves the rows of one instant from memory to the segments that hold them.
-    fn commit_flush(&self, before: &State, op: Op, flushed: &Flushed) -> Result<(), Error> {
+    fn commit_flush(&self, op: Op, flushed: &Flushed) -> Result<(), Error> {
         let mut payload = Vec::new();
         frame::put(&mut payload, &op);
         let mut writer = match self.writer() {
@@ -105,23 +103,11 @@ impl Inner {
         next.apply(op).expect("the segments hold the rows in memory");
         // The frame itself counts for nothing: it is small, and nothing is left to do about it.
         next.lsn = lsn;
-        next.memtable_size_bytes =
-            next.memtable_size_bytes.saturating_sub(before.memtable_size_bytes);
         let mut memory = self.memory();
         self.publish(next);
         for (log, seq) in &flushed.below {
             memory.forget_below(*log, *seq);
         }
-        Ok(())
-    }
-
-    /// After a flush that had nothing to write.
-    fn forget_sizes(&self, before: &State) -> Result<(), Error> {
-        let _writer = self.writer()?;
-        let mut next = State::clone(&self.state());
-        next.memtable_size_bytes =
-            next.memtable_size_bytes.saturating_sub(before.memtable_size_bytes);
-        self.publish(next);
         Ok(())
     }
 

@@ -76,7 +76,8 @@ pub struct Options {
     pub random: Arc<dyn Random>,
     /// The I/O seam.
     pub disk: Arc<dyn disk::Disk>,
-    /// Rows held in memory before they become a segment, in bytes of their WAL form.
+    /// Rows held in memory before they become a segment, in bytes that they take there; while they are
+    /// written, up to as many again.
     pub memtable_size_bytes: usize,
     /// Free disk space below which imports and requests of shippers are refused, so that the server
     /// can still record who asked, make room itself, and an operator can, too.

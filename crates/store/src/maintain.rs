@@ -34,7 +34,7 @@ const UNITS: [Unit; 5] = [
 type Unit = fn(&Inner, &mut Work) -> Result<Did, Error>;
 
 /// Memtables that may wait in memory, or in the WAL, before commits have to.
-const MEMTABLES_MAX: usize = 4;
+const MEMTABLES_MAX: usize = 2;
 
 /// How long the thread sleeps at most, also after a failure.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -176,11 +176,13 @@ impl Inner {
         if failed_at > 0 && size < failed_at.saturating_add(limit / 4) {
             return Ok(());
         }
-        // The table makes no room, and can wait.
-        while self.size_bytes() >= limit {
+        // The table makes no room, and can wait. A flush is followed by its snapshot: what waits for
+        // that keeps the files of its time.
+        let mut is_due = true;
+        while is_due {
             match self.maintain() {
                 Ok(Did::Nothing) => return Ok(()),
-                Ok(_) => {}
+                Ok(did) => is_due = did == Did::Flushed || self.size_bytes() >= limit,
                 Err(error) if error.kind == ErrorKind::Poisoned || size >= max => {
                     return Err(error);
                 }

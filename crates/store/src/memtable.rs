@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use doorbook_event::{Access, LogId, Record, Seq, Target, Text, Timestamp};
+use doorbook_event::record::Quarantine;
+use doorbook_event::{Access, Client, LogId, Record, Seq, Target, Text, Timestamp};
 
 use crate::Placed;
 use crate::filter::Order;
@@ -93,11 +94,55 @@ impl Row {
         Order { event_time: self.event_time(), log, seq: self.seq }
     }
 
+    /// About how much memory it takes, its place in the index of identities included. Of what many
+    /// rows share, as much as falls to one of them.
+    pub(crate) fn size_bytes(&self) -> usize {
+        size_of::<Row>() + INDEX_ENTRY_BYTES + record_heap_bytes(&self.record)
+    }
+
     /// As answers hold it.
     pub(crate) fn into_placed(self, log: LogId) -> Placed {
         let Row { seq, ingest_time, source, record } = self;
         Placed { log, seq, ingest_time, source, record, sightings: Vec::new() }
     }
+}
+
+/// A row in [`MemoryIndex`](crate::identity::MemoryIndex): 32 bytes, and a place in a hash table.
+const INDEX_ENTRY_BYTES: usize = 56;
+
+/// What a record of a rare kind holds besides its row, about.
+const SMALL_BYTES: usize = 256;
+
+fn record_heap_bytes(record: &Record) -> usize {
+    match record {
+        Record::Access(access) | Record::Own(access) => access_heap_bytes(access),
+        Record::Quarantine(Quarantine { target, reason, place, bytes, .. }) => {
+            let (group, member) = target.names();
+            let texts = [group, member, reason, &place.file].map(Text::held_bytes);
+            bytes.capacity() + texts.into_iter().sum::<usize>()
+        }
+        Record::Sighting(sighting) => SMALL_BYTES + sighting.raw.capacity(),
+        Record::Amendment(amendment) => SMALL_BYTES + amendment.raw.capacity(),
+        _ => SMALL_BYTES,
+    }
+}
+
+fn access_heap_bytes(access: &Access) -> usize {
+    let (group, member) = access.target.names();
+    let reason = access.outcome.reason();
+    let optional = [access.principal.name(), access.mechanism.as_ref(), reason];
+    let texts = optional.into_iter().chain([access.task_id.as_ref()]).flatten();
+    let texts = texts.chain([group, member]).map(Text::held_bytes).sum::<usize>();
+    let attributes = access.attributes.iter();
+    let attributes = attributes
+        .map(|(name, value)| 2 * size_of::<Text>() + name.held_bytes() + value.held_bytes());
+    let client = access.client.as_ref().map_or(0, |client| {
+        let Client { application, driver, driver_version, os, platform, via, origin: _ } =
+            &**client;
+        let texts = [application, driver, driver_version, os, platform, via].into_iter().flatten();
+        client.held_bytes() + texts.map(Text::held_bytes).sum::<usize>() / client.holder_count()
+    });
+    access.raw.capacity() + texts + attributes.sum::<usize>() + client
 }
 
 /// Rows of one log in the order of their seq. A clone is a snapshot and shares every row: the rows
@@ -106,6 +151,7 @@ impl Row {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memtable {
     chunks: Vec<Arc<[Batch]>>,
+    size_bytes: usize,
     /// Whether sightings or amendments may be among them.
     has_told: bool,
 }
@@ -113,9 +159,12 @@ pub(crate) struct Memtable {
 /// The rows of one commit; never empty.
 #[derive(Clone, Debug)]
 struct Batch {
-    rows: Arc<[Row]>,
+    /// As they came: to copy them into a slice would cost as much as to make them.
+    rows: Arc<Vec<Row>>,
     /// Of each row.
     keys: Arc<[RowKey]>,
+    /// About how much memory they take.
+    size_bytes: usize,
 }
 
 impl Memtable {
@@ -124,9 +173,11 @@ impl Memtable {
         if rows.is_empty() {
             return;
         }
+        let size_bytes = rows.iter().map(Row::size_bytes).sum();
+        self.size_bytes += size_bytes;
         self.has_told |= rows.iter().any(Row::is_told);
         let keys = rows.iter().map(RowKey::of).collect();
-        let mut chunk = vec![Batch { rows: rows.into(), keys }];
+        let mut chunk = vec![Batch { rows: Arc::new(rows), keys, size_bytes }];
         while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
             chunk.splice(0..0, last.iter().cloned());
         }
@@ -179,7 +230,9 @@ impl Memtable {
     pub(crate) fn drop_below(&mut self, seq: Seq) -> usize {
         let before = self.len();
         let kept: Arc<[Batch]> = self.batches().filter(|b| b.rows[0].seq >= seq).cloned().collect();
-        self.has_told &= kept.iter().any(|batch| batch.rows.iter().any(Row::is_told));
+        self.size_bytes = kept.iter().map(|batch| batch.size_bytes).sum();
+        let has_told = |batch: &Batch| batch.rows.iter().any(Row::is_told);
+        self.has_told = self.has_told && kept.iter().any(has_told);
         self.chunks = if kept.is_empty() { Vec::new() } else { vec![kept] };
         before - self.len()
     }
@@ -192,6 +245,11 @@ impl Memtable {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.batches().map(|batch| batch.rows.len()).sum()
+    }
+
+    /// About how much memory they take.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size_bytes
     }
 
     fn batches(&self) -> impl Iterator<Item = &Batch> + Clone {
@@ -209,7 +267,7 @@ impl Batch {
 mod tests {
     use super::*;
     use doorbook_event::Principal;
-    use doorbook_event::record::Retraction;
+    use doorbook_event::record::{Place, Retraction};
 
     fn row(seq: Seq) -> Row {
         let at = Timestamp::from_seconds(0);
@@ -237,5 +295,33 @@ mod tests {
         memtable.push(vec![row(1000), row(1001)]);
         assert_eq!(memtable.rows_from(1001).count(), 1);
         assert_eq!((memtable.drop_below(2000), memtable.is_empty()), (302, true));
+        assert_eq!(memtable.size_bytes(), 0);
+    }
+
+    /// Goal: the limit of what is held in memory is one of memory. Method: quarantined bytes count
+    /// in full, and a text that a hundred rows share counts about once.
+    #[test]
+    fn a_row_counts_what_it_takes() {
+        let bytes = |reason: &Text, size_bytes| {
+            let (cluster, host) = (reason.clone(), reason.clone());
+            let record = Record::Quarantine(Quarantine {
+                target: Target::Host { cluster, host },
+                reason: reason.clone(),
+                place: Place::default(),
+                bytes: vec![0; size_bytes],
+                length_bytes: size_bytes as u64,
+                sha256: [0; 32],
+            });
+            Row { record, ..row(0) }
+        };
+        let empty = bytes(&"".into(), 0).size_bytes();
+        assert!(empty >= size_of::<Row>());
+        assert_eq!(bytes(&"".into(), 5000).size_bytes(), empty + 5000);
+        let long = || Text::from("x".repeat(3000));
+        assert!(bytes(&long(), 0).size_bytes() > empty + 2000);
+        let shared = long();
+        let rows: Vec<Row> = (0..100).map(|_| bytes(&shared, 0)).collect();
+        let beyond = rows.iter().map(|row| row.size_bytes().saturating_sub(empty)).sum::<usize>();
+        assert!(beyond < 3100, "{beyond}");
     }
 }

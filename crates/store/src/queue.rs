@@ -1,17 +1,20 @@
 //! [`Queue`]: commits that wait for their turn.
 //!
 //! While one group is written and synced, those who come meanwhile wait here. Whoever finds nobody
-//! writing leads: takes all that waits, writes it as one frame with one sync, and tells each what
-//! became of it. There is no thread for it, so that with one caller each commit is a group of one,
-//! in the order of the calls.
+//! writing leads: takes all that waits, writes it as one frame with one sync, tells each what became
+//! of it, and hands the lead to the first of those who came meanwhile. There is no thread for it, so
+//! that with one caller each commit is a group of one, in the order of the calls. Each has a seat of
+//! its own and is woken once, when there is something for it to do: with a hundred callers, to wake
+//! all of them for each group would cost more than the writing.
 //!
 //! What waits is bounded in bytes. Who finds no room waits for some, for a bounded time, and is
 //! then refused with nothing written. That time is a plain duration and not the injected clock's:
 //! it bounds how long a thread stands still, which has nothing to do with the times of records, and
 //! a clock that stands still in a test must not make it for ever.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
@@ -20,18 +23,36 @@ use crate::wal::PAYLOAD_SIZE_BYTES_MAX;
 /// Proposals `P` on their way to answers `A`.
 pub(crate) struct Queue<P, A> {
     line: Mutex<Line<P, A>>,
-    changed: Condvar,
+    /// For those who wait for room.
+    room: Condvar,
 }
 
 struct Line<P, A> {
-    waiting: VecDeque<(Ticket, usize, P)>,
+    waiting: VecDeque<Waiting<P, A>>,
     size_bytes: usize,
     is_led: bool,
-    next_ticket: Ticket,
-    answers: HashMap<Ticket, Result<A, Error>>,
+    /// How many wait for room.
+    outside: usize,
 }
 
-type Ticket = u64;
+struct Waiting<P, A> {
+    proposal: P,
+    size_bytes: usize,
+    seat: Arc<Seat<A>>,
+}
+
+/// Where one caller waits.
+struct Seat<A> {
+    thread: Thread,
+    turn: Mutex<Turn<A>>,
+}
+
+/// What a caller is to do.
+enum Turn<A> {
+    Wait,
+    Lead,
+    Leave(Result<A, Error>),
+}
 
 /// How much may wait, and how long for room.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +63,8 @@ pub(crate) struct Bounds {
 
 impl<P, A> Queue<P, A> {
     pub(crate) fn new() -> Queue<P, A> {
-        let (waiting, answers) = (VecDeque::new(), HashMap::new());
-        let line = Line { waiting, size_bytes: 0, is_led: false, next_ticket: 0, answers };
-        Queue { line: Mutex::new(line), changed: Condvar::new() }
+        let line = Line { waiting: VecDeque::new(), size_bytes: 0, is_led: false, outside: 0 };
+        Queue { line: Mutex::new(line), room: Condvar::new() }
     }
 
     /// Has a proposal of so many bytes written, by whoever leads, and returns what became of it.
@@ -56,38 +76,57 @@ impl<P, A> Queue<P, A> {
         bounds: Bounds,
         write: impl Fn(Vec<P>) -> Vec<Result<A, Error>>,
     ) -> Result<A, Error> {
+        let mut line = self.line_with_room(size_bytes, bounds)?;
+        let leads = !std::mem::replace(&mut line.is_led, true);
+        let turn = Mutex::new(if leads { Turn::Lead } else { Turn::Wait });
+        let seat = Arc::new(Seat { thread: std::thread::current(), turn });
+        line.size_bytes += size_bytes;
+        line.waiting.push_back(Waiting { proposal, size_bytes, seat: Arc::clone(&seat) });
+        drop(line);
+        loop {
+            match seat.take_turn() {
+                Turn::Leave(answer) => return answer,
+                Turn::Lead => self.lead(&write),
+                Turn::Wait => std::thread::park(),
+            }
+        }
+    }
+
+    fn line_with_room(
+        &self,
+        size_bytes: usize,
+        bounds: Bounds,
+    ) -> Result<MutexGuard<'_, Line<P, A>>, Error> {
         let has_no_room = |line: &mut Line<P, A>| {
             line.size_bytes > 0 && line.size_bytes.saturating_add(size_bytes) > bounds.size_bytes
         };
-        let waited = self.changed.wait_timeout_while(self.line(), bounds.wait, has_no_room);
+        let mut line = self.line();
+        if !has_no_room(&mut line) {
+            return Ok(line);
+        }
+        line.outside += 1;
+        let waited = self.room.wait_timeout_while(line, bounds.wait, has_no_room);
         let (mut line, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
-            let waiting = line.size_bytes;
-            return Err(Error::new(
+        line.outside -= 1;
+        match timeout.timed_out() {
+            false => Ok(line),
+            true => Err(Error::new(
                 ErrorKind::Busy,
-                format!("{waiting} bytes wait to be written already"),
-            ));
+                format!("{} bytes wait to be written already", line.size_bytes),
+            )),
         }
-        let ticket = line.next_ticket;
-        line.next_ticket += 1;
-        line.size_bytes += size_bytes;
-        line.waiting.push_back((ticket, size_bytes, proposal));
-        loop {
-            if let Some(answer) = line.answers.remove(&ticket) {
-                return answer;
-            }
-            if line.is_led {
-                line = self.changed.wait(line).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            let (tickets, group) = line.take_group();
-            line.is_led = true;
-            drop(line);
-            let mut lead = Lead { queue: self, tickets, answers: Vec::new() };
-            lead.answers = write(group);
-            drop(lead);
-            line = self.line();
+    }
+
+    /// Writes what waits.
+    fn lead(&self, write: impl Fn(Vec<P>) -> Vec<Result<A, Error>>) {
+        let mut line = self.line();
+        let (seats, group) = line.take_group();
+        if line.outside > 0 {
+            self.room.notify_all();
         }
+        drop(line);
+        let mut lead = Lead { queue: self, seats, answers: Vec::new() };
+        lead.answers = write(group);
     }
 
     fn line(&self) -> MutexGuard<'_, Line<P, A>> {
@@ -98,41 +137,56 @@ impl<P, A> Queue<P, A> {
 
 impl<P, A> Line<P, A> {
     /// As much from the front as one frame takes; at least one.
-    fn take_group(&mut self) -> (Vec<Ticket>, Vec<P>) {
-        let (mut tickets, mut group) = (Vec::new(), Vec::new());
+    fn take_group(&mut self) -> (Vec<Arc<Seat<A>>>, Vec<P>) {
+        let (mut seats, mut group) = (Vec::new(), Vec::new());
         let mut total = 0;
-        while let Some((_, size_bytes, _)) = self.waiting.front() {
-            total += size_bytes;
+        while let Some(next) = self.waiting.pop_front() {
+            total += next.size_bytes;
             if total > PAYLOAD_SIZE_BYTES_MAX / 2 && !group.is_empty() {
+                self.waiting.push_front(next);
                 break;
             }
-            let (ticket, size_bytes, proposal) = self.waiting.pop_front().expect("is in front");
-            self.size_bytes -= size_bytes;
-            tickets.push(ticket);
-            group.push(proposal);
+            self.size_bytes -= next.size_bytes;
+            seats.push(next.seat);
+            group.push(next.proposal);
         }
-        (tickets, group)
+        (seats, group)
+    }
+}
+
+impl<A> Seat<A> {
+    fn take_turn(&self) -> Turn<A> {
+        std::mem::replace(&mut *self.turn(), Turn::Wait)
+    }
+
+    fn give(&self, turn: Turn<A>) {
+        *self.turn() = turn;
+        self.thread.unpark();
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn<A>> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The lead of a group. Given up when dropped, also by a panic: nobody must wait for ever.
 struct Lead<'q, P, A> {
     queue: &'q Queue<P, A>,
-    tickets: Vec<Ticket>,
+    seats: Vec<Arc<Seat<A>>>,
     answers: Vec<Result<A, Error>>,
 }
 
 impl<P, A> Drop for Lead<'_, P, A> {
     fn drop(&mut self) {
-        let mut line = self.queue.line();
         let mut answers = self.answers.drain(..);
-        for ticket in self.tickets.drain(..) {
-            let answer = answers.next().unwrap_or_else(|| Err(lost()));
-            line.answers.insert(ticket, answer);
+        for seat in self.seats.drain(..) {
+            seat.give(Turn::Leave(answers.next().unwrap_or_else(|| Err(lost()))));
         }
-        line.is_led = false;
-        drop(line);
-        self.queue.changed.notify_all();
+        let mut line = self.queue.line();
+        match line.waiting.front() {
+            Some(next) => next.seat.give(Turn::Lead),
+            None => line.is_led = false,
+        }
     }
 }
 

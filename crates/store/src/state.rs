@@ -37,7 +37,7 @@ pub(crate) struct State {
     pub(crate) logs: Vec<Arc<LogState>>,
     /// Bytes of WAL payload that a restart would have to replay.
     pub(crate) replay_size_bytes: usize,
-    /// Bytes of WAL payload since the last flush: about what the rows in memory had there.
+    /// About how much memory the rows take that no segment holds yet.
     pub(crate) memtable_size_bytes: usize,
 }
 
@@ -173,7 +173,10 @@ impl State {
         let rows = rows
             .map(|(record, seq)| Row { seq, ingest_time, source: source.clone(), record })
             .collect();
-        Arc::make_mut(&mut self.logs[id.0 as usize]).memtable.push(rows);
+        let memtable = &mut Arc::make_mut(&mut self.logs[id.0 as usize]).memtable;
+        let before = memtable.size_bytes();
+        memtable.push(rows);
+        self.memtable_size_bytes += memtable.size_bytes() - before;
         Ok(())
     }
 
@@ -198,7 +201,10 @@ impl State {
         }
         match self.logs.iter().position(|log| !log.memtable.is_empty()) {
             Some(id) => Err(Misfit(format!("log {id} was left out of a flush"))),
-            None => Ok(()),
+            None => {
+                self.memtable_size_bytes = 0;
+                Ok(())
+            }
         }
     }
 
@@ -255,7 +261,11 @@ impl State {
             }
         }
         for (id, seq) in below {
-            let dropped = self.log_mut(id)?.memtable.drop_below(seq) as u64;
+            let memtable = &mut self.log_mut(id)?.memtable;
+            let before = memtable.size_bytes();
+            let dropped = memtable.drop_below(seq) as u64;
+            let let_go = before - memtable.size_bytes();
+            self.memtable_size_bytes -= let_go;
             if dropped != moved.remove(&id).unwrap_or(0) {
                 return Err(Misfit(format!("a flush of log {} moved other rows", id.0)));
             }

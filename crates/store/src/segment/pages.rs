@@ -237,7 +237,9 @@ pub(crate) struct TextColumn<'a> {
     has_statistics: bool,
     has_bloom: bool,
     /// Values of late, by their place in memory.
-    recent: [(*const u8, usize, u32); RECENT],
+    recent: Vec<(*const u8, usize, u32)>,
+    /// How many values were not among them.
+    miss_count: usize,
     keys: HashMap<Cow<'a, str>, u32>,
     /// The dictionary page, and where in it each value begins.
     dictionary: Vec<u8>,
@@ -251,8 +253,10 @@ pub(crate) struct TextColumn<'a> {
     chunk: Chunk,
 }
 
-/// 64 places: a batch has fewer applications, and fewer drivers, than that.
+/// 64 places: a batch has fewer applications, and fewer drivers, than that. Where they do not do, as
+/// for users, there are more.
 const RECENT: usize = 64;
+const RECENT_MAX: usize = 4096;
 
 /// A page of keys. As long as all are the same, they are only counted.
 #[derive(Default)]
@@ -283,7 +287,8 @@ impl<'a> TextColumn<'a> {
             is_optional,
             has_statistics: false,
             has_bloom: false,
-            recent: [(std::ptr::null(), 0, NULL); RECENT],
+            recent: vec![(std::ptr::null(), 0, NULL); RECENT],
+            miss_count: 0,
             keys: HashMap::new(),
             dictionary: Vec::new(),
             starts: Vec::new(),
@@ -318,11 +323,16 @@ impl<'a> TextColumn<'a> {
     #[inline]
     pub(crate) fn push(&mut self, text: &'a str) {
         let place = (text.as_ptr(), text.len());
-        let slot = (place.0.addr() / 16) % RECENT;
+        let slot = (place.0.addr() / 16) % self.recent.len();
         let recent = self.recent[slot];
         if (recent.0, recent.1) != place || self.is_dictionary_full {
             if self.push_looked_up(Cow::Borrowed(text)) {
                 self.recent[slot] = (place.0, place.1, self.last_key);
+            }
+            self.miss_count += 1;
+            if self.miss_count > 16 * self.recent.len() && self.recent.len() < RECENT_MAX {
+                self.miss_count = 0;
+                self.recent = vec![(std::ptr::null(), 0, NULL); RECENT_MAX];
             }
         } else {
             self.push_keys(recent.2, 1);

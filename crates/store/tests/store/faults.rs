@@ -181,8 +181,8 @@ fn live(store: &Store, ledger: &mut Ledger) {
             let mut accesses: Vec<Access> = (n..n + size).map(login).collect();
             if size == LARGE {
                 // A third of the memtable: these become a file of their own.
-                accesses.iter_mut().for_each(|access| access.raw.resize(50, b' '));
-                assert!(accesses.len() * 50 > MEMTABLE_SIZE_BYTES / 3);
+                accesses.iter_mut().for_each(|access| access.raw.resize(200, b' '));
+                assert!(accesses.len() * 200 > MEMTABLE_SIZE_BYTES / 3);
             }
             n += size;
             let batch = ImportBatch { accesses: accesses.clone(), ..ImportBatch::default() };
@@ -219,7 +219,7 @@ fn unnamed(round: i64) -> Vec<Access> {
 const LARGE: i64 = 20;
 
 /// Such that there are several flushes in a life.
-const MEMTABLE_SIZE_BYTES: usize = 2200;
+const MEMTABLE_SIZE_BYTES: usize = 8000;
 
 fn all(store: &Store) -> Result<Vec<Access>, Error> {
     let page = store.select(&Filter::all(scope(), usize::MAX))?;

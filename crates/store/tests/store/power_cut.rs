@@ -27,7 +27,7 @@ use crate::sim_disk::{Draw, Image, Instant, Landing, Lie, SimDisk};
 use crate::support::{NOW, PROJECT, Place, actor, end, login, project_changes, scope, start};
 
 /// Such that there are several flushes in a life, and imports of 20 events become files.
-const MEMTABLE_SIZE_BYTES: usize = 2200;
+const MEMTABLE_SIZE_BYTES: usize = 8000;
 
 /// What is asked of a store. Events are numbered; each number is one event, whoever brings it.
 #[derive(Clone, Debug)]
@@ -750,7 +750,7 @@ pub fn options(place: &Place, disk: &SimDisk) -> Options {
 fn event(n: u64, is_long: bool) -> Access {
     let mut access = login(i64::try_from(n).expect("few events"));
     if is_long {
-        access.raw.resize(50, b' ');
+        access.raw.resize(200, b' ');
     }
     access
 }

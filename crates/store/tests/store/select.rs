@@ -982,7 +982,7 @@ fn an_older_event_that_arrives_late_is_not_in_a_page_of_before() {
 
 #[test]
 fn a_segment_with_rows_from_before_and_after_a_page_does_not_change_it() {
-    let place = Place::with_memtable(3000);
+    let place = Place::with_memtable(16_000);
     let store = place.open_new();
     import(&store, vec![login(10), login(20)]);
     let first = store.select(&Filter::all(scope(), 5)).expect("answers");
