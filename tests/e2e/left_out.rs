@@ -38,7 +38,7 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
         (
             "deltalake, ClickHouse and DuckDB: the tables as they read them",
             INSTALL,
-            tools::engines().is_some(),
+            tools::tool("engines/bin/python").is_some(),
         ),
         ("the npm client libraries", INSTALL, tools::node_clients().is_some()),
         ("curl --digest", "curl is not installed", tools::curl().is_some()),

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use doorbook_event::record::ImportId;
+use doorbook_event::record::{ImportId, Quarantine};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, Retention, RetentionSet};
 use doorbook_event::{Access, Clock, Record, Timestamp};
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::verify::{Depth, verify};
-use doorbook_store::{Did, Dimension, Entry, Filter, Store};
+use doorbook_store::{Did, Dimension, Entry, Filter, IngestLine, Store};
 use proptest::prelude::*;
 
 use crate::support::{Place, actor, add_project, import, login, request, scope};
@@ -91,7 +91,8 @@ impl Life {
                 self.store.commit(vec![entry]).expect("commits");
             }
             Step::Ingest(count, days) => {
-                let request = request(None, self.events(count, days));
+                let mut request = request(None, self.events(count, days));
+                request.lines.push(IngestLine::Unreadable(Box::new(unreadable())));
                 self.store.ingest(request).expect("ingests");
             }
             Step::Import(count, days) => {
@@ -152,6 +153,18 @@ impl Life {
         let top = self.store.top(&filter, Dimension::Host, 3).expect("answers");
         let totals = [page.rows.len() as u64, page.total, histogram.total, top.total];
         assert_eq!(totals, [expected.len() as u64; 4], "{what}");
+    }
+}
+
+/// Bytes that outlive the events beside them, because they go by the time they were received.
+fn unreadable() -> Quarantine {
+    Quarantine {
+        target: login(0).target,
+        reason: "no user".into(),
+        place: doorbook_event::record::Place::default(),
+        bytes: b"what?".to_vec(),
+        length_bytes: 5,
+        sha256: [7; 32],
     }
 }
 
