@@ -124,7 +124,8 @@ impl History {
             source: "mongod-log".into(),
         })?;
         let quarantine = quarantine(accesses[0].target.clone(), id.as_bytes().to_vec());
-        let batch = ImportBatch { accesses, quarantine: vec![quarantine], coverage: Vec::new() };
+        let batch =
+            ImportBatch { accesses, quarantine: vec![quarantine], ..ImportBatch::default() };
         store.import(&id, batch)?;
         let files = Vec::new();
         store.end_import(

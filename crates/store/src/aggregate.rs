@@ -11,6 +11,7 @@ use crate::Inner;
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
 use crate::filter::{AsOf, Bar, Dimension, Filter, Histogram, OutcomeKind, Top};
+use crate::joined::{self, Amended};
 use crate::memtable::Row;
 use crate::scan::{Opened, Piece, Scan, View};
 use crate::segment::{Column, Dictionary, Ids, UNIX_SOCKET, partition_point};
@@ -29,16 +30,25 @@ impl Inner {
             Err(as_of) => return Ok(dimensions.iter().map(|_| Top::none(&as_of)).collect()),
         };
         let dir = segment_dir(&self.options.data_dir);
-        let scan = Scan::new(&view, &*self.options.disk, &dir, &self.cache)?;
+        let joiner = self.joiner(&view, &dir);
+        let amended = match joined::depends(filter) || dimensions.iter().any(joined::can_add) {
+            true => joiner.amended()?,
+            false => Amended::default(),
+        };
+        let scan = Scan::new(&view, &amended, &*self.options.disk, &dir, &self.cache)?;
         let new = || Facets::new(&scan, dimensions);
         let workers = scan.work(new, |facets, matchers, piece| {
             let (mask, count) = matchers.of(piece)?.matching(piece)?;
             facets.add(&scan.segments[piece.segment], piece, mask, count)
         })?;
         let mut all = Facets::new(&scan, dimensions);
-        for row in view.in_memory() {
+        for row in view.in_memory(&amended) {
             all.add_row(row);
         }
+        joiner.each_amended(&amended, |row| {
+            all.add_row(&row);
+            Ok(())
+        })?;
         for worker in workers {
             all.merge(worker);
         }
@@ -57,7 +67,9 @@ impl Inner {
             Err(as_of) => return Ok(Histogram { bars: Vec::new(), total: 0, as_of }),
         };
         let dir = segment_dir(&self.options.data_dir);
-        let scan = Scan::new(&view, &*self.options.disk, &dir, &self.cache)?;
+        let joiner = self.joiner(&view, &dir);
+        let amended = joiner.amended()?;
+        let scan = Scan::new(&view, &amended, &*self.options.disk, &dir, &self.cache)?;
         let new = || Bars { width_micros, bars: BTreeMap::new() };
         let workers = scan.work(new, |bars, matchers, piece| {
             let (mask, count) = matchers.of(piece)?.matching(piece)?;
@@ -67,11 +79,10 @@ impl Inner {
             bars.add(&scan.segments[piece.segment], piece, mask)
         })?;
         let mut all = new();
-        for row in view.in_memory() {
-            let outcome =
-                row.access().map_or(OutcomeKind::Unknown, |a| OutcomeKind::of(&a.outcome));
-            all.bar(row.event_time())?[outcome as usize] += 1;
+        for row in view.in_memory(&amended) {
+            all.add_row(row)?;
         }
+        joiner.each_amended(&amended, |row| all.add_row(&row))?;
         for worker in workers {
             for (from, counts) in worker.bars {
                 let bar = all.bar(Timestamp::from_micros(from))?;
@@ -294,6 +305,12 @@ impl Bars {
             ));
         }
         Ok(self.bars.entry(from).or_default())
+    }
+
+    fn add_row(&mut self, row: &Row) -> Result<(), Error> {
+        let outcome = row.access().map_or(OutcomeKind::Unknown, |a| OutcomeKind::of(&a.outcome));
+        self.bar(row.event_time())?[outcome as usize] += 1;
+        Ok(())
     }
 
     fn from(&self, at: Timestamp) -> i64 {

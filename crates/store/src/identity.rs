@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
 use doorbook_event::identity::{Identity, IdentityKey};
-use doorbook_event::record::Quarantine;
+use doorbook_event::record::{Quarantine, Subject};
 use doorbook_event::{Access, LogId, Random, Record, Scope, Seq, Timestamp, WrittenTime};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -27,7 +27,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::frame::{Op, Records};
 use crate::memtable::kind;
-use crate::segment::{Columns, Segment};
+use crate::segment::{Columns, Reader, Segment};
 use crate::state::{LogState, State, contains};
 
 /// The hash of an identity, or of what makes quarantined bytes the same.
@@ -95,10 +95,23 @@ impl Keys {
         self.quarantine(group, member, &quarantine.sha256, quarantine.length_bytes)
     }
 
-    fn of_record(&self, record: &Record) -> Option<Hash128> {
+    /// Sightings and amendments are the same if they are the same records of one source.
+    pub(crate) fn told(&self, record: &Record, source: &str) -> Hash128 {
+        let record = minicbor::to_vec(record).expect("a Vec takes every byte");
+        self.told_bytes(&record, source)
+    }
+
+    fn told_bytes(&self, record: &[u8], source: &str) -> Hash128 {
+        let mut hasher = SipHasher13::new_with_key(&self.quarantine);
+        ("told", source, record).hash(&mut hasher);
+        hasher.finish128().as_u128()
+    }
+
+    fn of_record(&self, record: &Record, source: &str) -> Option<Hash128> {
         match record {
             Record::Access(access) => Some(self.access(access)),
             Record::Quarantine(quarantine) => Some(self.of_quarantine(quarantine)),
+            Record::Sighting(_) | Record::Amendment(_) => Some(self.told(record, source)),
             _ => None,
         }
     }
@@ -196,7 +209,7 @@ impl LogIndex {
     fn catch_up(&mut self, keys: &Keys, log: &LogState) {
         if self.next < log.next_seq {
             for row in log.memtable.rows_from(self.next) {
-                if let Some(hash) = keys.of_record(&row.record) {
+                if let Some(hash) = keys.of_record(&row.record, &row.source) {
                     self.push(hash, row.seq);
                 }
             }
@@ -207,7 +220,7 @@ impl LogIndex {
     fn add(&mut self, keys: &Keys, group: &Records, hashes: Option<&[Option<Hash128>]>) {
         for (n, record) in group.records.iter().enumerate() {
             let known = hashes.and_then(|hashes| hashes[n]);
-            if let Some(hash) = known.or_else(|| keys.of_record(record)) {
+            if let Some(hash) = known.or_else(|| keys.of_record(record, &group.source)) {
                 self.push(hash, group.base_seq + n as u64);
             }
         }
@@ -298,6 +311,8 @@ pub(crate) enum Fact<'a> {
     Access(&'a Access),
     /// Bytes that could not be read.
     Quarantine(&'a Quarantine),
+    /// A sighting or an amendment, by what it is about, with its hash.
+    Told(&'a Subject, Hash128),
 }
 
 impl Keys {
@@ -306,6 +321,7 @@ impl Keys {
         let hash = match fact {
             Fact::Access(access) => self.access(access),
             Fact::Quarantine(bytes) => self.of_quarantine(bytes),
+            Fact::Told(_, hash) => hash,
         };
         (hash, fact)
     }
@@ -413,10 +429,12 @@ impl Span {
     const ALL: Span = Span { from: Timestamp::MIN, to: Timestamp::MAX };
 }
 
-/// When a target's events of a batch happened, and whether bytes are among them.
+/// When a target's events of a batch happened, and what is told of others; whether bytes are there.
 #[derive(Default)]
 struct Times {
     spans: Vec<Span>,
+    /// Of what sightings and amendments are about.
+    told: Vec<Span>,
     has_quarantine: bool,
 }
 
@@ -425,6 +443,13 @@ struct Times {
 struct Places {
     accesses: Vec<Stretch>,
     quarantine: Vec<Range<usize>>,
+    told: Vec<Stretch>,
+}
+
+impl Places {
+    fn is_empty(&self) -> bool {
+        self.accesses.is_empty() && self.quarantine.is_empty() && self.told.is_empty()
+    }
 }
 
 impl<'a> Search<'a> {
@@ -491,13 +516,19 @@ impl<'a> Search<'a> {
                     // Their time is when they were received, which says nothing.
                     places.quarantine.push(rows.clone());
                 }
-                if member.kinds & 1 << kind::ACCESS != 0 {
-                    let spans = times.spans.iter();
+                let stretches = |spans: &[Span]| -> Vec<Stretch> {
+                    let spans = spans.iter();
                     let spans = spans.filter(|s| s.from <= member.to && member.from <= s.to);
-                    places.accesses.extend(spans.map(|span| (rows.clone(), *span)));
+                    spans.map(|span| (rows.clone(), *span)).collect()
+                };
+                if member.kinds & 1 << kind::ACCESS != 0 {
+                    places.accesses.extend(stretches(&times.spans));
+                }
+                if member.kinds & (1 << kind::SIGHTING | 1 << kind::AMENDMENT) != 0 {
+                    places.told.extend(stretches(&times.told));
                 }
             }
-            if !places.accesses.is_empty() || !places.quarantine.is_empty() {
+            if !places.is_empty() {
                 all_places.push((&**segment, places));
             }
         }
@@ -544,6 +575,37 @@ impl<'a> Search<'a> {
                 }
             }
             Ok(())
+        })?;
+        self.count_told(&reader, places.told, counts)
+    }
+
+    fn count_told(
+        &self,
+        reader: &Reader<'_>,
+        places: Vec<Stretch>,
+        counts: &mut ByHash<u32>,
+    ) -> Result<(), Error> {
+        let rows = places.into_iter();
+        let rows = rows.flat_map(|(rows, span)| reader.narrow(rows, span.from, span.to));
+        let mut told = Vec::new();
+        reader.read(&["kind"], merged(rows.collect()), |columns, at| {
+            let kinds = columns.kinds()?;
+            let rows = at.iter().enumerate();
+            let rows = rows.filter(|(n, _)| matches!(kinds(*n), kind::SIGHTING | kind::AMENDMENT));
+            told.extend(rows.map(|(_, row)| *row..*row + 1));
+            Ok(())
+        })?;
+        reader.read(&["seq", "source", "raw"], told, |columns, at| {
+            let (seqs, sources, raw) = (columns.seqs()?, columns.texts("source")?, columns.raw()?);
+            for row in 0..at.len() {
+                let hash = self.keys.told_bytes(raw(row), sources.get(row).unwrap_or(""));
+                if let Some(count) = counts.get_mut(&hash)
+                    && self.counts_as_stored(seqs(row))
+                {
+                    *count += 1;
+                }
+            }
+            Ok(())
         })
     }
 }
@@ -556,6 +618,7 @@ fn times_of<'b>(wanted: &[Wanted<'b>]) -> HashMap<(&'b str, &'b str), Times> {
         let target = match fact {
             Fact::Access(access) => &access.target,
             Fact::Quarantine(bytes) => &bytes.target,
+            Fact::Told(of, _) => &of.target,
         };
         let (group, member): (&str, &str) = (target.names().0, target.names().1);
         // Neighbours are of one target, mostly by the very same names in memory.
@@ -572,6 +635,7 @@ fn times_of<'b>(wanted: &[Wanted<'b>]) -> HashMap<(&'b str, &'b str), Times> {
         let times = &mut all[last].1;
         match fact {
             Fact::Quarantine(_) => times.has_quarantine = true,
+            Fact::Told(of, _) => times.told.push(Span { from: of.event_time, to: of.event_time }),
             Fact::Access(access) => times.spans.push(match access.written_time {
                 WrittenTime::Complete => Span { from: access.event_time, to: access.event_time },
                 // The stored instant of an equal row is a guess that may be any other.
@@ -581,6 +645,7 @@ fn times_of<'b>(wanted: &[Wanted<'b>]) -> HashMap<(&'b str, &'b str), Times> {
     }
     for (_, times) in &mut all {
         join(&mut times.spans);
+        join(&mut times.told);
     }
     all.into_iter().collect()
 }

@@ -96,12 +96,18 @@ impl Inner {
         let mut imports = self.imports()?;
         self.check_reserve()?;
         let running = imports.running(id)?;
-        let ImportBatch { mut accesses, coverage, quarantine } = batch;
+        let ImportBatch { mut accesses, coverage, quarantine, sightings, amendments } = batch;
         accesses.iter_mut().for_each(normalize);
+        let told = sightings.into_iter().map(Record::Sighting);
+        let told: Vec<Record> = told.chain(amendments.into_iter().map(Record::Amendment)).collect();
         let scope = Scope::Project(running.project);
         let facts = || {
             let quarantine = quarantine.iter().map(Fact::Quarantine);
-            accesses.iter().map(Fact::Access).chain(quarantine)
+            let told = told.iter().filter_map(|record| {
+                let hash = self.keys.told(record, &running.source);
+                record.subject().map(|of| Fact::Told(of, hash))
+            });
+            accesses.iter().map(Fact::Access).chain(quarantine).chain(told)
         };
         let wanted: Vec<Wanted<'_>> = facts().map(|fact| self.keys.wanted(fact)).collect();
         let mut committed = None;
@@ -112,6 +118,9 @@ impl Inner {
             let mut counts = count(&accesses, &quarantine, &verdict.is_stored);
             let mut part =
                 self.import_part(&scope, running, &accesses, &quarantine, &verdict.is_stored)?;
+            let told = told.iter().zip(&verdict.is_stored[accesses.len() + quarantine.len()..]);
+            let told = told.filter(|(_, is_stored)| !**is_stored);
+            part.records.extend(told.map(|(record, _)| record.clone()));
             part.import = Some(id.clone());
             let file = part.segment.as_ref().map(|meta| meta.name.clone());
             let mut is_stale = false;

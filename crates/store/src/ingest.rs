@@ -2,10 +2,13 @@
 //!
 //! An event with a connection number has columns by which it is recognised: the rule of
 //! `docs/design/identity.md` holds, with the request in place of the file. One without has none, so
-//! that two equal ones may well be two: only the request as a whole is recognised, by its key.
+//! that two equal ones may well be two: only the request as a whole is recognised, by its key. A
+//! sighting or an amendment is recognised by all that it says.
 
+use doorbook_event::record::{Amendment, Sighting};
 use doorbook_event::{Access, Record, Scope, Text, Timestamp};
 use siphasher::sip128::{Hasher128, SipHasher13};
+use std::collections::HashSet;
 use std::hash::Hasher;
 
 use crate::commit::{Draft, Part, Proposal, normalize};
@@ -72,7 +75,7 @@ impl Inner {
         if let Some(answer) = request.answered_in(draft)? {
             return Ok(answer);
         }
-        let is_stored = match (request.known.take(), draft.log(&request.scope)) {
+        let mut is_stored = match (request.known.take(), draft.log(&request.scope)) {
             (Some(mut known), Some(id)) => {
                 let since = Since { state: &draft.state, id, drafted: &draft.ops };
                 let late = self.stored_since(known.below, since, &[], &request.wanted())?;
@@ -84,6 +87,7 @@ impl Inner {
             }
             _ => vec![false; request.records.len()],
         };
+        request.mark_repeated(&mut is_stored);
         if is_stored.contains(&true) {
             request.retain(|at| !is_stored[at]);
         }
@@ -109,7 +113,8 @@ impl Inner {
         loop {
             let known = self.stored(scope, &[], &wanted)?;
             let hashes = request.hashes.iter().copied();
-            let is_stored = CurrentFile::default().judge(&known.counts, hashes).is_stored;
+            let mut is_stored = CurrentFile::default().judge(&known.counts, hashes).is_stored;
+            request.mark_repeated(&mut is_stored);
             let new =
                 || request.records.iter().zip(&is_stored).filter(|(_, is_stored)| !**is_stored);
             let ingest_time = self.options.clock.now();
@@ -176,6 +181,16 @@ impl Request {
                     let hash = access.connection.map(|_| keys.access(&access));
                     (Record::Access(*access), hash)
                 }
+                IngestLine::Sighting(sighting) => {
+                    let record = Record::Sighting(*sighting);
+                    let hash = keys.told(&record, &source);
+                    (record, Some(hash))
+                }
+                IngestLine::Amendment(amendment) => {
+                    let record = Record::Amendment(*amendment);
+                    let hash = keys.told(&record, &source);
+                    (record, Some(hash))
+                }
                 IngestLine::Unreadable(bytes) => {
                     let hash = keys.wanted(Fact::Quarantine(&bytes)).0;
                     (Record::Quarantine(*bytes), Some(hash))
@@ -197,9 +212,22 @@ impl Request {
         let wanted = hashed.filter_map(|(record, hash)| match record {
             Record::Access(access) => Some(((*hash)?, Fact::Access(access))),
             Record::Quarantine(bytes) => Some(((*hash)?, Fact::Quarantine(bytes))),
+            Record::Sighting(Sighting { of, .. }) | Record::Amendment(Amendment { of, .. }) => {
+                Some(((*hash)?, Fact::Told(of, (*hash)?)))
+            }
             _ => None,
         });
         wanted.collect()
+    }
+
+    /// What is told of an access twice is told once.
+    fn mark_repeated(&self, is_stored: &mut [bool]) {
+        let mut seen: HashSet<Hash128> = HashSet::new();
+        for ((record, hash), is_stored) in self.records.iter().zip(&self.hashes).zip(is_stored) {
+            if let (Some(_), Some(hash)) = (record.subject(), hash) {
+                *is_stored |= !seen.insert(*hash);
+            }
+        }
     }
 
     /// The answer, if the request was written before. Another one under its key is an error.

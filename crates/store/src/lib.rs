@@ -9,7 +9,7 @@
 //! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
 //! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
 //! `segment`, `flush` and `snapshot` (what becomes of it), `directory` (start and end), `table`
-//! (how others read it), `scan`, `select` and `aggregate` (answers).
+//! (how others read it), `scan`, `joined`, `select` and `aggregate` (answers).
 
 pub mod catalog;
 pub mod disk;
@@ -30,6 +30,7 @@ mod frame;
 mod identity;
 mod import;
 mod ingest;
+mod joined;
 mod look_up;
 mod maintain;
 mod memtable;
@@ -50,7 +51,8 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use doorbook_event::record::{
-    Actor, Coverage, ImportCounts, ImportId, ImportedFile, Quarantine, UnknownId,
+    Actor, Amendment, Coverage, ImportCounts, ImportId, ImportedFile, Quarantine, Sighting,
+    Subject, UnknownId,
 };
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::{
@@ -126,8 +128,27 @@ pub struct Placed {
     pub ingest_time: Timestamp,
     /// Which source told it.
     pub source: Text,
-    /// The record.
+    /// The record; an access together with what amendments add to it.
     pub record: Record,
+    /// Who else told of the access, in the order in which they did.
+    pub sightings: Vec<Sighted>,
+}
+
+/// A source that told of an access which was recorded already.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sighted {
+    /// Which log.
+    pub log: LogId,
+    /// Position in that log.
+    pub seq: Seq,
+    /// When it was received, by our clock.
+    pub ingest_time: Timestamp,
+    /// Which source.
+    pub source: Text,
+    /// When the access happened, as this source claims, if it does.
+    pub event_time: Option<Timestamp>,
+    /// Whether it says more about the access than that.
+    pub amends: bool,
 }
 
 impl Placed {
@@ -164,6 +185,10 @@ pub struct ImportBatch {
     pub coverage: Vec<Coverage>,
     /// Bytes that could not be read.
     pub quarantine: Vec<Quarantine>,
+    /// Accesses that other sources recorded, seen again. [`Store::subjects`] has what they are about.
+    pub sightings: Vec<Sighting>,
+    /// What becomes known of accesses that other sources recorded.
+    pub amendments: Vec<Amendment>,
 }
 
 /// How an import ended.
@@ -198,6 +223,10 @@ pub struct Ingest {
 pub enum IngestLine {
     /// An event.
     Event(Box<Access>),
+    /// An access seen again. [`Store::subjects`] has what it is about.
+    Sighting(Box<Sighting>),
+    /// What becomes known of an access.
+    Amendment(Box<Amendment>),
     /// Bytes that could not be read; kept.
     Unreadable(Box<Quarantine>),
 }
@@ -365,6 +394,16 @@ impl Store {
     /// before retention's limit, nothing that is no row.
     pub fn get(&self, scope: &Scope, log: LogId, seq: Seq) -> Result<Option<Placed>, Error> {
         self.0.get(scope, log, seq)
+    }
+
+    /// The accesses of some places, for who has more to say about them; `None` for a place that
+    /// [`Store::get`] has no access for.
+    pub fn subjects(
+        &self,
+        scope: &Scope,
+        places: &[(LogId, Seq)],
+    ) -> Result<Vec<Option<Subject>>, Error> {
+        self.0.subjects(scope, places)
     }
 
     /// A secret of this data directory: 32 random bytes, made when first asked for. A name is

@@ -19,6 +19,8 @@ pub(crate) struct Row {
 /// The numbers of the record kinds in `docs/design/records.md`.
 pub(crate) mod kind {
     pub(crate) const ACCESS: u8 = 1;
+    pub(crate) const SIGHTING: u8 = 2;
+    pub(crate) const AMENDMENT: u8 = 3;
     pub(crate) const COVERAGE: u8 = 4;
     pub(crate) const REGISTRY: u8 = 6;
     pub(crate) const IMPORT_RECEIPT: u8 = 7;
@@ -32,6 +34,8 @@ impl Row {
     pub(crate) fn kind(&self) -> u8 {
         match self.record {
             Record::Access(_) => kind::ACCESS,
+            Record::Sighting(_) => kind::SIGHTING,
+            Record::Amendment(_) => kind::AMENDMENT,
             Record::Coverage(_) => kind::COVERAGE,
             Record::Registry(_) => kind::REGISTRY,
             Record::ImportReceipt(_) => kind::IMPORT_RECEIPT,
@@ -45,6 +49,8 @@ impl Row {
     pub(crate) fn target(&self) -> Option<&Target> {
         match &self.record {
             Record::Access(access) | Record::Own(access) => Some(&access.target),
+            Record::Sighting(sighting) => Some(&sighting.of.target),
+            Record::Amendment(amendment) => Some(&amendment.of.target),
             Record::Coverage(coverage) => Some(&coverage.target),
             Record::Quarantine(quarantine) => Some(&quarantine.target),
             Record::Registry(_) | Record::ImportReceipt(_) | Record::Retraction(_) => None,
@@ -59,11 +65,12 @@ impl Row {
         })
     }
 
-    /// The instant by which the row is sorted: for what is no event, when we received it.
+    /// The instant by which the row is sorted: an event's own; that of the event which a sighting or
+    /// an amendment is about, so that a reader finds both in one place; else when we received it.
     pub(crate) fn event_time(&self) -> Timestamp {
         match &self.record {
             Record::Access(access) | Record::Own(access) => access.event_time,
-            _ => self.ingest_time,
+            record => record.subject().map_or(self.ingest_time, |of| of.event_time),
         }
     }
 
@@ -75,20 +82,20 @@ impl Row {
         }
     }
 
+    /// Whether it is about another record: a sighting or an amendment.
+    pub(crate) fn is_told(&self) -> bool {
+        matches!(self.kind(), kind::SIGHTING | kind::AMENDMENT)
+    }
+
     /// The place in the order of answers.
     pub(crate) fn order(&self, log: LogId) -> Order {
         Order { event_time: self.event_time(), log, seq: self.seq }
     }
 
     /// As answers hold it.
-    pub(crate) fn placed(&self, log: LogId) -> Placed {
-        self.clone().into_placed(log)
-    }
-
-    /// As answers hold it.
     pub(crate) fn into_placed(self, log: LogId) -> Placed {
         let Row { seq, ingest_time, source, record } = self;
-        Placed { log, seq, ingest_time, source, record }
+        Placed { log, seq, ingest_time, source, record, sightings: Vec::new() }
     }
 }
 
@@ -98,6 +105,8 @@ impl Row {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memtable {
     chunks: Vec<Arc<[Batch]>>,
+    /// Whether sightings or amendments may be among them.
+    has_told: bool,
 }
 
 /// The rows of one commit; never empty.
@@ -109,6 +118,7 @@ impl Memtable {
         if rows.is_empty() {
             return;
         }
+        self.has_told |= rows.iter().any(Row::is_told);
         let mut chunk = vec![Batch::from(rows)];
         while let Some(last) = self.chunks.pop_if(|last| last.len() < 2 * chunk.len()) {
             chunk.splice(0..0, last.iter().cloned());
@@ -119,6 +129,21 @@ impl Memtable {
     /// All rows, by seq.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> + Clone {
         self.batches().flat_map(|batch| batch.iter())
+    }
+
+    /// Whether there is neither a sighting nor an amendment.
+    pub(crate) fn is_untold(&self) -> bool {
+        !self.has_told
+    }
+
+    /// The sightings and amendments, by seq.
+    pub(crate) fn told(&self) -> impl Iterator<Item = &Row> {
+        self.rows().take_while(|_| self.has_told).filter(|row| row.is_told())
+    }
+
+    /// The row of a position.
+    pub(crate) fn row(&self, seq: Seq) -> Option<&Row> {
+        self.rows_from(seq).next().filter(|row| row.seq == seq)
     }
 
     /// The rows from `seq` on, by seq.
@@ -137,6 +162,7 @@ impl Memtable {
     pub(crate) fn drop_below(&mut self, seq: Seq) -> usize {
         let before = self.len();
         let kept: Arc<[Batch]> = self.batches().filter(|b| b[0].seq >= seq).cloned().collect();
+        self.has_told &= kept.iter().any(|batch| batch.iter().any(Row::is_told));
         self.chunks = if kept.is_empty() { Vec::new() } else { vec![kept] };
         before - self.len()
     }

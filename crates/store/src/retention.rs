@@ -127,6 +127,8 @@ impl Inner {
         let start = self.state().retention_start(&scope, self.options.clock.now());
         let is_kept = |line: &IngestLine| match line {
             IngestLine::Event(access) => start <= access.event_time,
+            IngestLine::Sighting(sighting) => start <= sighting.of.event_time,
+            IngestLine::Amendment(amendment) => start <= amendment.of.event_time,
             IngestLine::Unreadable(_) => true,
         };
         if request.lines.iter().all(is_kept) {

@@ -19,6 +19,7 @@ use crate::cache::Cache;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::filter::{AsOf, Filter, Kind, PeerIs, PrincipalIs, Targets};
+use crate::joined::Amended;
 use crate::memtable::{Row, kind};
 use crate::segment::{
     Column, Dictionary, Ids, Member, Reader, Segment, SegmentMeta, UNIX_SOCKET, peer,
@@ -48,17 +49,19 @@ impl<'a> View<'a> {
         Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound })
     }
 
-    /// The rows in memory that match.
-    pub(crate) fn in_memory(&self) -> impl Iterator<Item = &'a Row> {
+    /// The rows in memory that match, without those that are completed first.
+    pub(crate) fn in_memory(&self, amended: &Amended) -> impl Iterator<Item = &'a Row> {
         let rows = self.log.memtable.rows();
-        rows.filter(|row| self.shows(row.seq) && matches(row, &self.filter))
+        rows.filter(|row| {
+            self.shows(row.seq) && matches(row, &self.filter) && !amended.contains(row.seq)
+        })
     }
 
-    fn shows(&self, seq: Seq) -> bool {
+    pub(crate) fn shows(&self, seq: Seq) -> bool {
         seq < self.bound && !contains(&self.log.retracted, seq)
     }
 
-    fn shows_nothing_of(&self, meta: &SegmentMeta) -> bool {
+    pub(crate) fn shows_nothing_of(&self, meta: &SegmentMeta) -> bool {
         let covers = |rows: &Range<Seq>| rows.start <= meta.first_seq && meta.last_seq < rows.end;
         meta.first_seq >= self.bound || self.log.retracted.iter().any(covers)
     }
@@ -72,6 +75,8 @@ impl<'a> View<'a> {
 /// Where in the segments of a log rows may match.
 pub(crate) struct Scan<'a> {
     pub(crate) view: &'a View<'a>,
+    /// Rows that are left out.
+    amended: &'a Amended,
     /// The segments that may hold any.
     pub(crate) segments: Vec<Opened<'a>>,
     /// Newest first.
@@ -102,11 +107,12 @@ pub(crate) struct Piece<'a> {
 impl<'a> Scan<'a> {
     pub(crate) fn new(
         view: &'a View<'a>,
+        amended: &'a Amended,
         disk: &'a dyn Disk,
         dir: &Path,
         cache: &Arc<Cache>,
     ) -> Result<Scan<'a>, Error> {
-        let mut scan = Scan { view, segments: Vec::new(), pieces: Vec::new() };
+        let mut scan = Scan { view, amended, segments: Vec::new(), pieces: Vec::new() };
         if is_impossible(&view.filter) {
             return Ok(scan);
         }
@@ -135,7 +141,9 @@ impl<'a> Scan<'a> {
         if !may_hold(&reader, filter)? {
             return Ok(());
         }
-        let shows_all = self.view.shows_all_of(&segment.meta);
+        let SegmentMeta { first_seq, last_seq, .. } = segment.meta;
+        let shows_all =
+            self.view.shows_all_of(&segment.meta) && !self.amended.meets(first_seq, last_seq);
         let wanted = kinds(filter.kind);
         let mut times = reader.column("event_time")?;
         for (member, rows) in stretches {
@@ -340,7 +348,8 @@ impl<'s> Matcher<'s> {
             let seqs = reader.column("seq")?;
             let base = reader.base_seq();
             tests.push(Test::numbers(seqs, move |seq| {
-                seq.is_some_and(|seq| view.shows(base.saturating_add(seq as u64)))
+                let seq = seq.map(|seq| base.saturating_add(seq as u64));
+                seq.is_some_and(|seq| view.shows(seq) && !scan.amended.contains(seq))
             }));
         }
         let wanted = kinds(filter.kind);

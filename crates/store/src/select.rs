@@ -4,13 +4,14 @@ use std::cmp::Reverse;
 
 use doorbook_event::{Access, Peer, Principal, Record, Text, Timestamp};
 
+use crate::Inner;
 use crate::directory::segment_dir;
 use crate::error::Error;
 use crate::filter::{Filter, Kind, Order, OutcomeKind, Page, PeerIs, PrincipalIs};
+use crate::joined::{self, Amended};
 use crate::memtable::{Row, kind};
 use crate::scan::{Matcher, Opened, Piece, Scan, View, is_target, tests_access};
 use crate::segment::Column;
-use crate::{Inner, Placed};
 
 /// Whether a row is among those a filter asks for, its place in pages aside. The plain meaning of a
 /// filter: what segments leave out or answer from metadata must come to the same.
@@ -90,12 +91,22 @@ impl Inner {
             Err(as_of) => return Ok(Page { rows: Vec::new(), total: 0, as_of }),
         };
         let mut answer = Answer { total: 0, newest: Newest::new(filter) };
-        for row in view.in_memory() {
+        let dir = segment_dir(&self.options.data_dir);
+        let joiner = self.joiner(&view, &dir);
+        let amended = match joined::depends(filter) {
+            true => joiner.amended()?,
+            false => Amended::default(),
+        };
+        for row in view.in_memory(&amended) {
             answer.total += 1;
             answer.newest.offer(row.order(view.id), Found::InMemory(row));
         }
-        let dir = segment_dir(&self.options.data_dir);
-        let scan = Scan::new(&view, &*self.options.disk, &dir, &self.cache)?;
+        joiner.each_amended(&amended, |row| {
+            answer.total += 1;
+            answer.newest.offer(row.order(view.id), Found::Whole(Box::new(row)));
+            Ok(())
+        })?;
+        let scan = Scan::new(&view, &amended, &*self.options.disk, &dir, &self.cache)?;
         let new = || Answer { total: 0, newest: Newest::new(filter) };
         let answers = scan.work(new, |answer, matchers, piece| {
             let opened = &scan.segments[piece.segment];
@@ -105,15 +116,16 @@ impl Inner {
             answer.total += other.total;
             answer.newest.merge(other.newest);
         }
-        let found = answer.newest.finish();
-        Ok(Page { rows: fetch(&scan, found)?, total: answer.total, as_of: view.as_of.clone() })
+        let rows = joiner.complete(fetch(&scan, answer.newest.finish())?)?;
+        Ok(Page { rows, total: answer.total, as_of: view.as_of.clone() })
     }
 }
 
 /// A row that matched.
-#[derive(Clone, Copy)]
 enum Found<'a> {
     InMemory(&'a Row),
+    /// It was built to be completed.
+    Whole(Box<Row>),
     /// Which of the scan's segments, and which of its rows.
     InSegment(usize, usize),
 }
@@ -168,24 +180,27 @@ fn number_at(column: &mut Column<'_>, row: usize) -> Result<i64, Error> {
 }
 
 /// The whole rows, in the order they are given.
-fn fetch(scan: &Scan<'_>, found: Vec<(Order, Found<'_>)>) -> Result<Vec<Placed>, Error> {
+fn fetch(scan: &Scan<'_>, found: Vec<(Order, Found<'_>)>) -> Result<Vec<Row>, Error> {
     // Each segment is read once, from its beginning on.
     let mut by_segment: Vec<Vec<(usize, usize)>> = vec![Vec::new(); scan.segments.len()];
-    let mut rows: Vec<Placed> = Vec::with_capacity(found.len());
+    let mut rows: Vec<Row> = Vec::with_capacity(found.len());
     let mut places: Vec<usize> = Vec::with_capacity(found.len());
-    for (place, (order, found)) in found.iter().enumerate() {
-        match found {
-            Found::InMemory(row) => {
-                rows.push(row.placed(order.log));
-                places.push(place);
+    for (place, (_, found)) in found.into_iter().enumerate() {
+        let row = match found {
+            Found::InMemory(row) => row.clone(),
+            Found::Whole(row) => *row,
+            Found::InSegment(segment, row) => {
+                by_segment[segment].push((row, place));
+                continue;
             }
-            Found::InSegment(segment, row) => by_segment[*segment].push((*row, place)),
-        }
+        };
+        rows.push(row);
+        places.push(place);
     }
     for (opened, mut wanted) in scan.segments.iter().zip(by_segment) {
         wanted.sort_unstable();
         let numbers: Vec<usize> = wanted.iter().map(|(number, _)| *number).collect();
-        opened.reader.each_row(&numbers, |row| rows.push(row.into_placed(scan.view.id)))?;
+        opened.reader.each_row(&numbers, |row| rows.push(row))?;
         places.extend(wanted.into_iter().map(|(_, place)| place));
     }
     put_in_place(&mut rows, &mut places);
@@ -193,7 +208,7 @@ fn fetch(scan: &Scan<'_>, found: Vec<(Order, Found<'_>)>) -> Result<Vec<Placed>,
 }
 
 /// Moves each row to its place. Rows are large: this moves each about once, and sorting would often.
-fn put_in_place(rows: &mut [Placed], places: &mut [usize]) {
+fn put_in_place(rows: &mut [Row], places: &mut [usize]) {
     for n in 0..rows.len() {
         while places[n] != n {
             let place = places[n];

@@ -293,7 +293,11 @@ impl State {
         record: &Record,
     ) -> Result<(), Misfit> {
         match record {
-            Record::Access(_) | Record::Own(_) | Record::Quarantine(_) => {}
+            Record::Access(_)
+            | Record::Own(_)
+            | Record::Quarantine(_)
+            | Record::Sighting(_)
+            | Record::Amendment(_) => {}
             Record::Coverage(coverage) => {
                 let gaps = Arc::make_mut(&mut self.gaps).entry(scope.clone()).or_default();
                 gaps.push((import.cloned(), coverage.clone()));

@@ -2,7 +2,7 @@
 
 use doorbook_event::record::{Coverage, Hidden, Quarantine};
 use doorbook_event::{Access, Action, Outcome, Peer, Principal, Record, Target, Text, Timestamp};
-use doorbook_store::Placed;
+use doorbook_store::{Placed, Sighted};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::request::Attributes;
@@ -85,6 +85,42 @@ pub struct EventRow {
     /// The record as received in hexadecimal, where it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw_hex: Option<String>,
+    /// Who else told of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sightings: Vec<SightingRow>,
+}
+
+/// A source that told of an event which was recorded already.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SightingRow {
+    /// Which source.
+    pub source: Text,
+    /// When it happened, as this source claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event_time: Option<Timestamp>,
+    /// Whether it says more about the event than that.
+    pub amends: bool,
+    /// When it was received.
+    pub ingest_time: Timestamp,
+    /// Which log.
+    pub log: u32,
+    /// Position in that log.
+    pub seq: u64,
+}
+
+impl From<&Sighted> for SightingRow {
+    fn from(sighted: &Sighted) -> SightingRow {
+        let Sighted { log, seq, ingest_time, source, event_time, amends } = sighted;
+        SightingRow {
+            source: source.clone(),
+            event_time: *event_time,
+            amends: *amends,
+            ingest_time: *ingest_time,
+            log: log.0,
+            seq: *seq,
+        }
+    }
 }
 
 /// What was accessed, under names that fit its kind.
@@ -179,6 +215,7 @@ impl EventRow {
             ingest_time: placed.ingest_time,
             log: placed.log.0,
             seq: placed.seq,
+            sightings: placed.sightings.iter().map(SightingRow::from).collect(),
             ..EventRow::default()
         };
         row.fill(access);

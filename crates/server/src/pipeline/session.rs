@@ -130,6 +130,7 @@ impl ImportSession {
             accesses: batch.accesses,
             coverage: batch.coverage,
             quarantine: batch.quarantine,
+            ..ImportBatch::default()
         };
         if std::mem::take(&mut self.is_next_file) {
             self.store.0.import_next_file(&self.id)?;

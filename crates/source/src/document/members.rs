@@ -3,6 +3,7 @@
 /// A member that has a place of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Member {
+    Amends,
     Time,
     WrittenTime,
     Cluster,
@@ -41,6 +42,7 @@ impl Member {
     /// The member of that name.
     pub fn named(name: &[u8]) -> Option<Member> {
         Some(match name {
+            b"amends" => Member::Amends,
             b"time" => Member::Time,
             b"written_time" => Member::WrittenTime,
             b"cluster" => Member::Cluster,

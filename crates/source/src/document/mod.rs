@@ -7,6 +7,8 @@
 //! an attribute. Version 1 of the form has no version member; a later one adds members, and never
 //! changes what one means.
 //!
+//! A line with the member `amends` is no event: it tells more about one that was sent before.
+//!
 //! The target is what the sender calls it. Which host of which cluster that is, only the registry
 //! can tell.
 
@@ -17,7 +19,7 @@ mod read;
 mod tests;
 mod write;
 
-pub use read::{Reader, Unreadable};
+pub use read::{About, Line, Reader, Unreadable};
 pub use write::{write, write_text};
 
 /// 64 KiB: as much as a quarantine entry holds, so that a line which cannot be read is kept whole.

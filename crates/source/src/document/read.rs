@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use doorbook_event::record::Facts;
 use doorbook_event::{
     Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Target, Text, Timestamp,
     WrittenTime,
@@ -26,6 +27,28 @@ pub struct Reader {
     texts: Texts,
     clients: Clients,
     times: Times,
+}
+
+/// What a line says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    /// Someone came to a target.
+    Event(Box<Access>),
+    /// More about an event that was sent before.
+    About(Box<About>),
+}
+
+/// More about an event that was sent before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The event, by its public id.
+    pub id: Text,
+    /// When it happened, as this sender claims.
+    pub time: Option<Timestamp>,
+    /// What becomes known; nothing of a mere sighting.
+    pub facts: Facts,
+    /// The source's record.
+    pub raw: Vec<u8>,
 }
 
 /// Why a line is no event; names the member where it is one member's fault.
@@ -51,8 +74,24 @@ impl Default for Reader {
 }
 
 impl Reader {
+    /// What a line says.
+    pub fn line(&mut self, line: &[u8]) -> Result<Line, Unreadable> {
+        let mut fields = self.fields(line)?;
+        match fields.amends.take() {
+            Some(id) => fields.about(id, self).map(|about| Line::About(Box::new(about))),
+            None => fields.finish(self).map(|access| Line::Event(Box::new(access))),
+        }
+    }
+
     /// The event of a line, its target as the sender names it.
     pub fn read(&mut self, line: &[u8]) -> Result<Access, Unreadable> {
+        match self.line(line)? {
+            Line::Event(access) => Ok(*access),
+            Line::About(_) => Err(unreadable("the line is about another event")),
+        }
+    }
+
+    fn fields(&mut self, line: &[u8]) -> Result<Fields, Unreadable> {
         if line.len() > LINE_BYTES_MAX {
             return Err(unreadable("the line is longer than 65536 bytes"));
         }
@@ -69,7 +108,7 @@ impl Reader {
         if !cursor.is_done() {
             return Err(unreadable("something follows the JSON object"));
         }
-        fields.finish(self)
+        Ok(fields)
     }
 
     /// A text, shared if it was seen before.
@@ -117,7 +156,7 @@ impl Reader {
         let Some(member) = Member::named(name) else {
             return self.attribute(&mut fields.attributes, name, json, has_controls);
         };
-        let bit = 1 << member as u32;
+        let bit = 1_u64 << member as u32;
         if fields.seen & bit != 0 {
             return Err(wrong("stands there twice"));
         }
@@ -132,6 +171,7 @@ impl Reader {
         let mut text = || plain().map(|text| Some(self.texts.text(&text)));
         let client = &mut fields.client;
         match member {
+            Member::Amends => fields.amends = text()?,
             Member::Time => fields.time = Some(self.time(name, &plain()?)?),
             Member::WrittenTime => fields.written_time = text()?,
             Member::Cluster => fields.cluster = text()?,
@@ -284,7 +324,8 @@ impl<'a> Json<'a> {
 #[derive(Default)]
 struct Fields {
     /// One bit per [`Member`].
-    seen: u32,
+    seen: u64,
+    amends: Option<Text>,
     time: Option<Timestamp>,
     written_time: Option<Text>,
     cluster: Option<Text>,
@@ -323,32 +364,17 @@ enum Word {
 }
 
 impl Fields {
-    fn finish(self, reader: &mut Reader) -> Result<Access, Unreadable> {
+    fn finish(mut self, reader: &mut Reader) -> Result<Access, Unreadable> {
         let peer = self.peer()?;
+        let outcome = self.outcome()?;
+        let principal = self.principal(reader)?.unwrap_or(Principal::Unauthenticated);
+        let raw = self.raw()?;
         let target = match (self.cluster, self.host, self.namespace, self.array) {
             (Some(cluster), Some(host), None, None) => Target::Host { cluster, host },
             (None, None, Some(namespace), Some(array)) => Target::Array { namespace, array },
             (Some(_), None, None, None) => return Err(unreadable("host is missing")),
             (None, Some(_), None, None) => return Err(unreadable("cluster is missing")),
             _ => return Err(unreadable("neither cluster and host nor namespace and array")),
-        };
-        let outcome = match self.outcome {
-            Word::Failure => Outcome::Failure { reason: self.reason, code: self.code },
-            _ if self.reason.is_some() => return Err(unreadable("reason without a failure")),
-            _ if self.code.is_some() => return Err(unreadable("code without a failure")),
-            Word::Success => Outcome::Success,
-            Word::Unknown => Outcome::Unknown,
-        };
-        let principal = match (self.user, self.database) {
-            (Some(name), database) => {
-                Principal::User { name, database: database.unwrap_or_else(|| reader.text("")) }
-            }
-            (None, Some(_)) => return Err(unreadable("database without user")),
-            (None, None) => Principal::Unauthenticated,
-        };
-        let raw = match (self.raw, self.raw_base64) {
-            (Some(_), Some(_)) => return Err(unreadable("both raw and raw_base64")),
-            (raw, base64) => raw.or(base64).unwrap_or_default(),
         };
         Ok(Access {
             target,
@@ -369,6 +395,71 @@ impl Fields {
             raw,
             task_id: self.task_id,
         })
+    }
+
+    /// What is the event's own for good cannot be told by another record: it is no attribute either,
+    /// since its sender means something by it.
+    fn about(mut self, id: Text, reader: &mut Reader) -> Result<About, Unreadable> {
+        let own = [
+            ("cluster", self.cluster.is_some()),
+            ("host", self.host.is_some()),
+            ("namespace", self.namespace.is_some()),
+            ("array", self.array.is_some()),
+            ("action", self.action.is_some()),
+            ("written_time", self.written_time.is_some()),
+            ("address_joined", self.address_joined),
+            ("connection", self.connection.is_some()),
+            ("process_start", self.process_start.is_some()),
+            ("speculative", self.speculative.is_some()),
+            ("classes", self.classes != Classes::NONE),
+        ];
+        if let Some((name, _)) = own.into_iter().find(|(_, is_there)| *is_there) {
+            return Err(wrong(name.as_bytes(), "is the event's own and cannot be amended"));
+        }
+        let peer = Some(self.peer()?).filter(|peer| *peer != Peer::Unknown);
+        let outcome = Some(self.outcome()?).filter(|outcome| *outcome != Outcome::Unknown);
+        let facts = Facts {
+            principal: self.principal(reader)?,
+            peer,
+            mechanism: self.mechanism.take(),
+            client: Some(self.client.clone()).filter(|client| *client != Client::default()),
+            task_id: self.task_id.take(),
+            outcome,
+            attributes: std::mem::take(&mut self.attributes),
+        };
+        if facts.is_empty() && self.time.is_none() {
+            return Err(unreadable("neither time nor anything that amends the event"));
+        }
+        Ok(About { id, time: self.time, facts, raw: self.raw()? })
+    }
+
+    fn outcome(&mut self) -> Result<Outcome, Unreadable> {
+        let (reason, code) = (self.reason.take(), self.code);
+        match self.outcome {
+            Word::Failure => Ok(Outcome::Failure { reason, code }),
+            _ if reason.is_some() => Err(unreadable("reason without a failure")),
+            _ if code.is_some() => Err(unreadable("code without a failure")),
+            Word::Success => Ok(Outcome::Success),
+            Word::Unknown => Ok(Outcome::Unknown),
+        }
+    }
+
+    fn principal(&mut self, reader: &mut Reader) -> Result<Option<Principal>, Unreadable> {
+        match (self.user.take(), self.database.take()) {
+            (Some(name), database) => {
+                let database = database.unwrap_or_else(|| reader.text(""));
+                Ok(Some(Principal::User { name, database }))
+            }
+            (None, Some(_)) => Err(unreadable("database without user")),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn raw(&mut self) -> Result<Vec<u8>, Unreadable> {
+        match (self.raw.take(), self.raw_base64.take()) {
+            (Some(_), Some(_)) => Err(unreadable("both raw and raw_base64")),
+            (raw, base64) => Ok(raw.or(base64).unwrap_or_default()),
+        }
     }
 
     fn peer(&self) -> Result<Peer, Unreadable> {

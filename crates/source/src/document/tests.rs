@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use doorbook_event::record::Facts;
 use doorbook_event::{
     Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Target, Text, Timestamp,
     WrittenTime,
@@ -68,6 +69,53 @@ fn the_least_and_the_most_that_a_line_says() {
     assert_eq!(attributes, expected);
     let origin = most.client.as_ref().and_then(|client| client.origin);
     assert_eq!(origin.map(|origin| origin.to_string()).as_deref(), Some("[2001:db8::1]:5"));
+}
+
+/// Goal: what a line says of an event that was sent before is read, and what it cannot say is refused.
+#[test]
+fn a_line_about_an_event_tells_what_the_event_may_lack() {
+    let line = |rest: &str| {
+        let line = format!(r#"{{"amends":"an-id"{rest}}}"#);
+        Reader::default().line(line.as_bytes()).map_err(|unreadable| unreadable.0.to_string())
+    };
+    let about = |rest: &str| match line(rest) {
+        Ok(Line::About(about)) => *about,
+        other => panic!("{rest}: {other:?}"),
+    };
+    let seen = about(r#","time":"2026-11-23T02:45:15Z","raw":"r","outcome":"unknown""#);
+    assert_eq!((&*seen.id, seen.facts.is_empty(), &*seen.raw), ("an-id", true, &b"r"[..]));
+    assert_eq!(seen.time.map(|time| time.to_string()).as_deref(), Some("2026-11-23T02:45:15Z"));
+    let told = about(
+        r#","user":"alice","address":"10.0.0.7","port":7,"mechanism":"M","os":"Linux","task_id":"t",
+        "outcome":"failure","code":18,"bytes":7"#,
+    );
+    let user = Principal::User { name: "alice".into(), database: "".into() };
+    let facts = Facts {
+        principal: Some(user),
+        peer: Some(Peer::ip([10, 0, 0, 7].into(), Some(7))),
+        mechanism: Some("M".into()),
+        client: Some(Client { os: Some("Linux".into()), ..Client::default() }),
+        task_id: Some("t".into()),
+        outcome: Some(Outcome::Failure { reason: None, code: Some(18) }),
+        attributes: [("bytes".into(), "7".into())].into(),
+    };
+    assert_eq!((told.facts, told.time), (facts, None));
+    for (rest, reason) in [
+        ("", "neither time nor anything that amends"),
+        (r#","raw":"r""#, "neither time nor anything that amends"),
+        (r#","user":"a","cluster":"c""#, "cluster is the event's own"),
+        (r#","user":"a","connection":1"#, "connection is the event's own"),
+        (r#","user":"a","classes":["retry"]"#, "classes is the event's own"),
+        (r#","user":"a","action":"authorize""#, "action is the event's own"),
+        (r#","amends":"b""#, "amends stands there twice"),
+        (r#","port":7"#, "port without address"),
+        (r#","database":"admin""#, "database without user"),
+    ] {
+        let got = line(rest);
+        assert!(got.as_ref().is_err_and(|got| got.contains(reason)), "{rest}: {got:?}");
+    }
+    let refused = read(r#"{"amends":"a","user":"b"}"#).expect_err("no event").0;
+    assert_eq!(&*refused, "the line is about another event");
 }
 
 #[test]

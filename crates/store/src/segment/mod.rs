@@ -12,7 +12,8 @@
 //!   record in the columns. A quarantine row (11) has the bytes in `raw`, the reason in `reason` and
 //!   a JSON object `{file, line, offset_bytes, length_bytes, sha256}` in `attributes`. All other
 //!   kinds have their whole WAL form in `raw`.
-//! - `event_time` of a row that is no access is its ingest time.
+//! - `event_time` of a row that is no access is its ingest time; of a sighting or an amendment it is
+//!   that of the access which it is about.
 //! - `principal` is a user's name, a key's public half, a client id, or an OS user's name;
 //!   `principal_database` is the user's database, or the OS user's id in decimal.
 //! - `address` is an IP address, or `unix`; `origin` an address with or without port, `unix` or

@@ -856,7 +856,8 @@ impl<'b> Columns<'b> {
         Ok(())
     }
 
-    fn raw<'c>(&'c self) -> Result<impl Fn(usize) -> &'c [u8], Error> {
+    /// Each row's bytes in the column of raw records.
+    pub(crate) fn raw<'c>(&'c self) -> Result<impl Fn(usize) -> &'c [u8], Error> {
         match self.page("raw")? {
             (Page::Bytes(page), first) => Ok(move |row: usize| page.get(self.rows[row] - first)),
             _ => Err(self.damaged("column raw holds no bytes")),

@@ -68,7 +68,8 @@ fn write(place: &Place) {
     };
     let id = store.begin_import(start()).expect("begins");
     let quarantine = vec![quarantine];
-    let batch = ImportBatch { accesses, coverage: vec![coverage], quarantine };
+    let batch =
+        ImportBatch { accesses, coverage: vec![coverage], quarantine, ..ImportBatch::default() };
     store.import(&id, batch).expect("imports");
     store.end_import(&id, end()).expect("ends");
     // Enough for a file of its own.

@@ -6,6 +6,7 @@ mod compact;
 mod faults;
 mod formats;
 mod import;
+mod joined;
 mod look_up;
 mod power_cut;
 mod retention;

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use crate::support::{NOW, Place, actor, end, import, login, scope, start};
-use doorbook_event::record::{ImportId, Place as PlaceInInput, Quarantine};
+use doorbook_event::record::{
+    Amendment, Facts, ImportId, Place as PlaceInInput, Quarantine, Sighting, Subject,
+};
 use doorbook_event::{
     Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Record, Scope, Target, Text,
     Timestamp,
@@ -14,7 +16,8 @@ use doorbook_store::filter::{
     Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Targets,
 };
 use doorbook_store::{
-    Did, Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Page, Store, Top,
+    Did, Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Ingest, IngestLine,
+    LineResult, Page, Placed, Store, Top,
 };
 use proptest::prelude::*;
 
@@ -23,6 +26,8 @@ use proptest::prelude::*;
 enum Step {
     /// Events of one import, from the source of that number.
     Import(u8, Vec<Event>),
+    /// Sightings and amendments from the source of that number, of an import or of a request.
+    Tell(u8, bool, Vec<Hint>),
     /// Bytes of one import that could not be read, for these hosts, at a second of our clock.
     Unreadable(Vec<u8>, i64),
     /// Takes back one of the imports so far.
@@ -48,6 +53,24 @@ struct Event {
     application: u8,
     task: u8,
     raw_size: usize,
+}
+
+/// What is told of one of the accesses so far.
+#[derive(Clone, Debug)]
+struct Hint {
+    which: prop::sample::Index,
+    /// Nothing but that it was seen.
+    is_sighting: bool,
+    /// It says another position than the access has, or another time.
+    is_astray: (bool, bool),
+    /// Of each that is not there nothing is told.
+    principal: Option<u8>,
+    address: Option<u8>,
+    outcome: Option<u8>,
+    mechanism: u8,
+    application: u8,
+    task: u8,
+    attribute: Option<u8>,
 }
 
 #[derive(Clone, Debug)]
@@ -92,6 +115,30 @@ fn event() -> impl Strategy<Value = Event> {
             application,
             task,
             raw_size,
+        },
+    )
+}
+
+fn hint() -> impl Strategy<Value = Hint> {
+    let astray = (prop::bool::weighted(0.05), prop::bool::weighted(0.05));
+    let first = (any::<prop::sample::Index>(), prop::bool::weighted(0.3), astray);
+    let some = |n: u8| prop::option::of(0..n);
+    let second = (some(10), some(6), some(3), 0..3_u8, 0..4_u8, 0..3_u8, some(3));
+    (first, second).prop_map(
+        |(
+            (which, is_sighting, is_astray),
+            (principal, address, outcome, mechanism, application, task, attribute),
+        )| Hint {
+            which,
+            is_sighting,
+            is_astray,
+            principal,
+            address,
+            outcome,
+            mechanism,
+            application,
+            task,
+            attribute,
         },
     )
 }
@@ -141,6 +188,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(source, events)| Step::Import(source, events)),
         1 => (prop::collection::vec(0..3_u8, 1..4), 0..40_i64)
             .prop_map(|(hosts, second)| Step::Unreadable(hosts, second)),
+        3 => (0..2_u8, any::<bool>(), prop::collection::vec(hint(), 1..20))
+            .prop_map(|(source, is_import, hints)| Step::Tell(source, is_import, hints)),
         1 => any::<prop::sample::Index>().prop_map(Step::Retract),
         1 => Just(Step::Restart),
         1 => Just(Step::Flush),
@@ -226,33 +275,68 @@ fn target(host: u8) -> Target {
     }
 }
 
+fn peer(n: u8) -> Peer {
+    match n {
+        0 => Peer::Unknown,
+        1 => Peer::UnixSocket,
+        n => Peer::ip(address(n), Some(1)),
+    }
+}
+
+fn outcome(n: u8) -> Outcome {
+    match n {
+        0 => Outcome::Success,
+        1 => Outcome::Failure { reason: Some("wrong".into()), code: Some(18) },
+        _ => Outcome::Unknown,
+    }
+}
+
+fn client(n: u8) -> Option<Client> {
+    let client = Client { application: text("app", n % 3), ..Client::default() };
+    let client = match n {
+        3 => Client { driver: Some("driver".into()), origin: Some(Peer::UnixSocket), ..client },
+        _ => client,
+    };
+    (client != Client::default()).then_some(client)
+}
+
+impl Hint {
+    fn record(&self, of: Subject, number: usize) -> Record {
+        let raw = format!("needle-{number}").into_bytes();
+        if self.is_sighting {
+            return Record::Sighting(Sighting { of, event_time: NOW, raw });
+        }
+        let facts = Facts {
+            principal: self.principal.map(principal),
+            peer: self.address.map(peer),
+            mechanism: text("mechanism", self.mechanism),
+            client: client(self.application),
+            task_id: text("task", self.task),
+            outcome: self.outcome.map(outcome),
+            attributes: self
+                .attribute
+                .map(|n| (format!("a-{}", n % 2).into(), format!("{number}").into()))
+                .into_iter()
+                .collect(),
+        };
+        Record::Amendment(Amendment { of, facts, raw, event_time: None })
+    }
+}
+
 impl Event {
     fn access(&self, number: u64) -> Access {
-        let client = Client { application: text("app", self.application % 3), ..Client::default() };
-        let client = match self.application {
-            3 => Client { driver: Some("driver".into()), origin: Some(Peer::UnixSocket), ..client },
-            _ => client,
-        };
         Access {
             target: target(self.host),
             event_time: NOW.plus_seconds(self.second),
             action: ACTIONS[usize::from(self.action)],
-            outcome: match self.outcome {
-                0 => Outcome::Success,
-                1 => Outcome::Failure { reason: Some("wrong".into()), code: Some(18) },
-                _ => Outcome::Unknown,
-            },
+            outcome: outcome(self.outcome),
             principal: principal(self.principal),
             mechanism: text("mechanism", self.mechanism),
-            peer: match self.address {
-                0 => Peer::Unknown,
-                1 => Peer::UnixSocket,
-                n => Peer::ip(address(n), Some(1)),
-            },
+            peer: peer(self.address),
             // Every event is another one: identity is another test's matter.
             connection: Some(number),
             classes: Classes::from_bits(self.classes),
-            client: (client != Client::default()).then(|| client.into()),
+            client: client(self.application).map(Into::into),
             task_id: text("task", self.task),
             raw: format!("{}needle-{}", "x".repeat(self.raw_size), number % 3).into_bytes(),
             ..login(0)
@@ -305,6 +389,10 @@ struct Told {
     source: Text,
     received: Timestamp,
     record: Record,
+    /// Of a sighting or an amendment the number of the access, if there is one where it says.
+    about: Option<usize>,
+    /// Of an access who else told of it, and whether that one amended it.
+    sightings: Vec<(Text, bool)>,
 }
 
 impl Told {
@@ -459,12 +547,29 @@ struct Model {
 }
 
 impl Model {
-    /// Of the first `count` rows, those that match, newest first.
-    fn answer(&self, filter: &Filter, count: usize) -> Vec<(usize, &Told)> {
-        let mut rows: Vec<_> = self.rows[..count]
-            .iter()
-            .enumerate()
-            .filter(|(n, _)| !self.retracted.iter().any(|rows| rows.contains(n)))
+    /// Of the first `count` rows, those that match, newest first; each with what is told of it.
+    fn answer(&self, filter: &Filter, count: usize) -> Vec<(usize, Told)> {
+        let shown = || {
+            let rows = self.rows[..count].iter().enumerate();
+            rows.filter(|(n, _)| !self.retracted.iter().any(|rows| rows.contains(n)))
+        };
+        let is_event = |row: &Told| matches!(row.record, Record::Access(_) | Record::Quarantine(_));
+        let mut rows: Vec<(usize, Told)> = shown()
+            .filter(|(_, row)| is_event(row))
+            .map(|(n, row)| {
+                let mut row = row.clone();
+                for (_, told) in shown().filter(|(_, told)| told.about == Some(n)) {
+                    let facts = match &told.record {
+                        Record::Amendment(amendment) => Some(&amendment.facts),
+                        _ => None,
+                    };
+                    if let (Some(facts), Record::Access(access)) = (facts, &mut row.record) {
+                        facts.complete(access);
+                    }
+                    row.sightings.push((told.source.clone(), facts.is_some()));
+                }
+                (n, row)
+            })
             .filter(|(_, row)| naive_matches(row, filter))
             .collect();
         rows.sort_by_key(|(n, row)| std::cmp::Reverse((row.at(), *n)));
@@ -475,16 +580,92 @@ impl Model {
         let page = store.select(filter).expect("answers");
         let expected = self.answer(filter, count);
         assert_eq!(page.total, expected.len() as u64, "total of {filter:?}");
-        let expected: Vec<(&Text, &Record)> = expected
-            .iter()
+        let expected: Vec<_> = expected
+            .into_iter()
             .skip(skip)
             .take(filter.limit)
-            .map(|(_, row)| (&row.source, &row.record))
+            .map(|(_, row)| (row.source, row.record, row.sightings))
             .collect();
-        let found: Vec<(&Text, &Record)> =
-            page.rows.iter().map(|row| (&row.source, &row.record)).collect();
+        let sightings = |row: &Placed| {
+            let sightings = row.sightings.iter();
+            sightings.map(|sighted| (sighted.source.clone(), sighted.amends)).collect::<Vec<_>>()
+        };
+        let found: Vec<_> = page
+            .rows
+            .iter()
+            .map(|row| (row.source.clone(), row.record.clone(), sightings(row)))
+            .collect();
         assert_eq!(found, expected, "page of {filter:?}");
         page
+    }
+
+    /// What some hints would say, each of an access that the store still shows.
+    fn told(&self, store: &Store, hints: &[Hint]) -> Vec<(Record, Option<usize>)> {
+        let all = store.select(&Filter::all(scope(), usize::MAX)).expect("answers").rows;
+        if all.is_empty() {
+            return Vec::new();
+        }
+        let rows: Vec<&Placed> =
+            hints.iter().map(|hint| &all[hint.which.index(all.len())]).collect();
+        let places: Vec<_> = rows.iter().map(|row| (row.log, row.seq)).collect();
+        let subjects = store.subjects(&scope(), &places).expect("looks them up");
+        let number = |row: &Placed| match &row.record {
+            Record::Access(access) => access.connection.and_then(|n| usize::try_from(n).ok()),
+            other => panic!("no access: {other:?}"),
+        };
+        let told =
+            hints.iter().zip(rows).zip(subjects).enumerate().map(|(n, ((hint, row), of))| {
+                let mut of = of.expect("every row has a subject");
+                assert_eq!((of.log, of.seq, of.event_time), (row.log, row.seq, row.event_time()));
+                let (other_seq, other_time) = hint.is_astray;
+                of.seq += u64::from(other_seq) * 100_000;
+                of.event_time = of.event_time.plus_micros(i64::from(other_time));
+                let is_astray = other_seq || other_time;
+                (hint.record(of, self.rows.len() + n), number(row).filter(|_| !is_astray))
+            });
+        told.collect()
+    }
+
+    fn tell(&mut self, store: &Store, source: &str, is_import: bool, hints: &[Hint]) {
+        let told = self.told(store, hints);
+        let source = Text::from(source);
+        let first = self.rows.len();
+        let mut batch = ImportBatch::default();
+        let mut lines = Vec::new();
+        // A batch has its sightings first.
+        let (sightings, amendments): (Vec<_>, Vec<_>) =
+            told.into_iter().partition(|(record, _)| matches!(record, Record::Sighting(_)));
+        for (record, about) in sightings.into_iter().chain(amendments) {
+            match &record {
+                Record::Sighting(sighting) => {
+                    batch.sightings.push(sighting.clone());
+                    lines.push(IngestLine::Sighting(Box::new(sighting.clone())));
+                }
+                Record::Amendment(amendment) => {
+                    batch.amendments.push(amendment.clone());
+                    lines.push(IngestLine::Amendment(Box::new(amendment.clone())));
+                }
+                other => panic!("no hint says {other:?}"),
+            }
+            let (source, sightings) = (source.clone(), Vec::new());
+            self.rows.push(Told { source, received: NOW, record, about, sightings });
+        }
+        if is_import {
+            let id = store.begin_import(ImportStart { source, ..start() }).expect("begins");
+            store.import(&id, batch).expect("imports");
+            store.end_import(&id, end()).expect("ends");
+            self.imports.push((id, first..self.rows.len()));
+        } else {
+            let Scope::Project(project) = scope() else { panic!("a project") };
+            let again = Ingest { project, source, key: None, lines };
+            let ingested = store.ingest(again.clone()).expect("stores");
+            let is_stored = |line: &LineResult| matches!(line, LineResult::Stored { .. });
+            assert!(ingested.lines.iter().all(is_stored), "{ingested:?}");
+            let ingested = store.ingest(again).expect("answers");
+            let is_duplicate = |line: &LineResult| *line == LineResult::Duplicate;
+            assert!(ingested.lines.iter().all(is_duplicate), "{ingested:?}");
+        }
+        while store.maintain().expect("maintains") != Did::Nothing {}
     }
 
     /// Holds the counts by value and by time to counting one row after the other.
@@ -527,7 +708,10 @@ impl Model {
         let accesses = batch.accesses.iter().cloned().map(Record::Access);
         let records = accesses.chain(batch.quarantine.iter().cloned().map(Record::Quarantine));
         let source = Text::from(source);
-        self.rows.extend(records.map(|record| Told { source: source.clone(), received, record }));
+        self.rows.extend(records.map(|record| {
+            let (source, about, sightings) = (source.clone(), None, Vec::new());
+            Told { source, received, record, about, sightings }
+        }));
         let id = store.begin_import(ImportStart { source, ..start() }).expect("begins");
         store.import(&id, batch).expect("imports");
         store.end_import(&id, end()).expect("ends");
@@ -567,6 +751,9 @@ fn run(steps: Vec<Step>, place: &Place) {
                 model.add(&store, SOURCES[0], received, batch);
                 place.clock.set(NOW);
             }
+            Step::Tell(source, is_import, hints) => {
+                model.tell(&store, SOURCES[usize::from(source)], is_import, &hints);
+            }
             Step::Retract(which) => {
                 if !model.imports.is_empty() {
                     let (id, rows) = model.imports.swap_remove(which.index(model.imports.len()));
@@ -587,6 +774,10 @@ fn run(steps: Vec<Step>, place: &Place) {
                 let count = model.rows.len();
                 let page = model.check(&store, &filter, count, 0);
                 model.check_counts(&store, &filter, count, question.width_micros);
+                for row in page.rows.iter().take(3) {
+                    let found = store.get(&scope(), row.log, row.seq).expect("looks it up");
+                    assert_eq!(found.as_ref(), Some(row));
+                }
                 asked.push((filter, page, count));
             }
             Step::Again(which) => {
@@ -614,7 +805,7 @@ proptest! {
 
     /// Goal: a page, its total, counts by value and counts by time are what the naive filter says,
     /// whatever part of the rows is in memory, in segments of a flush, in segments of an import, or
-    /// taken back; and a page at an `as_of` does not change when older events arrive. Method: random
+    /// taken back, and whatever was told of them, before or since; and a page at an `as_of` does not change when older events arrive. Method: random
     /// lives of a store, with memtables from "everything is bulk" to "nothing is flushed", and caches
     /// from "nothing is kept" over "something is thrown out all the time" to "everything is kept".
     #[test]

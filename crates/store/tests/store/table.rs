@@ -197,7 +197,7 @@ fn live_files(log: &Path) -> BTreeMap<String, u64> {
 fn table_id(place: &Place) -> String {
     let first = log_dir(place).join(format!("{:020}.json", 0));
     let text = std::fs::read_to_string(first).expect("reads");
-    let actions = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line));
+    let actions = text.lines().map(serde_json::from_str::<serde_json::Value>);
     let mut ids = actions.filter_map(|a| Some(a.ok()?["metaData"]["id"].as_str()?.to_owned()));
     ids.next().expect("a table has an id")
 }

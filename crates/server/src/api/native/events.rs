@@ -6,7 +6,7 @@ use doorbook_event::record::Quarantine;
 use doorbook_event::{Access, PublicIds, Record, Scope};
 use doorbook_source::document::{self, write_text};
 use doorbook_store::filter::{Order, Page};
-use doorbook_store::{Filter, Placed};
+use doorbook_store::{Filter, Placed, Sighted};
 
 use super::cursor::{Cursor, seal_as_of};
 use super::dispatch::Call;
@@ -133,7 +133,27 @@ fn write_row(ids: &PublicIds, row: &Placed, sources: &mut Sources, out: &mut Vec
         // A filter asks for no other kind.
         _ => out.push(b'"'),
     }
+    if !row.sightings.is_empty() {
+        write_sightings(ids, &row.sightings, out);
+    }
     out.push(b'}');
+}
+
+/// Who else told of an event.
+fn write_sightings(ids: &PublicIds, sightings: &[Sighted], out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"sightings\":[");
+    for (index, sighted) in sightings.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"{\"id\":\"" } else { b",{\"id\":\"" });
+        ids.id(Names::Record, sighted.log, sighted.seq).write(out);
+        out.extend_from_slice(b"\",\"source\":");
+        write_text(&sighted.source, out);
+        out.extend_from_slice(format!(",\"ingest_time\":\"{}\"", sighted.ingest_time).as_bytes());
+        if let Some(time) = sighted.event_time {
+            out.extend_from_slice(format!(",\"time\":\"{time}\"").as_bytes());
+        }
+        out.extend_from_slice(format!(",\"amends\":{}}}", sighted.amends).as_bytes());
+    }
+    out.push(b']');
 }
 
 fn write_event(access: &Access, out: &mut Vec<u8>) {

@@ -7,10 +7,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use doorbook_event::public_id::Names;
-use doorbook_event::record::{Place, Quarantine};
+use doorbook_event::record::{Amendment, Place, Quarantine, Sighting, Subject};
 use doorbook_event::registry::Registry;
-use doorbook_event::{Access, HostName, ProjectId, PublicIds, Target, Text};
-use doorbook_source::document::{Reader, write_text};
+use doorbook_event::{HostName, LogId, ProjectId, PublicIds, Scope, Target, Text};
+use doorbook_source::document::{self, About, Reader, write_text};
 use doorbook_store::{Ingest, IngestLine, Ingested, LineResult};
 use sha2::{Digest, Sha256};
 
@@ -77,6 +77,7 @@ pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem
         let hosts = Hosts::new(&catalog.registry, arrival.project);
         read(reader, hosts, &arrival.source, body)
     })?;
+    let lines = find_subjects(app, &arrival, lines)?;
     // What the answer needs besides what the store says.
     let notes: Vec<(u64, Option<Text>)> =
         lines.iter().map(|line| (line.number, line.reason())).collect();
@@ -99,21 +100,28 @@ struct Line {
     content: IngestLine,
 }
 
+/// A line whose event, if it is about one, is not found yet.
+struct ReadLine<'b> {
+    place: Place,
+    bytes: &'b [u8],
+    content: Result<document::Line, Text>,
+}
+
 impl Line {
     fn reason(&self) -> Option<Text> {
         match &self.content {
-            IngestLine::Event(_) => None,
+            IngestLine::Event(_) | IngestLine::Sighting(_) | IngestLine::Amendment(_) => None,
             IngestLine::Unreadable(quarantine) => Some(quarantine.reason.clone()),
         }
     }
 }
 
-fn read(
+fn read<'b>(
     reader: &mut Reader,
     mut hosts: Hosts<'_>,
     source: &Text,
-    body: &[u8],
-) -> Result<Vec<Line>, Problem> {
+    body: &'b [u8],
+) -> Result<Vec<ReadLine<'b>>, Problem> {
     let mut lines = Vec::new();
     let mut offset = 0;
     for (index, bytes) in body.split(|byte| *byte == b'\n').enumerate() {
@@ -126,23 +134,71 @@ fn read(
             let detail = format!("A request has at most {LINES_MAX} lines. Nothing was stored.");
             return Err(Problem::too_large(detail));
         }
-        let number = index as u64 + 1;
-        let content = match event(reader, &mut hosts, bytes) {
-            Ok(access) => IngestLine::Event(Box::new(access)),
-            Err(reason) => {
-                let place = Place { file: source.clone(), line: number, offset_bytes };
-                IngestLine::Unreadable(Box::new(unreadable(source, reason, place, bytes)))
-            }
-        };
-        lines.push(Line { number, content });
+        let place = Place { file: source.clone(), line: index as u64 + 1, offset_bytes };
+        lines.push(ReadLine { place, bytes, content: content(reader, &mut hosts, bytes) });
     }
     Ok(lines)
 }
 
-fn event(reader: &mut Reader, hosts: &mut Hosts<'_>, bytes: &[u8]) -> Result<Access, Text> {
-    let mut access = reader.read(bytes).map_err(|unreadable| unreadable.0)?;
-    access.target = hosts.resolve(access.target, reader)?;
-    Ok(access)
+fn content(
+    reader: &mut Reader,
+    hosts: &mut Hosts<'_>,
+    bytes: &[u8],
+) -> Result<document::Line, Text> {
+    let mut line = reader.line(bytes).map_err(|unreadable| unreadable.0)?;
+    if let document::Line::Event(access) = &mut line {
+        access.target = hosts.resolve(access.target.clone(), reader)?;
+    }
+    Ok(line)
+}
+
+/// Finds the events that lines are about, all at once.
+fn find_subjects(
+    app: &App,
+    arrival: &Arrival,
+    lines: Vec<ReadLine<'_>>,
+) -> Result<Vec<Line>, Problem> {
+    let ids = app.doors().ids();
+    let place = |line: &ReadLine<'_>| match &line.content {
+        // No log has a last place of all, so that an id which is none of ours finds nothing.
+        Ok(document::Line::About(about)) => {
+            let place = about.id.parse().ok().and_then(|id| ids.place(Names::Record, id));
+            Some(place.unwrap_or((LogId(u32::MAX), u64::MAX)))
+        }
+        _ => None,
+    };
+    let places: Vec<(LogId, u64)> = lines.iter().filter_map(place).collect();
+    let mut subjects = match places.is_empty() {
+        true => Vec::new(),
+        false => app.store().subjects(&Scope::Project(arrival.project), &places)?,
+    }
+    .into_iter();
+    let lines = lines.into_iter().map(|ReadLine { place, bytes, content }| {
+        let content = content.and_then(|content| match content {
+            document::Line::Event(access) => Ok(IngestLine::Event(access)),
+            document::Line::About(about) => match subjects.next().flatten() {
+                Some(of) => Ok(told(*about, of)),
+                None => Err("amends names no event of this project".into()),
+            },
+        });
+        let (number, source) = (place.line, &arrival.source);
+        let content = content.unwrap_or_else(|reason| {
+            IngestLine::Unreadable(Box::new(unreadable(source, reason, place, bytes)))
+        });
+        Line { number, content }
+    });
+    Ok(lines.collect())
+}
+
+/// What a line says of an event that is there.
+fn told(about: About, of: Subject) -> IngestLine {
+    let About { time, facts, raw, .. } = about;
+    match time {
+        Some(event_time) if facts.is_empty() => {
+            IngestLine::Sighting(Box::new(Sighting { of, event_time, raw }))
+        }
+        event_time => IngestLine::Amendment(Box::new(Amendment { of, facts, raw, event_time })),
+    }
 }
 
 /// Which host a line is of is not known, so it stands under its source.

@@ -325,3 +325,53 @@ fn each_failure_of_the_store_has_its_status() {
         assert!(status < 500 || !problem.detail.contains("what happened"), "{kind:?}");
     }
 }
+
+/// Goal: what is sent of an event later is part of it, found and counted by, and a line about none is
+/// put aside. Method: an event without a user, then lines about it, some of them wrong.
+#[tokio::test]
+async fn a_line_can_tell_more_of_an_event() {
+    let doors = Doors::new();
+    let nobody = line("", 0).replace("\"user\":\"\",\"database\":\"admin\",", "");
+    let sent = doors.ship(&[nobody, line("other", 1)]).await;
+    let id = sent["lines"][0]["id"].as_str().expect("stored").to_owned();
+    let before = doors.read("/api/v1/events").await;
+    let more = [
+        format!(r#"{{"amends":"{id}","user":"alice","host_id":7,"raw":"audit"}}"#),
+        format!(r#"{{"amends":"{id}","time":"2026-11-23T02:45:15Z"}}"#),
+        r#"{"amends":"00000000-0000-8000-8000-000000000000","user":"alice"}"#.to_owned(),
+        r#"{"amends":"x","user":"alice"}"#.to_owned(),
+        format!(r#"{{"amends":"{id}","user":"alice","cluster":"Cluster0"}}"#),
+    ];
+    let answer = doors.ship(&more).await;
+    let counts = ["stored", "duplicates", "quarantined"].map(|name| answer[name].as_u64());
+    assert_eq!(counts, [Some(2), Some(0), Some(3)], "{answer}");
+    for n in [2, 3] {
+        assert_eq!(answer["lines"][n]["reason"], "amends names no event of this project");
+    }
+    let reason = answer["lines"][4]["reason"].as_str().expect("one");
+    assert_eq!(reason, "cluster is the event's own and cannot be amended");
+    // What a line is about is no event that it could be about.
+    let about = answer["lines"][0]["id"].as_str().expect("stored");
+    let nested = doors.ship(&[format!(r#"{{"amends":"{about}","user":"alice"}}"#)]).await;
+    assert_eq!(nested["quarantined"], 1, "{nested}");
+
+    let found = doors.read("/api/v1/events?user=alice").await;
+    assert_eq!(found["total"], 1, "{found}");
+    let row = &found["events"][0];
+    assert_eq!((&row["id"], &row["event"]["user"]), (&id.as_str().into(), &"alice".into()));
+    assert_eq!(row["event"]["attributes"]["host_id"], "7");
+    let sightings = row["sightings"].as_array().expect("a list");
+    let amends: Vec<_> = sightings.iter().map(|one| one["amends"].as_bool()).collect();
+    assert_eq!(amends, [Some(true), Some(false)]);
+    assert_eq!(sightings[1]["time"], "2026-11-23T02:45:15Z");
+    assert_eq!(&doors.read(&format!("/api/v1/events/{id}")).await, row);
+    let all = doors.read("/api/v1/events").await;
+    assert_eq!(all["total"], 2);
+    // A page of before does not learn of it.
+    let as_of = before["as_of"].as_str().expect("one");
+    let then = doors.read(&format!("/api/v1/events?as_of={as_of}")).await;
+    assert_eq!(then["events"], before["events"]);
+
+    let again = doors.ship(&more[..2]).await;
+    assert_eq!(again["duplicates"], 2, "{again}");
+}
