@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Inner;
 use crate::directory::{
-    FORMAT, LOCK, catalog_dir, secret_dir, segment_dir, take_lock, wal_dir, write_file,
+    FORMAT, LOCK, catalog_dir, secret_dir, segment_dir, sync_names_above, take_lock, wal_dir,
+    write_file,
 };
 use crate::disk::{Disk, DiskFile, write_all_at};
 use crate::error::{Error, ErrorKind};
@@ -260,11 +261,10 @@ impl Copy<'_> {
     /// Makes a directory whose folders are whole one of ours.
     fn finish(&mut self, dir: &Path) -> Result<(), Error> {
         self.disk.sync_dir(dir).map_err(|error| Error::io(dir, "sync the directory", error))?;
+        sync_names_above(self.disk, dir)?;
         write_file(self.disk, dir, "FORMAT", FORMAT.as_bytes())?;
         self.copied.files += 1;
         self.copied.size_bytes += FORMAT.len() as u64;
-        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = parent.unwrap_or(Path::new("."));
-        self.disk.sync_dir(parent).map_err(|error| Error::io(parent, "sync the directory", error))
+        Ok(())
     }
 }

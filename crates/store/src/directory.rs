@@ -109,6 +109,8 @@ impl Inner {
         let dir = secret_dir(&self.options.data_dir);
         let path = dir.join(name);
         if let Some(bytes) = read_file(disk, &path)? {
+            // Who made it may have been cut off before its name was durable.
+            disk.sync_dir(&dir).map_err(|e| Error::io(&dir, "sync the directory", e))?;
             return bytes
                 .try_into()
                 .map_err(|_| Error::damaged(&path, "a secret is 32 bytes long"));
@@ -183,13 +185,30 @@ fn check_format(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
     match read_format(disk, dir)? {
         true => Ok(()),
         false => {
-            write_file(disk, dir, "FORMAT", FORMAT.as_bytes())?;
-            // A new directory's own name must last, too.
-            let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty());
-            let parent = parent.unwrap_or(Path::new("."));
-            disk.sync_dir(parent).map_err(|e| Error::io(parent, "sync the directory", e))
+            // Before the mark: a start that finds it has nothing left to do above.
+            sync_names_above(disk, dir)?;
+            write_file(disk, dir, "FORMAT", FORMAT.as_bytes())
         }
     }
+}
+
+/// Makes a directory's own name durable, and the names of those above it, of which any may be new.
+pub(crate) fn sync_names_above(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    use std::io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    for (n, above) in dir.ancestors().skip(1).enumerate() {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match disk.sync_dir(above) {
+            // Those that we make we may read and sync.
+            Err(error)
+                if n > 0
+                    && matches!(error.kind(), PermissionDenied | InvalidInput | Unsupported) =>
+            {
+                break;
+            }
+            synced => synced.map_err(|e| Error::io(above, "sync the directory", e))?,
+        }
+    }
+    Ok(())
 }
 
 /// An import that runs at the end of the log was cut off with the process that ran it. The log need

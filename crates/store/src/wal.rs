@@ -26,6 +26,10 @@
 //! follows it*: the later one was written only after the earlier was synced, so that the earlier was
 //! acknowledged, and this is damage. Damage is an error that names file and offset. (The last frame
 //! of all cannot be told from a torn tail when it is damaged; nothing can tell these two apart.)
+//!
+//! What was read is made durable before anyone sees it. A sync alone would not do: where the sync of
+//! the last frame failed, the kernel may show pages that it does not hold for unwritten any more, and
+//! would not write them. So the last frame, the only one that no sync has covered, is written again.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -105,7 +109,8 @@ impl Wal {
         let bytes = read_up_to(&*file, 0, usize::try_from(size).unwrap_or(usize::MAX))
             .map_err(|e| failed("read", e))?;
         let mut lsn = first_lsn;
-        let mut end = 0;
+        // Where the last good frame begins, with the header if it is the first, and where it ends.
+        let (mut last, mut end) = (0, 0);
         let mut problem = check_header(&path, &bytes)?;
         if problem.is_none() {
             end = HEADER_SIZE_BYTES;
@@ -127,6 +132,7 @@ impl Wal {
                     })?;
                     apply(lsn, ops, payload.len())?;
                 }
+                last = if lsn == first_lsn { 0 } else { end };
                 end += FRAME_HEADER_SIZE_BYTES + payload.len();
                 lsn += 1;
             }
@@ -146,6 +152,8 @@ impl Wal {
         if is_last {
             // What is read here becomes visible, so that it must be durable: the process before us
             // may have ended between a write and its sync.
+            write_all_at(&*file, &bytes[last..end], last as u64)
+                .map_err(|e| failed("write the last frame again to", e))?;
             file.sync().map_err(|e| failed("sync", e))?;
             let dir = self.disk.sync_dir(&self.dir);
             dir.map_err(|error| Error::io(&self.dir, "sync the directory", error))?;

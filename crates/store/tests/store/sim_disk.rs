@@ -215,6 +215,15 @@ impl Image {
         Image { nodes: self.nodes.iter().map(settle).collect() }
     }
 
+    /// What a process finds that is started again after the sync of a file has failed: the kernel
+    /// shows what was written and holds it for written, and it is not on the medium.
+    pub fn after_failed_sync(&self, path: &Path) -> io::Result<Image> {
+        let mut image = self.clone();
+        let node = image.find(path)?;
+        image.file(node)?.unsynced.clear();
+        Ok(image)
+    }
+
     /// A number that two images share if they hold the same files, as they are seen.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
@@ -541,6 +550,20 @@ impl Disk for SimDisk {
             sim.image.dir(to_dir)?.rename(Naming::Added { name: to, node });
             sim.image.dir(from_dir)?.rename(Naming::Removed { name: from });
         }
+        Ok(())
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut sim = self.sim();
+        sim.change("link", from)?;
+        let node = sim.image.find(from)?;
+        let (dir, name) = sim.image.around(to)?;
+        let dir = sim.image.dir(dir)?;
+        if dir.seen.contains_key(&name) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        // One file, two names, of which each is kept or lost by itself.
+        dir.rename(Naming::Added { name, node });
         Ok(())
     }
 
