@@ -461,10 +461,13 @@ fn count_ones(mask: &[u8]) -> u64 {
     blocks.map(u64::from).sum()
 }
 
+/// Says whether a row stays by its text, or by its having none.
+type TextTest<'s> = Box<dyn Fn(Option<&str>) -> bool + 's>;
+
 /// Which texts, or whether none, make a row stay.
 enum Passes<'s> {
     AnyOf(Vec<String>),
-    Where(Box<dyn Fn(Option<&str>) -> bool + 's>),
+    Where(TextTest<'s>),
 }
 
 /// A condition on one column.

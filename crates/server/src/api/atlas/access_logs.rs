@@ -292,7 +292,8 @@ mod tests {
         fn dates_are_what_a_formatter_writes(millis in START_MIN_MS..253_402_300_799_999) {
             let at = Timestamp::from_millis(millis);
             let expected = at.to_jiff().strftime("%a %b %d %H:%M:%S GMT %Y").to_string();
-            prop_assert_eq!(std::str::from_utf8(&JavaDate(at).text()), Ok(&*expected));
+            let text = JavaDate(at).text();
+            prop_assert_eq!(std::str::from_utf8(&text), Ok(&*expected));
         }
 
         /// What is accepted is a window within what a store can be asked for.
