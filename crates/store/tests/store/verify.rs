@@ -14,7 +14,7 @@ use crate::support::{Place, actor, end, import, login, scope, start};
 
 /// A directory with two snapshots, segments of flushes and of an import, and rows in the WAL.
 fn lived_in() -> Place {
-    let place = Place::with_memtable(3000);
+    let place = Place::with_memtable(10_000);
     let store = place.open_new();
     for round in 0..8 {
         import(&store, (round * 10..round * 10 + 5).map(login).collect());
@@ -303,7 +303,7 @@ fn a_running_store_is_read_while_it_is_written() {
 /// The tables for other programs are derived: what is wrong with them costs no row, and is said.
 #[test]
 fn a_table_that_lags_is_a_note_and_a_missing_file_of_it_is_damage() {
-    let place = Place::with_memtable(3000);
+    let place = Place::with_memtable(10_000);
     let store = place.open_new();
     import(&store, (0..40).map(login).collect());
     while store.sync_table().expect("syncs") {}
