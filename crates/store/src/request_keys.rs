@@ -1,7 +1,7 @@
 //! [`RequestKeys`]: which requests were written of late, by the names that their senders gave them.
 //!
 //! A sender that got no answer sends its request again under the same key. As long as the key is
-//! remembered, the request is not stored again: for [`REMEMBERED`], by the time at which it was
+//! remembered, the request is not stored again: for [`REMEMBERED_SECONDS`], by the time at which it was
 //! received, and of one log at most [`KEYS_MAX`] keys. Beyond that number the oldest are forgotten
 //! first: whoever sends more requests than that within the time has to try again sooner.
 

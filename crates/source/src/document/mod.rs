@@ -1,7 +1,7 @@
 //! Our own form of an event: one flat JSON object on one line, the form of shippers that know what
 //! they tell, and of events that leave. `docs/design/ingest.md` is its description for people.
 //!
-//! [`Reader`] reads, [`write()`] writes, and what was written reads as the same [`Access`]. Reading is
+//! [`Reader`] reads, [`write()`] writes, and what was written reads as the same [`Access`](doorbook_event::Access). Reading is
 //! strict: a line is an event as a whole or it is unreadable, with a reason that names the member.
 //! Nothing is guessed, nothing a sender said is passed over: what no column has a place for becomes
 //! an attribute. Version 1 of the form has no version member; a later one adds members, and never

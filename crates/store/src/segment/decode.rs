@@ -2,7 +2,7 @@
 //!
 //! Texts stay numbers into a dictionary, so that a filter looks at each text once and not at each
 //! row; a page in which every row has the same value is one value, however many rows it has. Covered
-//! is what [`super::write`] has ever written: data pages of version 1, one row group, no nesting,
+//! is what [`super::write()`] has ever written: data pages of version 1, one row group, no nesting,
 //! `RLE_DICTIONARY` and `PLAIN` texts, `PLAIN` bytes, `DELTA_BINARY_PACKED`, `RLE_DICTIONARY` and
 //! `PLAIN` integers, `PLAIN` and `RLE` flags. Bytes that do not fit are [`Unfit`], never a panic, and cost no more memory than a
 //! page may have.

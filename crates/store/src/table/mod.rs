@@ -4,7 +4,7 @@
 //! Two tables in the form of the Delta protocol, at reader version 1 and writer version 2:
 //!
 //! - `segments/` has a row for each record that is in a segment, with the columns of
-//!   [`segment`](crate::segment) and the partition column `base_seq`: `seq + base_seq` is the
+//!   [`segment`] and the partition column `base_seq`: `seq + base_seq` is the
 //!   record's position in its log. Only a bulk import's file has another `base_seq` than 0.
 //! - `hidden/` has a row for each stretch of positions whose records are in no answer, because their
 //!   import was taken back: `scope`, `first_seq`, `last_seq`. It is one small file, written anew when

@@ -5,7 +5,7 @@
 //! cannot be decoded costs its own rows only. `docs/design/operations.md` says what is compared
 //! with what, and what cannot be found.
 //!
-//! Memory is bounded by the largest frame, by [`segment::ROWS_PER_STEP`] rows, and by at most one
+//! Memory is bounded by the largest frame, by `segment::ROWS_PER_STEP` rows, and by at most one
 //! bit for each row of a log.
 
 mod frames;
