@@ -288,7 +288,8 @@ impl Event {
             0..80 => format!("10.{}.{high}.{low}", high % 16),
             80..95 => format!("192.168.{high}.{low}"),
             95..99 => format!("203.0.113.{low}"),
-            _ => format!("2001:db8::{high:x}:{low:x}"),
+            // Never 0, which has a shorter spelling, and every engine is to show the same one.
+            _ => format!("2001:db8::{:x}:{:x}", high + 1, low + 1),
         }
     }
 
