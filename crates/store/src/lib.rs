@@ -340,7 +340,7 @@ impl Store {
     /// answered with nothing but duplicates; other lines under that key are an error
     /// ([`ErrorKind::Exists`]).
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest_unexpired(request)
+        self.0.ingest(request)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
