@@ -40,9 +40,42 @@ pub(crate) struct Request {
     known: Option<Known>,
 }
 
+/// What a request needs.
+enum Prepared {
+    /// Nothing: it was written before.
+    Answered(Ingested),
+    /// A file of its own.
+    Bulk(Request),
+    /// A place in a frame, for so many bytes.
+    Proposal(usize, Proposal),
+}
+
 impl Inner {
-    pub(crate) fn ingest(&self, ingest: Ingest) -> Result<Ingested, Error> {
-        self.check_reserve()?;
+    /// What became of each request.
+    pub(crate) fn ingest(&self, requests: Vec<Ingest>) -> Vec<Result<Ingested, Error>> {
+        if let Err(error) = self.check_reserve() {
+            return requests.iter().map(|_| Err(error.again())).collect();
+        }
+        let mut proposals = Vec::with_capacity(requests.len());
+        // What is proposed is answered when all of them are known.
+        let answers: Vec<Option<Result<Ingested, Error>>> = requests
+            .into_iter()
+            .map(|ingest| match self.prepare(ingest) {
+                Ok(Prepared::Proposal(size_bytes, proposal)) => {
+                    proposals.push((size_bytes, proposal));
+                    None
+                }
+                Ok(Prepared::Bulk(request)) => Some(self.ingest_bulk(request)),
+                Ok(Prepared::Answered(answer)) => Some(Ok(answer)),
+                Err(error) => Some(Err(error)),
+            })
+            .collect();
+        let mut proposed = self.propose(proposals).into_iter();
+        let mut next = || proposed.next().expect("an answer for every proposal");
+        answers.into_iter().map(|answer| answer.unwrap_or_else(&mut next)).collect()
+    }
+
+    fn prepare(&self, ingest: Ingest) -> Result<Prepared, Error> {
         let (state, now) = (self.state(), self.options.clock.now());
         let start = state.retention_start(&Scope::Project(ingest.project), now);
         let mut request = Request::new(ingest, start, &self.keys)?;
@@ -52,19 +85,19 @@ impl Inner {
             return Err(Error::new(ErrorKind::Missing, format!("no project {project}")));
         }
         if let Some(answer) = request.answered(&state, now)? {
-            return Ok(answer);
+            return Ok(Prepared::Answered(answer));
         }
         drop(state);
         let accesses = request.records.iter().filter_map(access);
         if is_bulk(accesses, self.options.memtable_size_bytes) {
-            return self.ingest_bulk(request);
+            return Ok(Prepared::Bulk(request));
         }
         let wanted = request.wanted();
         if !wanted.is_empty() {
             request.known = Some(self.stored(&request.scope, &[], &wanted)?);
         }
         let size_bytes = request.encoded.len();
-        self.propose(Proposal::Request(Box::new(request)), size_bytes)
+        Ok(Prepared::Proposal(size_bytes, Proposal::Request(Box::new(request))))
     }
 
     /// Adds what is new of a request to a draft.
