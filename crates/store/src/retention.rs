@@ -34,7 +34,7 @@ use crate::frame::{self, Expired, Op};
 use crate::maintain::Work;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
-use crate::{Did, ImportBatch, Ingest, IngestLine, Ingested, Inner, LineResult};
+use crate::{Did, ImportBatch, IngestLine, Inner};
 
 /// What retention did to a log, and is about to do.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -93,6 +93,16 @@ pub(crate) fn details(
     ]
 }
 
+/// Whether a line is of an event that is not too old.
+pub(crate) fn is_kept(start: Timestamp, line: &IngestLine) -> bool {
+    match line {
+        IngestLine::Event(access) => start <= access.event_time,
+        IngestLine::Sighting(sighting) => start <= sighting.of.event_time,
+        IngestLine::Amendment(amendment) => start <= amendment.of.event_time,
+        IngestLine::Unreadable(_) => true,
+    }
+}
+
 impl Inner {
     /// Adds a part of an import, without events that are too old.
     pub(crate) fn import_unexpired(
@@ -119,29 +129,6 @@ impl Inner {
             counts.add(&too_old);
         }
         Ok(counts)
-    }
-
-    /// Stores what of a request is not too old.
-    pub(crate) fn ingest_unexpired(&self, mut request: Ingest) -> Result<Ingested, Error> {
-        let scope = Scope::Project(request.project);
-        let start = self.state().retention_start(&scope, self.options.clock.now());
-        let is_kept = |line: &IngestLine| match line {
-            IngestLine::Event(access) => start <= access.event_time,
-            IngestLine::Sighting(sighting) => start <= sighting.of.event_time,
-            IngestLine::Amendment(amendment) => start <= amendment.of.event_time,
-            IngestLine::Unreadable(_) => true,
-        };
-        if request.lines.iter().all(is_kept) {
-            return self.ingest(request);
-        }
-        let kept: Vec<bool> = request.lines.iter().map(is_kept).collect();
-        request.lines.retain(is_kept);
-        let mut stored = self.ingest(request)?.lines.into_iter();
-        let lines = kept.into_iter().map(|is_kept| match is_kept {
-            true => stored.next().expect("an answer for every line"),
-            false => LineResult::Expired,
-        });
-        Ok(Ingested { lines: lines.collect() })
     }
 
     /// Announces a removal or carries it out.
