@@ -27,7 +27,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     // What the next cursor repeats: all but what it has places of its own for.
     let mut repeated = call.query.clone();
     drop(repeated.all("as_of"));
-    let mut filter = filter::take(&mut call.query, call.registry, call.project, ids)?;
+    let mut filter = filter::take(&mut call.query, call.registry, call.project, call.app)?;
     call.query.finish()?;
     filter.limit = limit;
     if let Some(cursor) = &call.cursor {

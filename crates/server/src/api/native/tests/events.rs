@@ -188,6 +188,21 @@ async fn a_cursor_is_ours_and_of_its_question() {
     doors.get(SHIPPER, &format!("/api/v1/events?cursor={cursor}")).await.problem(403, "forbidden");
 }
 
+/// The state of another project's history would show an empty one.
+#[tokio::test]
+async fn an_as_of_is_of_its_project() {
+    let doors = Doors::new();
+    doors.ship(&[line("a", 0)]).await;
+    let as_of = doors.read("/api/v1/events").await["as_of"].clone();
+    let as_of = as_of.as_str().expect("a text");
+    for path in ["events?", "events/top?by=host&", "events/histogram?width=1h&"] {
+        let target = format!("/api/v1/{path}as_of={as_of}");
+        assert_eq!(doors.read(&target).await["total"], 1);
+        let refused = doors.get(STRANGER, &target).await.problem(400, "invalid-parameter");
+        assert_eq!(refused, "as_of: the as_of of an answer.");
+    }
+}
+
 /// Quarantined lines are paged, too; their place in the order is when they were received.
 #[tokio::test]
 async fn quarantine_is_paged() {
