@@ -400,6 +400,13 @@ impl Store {
         self.0.verify(depth)
     }
 
+    /// Whether a state is one of this scope's history. That of a history without any row is one of
+    /// every scope.
+    pub fn is_state_of(&self, scope: &Scope, as_of: &filter::AsOf) -> bool {
+        let log = self.0.state().log(scope).map(|(id, _)| id);
+        as_of.iter().all(|(of, _)| Some(*of) == log)
+    }
+
     /// The row of a place, if answers could show it: not one of an import that was taken back, none
     /// before retention's limit, nothing that is no row.
     pub fn get(&self, scope: &Scope, log: LogId, seq: Seq) -> Result<Option<Placed>, Error> {

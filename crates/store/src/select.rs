@@ -1,5 +1,6 @@
 //! Answers: the newest rows that match, and how many there are.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use doorbook_event::{Access, Peer, Principal, Record, Text, Timestamp};
@@ -88,7 +89,9 @@ impl Inner {
         let state = self.state();
         let view = match View::new(&state, filter, self.options.clock.now()) {
             Ok(view) => view,
-            Err(as_of) => return Ok(Page { rows: Vec::new(), total: 0, as_of }),
+            Err(as_of) => {
+                return Ok(Page { rows: Vec::new(), is_cut: false, total: 0, as_of });
+            }
         };
         let mut answer = Answer { total: 0, newest: Newest::new(filter) };
         let dir = segment_dir(&self.options.data_dir);
@@ -116,8 +119,11 @@ impl Inner {
             answer.total += other.total;
             answer.newest.merge(other.newest);
         }
-        let rows = joiner.complete(fetch(&scan, answer.newest.finish())?)?;
-        Ok(Page { rows, total: answer.total, as_of: view.as_of.clone() })
+        let found = answer.newest.finish();
+        let rows = fetch(&scan, &found, filter.size_bytes_max)?;
+        let is_cut = rows.len() < found.len();
+        let rows = joiner.complete(rows)?;
+        Ok(Page { rows, is_cut, total: answer.total, as_of: view.as_of.clone() })
     }
 }
 
@@ -196,32 +202,94 @@ fn number_at(column: &mut Column<'_>, row: usize) -> Result<i64, Error> {
     Ok(page.get(row - rows.start).unwrap_or(0))
 }
 
-/// The whole rows, in the order they are given.
-fn fetch(scan: &Scan<'_>, found: Vec<(Order, Found<'_>)>) -> Result<Vec<Row>, Error> {
+/// The whole rows, in the order they are given: the first of them that take no more than
+/// `size_bytes_max`, and always one.
+fn fetch(
+    scan: &Scan<'_>,
+    found: &[(Order, Found<'_>)],
+    size_bytes_max: usize,
+) -> Result<Vec<Row>, Error> {
+    match build(scan, found, size_bytes_max)? {
+        Built::Whole(rows) => Ok(rows),
+        Built::TooLarge(sizes_bytes) => {
+            let ends = sizes_bytes.iter().scan(0_usize, |end, size_bytes| {
+                *end = end.saturating_add(*size_bytes);
+                Some(*end)
+            });
+            let count = ends.take_while(|end| *end <= size_bytes_max).count().max(1);
+            match build(scan, &found[..count], usize::MAX)? {
+                Built::Whole(rows) => Ok(rows),
+                Built::TooLarge(_) => unreachable!("nothing takes more memory than there can be"),
+            }
+        }
+    }
+}
+
+/// Rows that were asked for.
+enum Built {
+    Whole(Vec<Row>),
+    /// They take more than is allowed: how much each of them does.
+    TooLarge(Vec<usize>),
+}
+
+fn build(
+    scan: &Scan<'_>,
+    found: &[(Order, Found<'_>)],
+    size_bytes_max: usize,
+) -> Result<Built, Error> {
     // Each segment is read once, from its beginning on.
     let mut by_segment: Vec<Vec<(usize, usize)>> = vec![Vec::new(); scan.segments.len()];
-    let mut rows: Vec<Row> = Vec::with_capacity(found.len());
-    let mut places: Vec<usize> = Vec::with_capacity(found.len());
-    for (place, (_, found)) in found.into_iter().enumerate() {
-        let row = match found {
-            Found::InMemory(row) => row.clone(),
-            Found::Whole(row) => *row,
-            Found::InSegment(segment, row) => {
-                by_segment[segment].push((row, place));
-                continue;
-            }
-        };
-        rows.push(row);
-        places.push(place);
+    let mut building = Building {
+        rows: Vec::with_capacity(found.len()),
+        places: Vec::with_capacity(found.len()),
+        sizes_bytes: vec![0; found.len()],
+        left_bytes: Some(size_bytes_max),
+    };
+    for (place, (_, found)) in found.iter().enumerate() {
+        match found {
+            Found::InMemory(row) => building.add(place, Cow::Borrowed(*row)),
+            Found::Whole(row) => building.add(place, Cow::Borrowed(&**row)),
+            Found::InSegment(segment, row) => by_segment[*segment].push((*row, place)),
+        }
     }
     for (opened, mut wanted) in scan.segments.iter().zip(by_segment) {
         wanted.sort_unstable();
         let numbers: Vec<usize> = wanted.iter().map(|(number, _)| *number).collect();
-        opened.reader.each_row(&numbers, |row| rows.push(row))?;
-        places.extend(wanted.into_iter().map(|(_, place)| place));
+        let mut places = wanted.into_iter().map(|(_, place)| place);
+        opened.reader.each_row(&numbers, |row| {
+            building.add(places.next().expect("a row for each number"), Cow::Owned(row));
+        })?;
+    }
+    let Building { mut rows, mut places, sizes_bytes, left_bytes } = building;
+    if left_bytes.is_none() {
+        return Ok(Built::TooLarge(sizes_bytes));
     }
     put_in_place(&mut rows, &mut places);
-    Ok(rows)
+    Ok(Built::Whole(rows))
+}
+
+struct Building {
+    rows: Vec<Row>,
+    /// Where each of them belongs.
+    places: Vec<usize>,
+    /// By place.
+    sizes_bytes: Vec<usize>,
+    /// What they may still take; with `None` rows are only measured.
+    left_bytes: Option<usize>,
+}
+
+impl Building {
+    fn add(&mut self, place: usize, row: Cow<'_, Row>) {
+        let size_bytes = row.size_bytes();
+        self.sizes_bytes[place] = size_bytes;
+        self.left_bytes = self.left_bytes.and_then(|left| left.checked_sub(size_bytes));
+        if self.left_bytes.is_some() {
+            self.rows.push(row.into_owned());
+            self.places.push(place);
+        } else {
+            self.rows = Vec::new();
+        }
+    }
 }
 
 /// Moves each row to its place. Rows are large: this moves each about once, and sorting would often.

@@ -294,7 +294,13 @@ impl Reader {
     fn time(&mut self, name: &[u8], text: &[u8]) -> Result<Timestamp, Unreadable> {
         // The common forms first; then whatever else names one instant.
         let time = self.times.iso(text).or_else(|| parse(text));
-        time.ok_or_else(|| wrong(name, "is not a time such as 2026-11-23T02:45:14.292Z"))
+        match time {
+            None => Err(wrong(name, "is not a time such as 2026-11-23T02:45:14.292Z")),
+            // The ends stand for everything beyond them. Of two such times nobody could tell which
+            // was sent, or that they were two.
+            Some(Timestamp::MIN | Timestamp::MAX) => Err(wrong(name, "is out of range")),
+            Some(time) => Ok(time),
+        }
     }
 }
 

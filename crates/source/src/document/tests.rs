@@ -251,6 +251,8 @@ fn what_is_wrong_is_named() {
         (r#"{"time":"2026-11-23T02:45:14Z","cluster":"c"}"#, "host is missing"),
         (r#"{"time":"2026-11-23T02:45:14Z","host":"c"}"#, "cluster is missing"),
         (r#"{"time":"2026-11-23T02:45:14"}"#, "time is not a time such as"),
+        (r#"{"time":"9999-12-31T23:59:59Z"}"#, "time is out of range"),
+        (r#"{"time":"-000044-03-15T12:00:00Z"}"#, "time is out of range"),
         (r#"{"time":1766457914}"#, "time is not a text"),
     ] {
         let got = read(line).expect_err(line).0;
