@@ -322,7 +322,7 @@ impl Store {
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
     pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
-        self.0.import_unexpired(id, batch)
+        self.0.add_to_import(id, batch)
     }
 
     /// Ends an import. Returns its totals.
