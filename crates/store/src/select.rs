@@ -10,7 +10,9 @@ use crate::error::Error;
 use crate::filter::{Filter, Kind, Order, OutcomeKind, Page, PeerIs, PrincipalIs};
 use crate::joined::{self, Amended};
 use crate::memtable::{Row, kind};
-use crate::scan::{Matcher, Opened, Piece, Scan, View, is_target, tests_access};
+use crate::scan::{
+    Matcher, Opened, Piece, Scan, View, in_parallel, is_target, tests_access, threads,
+};
 use crate::segment::Column;
 
 /// Whether a row is among those a filter asks for, its place in pages aside. The plain meaning of a
@@ -162,9 +164,14 @@ impl Answer<'_> {
         {
             let ones = piece.rows.clone().zip(mask).filter(|(_, one)| **one == 1);
             let rows: Vec<usize> = ones.map(|(row, _)| row).collect();
-            let (times, seqs) = (times.pick(&rows)?, seqs.pick(&rows)?);
-            for (n, row) in rows.into_iter().enumerate().rev() {
-                let event_time = Timestamp::from_micros(times.int(n).unwrap_or(0));
+            let times = times.pick(&rows)?;
+            let time = |n: usize| Timestamp::from_micros(times.int(n).unwrap_or(0));
+            // Most pieces have a row or two that are new enough, or none: only of these is the seq read.
+            let rows = rows.into_iter().enumerate().map(|(n, row)| (time(n), row));
+            let rows = rows.filter(|(time, _)| self.newest.may_take(*time, *time));
+            let (times, rows): (Vec<_>, Vec<_>) = rows.unzip();
+            let seqs = seqs.pick(&rows)?;
+            for (n, (event_time, row)) in times.into_iter().zip(rows).enumerate().rev() {
                 let seq = base_seq.saturating_add(seqs.int(n).unwrap_or(0) as u64);
                 let order = Order { event_time, log: view.id, seq };
                 self.newest.offer(order, Found::InSegment(piece.segment, row));
@@ -198,30 +205,61 @@ fn number_at(column: &mut Column<'_>, row: usize) -> Result<i64, Error> {
 
 /// The whole rows, in the order they are given.
 fn fetch(scan: &Scan<'_>, found: Vec<(Order, Found<'_>)>) -> Result<Vec<Row>, Error> {
-    // Each segment is read once, from its beginning on.
-    let mut by_segment: Vec<Vec<(usize, usize)>> = vec![Vec::new(); scan.segments.len()];
     let mut rows: Vec<Row> = Vec::with_capacity(found.len());
     let mut places: Vec<usize> = Vec::with_capacity(found.len());
+    let mut wanted = Vec::new();
     for (place, (_, found)) in found.into_iter().enumerate() {
         let row = match found {
             Found::InMemory(row) => row.clone(),
             Found::Whole(row) => *row,
             Found::InSegment(segment, row) => {
-                by_segment[segment].push((row, place));
+                wanted.push(Wanted { segment, row, place });
                 continue;
             }
         };
         rows.push(row);
         places.push(place);
     }
-    for (opened, mut wanted) in scan.segments.iter().zip(by_segment) {
-        wanted.sort_unstable();
-        let numbers: Vec<usize> = wanted.iter().map(|(number, _)| *number).collect();
-        opened.reader.each_row(&numbers, |row| rows.push(row))?;
-        places.extend(wanted.into_iter().map(|(_, place)| place));
+    // Each segment is read once, from its beginning on.
+    wanted.sort_unstable_by_key(|wanted| (wanted.segment, wanted.row));
+    let parts = match is_worth_threads(&wanted) {
+        true => wanted.chunks(wanted.len().div_ceil(threads())).collect(),
+        false => vec![&*wanted],
+    };
+    let read = in_parallel(&parts, |part| {
+        let mut rows = Vec::with_capacity(part.len());
+        for part in part.chunk_by(|one, next| one.segment == next.segment) {
+            let numbers: Vec<usize> = part.iter().map(|wanted| wanted.row).collect();
+            let reader = &scan.segments[part[0].segment].reader;
+            reader.each_row(&numbers, |row| rows.push(row))?;
+        }
+        Ok(rows)
+    });
+    for part in read {
+        rows.append(&mut part?);
     }
+    places.extend(wanted.into_iter().map(|wanted| wanted.place));
     put_in_place(&mut rows, &mut places);
     Ok(rows)
+}
+
+/// A row to be built.
+struct Wanted {
+    segment: usize,
+    row: usize,
+    /// Where in the answer.
+    place: usize,
+}
+
+/// Whether building rows takes much longer than starting a thread: if they lie far apart, a page of
+/// each column may have to be decompressed for each of them; and if they are many.
+fn is_worth_threads(wanted: &[Wanted]) -> bool {
+    const FAR: usize = 4096;
+    const FAR_APART: usize = 24;
+    const MANY: usize = 2000;
+    let place = |wanted: &Wanted| (wanted.segment, wanted.row / FAR);
+    let apart = wanted.chunk_by(|one, next| place(one) == place(next)).count();
+    apart >= FAR_APART || wanted.len() >= MANY
 }
 
 /// Moves each row to its place. Rows are large: this moves each about once, and sorting would often.
