@@ -310,6 +310,26 @@ impl Reader<'_> {
         Ok(found)
     }
 
+    /// The pages of a column of numbers that, by their statistics, may hold a number: their rows.
+    pub(crate) fn pages_with(&self, name: &str, number: i64) -> Result<Vec<Range<usize>>, Error> {
+        let total = self.meta.rows() as usize;
+        let Some(chunk) = self.column(name)?.chunk else { return Ok(Vec::new()) };
+        let index = self.footer.column_index().and_then(|index| index.first()?.get(chunk.place));
+        let statistics = match index {
+            Some(ColumnIndexMetaData::INT64(statistics)) => Some(statistics),
+            _ => None,
+        };
+        let may_hold = |n: &usize| {
+            let Some(statistics) = statistics else { return true };
+            statistics.min_value(*n).is_none_or(|least| *least <= number)
+                && statistics.max_value(*n).is_none_or(|most| number <= *most)
+        };
+        let first =
+            |n: usize| chunk.pages.get(n).map_or(total, |page| page.first_row_index as usize);
+        let pages = (0..chunk.pages.len()).filter(may_hold);
+        Ok(pages.map(|n| first(n)..first(n + 1)).collect())
+    }
+
     /// What the catalogue knows of the segment.
     pub(crate) fn meta(&self) -> &SegmentMeta {
         self.meta
