@@ -46,6 +46,7 @@
 //! Whatever does not fit is an error that names the file; no answer is made of the rest.
 
 mod decode;
+mod dictionary;
 mod encoding;
 pub(crate) mod file;
 pub(crate) mod pages;
