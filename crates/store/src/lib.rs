@@ -340,7 +340,14 @@ impl Store {
     /// answered with nothing but duplicates; other lines under that key are an error
     /// ([`ErrorKind::Exists`]).
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest_unexpired(request)
+        let mut answers = self.0.ingest(vec![request]);
+        answers.pop().expect("an answer for the only request")
+    }
+
+    /// Stores several requests, each as [`Store::ingest`] would, with one wait for the disk as far as
+    /// the queue has room for them together. Returns what became of each, in their order.
+    pub fn ingest_all(&self, requests: Vec<Ingest>) -> Vec<Result<Ingested, Error>> {
+        self.0.ingest(requests)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use doorbook_event::registry::{Registry, RegistryChange};
 use doorbook_event::retention::Limits;
-use doorbook_event::{LogId, Scope, Text, Timestamp};
+use doorbook_event::{LogId, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
 use crate::directory::segment_dir;
@@ -32,7 +32,7 @@ use crate::frame::{self, Expired, Op};
 use crate::maintain::Work;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
-use crate::{Did, Ingest, IngestLine, Ingested, Inner, LineResult};
+use crate::{Did, IngestLine, Inner};
 
 /// What retention did to a log, and is about to do.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -91,30 +91,17 @@ pub(crate) fn details(
     ]
 }
 
-impl Inner {
-    /// Stores what of a request is not too old.
-    pub(crate) fn ingest_unexpired(&self, mut request: Ingest) -> Result<Ingested, Error> {
-        let scope = Scope::Project(request.project);
-        let start = self.state().retention_start(&scope, self.options.clock.now());
-        let is_kept = |line: &IngestLine| match line {
-            IngestLine::Event(access) => start <= access.event_time,
-            IngestLine::Sighting(sighting) => start <= sighting.of.event_time,
-            IngestLine::Amendment(amendment) => start <= amendment.of.event_time,
-            IngestLine::Unreadable(_) => true,
-        };
-        if request.lines.iter().all(is_kept) {
-            return self.ingest(request);
-        }
-        let kept: Vec<bool> = request.lines.iter().map(is_kept).collect();
-        request.lines.retain(is_kept);
-        let mut stored = self.ingest(request)?.lines.into_iter();
-        let lines = kept.into_iter().map(|is_kept| match is_kept {
-            true => stored.next().expect("an answer for every line"),
-            false => LineResult::Expired,
-        });
-        Ok(Ingested { lines: lines.collect() })
+/// Whether a line is of an event that is not too old.
+pub(crate) fn is_kept(start: Timestamp, line: &IngestLine) -> bool {
+    match line {
+        IngestLine::Event(access) => start <= access.event_time,
+        IngestLine::Sighting(sighting) => start <= sighting.of.event_time,
+        IngestLine::Amendment(amendment) => start <= amendment.of.event_time,
+        IngestLine::Unreadable(_) => true,
     }
+}
 
+impl Inner {
     /// Announces a removal or carries it out.
     pub(crate) fn expire(&self, work: &mut Work) -> Result<Did, Error> {
         let now = self.options.clock.now();

@@ -345,6 +345,10 @@ async fn counts_are_of_the_same_rows() {
         ("histogram?width=1w", "invalid-parameter"),
         ("histogram?width=h", "invalid-parameter"),
         ("histogram?width=1h&limit=1", "unknown-parameter"),
+        (
+            "histogram?width=1s&from=2026-11-23T00:00:00Z&to=2026-11-23T02:46:41Z",
+            "invalid-parameter",
+        ),
         ("top", "invalid-parameter"),
         ("top?by=colour", "invalid-parameter"),
         ("top?by=host&limit=0", "invalid-parameter"),
