@@ -129,6 +129,7 @@ impl Life {
         // From when on it holds.
         let delay = i64::from(Retention::DELAY_DAYS) * DAY;
         life.place.clock.set(life.place.clock.now().plus_seconds(delay));
+        life.keeping.pass(life.place.clock.now());
         life
     }
 
