@@ -17,7 +17,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -77,12 +77,24 @@ pub struct Usage(Arc<Inner>);
 struct Inner {
     sender: SyncSender<Message>,
     overflow: Arc<AtomicU64>,
+    clock: Arc<dyn Clock>,
+    summed: Arc<Mutex<Summed>>,
     thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Uses of shippers. They are added up where they are answered: to wake a thread for each of them
+/// would cost more than everything else that it does.
+#[derive(Default)]
+struct Summed {
+    pending: Pending,
+    /// The thread knows that there are some.
+    is_announced: bool,
 }
 
 enum Message {
     Used(Box<Use>),
-    Summed(Box<Use>),
+    /// There is something summed.
+    Summing,
     Flush(SyncSender<()>),
     Close,
 }
@@ -95,12 +107,13 @@ impl Usage {
     pub fn start(clock: Arc<dyn Clock>, sink: Sink) -> Usage {
         let (sender, receiver) = sync_channel(QUEUE_MAX);
         let overflow = Arc::new(AtomicU64::new(0));
+        let summed = Arc::<Mutex<Summed>>::default();
         let recorder = Recorder {
-            clock,
+            clock: Arc::clone(&clock),
             sink,
             overflow: Arc::clone(&overflow),
             pending: Pending::default(),
-            summed: Pending::default(),
+            summed: Arc::clone(&summed),
             summed_due: None,
             is_failing: false,
         };
@@ -108,7 +121,8 @@ impl Usage {
             .name("usage".into())
             .spawn(move || recorder.run(&receiver))
             .expect("a process that can serve can start a thread");
-        Usage(Arc::new(Inner { sender, overflow, thread: Mutex::new(Some(thread)) }))
+        let thread = Mutex::new(Some(thread));
+        Usage(Arc::new(Inner { sender, overflow, clock, summed, thread }))
     }
 
     /// Takes a use in. Never waits.
@@ -116,9 +130,17 @@ impl Usage {
         self.send(Message::Used(Box::new(used)));
     }
 
-    /// Takes a use in that is recorded with others like it. Never waits.
+    /// Takes a use in that is recorded with others like it. Waits for nothing but other uses.
     pub fn record_summed(&self, used: Use) {
-        self.send(Message::Summed(Box::new(used)));
+        let time = self.0.clock.now();
+        let mut summed = lock(&self.0.summed);
+        if !summed.pending.add(used, time) {
+            self.0.overflow.fetch_add(1, Ordering::Relaxed);
+        }
+        if !summed.is_announced {
+            // If the queue is full the next one will tell.
+            summed.is_announced = self.0.sender.try_send(Message::Summing).is_ok();
+        }
     }
 
     fn send(&self, message: Message) {
@@ -152,7 +174,7 @@ struct Recorder {
     sink: Sink,
     overflow: Arc<AtomicU64>,
     pending: Pending,
-    summed: Pending,
+    summed: Arc<Mutex<Summed>>,
     summed_due: Option<Instant>,
     is_failing: bool,
 }
@@ -176,10 +198,7 @@ impl Recorder {
                     // A queue that never runs dry must not put the flush off for ever.
                     due <= now()
                 }
-                Ok(Message::Summed(used)) => {
-                    if !self.summed.add(*used, self.clock.now()) {
-                        self.overflow.fetch_add(1, Ordering::Relaxed);
-                    }
+                Ok(Message::Summing) => {
                     let due = *self.summed_due.get_or_insert_with(|| now() + SUMMARY_INTERVAL);
                     deadline.map_or(due, |deadline| deadline.min(due)) <= now()
                 }
@@ -220,7 +239,8 @@ impl Recorder {
 
     fn take_summed(&mut self) {
         self.summed_due = None;
-        let left_out = self.pending.absorb(std::mem::take(&mut self.summed));
+        let summed = std::mem::take(&mut *lock(&self.summed));
+        let left_out = self.pending.absorb(summed.pending);
         self.overflow.fetch_add(left_out, Ordering::Relaxed);
     }
 
@@ -250,6 +270,11 @@ impl Recorder {
             }
         }
     }
+}
+
+fn lock(summed: &Mutex<Summed>) -> MutexGuard<'_, Summed> {
+    // A use is added in one step, so that a panic elsewhere cannot have left it half so.
+    summed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Monotonic time for intervals; what is recorded is the [`Clock`]'s.
@@ -477,8 +502,7 @@ mod tests {
     fn what_shippers_send_is_summed() {
         let (usage, seen) = start(|| false);
         for port in 0..1000 {
-            let sent = Message::Summed(Box::new(query(port, "sent")));
-            usage.0.sender.send(sent).expect("the thread runs");
+            usage.record_summed(query(port, "sent"));
         }
         usage.0.sender.send(Message::Used(Box::new(query(1, "asked")))).expect("the thread runs");
         usage.flush();

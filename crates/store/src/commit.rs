@@ -106,16 +106,24 @@ impl Inner {
             Part { records, encoded: Some(encoded), ..Part::new(entry.scope, entry.source) }
         });
         let parts = Proposal::Parts(parts.collect());
-        self.propose(parts, size_bytes)?;
-        Ok(())
+        let answers = self.propose(vec![(size_bytes, parts)]);
+        answers.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
-    /// Has a proposal written together with whatever else waits.
-    pub(crate) fn propose(&self, proposal: Proposal, size_bytes: usize) -> Result<Ingested, Error> {
-        self.make_room()?;
+    /// Has proposals, each with its size in bytes, written together and with whatever else waits.
+    pub(crate) fn propose(
+        &self,
+        proposals: Vec<(usize, Proposal)>,
+    ) -> Vec<Result<Ingested, Error>> {
+        if proposals.is_empty() {
+            return Vec::new();
+        }
+        if let Err(error) = self.make_room() {
+            return proposals.iter().map(|_| Err(error.again())).collect();
+        }
         let Options { queue_size_bytes: bytes, wait_max, .. } = self.options;
         let bounds = Bounds { size_bytes: bytes, wait: wait_max };
-        self.queue.propose(proposal, size_bytes, bounds, |group| self.write_group(group))
+        self.queue.propose(proposals, bounds, |group| self.write_group(group))
     }
 
     /// Writes a group as one frame. A proposal that is refused for its own sake does not keep the

@@ -48,6 +48,8 @@ pub struct Filter {
     pub raw_contains: Option<Text>,
     /// At most this many rows; the total counts them all.
     pub limit: usize,
+    /// At most rows of so much memory, but always one.
+    pub size_bytes_max: usize,
     /// Only rows after this one in the order of answers.
     pub after: Option<Order>,
     /// The state of the history that the answer is taken from; `None` for the present one.
@@ -76,6 +78,7 @@ impl Filter {
             without: Classes::NONE,
             raw_contains: None,
             limit,
+            size_bytes_max: usize::MAX,
             after: None,
             as_of: None,
         }
@@ -286,6 +289,8 @@ pub type AsOf = Vec<(LogId, Seq)>;
 pub struct Page {
     /// The rows, newest first.
     pub rows: Vec<Placed>,
+    /// Whether there are fewer rows than the limit allows, because they are large.
+    pub is_cut: bool,
     /// How many rows match, whatever the limit and `after`.
     pub total: u64,
     /// The state that the answer was taken from.

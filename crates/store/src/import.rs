@@ -1,6 +1,6 @@
 //! Imports: begun, fed batch by batch, ended, taken back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::MutexGuard;
 
@@ -13,7 +13,7 @@ use crate::catalog::{Merged, merge_coverage};
 use crate::commit::{Part, normalize};
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
-use crate::identity::{CurrentFile, Fact, Known, Since, Wanted};
+use crate::identity::{CurrentFile, Fact, Hash128, Known, Since, Wanted};
 use crate::segment::{self, Content, Line, SegmentMeta};
 use crate::state::State;
 use crate::{ImportBatch, ImportEnd, ImportStart, Inner, own};
@@ -97,35 +97,53 @@ impl Inner {
         self.check_reserve()?;
         let running = imports.running(id)?;
         let ImportBatch { mut accesses, coverage, quarantine, sightings, amendments } = batch;
+        let scope = Scope::Project(running.project);
+        let start = self.state().retention_start(&scope, self.options.clock.now());
+        let found = accesses.len();
+        accesses.retain(|access| start <= access.event_time);
+        let expired = (found - accesses.len()) as u64;
         accesses.iter_mut().for_each(normalize);
         let told = sightings.into_iter().map(Record::Sighting);
         let told: Vec<Record> = told.chain(amendments.into_iter().map(Record::Amendment)).collect();
-        let scope = Scope::Project(running.project);
         let facts = || {
             let quarantine = quarantine.iter().map(Fact::Quarantine);
-            let told = told.iter().filter_map(|record| {
-                let hash = self.keys.told(record, &running.source);
-                record.subject().map(|of| Fact::Told(of, hash))
-            });
-            accesses.iter().map(Fact::Access).chain(quarantine).chain(told)
+            accesses.iter().map(Fact::Access).chain(quarantine)
         };
         let wanted: Vec<Wanted<'_>> = facts().map(|fact| self.keys.wanted(fact)).collect();
+        let told_wanted: Vec<Wanted<'_>> = told
+            .iter()
+            .filter_map(|record| {
+                let hash = self.keys.told(record, &running.source);
+                record.subject().map(|of| self.keys.wanted(Fact::Told(of, hash)))
+            })
+            .collect();
         let mut committed = None;
         while committed.is_none() {
             let known = self.stored(&scope, &running.file.own, &wanted)?;
             let hashes = wanted.iter().map(|(hash, _)| Some(*hash));
             let verdict = running.file.judge(&known.counts, hashes);
+            // What is told of an access twice is told once, also by one file.
+            let known_told = match told.is_empty() {
+                true => None,
+                false => Some(self.stored(&scope, &[], &told_wanted)?),
+            };
             let mut counts = count(&accesses, &quarantine, &verdict.is_stored);
+            counts.expired = expired;
             let mut part =
                 self.import_part(&scope, running, &accesses, &quarantine, &verdict.is_stored)?;
-            let told = told.iter().zip(&verdict.is_stored[accesses.len() + quarantine.len()..]);
-            let told = told.filter(|(_, is_stored)| !**is_stored);
-            part.records.extend(told.map(|(record, _)| record.clone()));
+            let mut told_hashes: HashSet<Hash128> =
+                known_told.iter().flat_map(|known| known.counts.keys().copied()).collect();
+            let new = told.iter().zip(&told_wanted);
+            let new = new.filter(|(_, (hash, _))| told_hashes.insert(*hash));
+            part.records.extend(new.map(|(record, _)| record.clone()));
             part.import = Some(id.clone());
             let file = part.segment.as_ref().map(|meta| meta.name.clone());
             let mut is_stale = false;
             let placed = self.write(|state, _| {
                 is_stale = self.is_stale(state, &scope, &known, &running.file.own, &wanted)?;
+                if let Some(known_told) = &known_told {
+                    is_stale |= self.is_stale(state, &scope, known_told, &[], &told_wanted)?;
+                }
                 if is_stale {
                     return Ok(Vec::new());
                 }

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::identity::{CurrentFile, Fact, Hash128, Keys, Known, Since, Wanted};
 use crate::import::is_bulk;
 use crate::request_keys::KEY_SIZE_BYTES_MAX;
+use crate::retention::is_kept;
 use crate::segment::{Content, Line};
 use crate::state::State;
 use crate::{Ingest, IngestLine, Ingested, Inner, LineResult};
@@ -26,7 +27,9 @@ pub(crate) struct Request {
     source: Text,
     /// The sender's key, and what the request says.
     key: Option<(Text, [u8; 16])>,
-    /// For each line its record.
+    /// Which lines are not too old to be stored; `None` if all are.
+    kept: Option<Vec<bool>>,
+    /// For each of those its record.
     records: Vec<Record>,
     /// Of each record that can be recognised, by what.
     hashes: Vec<Option<Hash128>>,
@@ -37,30 +40,64 @@ pub(crate) struct Request {
     known: Option<Known>,
 }
 
+/// What a request needs.
+enum Prepared {
+    /// Nothing: it was written before.
+    Answered(Ingested),
+    /// A file of its own.
+    Bulk(Request),
+    /// A place in a frame, for so many bytes.
+    Proposal(usize, Proposal),
+}
+
 impl Inner {
-    pub(crate) fn ingest(&self, ingest: Ingest) -> Result<Ingested, Error> {
-        self.check_reserve()?;
-        let mut request = Request::new(ingest, &self.keys)?;
-        let state = self.state();
+    /// What became of each request.
+    pub(crate) fn ingest(&self, requests: Vec<Ingest>) -> Vec<Result<Ingested, Error>> {
+        if let Err(error) = self.check_reserve() {
+            return requests.iter().map(|_| Err(error.again())).collect();
+        }
+        let mut proposals = Vec::with_capacity(requests.len());
+        // What is proposed is answered when all of them are known.
+        let answers: Vec<Option<Result<Ingested, Error>>> = requests
+            .into_iter()
+            .map(|ingest| match self.prepare(ingest) {
+                Ok(Prepared::Proposal(size_bytes, proposal)) => {
+                    proposals.push((size_bytes, proposal));
+                    None
+                }
+                Ok(Prepared::Bulk(request)) => Some(self.ingest_bulk(request)),
+                Ok(Prepared::Answered(answer)) => Some(Ok(answer)),
+                Err(error) => Some(Err(error)),
+            })
+            .collect();
+        let mut proposed = self.propose(proposals).into_iter();
+        let mut next = || proposed.next().expect("an answer for every proposal");
+        answers.into_iter().map(|answer| answer.unwrap_or_else(&mut next)).collect()
+    }
+
+    fn prepare(&self, ingest: Ingest) -> Result<Prepared, Error> {
+        let (state, now) = (self.state(), self.options.clock.now());
+        let start = state.retention_start(&Scope::Project(ingest.project), now);
+        let mut request = Request::new(ingest, start, &self.keys)?;
         if let Scope::Project(project) = request.scope
             && state.catalog.registry.project(project).is_none()
         {
             return Err(Error::new(ErrorKind::Missing, format!("no project {project}")));
         }
-        if let Some(answer) = request.answered(&state, self.options.clock.now())? {
-            return Ok(answer);
+        if let Some(answer) = request.answered(&state, now)? {
+            return Ok(Prepared::Answered(answer));
         }
         drop(state);
         let accesses = request.records.iter().filter_map(access);
         if is_bulk(accesses, self.options.memtable_size_bytes) {
-            return self.ingest_bulk(request);
+            return Ok(Prepared::Bulk(request));
         }
         let wanted = request.wanted();
         if !wanted.is_empty() {
             request.known = Some(self.stored(&request.scope, &[], &wanted)?);
         }
         let size_bytes = request.encoded.len();
-        self.propose(Proposal::Request(Box::new(request)), size_bytes)
+        Ok(Prepared::Proposal(size_bytes, Proposal::Request(Box::new(request))))
     }
 
     /// Adds what is new of a request to a draft.
@@ -91,7 +128,7 @@ impl Inner {
         if is_stored.contains(&true) {
             request.retain(|at| !is_stored[at]);
         }
-        let Request { scope, source, key, records, hashes, encoded, .. } = request;
+        let Request { scope, source, key, kept, records, hashes, encoded, .. } = request;
         let encoded = Some(encoded);
         let part = Part { records, encoded, key, ..Part::new(scope.clone(), source) };
         let mut seqs = self.add(draft, part, Some(&hashes));
@@ -103,7 +140,7 @@ impl Inner {
             }
             _ => LineResult::Duplicate,
         });
-        Ok(Ingested { lines: lines.collect() })
+        Ok(answer(kept.as_deref(), lines))
     }
 
     /// Stores a request whose events are enough for a file of their own.
@@ -162,14 +199,16 @@ impl Inner {
                     _ => LineResult::Duplicate,
                 }
             });
-            return Ok(Ingested { lines: lines.collect() });
+            return Ok(answer(request.kept.as_deref(), lines));
         }
     }
 }
 
 impl Request {
-    fn new(ingest: Ingest, keys: &Keys) -> Result<Request, Error> {
+    /// What of a request is from `start` on.
+    fn new(ingest: Ingest, start: Timestamp, keys: &Keys) -> Result<Request, Error> {
         let Ingest { project, source, key, lines } = ingest;
+        let kept: Vec<bool> = lines.iter().map(|line| is_kept(start, line)).collect();
         let mut records = Vec::with_capacity(lines.len());
         let mut hashes = Vec::with_capacity(lines.len());
         let mut ends = Vec::with_capacity(lines.len());
@@ -204,7 +243,14 @@ impl Request {
         }
         let key = key.map(|key| Ok((checked(key)?, content_hash(&encoded)))).transpose()?;
         let (scope, known) = (Scope::Project(project), None);
-        Ok(Request { scope, source, key, records, hashes, encoded, ends, known })
+        let mut request =
+            Request { scope, source, key, kept: None, records, hashes, encoded, ends, known };
+        // Only now: a line that has become too old is part of what was sent under a key.
+        if kept.contains(&false) {
+            request.retain(|at| kept[at]);
+            request.kept = Some(kept);
+        }
+        Ok(request)
     }
 
     /// What can be recognised.
@@ -252,7 +298,10 @@ impl Request {
 
     fn answer_as(&self, is_same: bool) -> Result<Ingested, Error> {
         match is_same {
-            true => Ok(Ingested { lines: vec![LineResult::Duplicate; self.records.len()] }),
+            true => {
+                let lines = self.records.iter().map(|_| LineResult::Duplicate);
+                Ok(answer(self.kept.as_deref(), lines))
+            }
             false => Err(Error::new(
                 ErrorKind::Exists,
                 "a request with other lines was stored under this idempotency key",
@@ -263,19 +312,31 @@ impl Request {
     /// Keeps the records at some places.
     fn retain(&mut self, is_kept: impl Fn(usize) -> bool) {
         let mut kept = Vec::with_capacity(self.encoded.len());
+        let mut ends = Vec::with_capacity(self.ends.len());
         let mut start = 0;
         for (at, end) in self.ends.iter().enumerate() {
             if is_kept(at) {
                 kept.extend_from_slice(&self.encoded[start..*end]);
+                ends.push(kept.len());
             }
             start = *end;
         }
-        self.encoded = kept;
+        (self.encoded, self.ends) = (kept, ends);
         let mut at = 0..;
         self.records.retain(|_| at.next().is_some_and(&is_kept));
         let mut at = 0..;
         self.hashes.retain(|_| at.next().is_some_and(&is_kept));
     }
+}
+
+/// What became of each line, of which some were not `kept`.
+fn answer(kept: Option<&[bool]>, mut lines: impl Iterator<Item = LineResult>) -> Ingested {
+    let Some(kept) = kept else { return Ingested { lines: lines.collect() } };
+    let lines = kept.iter().map(|is_kept| match is_kept {
+        true => lines.next().expect("an answer for every line that is kept"),
+        false => LineResult::Expired,
+    });
+    Ingested { lines: lines.collect() }
 }
 
 fn access(record: &Record) -> Option<&Access> {

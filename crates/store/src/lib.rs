@@ -323,7 +323,7 @@ impl Store {
     /// Adds a part of an import. Returns what of it was new and what was there before (`lines` is
     /// left 0: only the caller knows).
     pub fn import(&self, id: &ImportId, batch: ImportBatch) -> Result<ImportCounts, Error> {
-        self.0.import_unexpired(id, batch)
+        self.0.add_to_import(id, batch)
     }
 
     /// Ends an import. Returns its totals.
@@ -341,7 +341,14 @@ impl Store {
     /// answered with nothing but duplicates; other lines under that key are an error
     /// ([`ErrorKind::Exists`]).
     pub fn ingest(&self, request: Ingest) -> Result<Ingested, Error> {
-        self.0.ingest_unexpired(request)
+        let mut answers = self.0.ingest(vec![request]);
+        answers.pop().expect("an answer for the only request")
+    }
+
+    /// Stores several requests, each as [`Store::ingest`] would, with one wait for the disk as far as
+    /// the queue has room for them together. Returns what became of each, in their order.
+    pub fn ingest_all(&self, requests: Vec<Ingest>) -> Vec<Result<Ingested, Error>> {
+        self.0.ingest(requests)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
@@ -392,6 +399,13 @@ impl Store {
     /// not open is read by [`verify::verify`].
     pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
         self.0.verify(depth)
+    }
+
+    /// Whether a state is one of this scope's history. That of a history without any row is one of
+    /// every scope.
+    pub fn is_state_of(&self, scope: &Scope, as_of: &filter::AsOf) -> bool {
+        let log = self.0.state().log(scope).map(|(id, _)| id);
+        as_of.iter().all(|(of, _)| Some(*of) == log)
     }
 
     /// The row of a place, if answers could show it: not one of an import that was taken back, none

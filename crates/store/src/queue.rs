@@ -5,7 +5,8 @@
 //! of it, and hands the lead to the first of those who came meanwhile. There is no thread for it, so
 //! that with one caller each commit is a group of one, in the order of the calls. Each has a seat of
 //! its own and is woken once, when there is something for it to do: with a hundred callers, to wake
-//! all of them for each group would cost more than the writing.
+//! all of them for each group would cost more than the writing. A caller may bring several at once, each
+//! with an answer of its own.
 //!
 //! What waits is bounded in bytes. Who finds no room waits for some, for a bounded time, and is
 //! then refused with nothing written. That time is a plain duration and not the injected clock's:
@@ -13,6 +14,7 @@
 //! a clock that stands still in a test must not make it for ever.
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
@@ -41,17 +43,18 @@ struct Waiting<P, A> {
     seat: Arc<Seat<A>>,
 }
 
-/// Where one caller waits.
+/// Where one caller waits, with one proposal or several in a row.
 struct Seat<A> {
     thread: Thread,
     turn: Mutex<Turn<A>>,
 }
 
 /// What a caller is to do.
-enum Turn<A> {
-    Wait,
-    Lead,
-    Leave(Result<A, Error>),
+struct Turn<A> {
+    leads: bool,
+    /// What became of its proposals, in their order. It leaves when no more are to come.
+    answers: Vec<Result<A, Error>>,
+    to_come: usize,
 }
 
 /// How much may wait, and how long for room.
@@ -67,27 +70,54 @@ impl<P, A> Queue<P, A> {
         Queue { line: Mutex::new(line), room: Condvar::new() }
     }
 
-    /// Has a proposal of so many bytes written, by whoever leads, and returns what became of it.
-    /// `write` answers each proposal of a group, in order; it runs for no two groups at once.
+    /// Has proposals, each with its size in bytes, written by whoever leads, and returns what became of
+    /// each, in their order. `write` answers each proposal of a group, in order; it runs for no two
+    /// groups at once.
+    ///
+    /// Those for which there is room wait together. Each of the others waits for room when all before
+    /// it have been written or refused.
     pub(crate) fn propose(
         &self,
-        proposal: P,
-        size_bytes: usize,
-        bounds: Bounds,
+        proposals: Vec<(usize, P)>,
+        mut bounds: Bounds,
         write: impl Fn(Vec<P>) -> Vec<Result<A, Error>>,
-    ) -> Result<A, Error> {
-        let mut line = self.line_with_room(size_bytes, bounds)?;
-        let leads = !std::mem::replace(&mut line.is_led, true);
-        let turn = Mutex::new(if leads { Turn::Lead } else { Turn::Wait });
-        let seat = Arc::new(Seat { thread: std::thread::current(), turn });
-        line.size_bytes += size_bytes;
-        line.waiting.push_back(Waiting { proposal, size_bytes, seat: Arc::clone(&seat) });
-        drop(line);
+    ) -> Vec<Result<A, Error>> {
+        let mut answers = Vec::with_capacity(proposals.len());
+        let mut left = proposals.into_iter().peekable();
+        while let Some((size_bytes, _)) = left.peek() {
+            match self.line_with_room(*size_bytes, bounds) {
+                Ok(mut line) => {
+                    let seat = line.seat(&mut left, bounds);
+                    drop(line);
+                    answers.extend(self.wait(&seat, &write));
+                }
+                Err(busy) => {
+                    left.next();
+                    answers.push(Err(busy));
+                    // The caller has waited long enough: the next finds room at once or not at all.
+                    bounds.wait = Duration::ZERO;
+                }
+            }
+        }
+        answers
+    }
+
+    /// Until all of a seat's proposals are answered.
+    fn wait(
+        &self,
+        seat: &Seat<A>,
+        write: impl Fn(Vec<P>) -> Vec<Result<A, Error>>,
+    ) -> Vec<Result<A, Error>> {
         loop {
-            match seat.take_turn() {
-                Turn::Leave(answer) => return answer,
-                Turn::Lead => self.lead(&write),
-                Turn::Wait => std::thread::park(),
+            let mut turn = seat.turn();
+            if turn.to_come == 0 {
+                return std::mem::take(&mut turn.answers);
+            }
+            let leads = std::mem::take(&mut turn.leads);
+            drop(turn);
+            match leads {
+                true => self.lead(&write),
+                false => std::thread::park(),
             }
         }
     }
@@ -97,9 +127,7 @@ impl<P, A> Queue<P, A> {
         size_bytes: usize,
         bounds: Bounds,
     ) -> Result<MutexGuard<'_, Line<P, A>>, Error> {
-        let has_no_room = |line: &mut Line<P, A>| {
-            line.size_bytes > 0 && line.size_bytes.saturating_add(size_bytes) > bounds.size_bytes
-        };
+        let has_no_room = |line: &mut Line<P, A>| !line.has_room(size_bytes, bounds);
         let mut line = self.line();
         if !has_no_room(&mut line) {
             return Ok(line);
@@ -136,6 +164,30 @@ impl<P, A> Queue<P, A> {
 }
 
 impl<P, A> Line<P, A> {
+    /// One that is larger than the queue may wait alone.
+    fn has_room(&self, size_bytes: usize, bounds: Bounds) -> bool {
+        self.size_bytes == 0 || self.size_bytes.saturating_add(size_bytes) <= bounds.size_bytes
+    }
+
+    /// Has proposals of one caller wait, as many from the front as there is room for.
+    fn seat(
+        &mut self,
+        proposals: &mut Peekable<impl Iterator<Item = (usize, P)>>,
+        bounds: Bounds,
+    ) -> Arc<Seat<A>> {
+        let leads = !std::mem::replace(&mut self.is_led, true);
+        let turn = Mutex::new(Turn { leads, answers: Vec::new(), to_come: 0 });
+        let seat = Arc::new(Seat { thread: std::thread::current(), turn });
+        while let Some((size_bytes, proposal)) =
+            proposals.next_if(|(size_bytes, _)| self.has_room(*size_bytes, bounds))
+        {
+            self.size_bytes += size_bytes;
+            self.waiting.push_back(Waiting { proposal, size_bytes, seat: Arc::clone(&seat) });
+            seat.turn().to_come += 1;
+        }
+        seat
+    }
+
     /// As much from the front as one frame takes; at least one.
     fn take_group(&mut self) -> (Vec<Arc<Seat<A>>>, Vec<P>) {
         let (mut seats, mut group) = (Vec::new(), Vec::new());
@@ -155,13 +207,21 @@ impl<P, A> Line<P, A> {
 }
 
 impl<A> Seat<A> {
-    fn take_turn(&self) -> Turn<A> {
-        std::mem::replace(&mut *self.turn(), Turn::Wait)
+    fn lead(&self) {
+        self.turn().leads = true;
+        self.thread.unpark();
     }
 
-    fn give(&self, turn: Turn<A>) {
-        *self.turn() = turn;
-        self.thread.unpark();
+    /// Wakes the caller with the last of its answers.
+    fn answer(&self, answer: Result<A, Error>) {
+        let mut turn = self.turn();
+        turn.answers.push(answer);
+        turn.to_come -= 1;
+        let is_last = turn.to_come == 0;
+        drop(turn);
+        if is_last {
+            self.thread.unpark();
+        }
     }
 
     fn turn(&self) -> MutexGuard<'_, Turn<A>> {
@@ -180,11 +240,11 @@ impl<P, A> Drop for Lead<'_, P, A> {
     fn drop(&mut self) {
         let mut answers = self.answers.drain(..);
         for seat in self.seats.drain(..) {
-            seat.give(Turn::Leave(answers.next().unwrap_or_else(|| Err(lost()))));
+            seat.answer(answers.next().unwrap_or_else(|| Err(lost())));
         }
         let mut line = self.queue.line();
         match line.waiting.front() {
-            Some(next) => next.seat.give(Turn::Lead),
+            Some(next) => next.seat.lead(),
             None => line.is_led = false,
         }
     }
@@ -192,4 +252,96 @@ impl<P, A> Drop for Lead<'_, P, A> {
 
 fn lost() -> Error {
     Error::new(ErrorKind::Poisoned, "a write ended in a bug and may be half done: restart")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Goal: each gets the answers to its own proposals and nobody else's, in their order, however many
+    /// propose at once and how many each, also where they do not wait together. Method: threads
+    /// propose numbers to a queue with room for three; the answer to a number is its double.
+    #[test]
+    fn each_gets_its_own_answers() {
+        let queue = Queue::<u64, u64>::new();
+        let bounds = Bounds { size_bytes: 24, wait: Duration::from_secs(60) };
+        let double = |group: Vec<u64>| {
+            std::thread::yield_now(); // others line up
+            group.into_iter().map(|number| Ok(number * 2)).collect()
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4_u64 {
+                let queue = &queue;
+                scope.spawn(move || {
+                    for round in 0..500 {
+                        let numbers: Vec<u64> =
+                            (0..round % 7).map(|n| thread * 10_000 + n).collect();
+                        let proposals = numbers.iter().map(|number| (8, *number)).collect();
+                        let answers = queue.propose(proposals, bounds, double);
+                        let answers: Vec<u64> = answers.into_iter().flatten().collect();
+                        assert_eq!(answers, numbers.iter().map(|n| n * 2).collect::<Vec<_>>());
+                    }
+                });
+            }
+        });
+        let line = queue.line();
+        assert_eq!((line.size_bytes, line.waiting.len(), line.is_led), (0, 0, false));
+    }
+
+    /// Goal: of several proposals the one that finds no room is refused, and the others are written.
+    /// Method: a leader is held up while another one waits, so that the queue is nearly full.
+    #[test]
+    fn who_finds_no_room_is_refused_alone() {
+        let queue = Queue::<u64, u64>::new();
+        let bounds = Bounds { size_bytes: 100, wait: Duration::from_millis(1) };
+        let (release, held) = mpsc::channel::<()>();
+        let held = Mutex::new(held);
+        let write = |group: Vec<u64>| {
+            if group.contains(&0) {
+                let _ = held.lock().expect("no panic").recv(); // an error means released, too
+            }
+            group.into_iter().map(Ok).collect()
+        };
+        let waits_for = |is_so: &dyn Fn(&Line<u64, u64>) -> bool| {
+            while !is_so(&queue.line()) {
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|scope| {
+            let propose = |proposals| scope.spawn(|| queue.propose(proposals, bounds, write));
+            let leader = propose(vec![(10, 0)]);
+            waits_for(&|line| line.is_led && line.waiting.is_empty());
+            let first = propose(vec![(80, 1)]);
+            waits_for(&|line| line.waiting.len() == 1);
+            // The last one finds room when the one before it has been written.
+            let several = propose(vec![(50, 2), (15, 3), (15, 4)]);
+            waits_for(&|line| line.waiting.len() == 2);
+            drop(release);
+            let told = |thread: std::thread::ScopedJoinHandle<'_, Vec<Result<u64, Error>>>| {
+                let answers = thread.join().expect("no panic").into_iter();
+                answers.map(|answer| answer.map_err(|error| error.kind)).collect::<Vec<_>>()
+            };
+            assert_eq!((told(leader), told(first)), (vec![Ok(0)], vec![Ok(1)]));
+            assert_eq!(told(several), [Err(ErrorKind::Busy), Ok(3), Ok(4)]);
+        });
+    }
+
+    /// Goal: a caller with many proposals gets all answers when they take several frames, and leads for
+    /// itself when nobody else does. Method: sizes of which two fill a frame.
+    #[test]
+    fn proposals_of_one_caller_take_as_many_frames_as_they_need() {
+        let queue = Queue::<u64, u64>::new();
+        let bounds = Bounds { size_bytes: usize::MAX, wait: Duration::ZERO };
+        let groups = Mutex::new(Vec::new());
+        let write = |group: Vec<u64>| {
+            groups.lock().expect("no panic").push(group.len());
+            group.into_iter().map(Ok).collect()
+        };
+        let proposals = (0..5).map(|number| (PAYLOAD_SIZE_BYTES_MAX / 4, number)).collect();
+        let answers = queue.propose(proposals, bounds, write);
+        assert_eq!(answers.into_iter().flatten().collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert_eq!(*groups.lock().expect("no panic"), [2, 2, 1]);
+    }
 }

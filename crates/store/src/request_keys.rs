@@ -30,7 +30,8 @@ pub(crate) struct RequestKey {
     /// The sender's name for it.
     #[n(1)]
     pub(crate) key: Text,
-    /// What it said: SipHash-1-3 of 128 bits under the key 0, over its records in their WAL form.
+    /// What it said: SipHash-1-3 of 128 bits under the key 0, over its records in their WAL form,
+    /// those that were too old to be stored, too: they may have become so since it came first.
     /// Against mistakes, not against malice: who can choose requests could as well choose keys.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub(crate) content: [u8; 16],

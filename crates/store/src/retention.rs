@@ -21,20 +21,18 @@
 
 use std::sync::Arc;
 
-use doorbook_event::record::{ImportCounts, ImportId};
 use doorbook_event::registry::{Registry, RegistryChange};
 use doorbook_event::retention::Limits;
-use doorbook_event::{LogId, Scope, Text, Timestamp};
+use doorbook_event::{LogId, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
-use crate::commit::Part;
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Expired, Op};
 use crate::maintain::Work;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
-use crate::{Did, ImportBatch, Ingest, IngestLine, Ingested, Inner, LineResult};
+use crate::{Did, IngestLine, Inner};
 
 /// What retention did to a log, and is about to do.
 #[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
@@ -93,57 +91,17 @@ pub(crate) fn details(
     ]
 }
 
+/// Whether a line is of an event that is not too old.
+pub(crate) fn is_kept(start: Timestamp, line: &IngestLine) -> bool {
+    match line {
+        IngestLine::Event(access) => start <= access.event_time,
+        IngestLine::Sighting(sighting) => start <= sighting.of.event_time,
+        IngestLine::Amendment(amendment) => start <= amendment.of.event_time,
+        IngestLine::Unreadable(_) => true,
+    }
+}
+
 impl Inner {
-    /// Adds a part of an import, without events that are too old.
-    pub(crate) fn import_unexpired(
-        &self,
-        id: &ImportId,
-        mut batch: ImportBatch,
-    ) -> Result<ImportCounts, Error> {
-        let state = self.state();
-        let import = state.catalog.imports.get(id);
-        let Some(scope) = import.map(|(project, _)| Scope::Project(*project)) else {
-            return self.add_to_import(id, batch);
-        };
-        let start = state.retention_start(&scope, self.options.clock.now());
-        drop(state);
-        let found = batch.accesses.len();
-        batch.accesses.retain(|access| start <= access.event_time);
-        let expired = (found - batch.accesses.len()) as u64;
-        let mut counts = self.add_to_import(id, batch)?;
-        if expired > 0 {
-            let too_old = ImportCounts { expired, ..ImportCounts::default() };
-            let (import, added) = (Some(id.clone()), Some(too_old));
-            let part = Part::new(scope, crate::own::SOURCE.into());
-            self.write(|_, _| Ok(vec![Part { import, counts: added, ..part }]))?;
-            counts.add(&too_old);
-        }
-        Ok(counts)
-    }
-
-    /// Stores what of a request is not too old.
-    pub(crate) fn ingest_unexpired(&self, mut request: Ingest) -> Result<Ingested, Error> {
-        let scope = Scope::Project(request.project);
-        let start = self.state().retention_start(&scope, self.options.clock.now());
-        let is_kept = |line: &IngestLine| match line {
-            IngestLine::Event(access) => start <= access.event_time,
-            IngestLine::Sighting(sighting) => start <= sighting.of.event_time,
-            IngestLine::Amendment(amendment) => start <= amendment.of.event_time,
-            IngestLine::Unreadable(_) => true,
-        };
-        if request.lines.iter().all(is_kept) {
-            return self.ingest(request);
-        }
-        let kept: Vec<bool> = request.lines.iter().map(is_kept).collect();
-        request.lines.retain(is_kept);
-        let mut stored = self.ingest(request)?.lines.into_iter();
-        let lines = kept.into_iter().map(|is_kept| match is_kept {
-            true => stored.next().expect("an answer for every line"),
-            false => LineResult::Expired,
-        });
-        Ok(Ingested { lines: lines.collect() })
-    }
-
     /// Announces a removal or carries it out.
     pub(crate) fn expire(&self, work: &mut Work) -> Result<Did, Error> {
         let now = self.options.clock.now();

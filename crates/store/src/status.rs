@@ -4,7 +4,7 @@ use std::path::Path;
 
 use doorbook_event::record::{ImportId, ImportState};
 use doorbook_event::retention::{Limits, Pending};
-use doorbook_event::{LogId, Scope, Timestamp};
+use doorbook_event::{Scope, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::directory::{catalog_dir, secret_dir, segment_dir, wal_dir};
@@ -112,7 +112,10 @@ impl Inner {
         let reserve_bytes = self.options.reserve_size_bytes;
         let imports = state.catalog.imports.values();
         let running = imports.filter(|(_, receipt)| receipt.state == ImportState::Running);
-        let scopes = state.scopes.iter();
+        // Projects that nothing was said of yet come last: how long theirs is kept may be decided.
+        let projects = state.catalog.registry.projects().map(|project| Scope::Project(project.id));
+        let mut scopes: Vec<Scope> = state.scopes.keys().cloned().collect();
+        scopes.extend(projects.filter(|scope| state.log(scope).is_none()));
         Ok(Status {
             at: now,
             data_dir: dir.display().to_string(),
@@ -120,7 +123,7 @@ impl Inner {
             free_bytes,
             reserve_bytes,
             outlook: outlook(&state, now, free_bytes.saturating_sub(reserve_bytes)),
-            scopes: scopes.map(|(scope, id)| self.scope(&state, scope, *id, now)).collect(),
+            scopes: scopes.iter().map(|scope| self.scope(&state, scope, now)).collect(),
             running_imports: running.map(|(_, receipt)| receipt.id.clone()).collect(),
         })
     }
@@ -152,12 +155,13 @@ impl Inner {
         Ok(size_bytes)
     }
 
-    fn scope(&self, state: &State, scope: &Scope, id: LogId, now: Timestamp) -> ScopeStatus {
+    fn scope(&self, state: &State, scope: &Scope, now: Timestamp) -> ScopeStatus {
         let retention = state.catalog.registry.retention(scope);
-        let log = &state.logs[id.0 as usize];
-        let rows_in_memory = log.memtable.len() as u64;
-        let in_segments: u64 = log.segments.iter().map(|segment| segment.meta.rows()).sum();
-        let extent = self.extent(log, scope);
+        let log = state.log(scope).map(|(_, log)| log);
+        let rows_in_memory = log.map_or(0, |log| log.memtable.len() as u64);
+        let segments = || log.into_iter().flat_map(|log| &log.segments);
+        let in_segments: u64 = segments().map(|segment| segment.meta.rows()).sum();
+        let extent = log.map_or(Ok(Extent::default()), |log| self.extent(log, scope));
         let problem = extent.as_ref().err().map(ToString::to_string);
         let Extent { events, oldest, newest } = extent.unwrap_or_default();
         ScopeStatus {
@@ -167,8 +171,8 @@ impl Inner {
             newest,
             rows: rows_in_memory + in_segments,
             rows_in_memory,
-            segments: log.segments.len() as u64,
-            segment_bytes: log.segments.iter().map(|segment| segment.meta.size_bytes).sum(),
+            segments: segments().count() as u64,
+            segment_bytes: segments().map(|segment| segment.meta.size_bytes).sum(),
             keep: retention.limits(now),
             pending: retention.pending(now),
             problem,

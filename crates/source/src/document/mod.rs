@@ -15,6 +15,7 @@
 mod client;
 mod members;
 mod read;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod write;

@@ -16,6 +16,7 @@ use jiff::tz::TimeZone;
 
 use super::client::Clients;
 use super::members::Member;
+use super::shape::{Named, Shape};
 use super::{ATTRIBUTE_NAME_BYTES_MAX, ATTRIBUTES_MAX, LINE_BYTES_MAX};
 use crate::intern::Texts;
 use crate::json::{Cursor, Value};
@@ -26,6 +27,7 @@ pub struct Reader {
     texts: Texts,
     clients: Clients,
     times: Times,
+    shape: Shape,
 }
 
 /// What a line says.
@@ -68,6 +70,7 @@ impl Default for Reader {
             texts: Texts::default(),
             clients: Clients::default(),
             times: Times::new(TimeZone::UTC),
+            shape: Shape::default(),
         }
     }
 }
@@ -100,10 +103,9 @@ impl Reader {
         let mut fields = Fields::default();
         let mut cursor = Cursor::new(line, 0);
         cursor.eat(b'{').ok_or_else(|| unreadable("the line is not a JSON object"))?;
-        let has_controls = line.iter().any(|byte| *byte < b' ');
-        self.object(&mut cursor, has_controls, |reader, name, value| {
-            reader.member(&mut fields, name, value, has_controls)
-        })?;
+        // Every byte, without a way out between them: so it is done by vectors.
+        let has_controls = line.iter().fold(false, |found, byte| found | (*byte < b' '));
+        self.members(&mut fields, &mut cursor, has_controls)?;
         if !cursor.is_done() {
             return Err(unreadable("something follows the JSON object"));
         }
@@ -115,51 +117,53 @@ impl Reader {
         self.texts.text(text.as_bytes())
     }
 
-    /// Every member of an object whose brace has been taken.
-    fn object<'a>(
+    /// The members of an event, whose brace has been taken.
+    fn members(
         &mut self,
-        cursor: &mut Cursor<'a>,
+        fields: &mut Fields,
+        cursor: &mut Cursor<'_>,
         has_controls: bool,
-        mut each: impl FnMut(&mut Reader, &[u8], Json<'a>) -> Result<(), Unreadable>,
     ) -> Result<(), Unreadable> {
-        let broken = || unreadable("the line is not JSON");
-        let mut first = true;
-        loop {
-            let before = cursor.rest();
-            let Some(name) = cursor.key(first).ok_or_else(broken)? else { return Ok(()) };
-            first = false;
-            let value_begins = cursor.rest();
-            let value = cursor.value().ok_or_else(broken)?;
-            let taken = value_begins.len() - cursor.rest().len();
-            let json = Json { value, written: value_begins[..taken].trim_ascii_start() };
-            if !name.is_escaped() && !has_controls {
-                each(self, name.raw, json)?;
+        for place in 0.. {
+            if let Some((name, member)) = self.shape.take_name(place, cursor) {
+                let text = member.and_then(|member| fields.text(member));
+                if let Some(text) = text
+                    && let Some(known) = self.shape.take_text(place, cursor)
+                {
+                    *text = Some(known.clone());
+                    fields.see(name, member)?;
+                    continue;
+                }
+                let json = value(cursor)?;
+                self.member(fields, place, (name, member), json, has_controls)?;
                 continue;
             }
-            // The colon and blanks around it are not part of the name.
-            let written = &before[..before.len() - value_begins.len()];
-            let begin = memchr::memchr(b'"', written).ok_or_else(broken)?;
-            let name = strict(&written[begin..begin + name.raw.len() + 2]).ok_or_else(broken)?;
-            each(self, name.as_bytes(), json)?;
+            let before = cursor.rest();
+            let Some(name) = name(cursor, place == 0, has_controls)? else { break };
+            let member = Member::named(&name);
+            if let Cow::Borrowed(name) = name {
+                let written = &before[..before.len() - cursor.rest().len()];
+                self.shape.remember_name(place, written, (name, member));
+            }
+            let json = value(cursor)?;
+            self.member(fields, place, (&name, member), json, has_controls)?;
         }
+        Ok(())
     }
 
     fn member<'a>(
         &mut self,
         fields: &mut Fields,
-        name: &[u8],
+        place: usize,
+        (name, member): Named<'_>,
         json: Json<'a>,
         has_controls: bool,
     ) -> Result<(), Unreadable> {
         let wrong = |what: &str| wrong(name, what);
-        let Some(member) = Member::named(name) else {
+        let Some(member) = member else {
             return self.attribute(&mut fields.attributes, name, json, has_controls);
         };
-        let bit = 1_u64 << member as u32;
-        if fields.seen & bit != 0 {
-            return Err(wrong("stands there twice"));
-        }
-        fields.seen |= bit;
+        fields.see(name, Some(member))?;
         if json.written == b"null" {
             return Ok(());
         }
@@ -167,16 +171,17 @@ impl Reader {
             json.text(has_controls).ok_or_else(|| wrong("is not a text"))
         };
         let truth = || json.truth().ok_or_else(|| wrong("is neither true nor false"));
-        let mut text = || plain().map(|text| Some(self.texts.text(&text)));
-        let client = &mut fields.client;
+        if let Some(field) = fields.text(member) {
+            let written = plain()?;
+            let text = self.texts.text(&written);
+            if matches!(written, Cow::Borrowed(_)) {
+                self.shape.remember_text(place, &text);
+            }
+            *field = Some(text);
+            return Ok(());
+        }
         match member {
-            Member::Amends => fields.amends = text()?,
             Member::Time => fields.time = Some(self.time(name, &plain()?)?),
-            Member::WrittenTime => fields.written_time = text()?,
-            Member::Cluster => fields.cluster = text()?,
-            Member::Host => fields.host = text()?,
-            Member::Namespace => fields.namespace = text()?,
-            Member::Array => fields.array = text()?,
             Member::Action => {
                 fields.action = Some(match &*plain()? {
                     b"authenticate" => Action::Authenticate,
@@ -192,11 +197,7 @@ impl Reader {
                     _ => return Err(wrong("is none of success, failure, unknown")),
                 };
             }
-            Member::Reason => fields.reason = text()?,
             Member::Code => fields.code = Some(json.integer().map_err(wrong)?),
-            Member::User => fields.user = text()?,
-            Member::Database => fields.database = text()?,
-            Member::Mechanism => fields.mechanism = text()?,
             Member::Address => {
                 let address = parse::<IpAddr>(&plain()?);
                 fields.address = Some(address.ok_or_else(|| wrong("is not an IP address"))?);
@@ -206,36 +207,50 @@ impl Reader {
             Member::AddressJoined => fields.address_joined = truth()?,
             Member::Connection => fields.connection = Some(json.integer().map_err(wrong)?),
             Member::ProcessStart => fields.process_start = Some(self.time(name, &plain()?)?),
-            Member::Application => client.application = text()?,
-            Member::Driver => client.driver = text()?,
-            Member::DriverVersion => client.driver_version = text()?,
-            Member::Os => client.os = text()?,
-            Member::Platform => client.platform = text()?,
-            Member::Via => client.via = text()?,
             Member::Origin => {
                 let origin = origin(&plain()?).ok_or_else(|| wrong(NO_ORIGIN))?;
-                client.origin = Some(origin);
+                fields.client.origin = Some(origin);
             }
             Member::Speculative => fields.speculative = Some(truth()?),
             Member::Classes => {
                 fields.classes = classes(json.written)
                     .ok_or_else(|| wrong("is not a list of classes that there are"))?;
             }
-            Member::TaskId => fields.task_id = text()?,
             Member::Attributes => {
                 let Value::Object(object) = json.value else {
                     return Err(wrong("is not an object"));
                 };
-                let attributes = &mut fields.attributes;
-                self.object(&mut Cursor::new(object, 1), has_controls, |reader, name, json| {
-                    reader.attribute(attributes, name, json, has_controls)
-                })?;
+                let mut cursor = Cursor::new(object, 1);
+                let mut first = true;
+                while let Some(name) = self::name(&mut cursor, first, has_controls)? {
+                    first = false;
+                    let json = value(&mut cursor)?;
+                    self.attribute(&mut fields.attributes, &name, json, has_controls)?;
+                }
             }
             Member::Raw => fields.raw = Some(plain()?.into_owned()),
             Member::RawBase64 => {
                 let bytes = STANDARD.decode(&*plain()?);
                 fields.raw_base64 = Some(bytes.map_err(|_| wrong("is not base64"))?);
             }
+            // Read above, as texts.
+            Member::Amends
+            | Member::WrittenTime
+            | Member::Cluster
+            | Member::Host
+            | Member::Namespace
+            | Member::Array
+            | Member::Reason
+            | Member::User
+            | Member::Database
+            | Member::Mechanism
+            | Member::Application
+            | Member::Driver
+            | Member::DriverVersion
+            | Member::Os
+            | Member::Platform
+            | Member::Via
+            | Member::TaskId => {}
         }
         Ok(())
     }
@@ -278,7 +293,13 @@ impl Reader {
     fn time(&mut self, name: &[u8], text: &[u8]) -> Result<Timestamp, Unreadable> {
         // The common forms first; then whatever else names one instant.
         let time = self.times.iso(text).or_else(|| parse(text));
-        time.ok_or_else(|| wrong(name, "is not a time such as 2026-11-23T02:45:14.292Z"))
+        match time {
+            None => Err(wrong(name, "is not a time such as 2026-11-23T02:45:14.292Z")),
+            // The ends stand for everything beyond them. Of two such times nobody could tell which
+            // was sent, or that they were two.
+            Some(Timestamp::MIN | Timestamp::MAX) => Err(wrong(name, "is out of range")),
+            Some(time) => Ok(time),
+        }
     }
 }
 
@@ -363,6 +384,43 @@ enum Word {
 }
 
 impl Fields {
+    /// A member is there, for the first time.
+    #[inline]
+    fn see(&mut self, name: &[u8], member: Option<Member>) -> Result<(), Unreadable> {
+        let bit = member.map_or(0, |member| 1_u64 << member as u32);
+        if self.seen & bit != 0 {
+            return Err(wrong(name, "stands there twice"));
+        }
+        self.seen |= bit;
+        Ok(())
+    }
+
+    /// Where the text of a member belongs that is one.
+    #[inline]
+    fn text(&mut self, member: Member) -> Option<&mut Option<Text>> {
+        let client = &mut self.client;
+        Some(match member {
+            Member::Amends => &mut self.amends,
+            Member::WrittenTime => &mut self.written_time,
+            Member::Cluster => &mut self.cluster,
+            Member::Host => &mut self.host,
+            Member::Namespace => &mut self.namespace,
+            Member::Array => &mut self.array,
+            Member::Reason => &mut self.reason,
+            Member::User => &mut self.user,
+            Member::Database => &mut self.database,
+            Member::Mechanism => &mut self.mechanism,
+            Member::Application => &mut client.application,
+            Member::Driver => &mut client.driver,
+            Member::DriverVersion => &mut client.driver_version,
+            Member::Os => &mut client.os,
+            Member::Platform => &mut client.platform,
+            Member::Via => &mut client.via,
+            Member::TaskId => &mut self.task_id,
+            _ => return None,
+        })
+    }
+
     fn finish(mut self, reader: &mut Reader) -> Result<Access, Unreadable> {
         let peer = self.peer()?;
         let outcome = self.outcome()?;
@@ -470,6 +528,34 @@ impl Fields {
             (None, None, false) => Ok(Peer::Unknown),
         }
     }
+}
+
+/// The name of an object's next member, or its end. Borrowed is one without escapes.
+fn name<'a>(
+    cursor: &mut Cursor<'a>,
+    first: bool,
+    has_controls: bool,
+) -> Result<Option<Cow<'a, [u8]>>, Unreadable> {
+    let before = cursor.rest();
+    let Some(name) = cursor.key(first).ok_or_else(broken)? else { return Ok(None) };
+    if !name.is_escaped() && !has_controls {
+        return Ok(Some(Cow::Borrowed(name.raw)));
+    }
+    // The comma, the colon and blanks around them are not part of the name.
+    let begin = memchr::memchr(b'"', before).ok_or_else(broken)?;
+    let name = strict(&before[begin..begin + name.raw.len() + 2]).ok_or_else(broken)?;
+    Ok(Some(Cow::Owned(name.into_bytes())))
+}
+
+fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Json<'a>, Unreadable> {
+    cursor.skip_space();
+    let before = cursor.rest();
+    let value = cursor.value().ok_or_else(broken)?;
+    Ok(Json { value, written: &before[..before.len() - cursor.rest().len()] })
+}
+
+fn broken() -> Unreadable {
+    unreadable("the line is not JSON")
 }
 
 const NO_ORIGIN: &str = "is not an address, with or without port, or unix";

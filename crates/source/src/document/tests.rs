@@ -13,6 +13,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod plain;
+
 const LEAST: &str = r#""time":"2026-11-23T02:45:14.292Z","cluster":"orders","host":"db-1:27017""#;
 
 fn read(line: &str) -> Result<Access, Unreadable> {
@@ -69,6 +71,76 @@ fn the_least_and_the_most_that_a_line_says() {
     assert_eq!(attributes, expected);
     let origin = most.client.as_ref().and_then(|client| client.origin);
     assert_eq!(origin.map(|origin| origin.to_string()).as_deref(), Some("[2001:db8::1]:5"));
+}
+
+/// Goal: no member of the documented form is passed over in silence. Method: the table of the
+/// documentation names the members; a line says something else with each of them than without it,
+/// at its first reading and when the line before had it, too; twice is refused.
+#[test]
+fn every_documented_member_is_read() {
+    let documentation = include_str!("../../../../docs/design/ingest.md");
+    let (_, table) = documentation.split_once("## The form of an event").expect("the chapter");
+    let mut documented: Vec<&str> = table
+        .lines()
+        .skip_while(|line| !line.starts_with("| `"))
+        .take_while(|line| line.starts_with("| `"))
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(|names| names.split('`').skip(1).step_by(2))
+        .chain(["amends", "unix_socket"])
+        .collect();
+    let members = [
+        ("time", r#""2026-11-23T02:45:14Z""#, r#""cluster":"c","host":"h""#),
+        ("cluster", r#""c""#, r#""time":"2026-11-23T02:45:14Z","host":"h""#),
+        ("host", r#""h""#, r#""time":"2026-11-23T02:45:14Z","cluster":"c""#),
+        ("namespace", r#""n""#, r#""time":"2026-11-23T02:45:14Z","array":"a""#),
+        ("array", r#""a""#, r#""time":"2026-11-23T02:45:14Z","namespace":"n""#),
+        ("action", r#""authorize""#, LEAST),
+        ("outcome", r#""success""#, LEAST),
+        ("reason", r#""r""#, &format!(r#"{LEAST},"outcome":"failure""#)),
+        ("code", "18", &format!(r#"{LEAST},"outcome":"failure""#)),
+        ("user", r#""u""#, LEAST),
+        ("database", r#""d""#, &format!(r#"{LEAST},"user":"u""#)),
+        ("mechanism", r#""m""#, LEAST),
+        ("address", r#""10.0.0.7""#, LEAST),
+        ("port", "7", &format!(r#"{LEAST},"address":"10.0.0.7""#)),
+        ("unix_socket", "true", LEAST),
+        ("address_joined", "true", LEAST),
+        ("connection", "7", LEAST),
+        ("process_start", r#""2026-11-01T00:00:00Z""#, LEAST),
+        ("application", r#""a""#, LEAST),
+        ("driver", r#""d""#, LEAST),
+        ("driver_version", r#""1""#, LEAST),
+        ("os", r#""o""#, LEAST),
+        ("platform", r#""p""#, LEAST),
+        ("via", r#""v""#, LEAST),
+        ("origin", r#""unix""#, LEAST),
+        ("speculative", "false", LEAST),
+        ("classes", r#"["retry"]"#, LEAST),
+        ("task_id", r#""t""#, LEAST),
+        ("written_time", r#""w""#, LEAST),
+        ("attributes", r#"{"a":"b"}"#, LEAST),
+        ("raw", r#""r""#, LEAST),
+        ("raw_base64", r#""cg==""#, LEAST),
+        ("amends", r#""i""#, r#""user":"u""#),
+    ];
+    for (name, value, others) in members {
+        let mut reader = Reader::default();
+        let mut line = |members: &str| reader.line(format!("{{{members}}}").as_bytes());
+        let without = line(others);
+        let with = line(&format!(r#""{name}":{value},{others}"#));
+        assert!(with.is_ok() && with != without, "{name}: {with:?}");
+        assert_eq!(line(&format!(r#""{name}":{value},{others}"#)), with, "{name} the same again");
+        if let Ok(Line::Event(access)) = &with {
+            assert!(access.attributes.get(name).is_none(), "{name} has a place of its own");
+        }
+        let twice = line(&format!(r#""{name}":{value},{others},"{name}":{value}"#));
+        assert_eq!(twice, Err(Unreadable(format!("{name} stands there twice").into())));
+    }
+    let mut read = members.map(|(name, _, _)| name);
+    read.sort_unstable();
+    documented.sort_unstable();
+    documented.dedup();
+    assert_eq!(documented, read);
 }
 
 /// Goal: what a line says of an event that was sent before is read, and what it cannot say is refused.
@@ -179,6 +251,8 @@ fn what_is_wrong_is_named() {
         (r#"{"time":"2026-11-23T02:45:14Z","cluster":"c"}"#, "host is missing"),
         (r#"{"time":"2026-11-23T02:45:14Z","host":"c"}"#, "cluster is missing"),
         (r#"{"time":"2026-11-23T02:45:14"}"#, "time is not a time such as"),
+        (r#"{"time":"9999-12-31T23:59:59Z"}"#, "time is out of range"),
+        (r#"{"time":"-000044-03-15T12:00:00Z"}"#, "time is out of range"),
         (r#"{"time":1766457914}"#, "time is not a text"),
     ] {
         let got = read(line).expect_err(line).0;
@@ -355,5 +429,34 @@ proptest! {
         prop_assert!(is_json || !is_read, "{}", String::from_utf8_lossy(&line));
         line.truncate(cut.index(line.len()));
         prop_assert!(Reader::default().read(&line).is_err());
+    }
+
+    /// What a reader remembers of lines before is never taken for what a line says.
+    #[test]
+    fn a_line_reads_the_same_whatever_came_before(
+        lines in proptest::collection::vec((access(), any::<bool>(), any::<bool>()), 1..4),
+        order in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 1..60),
+    ) {
+        let lines: Vec<Vec<u8>> = lines.into_iter().map(|(access, is_spaced, is_broken)| {
+            let mut line = Vec::new();
+            write(&access, &mut line);
+            if is_spaced {
+                let value: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
+                line = serde_json::to_vec_pretty(&value).expect("JSON");
+            }
+            if is_broken {
+                line.truncate(line.len() * 2 / 3);
+            }
+            line
+        }).collect();
+        let mut reader = Reader::default();
+        for (line, place, byte) in order {
+            let mut line = line.get(&lines).clone();
+            if byte < 128 {
+                let place = place.index(line.len());
+                line[place] = byte;
+            }
+            prop_assert_eq!(reader.read(&line), Reader::default().read(&line));
+        }
     }
 }

@@ -73,10 +73,10 @@ impl Times {
 
     /// A complete time, and nothing after it.
     pub fn iso(&mut self, text: &[u8]) -> Option<Timestamp> {
-        // `2026-11-23T02:45:` `14.292` `+00:00`: a busy log writes thousands of lines a minute.
+        // `2026-11-23T02:45:` `14.292` `+00:00` or `Z`: a busy log writes thousands of lines a
+        // minute.
         if let Some((minute, rest)) = text.split_first_chunk::<17>()
-            && let Ok([s1, s2, b'.', m1, m2, m3, b'+', b'0', b'0', b':', b'0', b'0']) =
-                <&[u8; 12]>::try_from(rest)
+            && let Some(([s1, s2, b'.', m1, m2, m3], b"+00:00" | b"Z")) = rest.split_first_chunk()
         {
             let digits = [*s1, *s2, *m1, *m2, *m3];
             if *minute == self.minute && *s1 < b'6' && digits.iter().all(u8::is_ascii_digit) {

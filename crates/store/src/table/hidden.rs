@@ -16,7 +16,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::Spec;
 use super::log::Log;
-use crate::directory::write_file;
+use crate::directory::{read_file, write_file};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::state::State;
@@ -59,28 +59,34 @@ impl Stretches {
         self.0.len()
     }
 
-    /// A name for the file of exactly these stretches.
-    pub(super) fn file_name(&self) -> String {
+    /// Whether a file of this name has exactly these stretches.
+    pub(super) fn are_in(&self, file_name: &str) -> bool {
+        let name = file_name.strip_suffix(".parquet").unwrap_or_default();
+        name.split('-').next() == Some(&*self.name())
+    }
+
+    fn name(&self) -> String {
         let mut hasher = SipHasher13::new();
         self.0.hash(&mut hasher);
         hasher.write_usize(self.0.len());
-        format!("{}.parquet", hex::encode(hasher.finish128().as_bytes()))
+        hex::encode(hasher.finish128().as_bytes())
     }
 
-    /// Writes their file durably, and says how long it is.
+    /// Writes their file durably, and says how it is called and how long it is. The name ends with a
+    /// checksum of the file: nothing else of the table would tell that a byte of it changed.
     pub(super) fn write(
         &self,
         disk: &dyn Disk,
         data_dir: &Path,
-        name: &str,
-    ) -> std::result::Result<u64, Error> {
+    ) -> std::result::Result<(String, u64), Error> {
         let dir = data_dir.join(FOLDER);
         disk.create_subdir(&dir).map_err(|error| Error::io(&dir, "make the directory", error))?;
         let sync = disk.sync_dir(data_dir);
         sync.map_err(|error| Error::io(data_dir, "sync the directory", error))?;
         let bytes = self.encode().expect("the columns fit the message, and a Vec takes every byte");
-        write_file(disk, &dir, name, &bytes)?;
-        Ok(bytes.len() as u64)
+        let name = format!("{}-{:08x}.parquet", self.name(), crc32c::crc32c(&bytes));
+        write_file(disk, &dir, &name, &bytes)?;
+        Ok((name, bytes.len() as u64))
     }
 
     fn encode(&self) -> Result<Vec<u8>> {
@@ -108,24 +114,29 @@ impl Stretches {
 
 /// Of how many files the table's log says something else than a state.
 pub(super) fn differences(log: &Log, state: &State) -> usize {
-    let name = Stretches::of(state).file_name();
-    let others = log.files.keys().filter(|path| **path != name).count();
-    others + usize::from(!log.files.contains_key(&name))
+    let stretches = Stretches::of(state);
+    let (same, others): (Vec<_>, Vec<_>) =
+        log.files.keys().partition(|path| stretches.are_in(path));
+    others.len() + usize::from(same.is_empty())
 }
 
-/// A file of the table that is not there, or not as long as the log says.
-pub(super) fn missing(disk: &dyn Disk, data_dir: &Path, log: &Log) -> Option<Error> {
+/// A file of the table that is not there, or not as it was written.
+pub(super) fn damaged(disk: &dyn Disk, data_dir: &Path, log: &Log) -> Option<Error> {
     log.files.iter().find_map(|(name, add)| {
         let path = data_dir.join(FOLDER).join(name);
-        let size = disk.open_to_read(&path).and_then(|file| file.size_bytes());
-        match size {
-            Ok(size) if size.cast_signed() == add.size => None,
-            Ok(size) => {
-                let what = format!("{size} bytes long, written with {}", add.size);
-                Some(Error::damaged(&path, what))
-            }
-            Err(error) => Some(Error::io(&path, "open", error)),
+        let bytes = match read_file(disk, &path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return Some(Error::damaged(&path, "the file is gone")),
+            Err(error) => return Some(error),
+        };
+        if (bytes.len() as u64).cast_signed() != add.size {
+            let what = format!("{} bytes long, written with {}", bytes.len(), add.size);
+            return Some(Error::damaged(&path, what));
         }
+        // Files of earlier versions have no checksum in their names.
+        let crc = name.strip_suffix(".parquet")?.split('-').nth(1)?;
+        let is_sound = u32::from_str_radix(crc, 16) == Ok(crc32c::crc32c(&bytes));
+        (!is_sound).then(|| Error::damaged(&path, "does not match its checksum"))
     })
 }
 

@@ -128,15 +128,17 @@ impl Inner {
     ) -> Result<Step, Error> {
         let disk = &*self.options.disk;
         let dir = self.options.data_dir.join(hidden::FOLDER);
-        let name = stretches.file_name();
         let meta_data = self.new_meta_data(log, &hidden::spec(), now)?;
-        if meta_data.is_none() && log.files.len() == 1 && log.files.contains_key(&name) {
+        if meta_data.is_none()
+            && log.files.len() == 1
+            && log.files.keys().all(|path| stretches.are_in(path))
+        {
             // Files of earlier commits, once nobody is at them.
             let expired = now.plus_seconds(-GRACE_SECONDS);
             hidden::remove_others(disk, &dir, log, expired)?;
             return checkpoint(disk, &hidden_log(&self.options.data_dir), log, now);
         }
-        let size_bytes = stretches.write(disk, &self.options.data_dir, &name)?;
+        let (name, size_bytes) = stretches.write(disk, &self.options.data_dir)?;
         let others = log.files.keys().filter(|path| **path != name);
         let removes: Vec<Remove> = others.map(|path| remove(path.clone(), now, true)).collect();
         let add = Add {
@@ -252,7 +254,7 @@ pub(crate) fn verify(disk: &dyn Disk, data_dir: &Path, state: Option<&State>) ->
             }
         };
         if is_hidden {
-            faults.extend(hidden::missing(disk, data_dir, &log).map(Fault::Unreadable));
+            faults.extend(hidden::damaged(disk, data_dir, &log).map(Fault::Unreadable));
         }
         let file_count = state.map_or(0, |state| match is_hidden {
             true => hidden::differences(&log, state),

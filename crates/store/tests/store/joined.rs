@@ -42,11 +42,14 @@ fn amendment(of: Subject, user: &str) -> Amendment {
     Amendment { of, facts, raw: b"told".to_vec(), event_time: None }
 }
 
-/// An import that tells who it was.
+/// An import that tells who it was, of whose one file each part says so twice.
 fn tell(store: &Store, of: Subject, user: &str) -> ImportId {
     let id = store.begin_import(start()).expect("begins");
-    let amendments = vec![amendment(of, user)];
-    store.import(&id, ImportBatch { amendments, ..ImportBatch::default() }).expect("imports");
+    let amendments = vec![amendment(of, user); 2];
+    let batch = ImportBatch { amendments, ..ImportBatch::default() };
+    for _ in 0..2 {
+        store.import(&id, batch.clone()).expect("imports");
+    }
     store.end_import(&id, end()).expect("ends");
     id
 }

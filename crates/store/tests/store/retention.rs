@@ -16,7 +16,7 @@ use doorbook_store::{
 };
 
 use crate::backup::Meddling;
-use crate::support::{NOW, PROJECT, Place, actor, end, import, login, scope, start};
+use crate::support::{NOW, PROJECT, Place, actor, end, import, login, request, scope, start};
 
 const DAY: i64 = 86_400;
 
@@ -182,6 +182,42 @@ fn what_is_too_old_is_not_taken_in() {
     let receipts = place.open().catalog();
     let expired = receipts.imports.values().map(|(_, receipt)| receipt.counts.expired);
     assert_eq!(expired.collect::<Vec<_>>(), [5, 5], "after a restart");
+}
+
+/// Goal: a request that is sent again under its key is known, also when some of its lines, or all,
+/// have become too old meanwhile. Method: one small request and one that is a file of its own, on the
+/// day of the events and when half of them, and then all, are too old.
+#[test]
+fn a_request_is_known_by_all_that_it_said() {
+    for memtable_size_bytes in [48 << 20, 600] {
+        let place = Place::with_memtable(memtable_size_bytes);
+        let store = place.open_new();
+        decide(&store, &place, scope(), Some(10), 0);
+        place.clock.set(day(8));
+        let ask = |days: &[i64]| {
+            let anonymous = |n: &i64| Access { connection: None, ..on(*n) };
+            let lines = store.ingest(request(Some("k"), days.iter().map(anonymous)))?.lines;
+            Ok::<String, doorbook_store::Error>(lines.iter().map(letter).collect())
+        };
+        let sent = [0, 0, 0, 0, 0, 2, 2, 2, 2, 2];
+        assert_eq!(ask(&sent).expect("is stored"), "SSSSSSSSSS");
+        assert_eq!(ask(&sent).expect("is known"), "DDDDDDDDDD");
+        place.clock.set(day(11));
+        assert_eq!(ask(&sent).expect("is known"), "EEEEEDDDDD");
+        assert_eq!(ask(&sent[1..]).expect_err("other lines").kind, ErrorKind::Exists);
+        place.clock.set(day(13));
+        assert_eq!(ask(&sent).expect("is known"), "EEEEEEEEEE");
+        place.clock.set(day(8));
+        assert_eq!(stored(&store), 10);
+    }
+}
+
+fn letter(line: &LineResult) -> char {
+    match line {
+        LineResult::Stored { .. } => 'S',
+        LineResult::Duplicate => 'D',
+        LineResult::Expired => 'E',
+    }
 }
 
 /// A place with one event a day in segments, kept for ten days, on day 40.

@@ -778,6 +778,15 @@ fn run(steps: Vec<Step>, place: &Place) {
                     let found = store.get(&scope(), row.log, row.seq).expect("looks it up");
                     assert_eq!(found.as_ref(), Some(row));
                 }
+                // The same, if only so many bytes are allowed: less of it, but always one row.
+                let size_bytes_max = 500 * (count % 7);
+                let small = store.select(&Filter { size_bytes_max, ..filter.clone() });
+                let small = small.expect("answers");
+                let shown = small.rows.len();
+                assert_eq!(small.rows, page.rows[..shown]);
+                assert_eq!(small.is_cut, shown < page.rows.len());
+                assert!(shown > 0 || page.rows.is_empty());
+                assert_eq!((small.total, &small.as_of), (page.total, &page.as_of));
                 asked.push((filter, page, count));
             }
             Step::Again(which) => {

@@ -1,5 +1,7 @@
 //! `status` counts what answers show, and says how long the disk lasts or why it cannot tell.
 
+use doorbook_event::registry::RegistryChange;
+use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::{Access, Record, Scope};
 use doorbook_store::{Entry, Store};
 
@@ -38,6 +40,19 @@ fn what_is_counted_is_what_answers_show() {
     assert_eq!(sizes.total, sizes.segments + sizes.wal + sizes.catalog + sizes.secrets);
     assert_eq!(sizes.segments, status.scopes.iter().map(|scope| scope.segment_bytes).sum::<u64>());
     assert!(status.free_bytes > 0);
+}
+
+#[test]
+fn a_project_without_events_is_there_with_what_is_decided() {
+    let place = Place::new();
+    let store = place.open_new();
+    let limits = Limits { keep_days: Some(9), minimum_days: 0 };
+    let set = RetentionSet { scope: scope(), limits, at: NOW };
+    store.change_registry(&actor(), vec![RegistryChange::RetentionSet(set)]).expect("decides");
+    let status = store.status().expect("counts");
+    let shop = status.scopes.iter().find(|of| of.scope == scope().to_string()).expect("is there");
+    assert_eq!((shop.events, shop.rows, shop.oldest), (0, 0, None));
+    assert_eq!(shop.pending.map(|pending| pending.limits), Some(limits));
 }
 
 /// Goal: growth is that of the last days, whatever was imported from before them. Method: a history

@@ -8,7 +8,9 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::Duration;
 
 use doorbook_event::record::{Place as QuarantinePlace, Quarantine};
-use doorbook_event::{Access, Record};
+use doorbook_event::registry::RegistryChange;
+use doorbook_event::retention::{Limits, RetentionSet};
+use doorbook_event::{Access, ProjectId, Record};
 use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::{
     Did, Entry, ErrorKind, Filter, Ingest, IngestLine, Ingested, LineResult, Options, Store,
@@ -469,6 +471,104 @@ fn a_full_queue_is_busy() {
     assert_eq!(counts(&store).len(), 2);
     let again = store.ingest(request(None, (0..6).map(login))).expect("there is room again");
     assert_eq!(stored(&again), 4);
+}
+
+/// Goal: requests that are stored together are each told what they would be told alone, by one sync.
+/// Method: requests of every kind at once; then the same once more, and after a restart.
+#[test]
+fn several_requests_at_once_are_answered_each_for_itself() {
+    let place = Place::new();
+    let (gate, disk) = GatedDisk::new();
+    let store = Store::open(place.options_on(disk)).expect("opens");
+    add_project(&store);
+    let limits = Limits { keep_days: Some(10), minimum_days: 0 };
+    let set = RetentionSet { scope: scope(), limits, at: NOW };
+    store.change_registry(&actor(), vec![RegistryChange::RetentionSet(set)]).expect("is decided");
+    place.clock.set(NOW.plus_seconds(10 * 86_400 + 100));
+    let before = request(Some("before"), [login(1000)]);
+    store.ingest(before.clone()).expect("is stored");
+    let requests = || {
+        vec![
+            request(None, [login(200)]),
+            request(Some("a"), [login(201), login(1), login(202), login(1000)]),
+            Ingest { project: ProjectId::new([9; 12]), ..request(None, [login(203)]) },
+            request(Some("a"), [login(204)]),
+            request(Some(""), [login(205)]),
+            request(None, [login(200), login(206)]),
+            before.clone(),
+            request(Some("b"), [login(2)]),
+            request(Some("a"), [login(201), login(1), login(202), login(1000)]),
+            request(None, []),
+        ]
+    };
+    let told = |store: &Store| -> Vec<Result<String, ErrorKind>> {
+        let letter = |line: &LineResult| match line {
+            LineResult::Stored { .. } => 'S',
+            LineResult::Duplicate => 'D',
+            LineResult::Expired => 'E',
+        };
+        let answers = store.ingest_all(requests()).into_iter();
+        let told = answers.map(|answer| match answer {
+            Ok(answer) => Ok(answer.lines.iter().map(letter).collect()),
+            Err(error) => Err(error.kind),
+        });
+        told.collect()
+    };
+    let expected = |lines: [&str; 7]| {
+        let [first, keyed, same, known, late, again, none] = lines.map(|line| Ok(line.to_owned()));
+        let (missing, exists) = (Err(ErrorKind::Missing), Err(ErrorKind::Exists));
+        let invalid = Err(ErrorKind::Invalid);
+        vec![first, keyed, missing, exists, invalid, same, known, late, again, none]
+    };
+    let syncs = gate.syncs.load(Ordering::SeqCst);
+    assert_eq!(told(&store), expected(["S", "SESD", "DS", "D", "E", "DEDD", ""]));
+    assert_eq!(gate.syncs.load(Ordering::SeqCst) - syncs, 1);
+    let again = expected(["D", "DEDD", "DD", "D", "E", "DEDD", ""]);
+    assert_eq!(told(&store), again);
+    drop(store);
+    let store = place.open();
+    assert_eq!(told(&store), again);
+    let found = counts(&store);
+    assert_eq!(found.len(), 5);
+    assert!(found.values().all(|count| *count == 1), "{found:?}");
+    assert!(store.ingest_all(Vec::new()).is_empty());
+}
+
+/// Goal: of requests that are stored together only the one that finds no room is refused. Method: a
+/// sync is held up, and a large request waits: the only one of two, so that the other one's refusal
+/// tells that it does.
+#[test]
+fn of_several_requests_only_what_finds_no_room_is_busy() {
+    let place = Place::new();
+    let (gate, disk) = GatedDisk::new();
+    let wait_max = Duration::ZERO;
+    let queue = Options { queue_size_bytes: 3000, wait_max, ..place.options_on(disk) };
+    let store = Store::open(queue).expect("opens");
+    add_project(&store);
+    let large = |n| request(None, [Access { raw: vec![b'x'; 2000], ..login(n) }]);
+    let first = gate.syncs.load(Ordering::SeqCst);
+    gate.shut();
+    let told: Vec<_> = std::thread::scope(|threads| {
+        let store = &store;
+        let leader = threads.spawn(|| store.ingest(request(None, [login(0)])));
+        wait_for_syncs(&gate, first + 1);
+        let waiting = [1, 2].map(|n| threads.spawn(move || store.ingest(large(n))));
+        while !waiting.iter().any(|thread| thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let requests = vec![large(3), request(None, [login(4)]), request(None, [login(5)])];
+        let several = threads.spawn(move || store.ingest_all(requests));
+        // They are refused or in the queue soon; after that the gate may open at any time.
+        std::thread::sleep(Duration::from_millis(500));
+        gate.open();
+        leader.join().expect("no panic").expect("is committed");
+        let waited = waiting.map(|thread| thread.join().expect("no panic").is_ok());
+        assert_ne!(waited[0], waited[1]);
+        let answers = several.join().expect("no panic").into_iter();
+        answers.map(|answer| answer.map(|answer| stored(&answer)).map_err(|e| e.kind)).collect()
+    });
+    assert_eq!(told, [Err(ErrorKind::Busy), Ok(1), Ok(1)]);
+    assert_eq!(counts(&store).len(), 4);
 }
 
 /// Goal: where flushes do not come about, memory does not grow. Method: the folder of the segments is

@@ -167,7 +167,7 @@ impl Plan {
                 others: Some(others),
             };
         }
-        let others = Others { commits: 200, singles: 50_000, lines: 500_000, import: true };
+        let others = Others { commits: 200, singles: 50_000, lines: 2_500_000, import: true };
         Plan {
             events: (arguments.scale * 1e6).round() as u64,
             sets: arguments.sets,

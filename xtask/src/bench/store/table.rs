@@ -326,10 +326,41 @@ pub fn write_document(kept: &Path) -> Result<()> {
     ensure!(!reports.is_empty(), "there is no run in {}", kept.display());
     reports.sort_by_key(|report| report.events);
     let mut document = include_str!("rules.md").to_string();
-    for report in reports {
+    for report in &reports {
         let _ = write!(document, "\n{report}");
     }
+    if let [smallest, .., largest] = &reports[..] {
+        let _ = write!(document, "\n{}", growth(smallest, largest));
+    }
+    let _ = write!(document, "\n{}", include_str!("budgets.md"));
     Ok(std::fs::write(workspace().join("docs/benchmarks.md"), document)?)
+}
+
+/// What a longer history costs each question.
+fn growth(small: &Report, large: &Report) -> String {
+    let millions = |report: &Report| report.events as f64 / 1e6;
+    let mut table = format!(
+        "## From {} to {} million events\n\n| p50 | {0} M | {1} M | ratio | within 2 |\n\
+         |---|---|---|---|---|\n",
+        millions(small),
+        millions(large)
+    );
+    for query in Query::ALL {
+        let p50 = |report: &Report| {
+            let row = report.rows.iter().find(|row| row.kind == format!("{query:?}"))?;
+            Some(row.ours?.value)
+        };
+        if let (Some(before), Some(after)) = (p50(small), p50(large)) {
+            let verdict = if after <= 2.0 * before { "yes" } else { "**no**" };
+            let title = kind_of(&format!("{query:?}")).title;
+            let _ = writeln!(
+                table,
+                "| {title} | {before:.2} ms | {after:.2} ms | {:.1} | {verdict} |",
+                after / before
+            );
+        }
+    }
+    table
 }
 
 #[cfg(test)]
@@ -351,6 +382,24 @@ mod tests {
         for query in Query::ALL {
             assert!(kind_of(&format!("{query:?}")).goal.is_some(), "{query:?}");
         }
+    }
+
+    #[test]
+    fn growth_is_judged_by_the_ratio() {
+        let report = |events, ms| Report {
+            events,
+            days: 30,
+            seed: 1,
+            sets: (1, 1),
+            date: String::new(),
+            machine: String::new(),
+            peers: Peers::new(),
+            rows: vec![Row::of("Host", Figure::number(ms)), Row::of("ingest", Figure::number(1.0))],
+        };
+        let table = growth(&report(2_000_000, 0.5), &report(50_000_000, 1.0));
+        assert!(table.ends_with("| 0.50 ms | 1.00 ms | 2.0 | yes |\n"), "{table}");
+        let table = growth(&report(2_000_000, 0.5), &report(50_000_000, 1.1));
+        assert!(table.ends_with("| 2.2 | **no** |\n"), "{table}");
     }
 
     #[test]

@@ -157,6 +157,14 @@ impl ApiError {
         bad_request("INVALID_QUERY_PARAMETER", detail, [name])
     }
 
+    /// More bytes of log lines than one answer holds; `n_logs` of them it would.
+    pub fn answer_too_large(n_logs: usize) -> ApiError {
+        let detail = format!(
+            "The log lines are too long for one answer: ask with nLogs={n_logs}, or for less time."
+        );
+        bad_request("INVALID_QUERY_PARAMETER", detail, ["nLogs"])
+    }
+
     /// A query parameter that another one needs.
     pub fn missing_query_parameter(name: &str) -> ApiError {
         let detail = format!("The required query parameter {name} was not specified.");

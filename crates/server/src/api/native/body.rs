@@ -9,15 +9,23 @@ use axum::http::{HeaderMap, header};
 use http_body_util::LengthLimitError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::lane;
 use super::problem::Problem;
 use crate::app::App;
 
 /// What a semaphore can count.
 pub const ROOM_KIB_MAX: usize = Semaphore::MAX_PERMITS;
 
-/// What a request is counted as at least, so that no more than 128 of them are worked on at once
-/// in the room of 64 MiB: each of them waits on a thread for the disk.
+/// What a request is counted as at least that has a thread of its own, so that no more than 128 of
+/// them are worked on at once in the room of 64 MiB: each of them waits for the disk.
 const LEAST_KIB: usize = 512;
+
+/// What a request is counted as that shares its thread.
+const SMALL_KIB: usize = HELD_PER_BYTE * lane::BODY_SIZE_BYTES_MAX / 1024;
+
+/// What is in memory for each byte of a body until it is stored: itself, an event of some 500 bytes
+/// for a line of 250, and the form that is written.
+const HELD_PER_BYTE: usize = 4;
 
 /// zstd's greatest window at its usual levels. A frame may ask for gigabytes.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -64,15 +72,14 @@ pub async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, P
     let too_large = || too_large(max_bytes);
     let length = match headers.get(header::CONTENT_LENGTH) {
         // hyper has checked the number.
-        Some(length) => {
-            length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(max_bytes)
-        }
-        None => max_bytes,
+        Some(length) => length.to_str().ok().and_then(|text| text.parse::<usize>().ok()),
+        None => None,
     };
-    if length > max_bytes {
+    if length.is_some_and(|length| length > max_bytes) {
         return Err(too_large());
     }
-    let room = Room::take(app, length).await?;
+    let counted = length.map_or(max_bytes, |length| counted_bytes(length, coding));
+    let mut room = Room::take(app, counted).await?;
     let read = tokio::time::timeout(app.settings().write_timeout, to_bytes(body, max_bytes));
     let bytes = read.await.map_err(|_| Problem::timeout())?.map_err(|error| {
         match error.into_inner().is::<LengthLimitError>() {
@@ -80,10 +87,18 @@ pub async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, P
             false => Problem::invalid_body("The body ended before its end."),
         }
     })?;
+    if length.is_none() {
+        room.fit(counted_bytes(bytes.len(), coding))?;
+    }
     Ok(Taken { bytes, coding, room })
 }
 
 impl Taken {
+    /// The body, unless it is compressed.
+    pub fn plain(&self) -> Option<&Bytes> {
+        (self.coding == Coding::Identity).then_some(&self.bytes)
+    }
+
     /// The body as it was meant. Blocks.
     pub fn decompress(&mut self, max_bytes: usize) -> Result<Bytes, Problem> {
         let bytes = self.bytes.clone();
@@ -114,7 +129,7 @@ impl Taken {
                 return Ok(out.into());
             }
             // What is compressed and what comes of it are in memory together.
-            self.room.grow(self.bytes.len() + out.len())?;
+            self.room.grow(self.bytes.len() + held_bytes(out.len()))?;
         }
     }
 }
@@ -139,6 +154,14 @@ impl Room {
         }
     }
 
+    /// Gives back what it turns out not to need, or takes more.
+    fn fit(&mut self, size_bytes: usize) -> Result<(), Problem> {
+        let wanted = permits(size_bytes, self.all_kib) as usize;
+        let surplus = self.permit.num_permits().saturating_sub(wanted);
+        drop(self.permit.split(surplus));
+        self.grow(size_bytes)
+    }
+
     /// Takes more, without waiting: whoever holds some and waits for more would wait for others who
     /// do the same.
     fn grow(&mut self, size_bytes: usize) -> Result<(), Problem> {
@@ -157,8 +180,22 @@ impl Room {
 
 /// No single request is counted as more than there is: it would never get in.
 fn permits(size_bytes: usize, all_kib: usize) -> u32 {
-    let kib = size_bytes.div_ceil(1024).max(LEAST_KIB).min(all_kib);
+    let kib = size_bytes.div_ceil(1024);
+    let least_kib = if kib <= SMALL_KIB { SMALL_KIB } else { LEAST_KIB };
+    let kib = kib.max(least_kib).min(all_kib);
     u32::try_from(kib).unwrap_or(u32::MAX)
+}
+
+/// What a body is counted as before it is decompressed, for which it has a thread of its own.
+fn counted_bytes(body_bytes: usize, coding: Coding) -> usize {
+    match coding {
+        Coding::Identity => held_bytes(body_bytes),
+        Coding::Gzip | Coding::Zstd => held_bytes(body_bytes).max(LEAST_KIB * 1024),
+    }
+}
+
+fn held_bytes(body_bytes: usize) -> usize {
+    body_bytes.saturating_mul(HELD_PER_BYTE)
 }
 
 fn too_large(max_bytes: usize) -> Problem {

@@ -1,5 +1,6 @@
 //! `GET events/histogram` and `GET events/top`: how many, by time and by value.
 
+use doorbook_event::Timestamp;
 use doorbook_source::document::write_text;
 use doorbook_store::Dimension;
 
@@ -15,13 +16,22 @@ pub fn histogram(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let expected = "a number and s, m, h or d, such as 15m";
     let width_micros = call.query.read("width", expected, width)?;
     let width_micros = width_micros.ok_or_else(|| Problem::invalid_parameter("width", expected))?;
-    let ids = call.app.doors().ids();
-    let filter = filter::take(&mut call.query, call.registry, call.project, ids)?;
+    let filter = filter::take(&mut call.query, call.registry, call.project, call.app)?;
     call.query.finish()?;
+    let too_many = || {
+        let what = format!("makes more than {BARS_MAX} bars; ask for a shorter time or wider ones");
+        Problem::invalid_parameter("width", what)
+    };
+    // Before anything is counted, where both ends are named. A history may be much shorter than
+    // what is open at an end, and only counting tells.
+    let span_micros = filter.to.micros().saturating_sub(filter.from.micros());
+    let is_open = filter.from == Timestamp::MIN || filter.to == Timestamp::MAX;
+    if !is_open && span_micros / width_micros > BARS_MAX as i64 {
+        return Err(too_many());
+    }
     let histogram = call.app.store().histogram(&filter, width_micros)?;
     if histogram.bars.len() > BARS_MAX {
-        let what = format!("makes more than {BARS_MAX} bars; ask for a shorter time or wider ones");
-        return Err(Problem::invalid_parameter("width", what));
+        return Err(too_many());
     }
     call.rows = histogram.bars.len() as u64;
     let mut out = b"{\"bars\":[".to_vec();
@@ -50,8 +60,7 @@ pub fn top(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     })?;
     let dimension = dimension.ok_or_else(|| Problem::invalid_parameter("by", expected))?;
     let limit = call.query.number("limit", 1..=1000)?.unwrap_or(10);
-    let ids = call.app.doors().ids();
-    let filter = filter::take(&mut call.query, call.registry, call.project, ids)?;
+    let filter = filter::take(&mut call.query, call.registry, call.project, call.app)?;
     call.query.finish()?;
     let top = call.app.store().top(&filter, dimension, limit)?;
     call.rows = top.values.len() as u64;

@@ -15,7 +15,7 @@ use super::cursor::Cursor;
 use super::ingest::{self, Arrival, Listed};
 use super::problem::Problem;
 use super::query::Query;
-use super::{Operation, Serve, body};
+use super::{Operation, Serve, body, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::{Caller, Decision, Identified, authorize, home_of};
@@ -268,6 +268,9 @@ impl Exchange {
 
     async fn store(&self, arrival: Arrival, body: Body) -> Result<ingest::Answer, Problem> {
         let mut taken = body::take(&self.app, &self.parts.headers, body).await?;
+        if taken.plain().is_some_and(|body| body.len() <= lane::BODY_SIZE_BYTES_MAX) {
+            return lane::serve(&self.app, arrival, taken).await;
+        }
         let app = self.app.clone();
         let served = tokio::task::spawn_blocking(move || {
             let body = taken.decompress(app.settings().ingest_body_bytes_max)?;

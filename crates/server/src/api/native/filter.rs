@@ -1,21 +1,23 @@
 //! From parameters to a [`Filter`].
 
 use doorbook_event::registry::Registry;
-use doorbook_event::{Action, Class, Classes, ProjectId, PublicIds, Scope, Text, Timestamp};
+use doorbook_event::{Action, Class, Classes, ProjectId, Scope, Text, Timestamp};
 use doorbook_store::Filter;
 use doorbook_store::filter::{Kind, Network, OutcomeKind, PeerIs, PrincipalIs, Targets};
 
 use super::cursor::open_as_of;
 use super::problem::Problem;
 use super::query::Query;
+use crate::app::App;
 
 /// Takes every parameter that narrows an answer. The limit is the caller's.
 pub fn take(
     query: &mut Query,
     registry: &Registry,
     project: ProjectId,
-    ids: &PublicIds,
+    app: &App,
 ) -> Result<Filter, Problem> {
+    let scope = Scope::Project(project);
     let time = "a time such as 2026-11-23T02:45:14Z";
     let truth = |text: &str| match text {
         "true" => Some(true),
@@ -44,8 +46,12 @@ pub fn take(
         with: classes(query, "class")?,
         without: classes(query, "not_class")?,
         raw_contains: query.one("text")?.map(Text::from),
-        as_of: query.read("as_of", "the as_of of an answer", |text| open_as_of(ids, text))?,
-        ..Filter::all(Scope::Project(project), 0)
+        as_of: query.read("as_of", "the as_of of an answer", |text| {
+            // The state of another project's history says nothing of this one.
+            let as_of = open_as_of(app.doors().ids(), text)?;
+            app.store().is_state_of(&scope, &as_of).then_some(as_of)
+        })?,
+        ..Filter::all(scope.clone(), 0)
     };
     if filter.to < filter.from {
         return Err(Problem::invalid_parameter("to", "before from"));

@@ -14,6 +14,7 @@ use doorbook_source::document::{self, About, Reader, write_text};
 use doorbook_store::{Ingest, IngestLine, Ingested, LineResult};
 use sha2::{Digest, Sha256};
 
+use super::lane::Waiting;
 use super::problem::Problem;
 use crate::app::App;
 use crate::pipeline::hosts::{NamedBy, no_cluster, resolve_host};
@@ -73,32 +74,59 @@ pub fn is_source(text: &str) -> bool {
 /// Reads and stores the lines of a body. Blocks until they are durable.
 pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem> {
     let catalog = app.store().catalog();
-    let lines = app.doors().with_reader(|reader| {
-        let hosts = Hosts::new(&catalog.registry, arrival.project);
-        read(reader, hosts, &arrival.source, body)
+    let (notes, request) = app.doors().with_reader(|reader| {
+        let mut hosts = Hosts::new(&catalog.registry, arrival.project);
+        read(app, reader, &mut hosts, arrival, body)
     })?;
-    let lines = find_subjects(app, &arrival, lines)?;
-    // What the answer needs besides what the store says.
-    let notes: Vec<(u64, Option<Text>)> =
-        lines.iter().map(|line| (line.number, line.reason())).collect();
-    let ingested = match lines.is_empty() {
-        // Nothing to wait for the disk with.
-        true => Ingested { lines: Vec::new() },
-        false => app.store().ingest(Ingest {
-            project: arrival.project,
-            source: arrival.source,
-            key: arrival.key,
-            lines: lines.into_iter().map(|line| line.content).collect(),
-        })?,
+    let ingested = match request {
+        Some(request) => app.store().ingest(request)?,
+        None => Ingested::default(),
     };
-    Ok(answer(app.doors().ids(), arrival.listed, &notes, &ingested))
+    Ok(answer(app.doors().ids(), &notes, &ingested))
 }
 
-/// A line that is not blank.
-struct Line {
-    number: u64,
-    content: IngestLine,
+/// Reads and stores the lines of several bodies, and answers them. Blocks until all are durable.
+pub fn serve_all(app: &App, batch: Vec<Waiting>) {
+    let catalog = app.store().catalog();
+    let mut requests = Vec::with_capacity(batch.len());
+    let mut stored = Vec::with_capacity(batch.len());
+    app.doors().with_reader(|reader| {
+        let mut hosts: Option<Hosts<'_>> = None;
+        for Waiting { arrival, body, answer } in batch {
+            let project = arrival.project;
+            let known = hosts.take().filter(|hosts| hosts.project == project);
+            let hosts =
+                hosts.insert(known.unwrap_or_else(|| Hosts::new(&catalog.registry, project)));
+            match read(app, reader, hosts, arrival, body.plain().map_or(&[], |body| body)) {
+                Ok((notes, request)) => {
+                    stored.push((notes, request.is_some(), body, answer));
+                    requests.extend(request);
+                }
+                // Whoever asked may have stopped waiting; so below.
+                Err(problem) => drop(answer.send(Err(problem))),
+            }
+        }
+    });
+    let mut ingested = app.store().ingest_all(requests).into_iter();
+    for (notes, is_asked, body, sender) in stored {
+        let ingested = match is_asked {
+            true => ingested.next().expect("an answer for every request"),
+            false => Ok(Ingested::default()),
+        };
+        let answered = ingested.map(|ingested| answer(app.doors().ids(), &notes, &ingested));
+        drop(body);
+        drop(sender.send(answered.map_err(Problem::from)));
+    }
 }
+
+/// What the answer needs besides what the store says.
+struct Notes {
+    listed: Listed,
+    lines: Vec<Note>,
+}
+
+/// A line's number, and why it cannot be read.
+type Note = (u64, Option<Text>);
 
 /// A line whose event, if it is about one, is not found yet.
 struct ReadLine<'b> {
@@ -107,21 +135,15 @@ struct ReadLine<'b> {
     content: Result<document::Line, Text>,
 }
 
-impl Line {
-    fn reason(&self) -> Option<Text> {
-        match &self.content {
-            IngestLine::Event(_) | IngestLine::Sighting(_) | IngestLine::Amendment(_) => None,
-            IngestLine::Unreadable(quarantine) => Some(quarantine.reason.clone()),
-        }
-    }
-}
-
-fn read<'b>(
+/// The request to the store; `None` if there is no line, and nothing to wait for the disk with.
+fn read(
+    app: &App,
     reader: &mut Reader,
-    mut hosts: Hosts<'_>,
-    source: &Text,
-    body: &'b [u8],
-) -> Result<Vec<ReadLine<'b>>, Problem> {
+    hosts: &mut Hosts<'_>,
+    arrival: Arrival,
+    body: &[u8],
+) -> Result<(Notes, Option<Ingest>), Problem> {
+    let Arrival { project, source, key, listed } = arrival;
     let mut lines = Vec::new();
     let mut offset = 0;
     for (index, bytes) in body.split(|byte| *byte == b'\n').enumerate() {
@@ -135,9 +157,11 @@ fn read<'b>(
             return Err(Problem::too_large(detail));
         }
         let place = Place { file: source.clone(), line: index as u64 + 1, offset_bytes };
-        lines.push(ReadLine { place, bytes, content: content(reader, &mut hosts, bytes) });
+        lines.push(ReadLine { place, bytes, content: content(reader, hosts, bytes) });
     }
-    Ok(lines)
+    let (noted, lines) = find_subjects(app, project, &source, lines)?;
+    let request = (!lines.is_empty()).then_some(Ingest { project, source, key, lines });
+    Ok((Notes { listed, lines: noted }, request))
 }
 
 fn content(
@@ -155,9 +179,10 @@ fn content(
 /// Finds the events that lines are about, all at once.
 fn find_subjects(
     app: &App,
-    arrival: &Arrival,
+    project: ProjectId,
+    source: &Text,
     lines: Vec<ReadLine<'_>>,
-) -> Result<Vec<Line>, Problem> {
+) -> Result<(Vec<Note>, Vec<IngestLine>), Problem> {
     let ids = app.doors().ids();
     let place = |line: &ReadLine<'_>| match &line.content {
         // No log has a last place of all, so that an id which is none of ours finds nothing.
@@ -170,7 +195,7 @@ fn find_subjects(
     let places: Vec<(LogId, u64)> = lines.iter().filter_map(place).collect();
     let mut subjects = match places.is_empty() {
         true => Vec::new(),
-        false => app.store().subjects(&Scope::Project(arrival.project), &places)?,
+        false => app.store().subjects(&Scope::Project(project), &places)?,
     }
     .into_iter();
     let lines = lines.into_iter().map(|ReadLine { place, bytes, content }| {
@@ -181,13 +206,13 @@ fn find_subjects(
                 None => Err("amends names no event of this project".into()),
             },
         });
-        let (number, source) = (place.line, &arrival.source);
+        let (number, reason) = (place.line, content.as_ref().err().cloned());
         let content = content.unwrap_or_else(|reason| {
             IngestLine::Unreadable(Box::new(unreadable(source, reason, place, bytes)))
         });
-        Line { number, content }
+        ((number, reason), content)
     });
-    Ok(lines.collect())
+    Ok(lines.unzip())
 }
 
 /// What a line says of an event that is there.
@@ -272,15 +297,11 @@ impl<'a> Hosts<'a> {
     }
 }
 
-fn answer(
-    ids: &PublicIds,
-    listed: Listed,
-    notes: &[(u64, Option<Text>)],
-    ingested: &Ingested,
-) -> Answer {
+fn answer(ids: &PublicIds, notes: &Notes, ingested: &Ingested) -> Answer {
+    let listed = notes.listed;
     let [mut stored, mut duplicates, mut quarantined, mut expired, mut new] = [0_u64; 5];
     let mut list = Vec::new();
-    for ((number, reason), result) in notes.iter().zip(&ingested.lines) {
+    for ((number, reason), result) in notes.lines.iter().zip(&ingested.lines) {
         let count = match (reason, result) {
             (Some(_), _) => &mut quarantined,
             (None, LineResult::Stored { .. }) => &mut stored,

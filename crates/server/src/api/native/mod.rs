@@ -14,6 +14,7 @@ mod dispatch;
 mod events;
 mod filter;
 mod ingest;
+mod lane;
 mod problem;
 mod query;
 #[cfg(test)]
@@ -122,6 +123,7 @@ pub struct Doors {
     /// Room for bodies, in KiB.
     room: Arc<Semaphore>,
     readers: Mutex<Vec<Reader>>,
+    lane: lane::Lane,
 }
 
 /// Readers that wait for work; each remembers some 100 KB of what repeats.
@@ -132,7 +134,7 @@ impl Doors {
     pub fn new(ids: PublicIds, settings: &Settings) -> Doors {
         let room_kib = settings.ingest_in_flight_bytes_max / 1024;
         let room = Arc::new(Semaphore::new(room_kib.clamp(1, body::ROOM_KIB_MAX)));
-        Doors { ids, room, readers: Mutex::default() }
+        Doors { ids, room, readers: Mutex::default(), lane: lane::Lane::default() }
     }
 
     /// What places of the history are called outside.

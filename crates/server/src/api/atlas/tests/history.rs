@@ -160,6 +160,27 @@ async fn every_parameter_chooses_its_rows() {
     assert_eq!(server.get(&clusters("Cluster0")).await.usernames(), &all[..5]);
 }
 
+/// Goal: what an answer takes of the server's memory is bounded, and no entry is left out in silence.
+/// Method: more bytes of lines than an answer holds; what the error says is asked for.
+#[tokio::test]
+async fn an_answer_that_would_be_too_large_says_what_fits() {
+    let server = Server::new();
+    let raw = "x".repeat(64 << 10);
+    let long = |n: i64| Access { raw: raw.clone().into(), ..login("long", n - 2_000) };
+    for first in [0, 550] {
+        server.import("Cluster0", (first..first + 550).map(long).collect());
+    }
+    let error = server.get(&clusters("Cluster0")).await;
+    assert_eq!((error.status, &error.json()["parameters"][0]), (400, &"nLogs".into()));
+    assert_eq!(error.json()["errorCode"], "INVALID_QUERY_PARAMETER");
+    let detail = error.json()["detail"].as_str().expect("a text").to_owned();
+    let digits = |c: char| !c.is_ascii_digit();
+    let fits: usize = detail.split(digits).find_map(|n| n.parse().ok()).expect("a number");
+    assert!((900..1100).contains(&fits), "{detail}");
+    let reply = server.get(&clusters(&format!("Cluster0?nLogs={fits}"))).await;
+    assert_eq!(reply.usernames().len(), fits);
+}
+
 #[tokio::test]
 async fn a_host_goes_by_each_of_its_names() {
     let server = Server::with_history();

@@ -188,6 +188,47 @@ async fn a_cursor_is_ours_and_of_its_question() {
     doors.get(SHIPPER, &format!("/api/v1/events?cursor={cursor}")).await.problem(403, "forbidden");
 }
 
+/// The state of another project's history would show an empty one.
+#[tokio::test]
+async fn an_as_of_is_of_its_project() {
+    let doors = Doors::new();
+    doors.ship(&[line("a", 0)]).await;
+    let as_of = doors.read("/api/v1/events").await["as_of"].clone();
+    let as_of = as_of.as_str().expect("a text");
+    for path in ["events?", "events/top?by=host&", "events/histogram?width=1h&"] {
+        let target = format!("/api/v1/{path}as_of={as_of}");
+        assert_eq!(doors.read(&target).await["total"], 1);
+        let refused = doors.get(STRANGER, &target).await.problem(400, "invalid-parameter");
+        assert_eq!(refused, "as_of: the as_of of an answer.");
+    }
+}
+
+/// Goal: what an answer takes of the server's memory is bounded, whatever senders sent; and what does
+/// not fit comes with the next page. Method: more bytes of raw records than a page holds.
+#[tokio::test]
+async fn a_page_of_large_events_ends_early() {
+    let doors = Doors::new();
+    let raw = "x".repeat(60_000);
+    let line = |n: i64| line(&format!("u{n}"), n).replace('}', &format!(",\"raw\":\"{raw}\"}}"));
+    for n in 0..3 {
+        let lines: Vec<String> = (0..250).map(|m| line(250 * n + m)).collect();
+        assert_eq!(doors.ship(&lines).await["stored"], 250);
+    }
+    let mut page = doors.read("/api/v1/events?limit=20000").await;
+    let mut seen = Vec::new();
+    loop {
+        let rows = page["events"].as_array().expect("a list");
+        let size_bytes = serde_json::to_vec(rows).expect("JSON").len();
+        assert!(size_bytes < 33 << 20, "{size_bytes}");
+        seen.extend(users(&page).into_iter().map(str::to_owned));
+        assert_eq!(page["total"], 750);
+        let Some(cursor) = page["cursor"].as_str() else { break };
+        page = doors.read(&format!("/api/v1/events?cursor={cursor}")).await;
+    }
+    let expected: Vec<String> = (0..750).rev().map(|n| format!("u{n}")).collect();
+    assert_eq!(seen, expected);
+}
+
 /// Quarantined lines are paged, too; their place in the order is when they were received.
 #[tokio::test]
 async fn quarantine_is_paged() {
@@ -304,6 +345,10 @@ async fn counts_are_of_the_same_rows() {
         ("histogram?width=1w", "invalid-parameter"),
         ("histogram?width=h", "invalid-parameter"),
         ("histogram?width=1h&limit=1", "unknown-parameter"),
+        (
+            "histogram?width=1s&from=2026-11-23T00:00:00Z&to=2026-11-23T02:46:41Z",
+            "invalid-parameter",
+        ),
         ("top", "invalid-parameter"),
         ("top?by=colour", "invalid-parameter"),
         ("top?by=host&limit=0", "invalid-parameter"),

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -210,6 +211,34 @@ async fn bodies_in_flight_are_bounded() {
     assert_eq!(doors.post(DOOR, &[], line("b", 0)).await.json(200)["stored"], 1);
 }
 
+/// Goal: a request that has a thread of its own is counted with more than its body, so that there are
+/// not too many of them. Method: room for one of them; one is held up while others come.
+#[tokio::test]
+async fn threads_in_flight_are_bounded() {
+    let settings = Settings {
+        ingest_in_flight_bytes_max: 600 << 10,
+        ingest_wait: Duration::from_millis(50),
+        ..Settings::default()
+    };
+    let doors = Doors::with(settings);
+    let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+    let slow = [("content-encoding", "gzip"), ("content-length", "100")];
+    let slow = doors.post(DOOR, &slow, Body::new(Slow(Some(receiver))));
+    let quick = async {
+        tokio::task::yield_now().await;
+        let small = line("b", 0);
+        let length = [("content-length", &*small.len().to_string())];
+        assert_eq!(doors.post(DOOR, &length, small.clone()).await.json(200)["stored"], 1);
+        let packed = gzip(line("c", 0).as_bytes());
+        let length = packed.len().to_string();
+        let compressed = [("content-encoding", "gzip"), ("content-length", &*length)];
+        doors.post(DOOR, &compressed, packed).await.problem(503, "busy");
+        sender.send(()).expect("is waited for");
+    };
+    let (slow, ()) = tokio::join!(slow, quick);
+    slow.problem(400, "invalid-body");
+}
+
 /// One line, once it is told.
 struct Slow(Option<tokio::sync::oneshot::Receiver<()>>);
 
@@ -285,6 +314,49 @@ async fn sending_leaves_one_record_for_many_requests() {
         used("listEvents", "wrong basic", "1", "0"),
     ];
     assert_eq!(doors.uses(), expected);
+}
+
+/// Goal: requests that are stored together are each answered for itself, and what is wrong with one of
+/// them harms no other. Method: 64 at once, of which one cannot be read, one has
+/// none, one repeats what was there, two are the same under one key, and one uses it for another line.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_at_once_are_answered_each_for_itself() {
+    let doors = Arc::new(Doors::new());
+    doors.ship(&[line("u3", 3)]).await;
+    let key = [("idempotency-key", "k")];
+    doors.post(DOOR, &key, line("u4", 4)).await.json(200);
+    let mut asked = tokio::task::JoinSet::new();
+    for n in 0..64_i64 {
+        let doors = Arc::clone(&doors);
+        asked.spawn(async move {
+            let (headers, body) = match n {
+                0 => (&[][..], "no JSON".to_owned()),
+                1 => (&[][..], "\n".to_owned()),
+                4 | 5 => (&key[..], line(&format!("u{n}"), n)),
+                6 => (&key[..], line("u4", 4)),
+                _ => (&[][..], line(&format!("u{n}"), n)),
+            };
+            (n, doors.post(&format!("{DOOR}?lines=all"), headers, body).await)
+        });
+    }
+    while let Some(answered) = asked.join_next().await {
+        let (n, reply) = answered.expect("no panic");
+        let line = |reply: &Reply| reply.json(200)["lines"][0].clone();
+        match n {
+            0 => assert_eq!(line(&reply)["result"], "quarantined"),
+            1 => assert_eq!(reply.json(200)["lines"], Value::Array(Vec::new())),
+            3 | 4 | 6 => assert_eq!(line(&reply)["result"], "duplicate"),
+            5 => drop(reply.problem(409, "conflict")),
+            _ => {
+                // The id is of this request's event.
+                let id = line(&reply)["id"].as_str().expect("an id").to_owned();
+                let event = doors.read(&format!("/api/v1/events/{id}")).await;
+                assert_eq!(event["event"]["user"], format!("u{n}"));
+            }
+        }
+    }
+    assert_eq!(doors.read("/api/v1/events").await["total"], 58 + 2);
+    assert_eq!(doors.read("/api/v1/events?kind=quarantine").await["total"], 1);
 }
 
 /// Without a connection's number nothing but the key tells that a request came before.
