@@ -326,6 +326,19 @@ fn each_failure_of_the_store_has_its_status() {
     }
 }
 
+#[test]
+fn the_operator_is_told_once_that_the_disk_is_full_and_once_that_it_is_not() {
+    use doorbook_store::{Error, ErrorKind};
+
+    use crate::api::native::problem::Problem;
+    let server = Server::new();
+    let problem = |kind| Problem::from(Error::new(kind, "what happened"));
+    let (full, busy) = (problem(ErrorKind::DiskFull), problem(ErrorKind::Busy));
+    let ends = [None, Some(&full), Some(&full), Some(&busy), Some(&full), None, None];
+    let words = ends.map(|end| server.app.doors().word_of_disk(end).is_some());
+    assert_eq!(words, [false, true, false, false, false, true, false]);
+}
+
 /// Goal: what is sent of an event later is part of it, found and counted by, and a line about none is
 /// put aside. Method: an event without a user, then lines about it, some of them wrong.
 #[tokio::test]
