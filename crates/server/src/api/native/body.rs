@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, header};
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
@@ -61,26 +61,44 @@ pub struct Taken {
 pub async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
     let coding = Coding::of(headers)?;
     let max_bytes = app.settings().ingest_body_bytes_max;
-    let too_large = || too_large(max_bytes);
     let length = match headers.get(header::CONTENT_LENGTH) {
         // hyper has checked the number.
-        Some(length) => {
-            length.to_str().ok().and_then(|text| text.parse().ok()).unwrap_or(max_bytes)
-        }
-        None => max_bytes,
+        Some(length) => length.to_str().ok().and_then(|text| text.parse::<usize>().ok()),
+        None => None,
     };
-    if length > max_bytes {
-        return Err(too_large());
+    if length.is_some_and(|length| length > max_bytes) {
+        return Err(too_large(max_bytes));
     }
-    let room = Room::take(app, length).await?;
-    let read = tokio::time::timeout(app.settings().write_timeout, to_bytes(body, max_bytes));
-    let bytes = read.await.map_err(|_| Problem::timeout())?.map_err(|error| {
-        match error.into_inner().is::<LengthLimitError>() {
-            true => too_large(),
-            false => Problem::invalid_body("The body ended before its end."),
+    let mut room = Room::take(app, length.unwrap_or(0)).await?;
+    let read = async {
+        match length {
+            Some(length) => to_bytes(body, length).await.map_err(|_| broken()),
+            None => read_as_it_comes(body, max_bytes, &mut room).await,
         }
-    })?;
+    };
+    let read = tokio::time::timeout(app.settings().write_timeout, read).await;
+    let bytes = read.map_err(|_| Problem::timeout())??;
     Ok(Taken { bytes, coding, room })
+}
+
+/// A body that does not say how long it is takes room as it comes: counted as the longest there may
+/// be, two that come slowly would keep everybody else out.
+async fn read_as_it_comes(
+    mut body: Body,
+    max_bytes: usize,
+    room: &mut Room,
+) -> Result<Bytes, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| broken())?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > max_bytes - bytes.len() {
+            return Err(too_large(max_bytes));
+        }
+        bytes.extend_from_slice(&data);
+        room.grow(bytes.len())?;
+    }
+    Ok(bytes.into())
 }
 
 impl Taken {
@@ -159,6 +177,10 @@ impl Room {
 fn permits(size_bytes: usize, all_kib: usize) -> u32 {
     let kib = size_bytes.div_ceil(1024).max(LEAST_KIB).min(all_kib);
     u32::try_from(kib).unwrap_or(u32::MAX)
+}
+
+fn broken() -> Problem {
+    Problem::invalid_body("The body ended before its end.")
 }
 
 fn too_large(max_bytes: usize) -> Problem {

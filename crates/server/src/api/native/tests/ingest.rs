@@ -210,6 +210,31 @@ async fn bodies_in_flight_are_bounded() {
     assert_eq!(doors.post(DOOR, &[], line("b", 0)).await.json(200)["stored"], 1);
 }
 
+/// Goal: slow senders that stream keep nobody out. Method: two bodies of unknown length, of which
+/// nothing comes, in room for one of the greatest length.
+#[tokio::test]
+async fn a_body_of_unknown_length_takes_room_as_it_comes() {
+    let settings = Settings { ingest_wait: Duration::from_millis(50), ..Settings::default() };
+    let room = settings.ingest_body_bytes_max;
+    let doors = Doors::with(Settings { ingest_in_flight_bytes_max: room, ..settings });
+    let (first, first_receiver) = tokio::sync::oneshot::channel::<()>();
+    let (second, second_receiver) = tokio::sync::oneshot::channel::<()>();
+    let slow = |receiver| doors.post(DOOR, &[], Body::new(Slow(Some(receiver))));
+    let quick = async {
+        tokio::task::yield_now().await;
+        let reply = doors.post("/api/v1/ingest/quick", &[], line("b", 0)).await;
+        drop((first, second));
+        reply
+    };
+    let slow = (slow(first_receiver), slow(second_receiver));
+    let (first, second, quick) = tokio::join!(slow.0, slow.1, quick);
+    assert_eq!(quick.json(200)["stored"], 1);
+    assert_eq!([first.status, second.status], [200; 2]);
+    // What is longer than it may be is found out on the way.
+    let blank = doors.post(DOOR, &[], "\n".repeat(room + 1)).await;
+    blank.problem(413, "too-large");
+}
+
 /// One line, once it is told.
 struct Slow(Option<tokio::sync::oneshot::Receiver<()>>);
 
