@@ -1,6 +1,5 @@
 //! A history to read: imports small and large, two scopes, a retraction, quarantined bytes.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -9,8 +8,8 @@ use doorbook_event::record::{Actor, ImportId, Place, Quarantine};
 use doorbook_event::registry::{Cluster, Project, RegistryChange};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
-    Access, Action, Classes, Client, Outcome, Peer, Principal, ProjectId, Scope, Shared, Target,
-    Timestamp, WrittenTime,
+    Access, Action, Attributes, Classes, Client, Outcome, Peer, Principal, ProjectId, Scope,
+    Shared, Target, Timestamp, WrittenTime,
 };
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
@@ -199,7 +198,7 @@ fn access(numbers: &mut Numbers, n: u64) -> Access {
         client: (!application.is_empty()).then(|| Shared::from(client)),
         speculative: None,
         classes: Classes::from_bits(u16::try_from(numbers.below(8)).expect("small") * 2),
-        attributes: BTreeMap::new(),
+        attributes: Attributes::new(),
         raw: format!("line {n} of {}", numbers.of(&["ann", "bob"])).into_bytes(),
         task_id: None,
     }

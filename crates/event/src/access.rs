@@ -1,6 +1,5 @@
 //! [`Access`]: one attempt to get at something, as the source told it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -9,7 +8,7 @@ use serde::Serialize;
 
 use crate::record::Actor;
 use crate::text::Shared;
-use crate::{Target, Text, Timestamp};
+use crate::{Attributes, Target, Text, Timestamp};
 
 /// Who did what to which target, from where, when, and was it allowed. Never changed after commit.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -60,7 +59,7 @@ pub struct Access {
     pub classes: Classes,
     /// What the source knows beyond the columns.
     #[n(14)]
-    pub attributes: BTreeMap<Text, Text>,
+    pub attributes: Attributes,
     /// The record exactly as received, without its transport's wrapping; empty where the source
     /// has no separate raw record.
     #[cbor(n(15), with = "minicbor::bytes")]
@@ -88,7 +87,7 @@ impl Access {
             client: None,
             speculative: None,
             classes: Classes::NONE,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::new(),
             raw: Vec::new(),
             task_id: None,
         }
@@ -570,7 +569,7 @@ pub(crate) mod tests_support {
             })),
             speculative: Some(true),
             classes: Classes::NONE,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::new(),
             raw: b"{\"t\":1}".to_vec(),
             task_id: None,
         }

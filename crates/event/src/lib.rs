@@ -8,6 +8,7 @@
 //! [`canonical`], [`registry`], [`retention`], [`public_id`].
 
 pub mod access;
+pub mod attributes;
 pub mod canonical;
 pub mod identity;
 pub mod public_id;
@@ -19,6 +20,7 @@ pub mod text;
 pub mod time;
 
 pub use access::{Access, Action, Class, Classes, Client, Outcome, Peer, Principal, WrittenTime};
+pub use attributes::Attributes;
 pub use public_id::{PublicId, PublicIds};
 pub use record::Record;
 pub use target::{HostName, LogId, ProjectId, Scope, Seq, Target};

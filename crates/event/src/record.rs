@@ -6,14 +6,13 @@
 //! `docs/design/records.md` lists every kind with its number, including those that no version
 //! writes yet; their numbers are never given to anything else.
 
-use std::collections::BTreeMap;
-
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::RegistryChange;
 use crate::{
-    Access, Action, Client, LogId, Outcome, Peer, Principal, Seq, Target, Text, Timestamp,
+    Access, Action, Attributes, Client, LogId, Outcome, Peer, Principal, Seq, Target, Text,
+    Timestamp,
 };
 
 /// One member of a log.
@@ -126,7 +125,7 @@ pub struct Facts {
     pub outcome: Option<Outcome>,
     /// Anything else.
     #[n(6)]
-    pub attributes: BTreeMap<Text, Text>,
+    pub attributes: Attributes,
 }
 
 impl Facts {
@@ -161,8 +160,10 @@ impl Facts {
             fill(&mut client.origin, &told.origin);
             access.client = (client != Client::default()).then(|| client.into());
         }
-        for (name, value) in &self.attributes {
-            access.attributes.entry(name.clone()).or_insert_with(|| value.clone());
+        for (name, value) in self.attributes.iter() {
+            if access.attributes.get(name).is_none() {
+                access.attributes.insert(name.clone(), value.clone());
+            }
         }
     }
 }
@@ -572,7 +573,7 @@ mod tests {
             client: None,
             task_id: None,
             outcome: Outcome::Unknown,
-            attributes: BTreeMap::new(),
+            attributes: Attributes::new(),
             ..login()
         };
         facts.complete(&mut empty);

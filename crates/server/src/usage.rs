@@ -14,7 +14,7 @@
 //! stands for all uses that differ only in what they sent, with the first as a sample, and a flush
 //! has 16 of these records and one that counts the rest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use doorbook_event::record::Actor;
 use doorbook_event::{
-    Access, Action, Clock, Outcome, Peer, Principal, Record, Target, Text, Timestamp,
+    Access, Action, Attributes, Clock, Outcome, Peer, Principal, Record, Target, Text, Timestamp,
 };
 use doorbook_store::Error;
 
@@ -397,7 +397,7 @@ impl Pending {
 impl Sum {
     fn record(&self) -> Record {
         let used = &self.first;
-        let mut attributes = BTreeMap::from([
+        let mut attributes = Attributes::from([
             ("operation".into(), used.operation.clone()),
             ("status".into(), used.status.to_string().into()),
             ("rows".into(), self.rows.to_string().into()),
@@ -429,7 +429,7 @@ fn overflow_record(count: u64, time: Timestamp) -> Record {
         Target::Own { kind: "usage".into(), name: "overflow".into() },
         (Principal::Doorbook, Peer::Unknown),
         (Outcome::Unknown, time),
-        BTreeMap::from([("count".into(), count.to_string().into())]),
+        Attributes::from([("count".into(), count.to_string().into())]),
     )
 }
 
@@ -440,7 +440,7 @@ fn further_record(count: u64, time: Timestamp) -> Record {
         Target::Own { kind: "usage".into(), name: "further".into() },
         (Principal::Unauthenticated, Peer::Unknown),
         (Outcome::Failure { reason: Some("further".into()), code: None }, time),
-        BTreeMap::from([("count".into(), count.to_string().into())]),
+        Attributes::from([("count".into(), count.to_string().into())]),
     )
 }
 
@@ -449,7 +449,7 @@ fn own(
     target: Target,
     (principal, peer): (Principal, Peer),
     (outcome, event_time): (Outcome, Timestamp),
-    attributes: BTreeMap<Text, Text>,
+    attributes: Attributes,
 ) -> Record {
     let by = Actor { principal, peer };
     Record::Own(Access { outcome, attributes, ..Access::own(&by, action, target, event_time) })

@@ -69,10 +69,36 @@ fn main() {
             resident_megabytes(),
         );
     }
+    if RECORD.contains(&only) {
+        records_by_place(&store, count, &mut random);
+    }
     drop(store);
     if kept.is_none() {
         std::fs::remove_dir_all(&dir).expect("is ours");
     }
+}
+
+const RECORD: &str = "a record by its place";
+
+#[expect(clippy::disallowed_methods, reason = "measures the time by the real clock")]
+fn records_by_place(store: &Store, count: u64, random: &mut Generator) {
+    let scope = Scope::Project(PROJECT);
+    let page = store.select(&Filter::all(scope.clone(), 0)).expect("answers");
+    let (log, _) = page.as_of[0];
+    let mut took = Vec::new();
+    let (mut found, before) = (0, process_cpu_milliseconds());
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let record = store.get(&scope, log, random.below(count)).expect("answers");
+        took.push(start.elapsed().as_secs_f64() * 1e3);
+        found += u64::from(record.is_some());
+    }
+    let cpu = (process_cpu_milliseconds() - before) / ROUNDS as f64;
+    took.sort_by(f64::total_cmp);
+    let (p50, p99) = (took[took.len() / 2], took[took.len() - 1]);
+    println!(
+        "{RECORD:44} p50 {p50:7.3}  p99 {p99:7.3} ms  mean CPU of all threads {cpu:7.3} ms  {found} found"
+    );
 }
 
 fn open(dir: &Path) -> Store {

@@ -80,6 +80,12 @@ impl Cache {
         Some(slot.block.clone())
     }
 
+    /// Whether a block is here, without asking for it.
+    pub(crate) fn has(&self, key: BlockKey) -> bool {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.by_key.contains_key(&key)
+    }
+
     /// Keeps a block, unless it alone would take a large part of all there is.
     pub(crate) fn put(&self, key: BlockKey, block: Block) {
         let size_bytes = block.size_bytes() + SLOT_SIZE_BYTES;

@@ -27,7 +27,8 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::frame::{Op, Records};
 use crate::memtable::kind;
-use crate::segment::{Columns, Reader, Segment};
+use crate::names::Names;
+use crate::segment::{Columns, Member, Reader, Segment};
 use crate::state::{LogState, State, contains};
 
 /// The hash of an identity, or of what makes quarantined bytes the same.
@@ -427,6 +428,34 @@ struct Span {
 
 impl Span {
     const ALL: Span = Span { from: Timestamp::MIN, to: Timestamp::MAX };
+
+    fn at(time: Timestamp) -> Span {
+        Span { from: time, to: time }
+    }
+
+    /// When rows that equal an event happened, as far as they say.
+    fn of(access: &Access) -> Span {
+        match access.written_time {
+            WrittenTime::Complete => Span::at(access.event_time),
+            // The stored instant of an equal row is a guess that may be any other.
+            WrittenTime::Partial(_) => Span::ALL,
+        }
+    }
+
+    /// From the first to the last that is asked for. When bytes were received says nothing.
+    fn of_all(wanted: &[Wanted<'_>]) -> Span {
+        let spans = wanted.iter().map(|(_, fact)| match fact {
+            Fact::Access(access) => Span::of(access),
+            Fact::Told(of, _) => Span::at(of.event_time),
+            Fact::Quarantine(_) => Span::ALL,
+        });
+        let joined = |a: Span, b: Span| Span { from: a.from.min(b.from), to: a.to.max(b.to) };
+        spans.reduce(joined).unwrap_or(Span::ALL)
+    }
+
+    fn touches(self, member: &Member) -> bool {
+        self.from <= member.to && member.from <= self.to
+    }
 }
 
 /// When a target's events of a batch happened, and what is told of others; whether bytes are there.
@@ -498,11 +527,16 @@ impl<'a> Search<'a> {
     /// The stretches of segments in which equal rows may lie.
     fn places(&self, wanted: &[Wanted<'_>]) -> Vec<(&'a Segment, Places)> {
         let mut all_places = Vec::new();
-        let mut times = None;
+        let (mut span, mut times) = (None, None);
         for segment in &self.log.segments {
             let meta = &segment.meta;
             let all = meta.first_seq..meta.last_seq + 1;
             if all.end <= self.from || covers(self.own, &all) || covers(&self.log.retracted, &all) {
+                continue;
+            }
+            // Most segments are older than all that comes, which needs no look at each target.
+            let span = span.get_or_insert_with(|| Span::of_all(wanted));
+            if !meta.members.iter().any(|member| span.touches(member)) {
                 continue;
             }
             let times = times.get_or_insert_with(|| times_of(wanted));
@@ -517,8 +551,7 @@ impl<'a> Search<'a> {
                     places.quarantine.push(rows.clone());
                 }
                 let stretches = |spans: &[Span]| -> Vec<Stretch> {
-                    let spans = spans.iter();
-                    let spans = spans.filter(|s| s.from <= member.to && member.from <= s.to);
+                    let spans = spans.iter().filter(|span| span.touches(member));
                     spans.map(|span| (rows.clone(), *span)).collect()
                 };
                 if member.kinds & 1 << kind::ACCESS != 0 {
@@ -612,42 +645,31 @@ impl<'a> Search<'a> {
 
 /// For each target of a batch, when its equal rows happened.
 fn times_of<'b>(wanted: &[Wanted<'b>]) -> HashMap<(&'b str, &'b str), Times> {
-    let mut all: Vec<((&str, &str), Times)> = Vec::new();
-    let mut last = 0;
+    let mut names = Names::new();
+    let mut all: Vec<Times> = Vec::new();
     for (_, fact) in wanted {
         let target = match fact {
             Fact::Access(access) => &access.target,
             Fact::Quarantine(bytes) => &bytes.target,
             Fact::Told(of, _) => &of.target,
         };
-        let (group, member): (&str, &str) = (target.names().0, target.names().1);
-        // Neighbours are of one target, mostly by the very same names in memory.
-        let is_last = |(known, _): &&mut ((&str, &str), Times)| {
-            std::ptr::eq(known.0, group) && std::ptr::eq(known.1, member)
-        };
-        if all.get_mut(last).filter(is_last).is_none() {
-            let known = all.iter().position(|(known, _)| *known == (group, member));
-            last = known.unwrap_or_else(|| {
-                all.push(((group, member), Times::default()));
-                all.len() - 1
-            });
+        let (group, member) = target.names();
+        let number = names.number((group, member)) as usize;
+        if number == all.len() {
+            all.push(Times::default());
         }
-        let times = &mut all[last].1;
+        let times = &mut all[number];
         match fact {
             Fact::Quarantine(_) => times.has_quarantine = true,
-            Fact::Told(of, _) => times.told.push(Span { from: of.event_time, to: of.event_time }),
-            Fact::Access(access) => times.spans.push(match access.written_time {
-                WrittenTime::Complete => Span { from: access.event_time, to: access.event_time },
-                // The stored instant of an equal row is a guess that may be any other.
-                WrittenTime::Partial(_) => Span::ALL,
-            }),
+            Fact::Told(of, _) => times.told.push(Span::at(of.event_time)),
+            Fact::Access(access) => times.spans.push(Span::of(access)),
         }
     }
-    for (_, times) in &mut all {
+    for times in &mut all {
         join(&mut times.spans);
         join(&mut times.told);
     }
-    all.into_iter().collect()
+    names.all().map(|(name, number)| (name, std::mem::take(&mut all[number as usize]))).collect()
 }
 
 /// Joins spans that lie close to one another, so that a batch with one late event does not read all

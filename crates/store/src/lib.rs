@@ -35,6 +35,7 @@ mod joined;
 mod look_up;
 mod maintain;
 mod memtable;
+mod names;
 mod own;
 mod queue;
 mod request_keys;

@@ -41,22 +41,19 @@ impl Inner {
     }
 
     /// Looks through one column: rows are sorted by target and time, so that a place may be
-    /// anywhere.
+    /// anywhere, but of each target it is in one page or two, which the page index tells.
     fn row_in(&self, segment: &Segment, seq: Seq) -> Result<Option<Row>, Error> {
         let dir = segment_dir(&self.options.data_dir);
         let reader = segment.open(&*self.options.disk, &dir)?;
-        let Some(wanted) = seq.checked_sub(reader.base_seq()) else { return Ok(None) };
+        let wanted = seq.checked_sub(reader.base_seq()).and_then(|seq| i64::try_from(seq).ok());
+        let Some(wanted) = wanted else { return Ok(None) };
         let mut column = reader.column("seq")?;
-        let n_rows = segment.meta.rows() as usize;
-        let mut first = 0;
-        while first < n_rows {
-            let (page, rows) = column.ints(first)?;
-            let is_it =
-                |at: &usize| page.get(at - rows.start).map(|seq| seq as u64) == Some(wanted);
-            if let Some(row) = rows.clone().find(is_it) {
+        for rows in reader.pages_with("seq", wanted)? {
+            let (page, of) = column.ints(rows.start)?;
+            if let Some(row) = rows.into_iter().find(|row| page.get(row - of.start) == Some(wanted))
+            {
                 return Ok(reader.rows(&[row])?.pop());
             }
-            first = rows.end;
         }
         Ok(None)
     }

@@ -105,6 +105,8 @@ impl Drop for Maintenance {
 impl Inner {
     /// Starts the thread that maintains the store as long as it is open.
     pub(crate) fn start_maintenance(self: &Arc<Inner>) -> Result<(), Error> {
+        // What the last process left to do is not waited for.
+        self.maintenance.notify();
         let signal = Arc::clone(&self.maintenance.signal);
         let store = Arc::downgrade(self);
         let thread = std::thread::Builder::new().name("maintenance".into());

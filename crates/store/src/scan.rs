@@ -203,25 +203,29 @@ impl<'a> Scan<'a> {
         };
         let tested = self.pieces.iter().filter(|piece| piece.is_tested);
         let rows: usize = tested.map(|piece| piece.rows.len()).sum();
-        let helpers = match rows >= ROWS_PER_THREAD * 2 {
-            true => {
-                std::thread::available_parallelism().map_or(1, |n| n.get()).min(THREADS_MAX) - 1
-            }
-            false => 0,
-        };
-        if helpers == 0 {
-            return run().map(|worker| vec![worker]);
-        }
-        std::thread::scope(|scope| {
-            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(run)).collect();
-            let mut workers = vec![run()];
-            for helper in helpers {
-                let worker = helper.join();
-                workers.push(worker.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-            workers.into_iter().collect()
-        })
+        let count = if rows >= ROWS_PER_THREAD * 2 { threads() } else { 1 };
+        in_parallel(&vec![(); count], |()| run()).into_iter().collect()
     }
+}
+
+/// How many threads may work on one answer.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get()).min(THREADS_MAX)
+}
+
+/// Does something for each part, each on a thread; the first on this one.
+pub(crate) fn in_parallel<P: Sync, R: Send>(parts: &[P], run: impl Fn(&P) -> R + Sync) -> Vec<R> {
+    let Some((first, others)) = parts.split_first() else { return Vec::new() };
+    let run = &run;
+    std::thread::scope(|scope| {
+        let helpers: Vec<_> = others.iter().map(|part| scope.spawn(move || run(part))).collect();
+        let mut results = vec![run(first)];
+        for helper in helpers {
+            let result = helper.join();
+            results.push(result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        results
+    })
 }
 
 /// A turn is long beside taking it and short beside the whole.
@@ -434,24 +438,22 @@ impl<'s> Matcher<'s> {
             }
         }
         if piece.is_time_tested && count > 0 {
-            count = self.test_times(piece.rows.start)?;
+            count = self.test_times(piece.rows.clone())?;
         }
         Ok((Some(&self.mask).filter(|_| count < all).map(Vec::as_slice), count))
     }
 
     /// Leaves out rows before or after the time range; returns how many are left.
-    fn test_times(&mut self, first: usize) -> Result<u64, Error> {
-        let ones = self.mask.iter().enumerate().filter(|(_, one)| **one == 1);
-        let rows: Vec<usize> = ones.map(|(n, _)| first + n).collect();
-        let times = self.times.pick(&rows)?;
-        let mut count = 0;
-        for (n, row) in rows.into_iter().enumerate() {
-            let at = Timestamp::from_micros(times.int(n).unwrap_or(0));
-            let is_inside = self.from <= at && at <= self.to;
-            self.mask[row - first] = is_inside.into();
-            count += u64::from(is_inside);
-        }
-        Ok(count)
+    fn test_times(&mut self, rows: Range<usize>) -> Result<u64, Error> {
+        // Of rows that do not match nothing need be known.
+        let is_one = |one: &u8| *one == 1;
+        let first = self.mask.iter().position(is_one).unwrap_or(0);
+        let end = self.mask.iter().rposition(is_one).map_or(first, |last| last + 1);
+        let wanted = rows.start + first..rows.start + end;
+        let found = self.times.between(wanted, self.from.micros(), self.to.micros())?;
+        self.mask[..found.start - rows.start].fill(0);
+        self.mask[found.end - rows.start..].fill(0);
+        Ok(count_ones(&self.mask))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use doorbook_event::{Access, Peer, Principal, Record, Text, Timestamp};
 
@@ -11,7 +12,9 @@ use crate::error::Error;
 use crate::filter::{Filter, Kind, Order, OutcomeKind, Page, PeerIs, PrincipalIs};
 use crate::joined::{self, Amended};
 use crate::memtable::{Row, kind};
-use crate::scan::{Matcher, Opened, Piece, Scan, View, is_target, tests_access};
+use crate::scan::{
+    Matcher, Opened, Piece, Scan, View, in_parallel, is_target, tests_access, threads,
+};
 use crate::segment::Column;
 
 /// Whether a row is among those a filter asks for, its place in pages aside. The plain meaning of a
@@ -168,9 +171,14 @@ impl Answer<'_> {
         {
             let ones = piece.rows.clone().zip(mask).filter(|(_, one)| **one == 1);
             let rows: Vec<usize> = ones.map(|(row, _)| row).collect();
-            let (times, seqs) = (times.pick(&rows)?, seqs.pick(&rows)?);
-            for (n, row) in rows.into_iter().enumerate().rev() {
-                let event_time = Timestamp::from_micros(times.int(n).unwrap_or(0));
+            let times = times.pick(&rows)?;
+            let time = |n: usize| Timestamp::from_micros(times.int(n).unwrap_or(0));
+            // Most pieces have a row or two that are new enough, or none: only of these is the seq read.
+            let rows = rows.into_iter().enumerate().map(|(n, row)| (time(n), row));
+            let rows = rows.filter(|(time, _)| self.newest.may_take(*time, *time));
+            let (times, rows): (Vec<_>, Vec<_>) = rows.unzip();
+            let seqs = seqs.pick(&rows)?;
+            for (n, (event_time, row)) in times.into_iter().zip(rows).enumerate().rev() {
                 let seq = base_seq.saturating_add(seqs.int(n).unwrap_or(0) as u64);
                 let order = Order { event_time, log: view.id, seq };
                 self.newest.offer(order, Found::InSegment(piece.segment, row));
@@ -237,59 +245,107 @@ fn build(
     found: &[(Order, Found<'_>)],
     size_bytes_max: usize,
 ) -> Result<Built, Error> {
-    // Each segment is read once, from its beginning on.
-    let mut by_segment: Vec<Vec<(usize, usize)>> = vec![Vec::new(); scan.segments.len()];
-    let mut building = Building {
-        rows: Vec::with_capacity(found.len()),
-        places: Vec::with_capacity(found.len()),
-        sizes_bytes: vec![0; found.len()],
-        left_bytes: Some(size_bytes_max),
-    };
+    let room = Room(AtomicUsize::new(size_bytes_max));
+    let mut building = Building::default();
+    let mut wanted = Vec::new();
     for (place, (_, found)) in found.iter().enumerate() {
         match found {
-            Found::InMemory(row) => building.add(place, Cow::Borrowed(*row)),
-            Found::Whole(row) => building.add(place, Cow::Borrowed(&**row)),
-            Found::InSegment(segment, row) => by_segment[*segment].push((*row, place)),
+            Found::InMemory(row) => building.add(place, Cow::Borrowed(*row), &room),
+            Found::Whole(row) => building.add(place, Cow::Borrowed(&**row), &room),
+            Found::InSegment(segment, row) => {
+                wanted.push(Wanted { segment: *segment, row: *row, place });
+            }
         }
     }
-    for (opened, mut wanted) in scan.segments.iter().zip(by_segment) {
-        wanted.sort_unstable();
-        let numbers: Vec<usize> = wanted.iter().map(|(number, _)| *number).collect();
-        let mut places = wanted.into_iter().map(|(_, place)| place);
-        opened.reader.each_row(&numbers, |row| {
-            building.add(places.next().expect("a row for each number"), Cow::Owned(row));
-        })?;
+    // Each segment is read once, from its beginning on.
+    wanted.sort_unstable_by_key(|wanted| (wanted.segment, wanted.row));
+    let parts = match is_worth_threads(&wanted) {
+        true => wanted.chunks(wanted.len().div_ceil(threads())).collect(),
+        false => vec![&*wanted],
+    };
+    let read = in_parallel(&parts, |part| {
+        let mut building = Building::default();
+        for part in part.chunk_by(|one, next| one.segment == next.segment) {
+            let numbers: Vec<usize> = part.iter().map(|wanted| wanted.row).collect();
+            let mut places = part.iter().map(|wanted| wanted.place);
+            scan.segments[part[0].segment].reader.each_row(&numbers, |row| {
+                let place = places.next().expect("a row for each number");
+                building.add(place, Cow::Owned(row), &room);
+            })?;
+        }
+        Ok(building)
+    });
+    for part in read {
+        building.append(part?);
     }
-    let Building { mut rows, mut places, sizes_bytes, left_bytes } = building;
-    if left_bytes.is_none() {
-        return Ok(Built::TooLarge(sizes_bytes));
+    let Building { mut rows, mut places, mut sizes_bytes } = building;
+    if rows.len() < found.len() {
+        sizes_bytes.sort_unstable();
+        return Ok(Built::TooLarge(
+            sizes_bytes.into_iter().map(|(_, size_bytes)| size_bytes).collect(),
+        ));
     }
     put_in_place(&mut rows, &mut places);
     Ok(Built::Whole(rows))
 }
 
+/// What rows may still take of the memory, all threads' rows together.
+struct Room(AtomicUsize);
+
+impl Room {
+    /// Once something does not fit, nothing does any more.
+    fn take(&self, size_bytes: usize) -> bool {
+        let take = |left: usize| Some(left.saturating_sub(size_bytes));
+        let left = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        left.is_ok_and(|left| size_bytes <= left)
+    }
+}
+
+#[derive(Default)]
 struct Building {
     rows: Vec<Row>,
     /// Where each of them belongs.
     places: Vec<usize>,
-    /// By place.
-    sizes_bytes: Vec<usize>,
-    /// What they may still take; with `None` rows are only measured.
-    left_bytes: Option<usize>,
+    /// Of each row that was built, also of one that is not kept: its place and how much it takes.
+    sizes_bytes: Vec<(usize, usize)>,
 }
 
 impl Building {
-    fn add(&mut self, place: usize, row: Cow<'_, Row>) {
+    fn add(&mut self, place: usize, row: Cow<'_, Row>, room: &Room) {
         let size_bytes = row.size_bytes();
-        self.sizes_bytes[place] = size_bytes;
-        self.left_bytes = self.left_bytes.and_then(|left| left.checked_sub(size_bytes));
-        if self.left_bytes.is_some() {
+        self.sizes_bytes.push((place, size_bytes));
+        if room.take(size_bytes) {
             self.rows.push(row.into_owned());
             self.places.push(place);
         } else {
             self.rows = Vec::new();
         }
     }
+
+    fn append(&mut self, mut other: Building) {
+        self.rows.append(&mut other.rows);
+        self.places.append(&mut other.places);
+        self.sizes_bytes.append(&mut other.sizes_bytes);
+    }
+}
+
+/// A row to be built.
+struct Wanted {
+    segment: usize,
+    row: usize,
+    /// Where in the answer.
+    place: usize,
+}
+
+/// Whether building rows takes much longer than starting a thread: if they lie far apart, a page of
+/// each column may have to be decompressed for each of them; and if they are many.
+fn is_worth_threads(wanted: &[Wanted]) -> bool {
+    const FAR: usize = 4096;
+    const FAR_APART: usize = 24;
+    const MANY: usize = 2000;
+    let place = |wanted: &Wanted| (wanted.segment, wanted.row / FAR);
+    let apart = wanted.chunk_by(|one, next| place(one) == place(next)).count();
+    apart >= FAR_APART || wanted.len() >= MANY
 }
 
 /// Moves each row to its place. Rows are large: this moves each about once, and sorting would often.

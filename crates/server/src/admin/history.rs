@@ -1,12 +1,11 @@
 //! Commands that read the history. Each look is itself recorded, before it is answered: a look that
 //! could not be recorded is not given.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::{
-    Access, Action, Classes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
+    Access, Action, Attributes, Classes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
 };
 use doorbook_store::filter::{Kind, OutcomeKind, PeerIs, PrincipalIs, Targets};
 use doorbook_store::{Entry, Filter, Placed};
@@ -138,7 +137,7 @@ impl Admin {
         project: Option<ProjectId>,
         query: Option<&EventsQuery>,
     ) -> Result<(), Failure> {
-        let mut attributes = BTreeMap::from([(Text::from("via"), Text::from("command line"))]);
+        let mut attributes = Attributes::from([(Text::from("via"), Text::from("command line"))]);
         if let Some(query) = query {
             let text = serde_json::to_string(query).expect("a query is plain data");
             attributes.insert("query".into(), text.into());
@@ -157,7 +156,7 @@ impl Admin {
     pub fn record(&self, by: &Actor, action: Action, base_url: &str) -> Result<(), Failure> {
         let target = Target::Own { kind: "server".into(), name: base_url.into() };
         let version = env!("CARGO_PKG_VERSION").into();
-        self.record_own(by, action, target, BTreeMap::from([("version".into(), version)]))
+        self.record_own(by, action, target, Attributes::from([("version".into(), version)]))
     }
 
     /// Copies the data directory. That someone did is part of the copy: a look that could not be
@@ -165,7 +164,7 @@ impl Admin {
     pub(super) fn backup(&self, by: &Actor, to: &Path) -> Result<Reply, Failure> {
         let name = Text::from(to.display().to_string());
         let target = Target::Own { kind: "backup".into(), name };
-        self.record_own(by, Action::Backup, target, BTreeMap::new())?;
+        self.record_own(by, Action::Backup, target, Attributes::new())?;
         Ok(Reply::Copied(self.store.backup(to)?))
     }
 
@@ -174,7 +173,7 @@ impl Admin {
         by: &Actor,
         action: Action,
         target: Target,
-        attributes: BTreeMap<Text, Text>,
+        attributes: Attributes,
     ) -> Result<(), Failure> {
         let now = self.clock.now();
         let access = Access { attributes, ..Access::own(by, action, target, now) };

@@ -562,4 +562,4 @@ pub fn role_names() -> String {
 }
 
 /// Attributes of a row, in order.
-pub type Attributes = BTreeMap<Text, Text>;
+pub type Attributes = doorbook_event::Attributes;

@@ -1,7 +1,6 @@
 //! Lines to events.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -10,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use doorbook_event::record::Facts;
 use doorbook_event::{
-    Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Target, Text, Timestamp,
-    WrittenTime,
+    Access, Action, Attributes, Class, Classes, Client, Outcome, Peer, Principal, Target, Text,
+    Timestamp, WrittenTime,
 };
 use jiff::tz::TimeZone;
 
@@ -259,7 +258,7 @@ impl Reader {
     /// What has no column: texts as they are, other values as they are written.
     fn attribute(
         &mut self,
-        attributes: &mut BTreeMap<Text, Text>,
+        attributes: &mut Attributes,
         name: &[u8],
         json: Json<'_>,
         has_controls: bool,
@@ -370,7 +369,7 @@ struct Fields {
     speculative: Option<bool>,
     classes: Classes,
     task_id: Option<Text>,
-    attributes: BTreeMap<Text, Text>,
+    attributes: Attributes,
     raw: Option<Vec<u8>>,
     raw_base64: Option<Vec<u8>>,
 }

@@ -162,7 +162,7 @@ impl Members<'_> {
         if !access.attributes.is_empty() {
             self.name("attributes");
             let mut inner = Members { out: self.out, separator: b'{' };
-            for (name, value) in &access.attributes {
+            for (name, value) in access.attributes.iter() {
                 inner.out.push(inner.separator);
                 inner.separator = b',';
                 write_text(name, inner.out);

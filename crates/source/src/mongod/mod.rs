@@ -75,8 +75,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use doorbook_event::record::{Actor, Place, Quarantine, UnknownId};
 use doorbook_event::{
-    Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Shared, Target, Text,
-    Timestamp,
+    Access, Action, Attributes, Class, Classes, Client, Outcome, Peer, Principal, Shared, Target,
+    Text, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
@@ -238,7 +238,7 @@ struct Draft<'a> {
     client: Option<Shared<Client>>,
     speculative: Option<bool>,
     classes: Classes,
-    attributes: BTreeMap<Text, Text>,
+    attributes: Attributes,
 }
 
 /// Unknown ids are handed out when there are this many, at the end of a file, or at the end.

@@ -5,7 +5,6 @@
 //! of all its rows stays one value. In memory are a page and a dictionary of each input, the runs (12 bytes each; of inputs that follow each other in time there
 //! are few, and never more than rows), and the compressed pages of one column that is not `raw`.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
@@ -530,16 +529,16 @@ impl Texts {
         if self.column.is_dictionary_full() {
             return None;
         }
-        let text = || Cow::Owned(page.dictionary.get(key as usize).unwrap_or_default().to_owned());
+        let text = page.dictionary.get(key as usize).unwrap_or_default();
         if page.is_plain {
-            return self.column.key(text());
+            return self.column.key(text);
         }
         self.prepare(input, page);
         let known = self.keys[input][key as usize];
         if known != UNKNOWN {
             return Some(known);
         }
-        let own = self.column.key(text())?;
+        let own = self.column.key(text)?;
         self.keys[input][key as usize] = own;
         Some(own)
     }

@@ -167,11 +167,9 @@ fn candidate(meta: &SegmentMeta) -> Candidate {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use doorbook_event::{
-        Access, Action, Classes, Client, Outcome, Peer, Principal, Record, Scope, Target,
-        WrittenTime,
+        Access, Action, Attributes, Classes, Client, Outcome, Peer, Principal, Record, Scope,
+        Target, WrittenTime,
     };
     use proptest::prelude::*;
 
@@ -231,7 +229,7 @@ mod tests {
             speculative: (n > 3000).then_some(n.is_multiple_of(2)),
             classes: Classes::from_bits((n % 4) as u16),
             // Beyond a dictionary, in the larger cases.
-            attributes: BTreeMap::from([("k".into(), format!("{n:0>300}").into())]),
+            attributes: Attributes::from([("k".into(), format!("{n:0>300}").into())]),
             raw: if n.is_multiple_of(7) { Vec::new() } else { format!("line {n}").into_bytes() },
             // So, too, whose Bloom filter is then made while rows come.
             task_id: (n > 2000).then(|| format!("{n:0>400}").into()),

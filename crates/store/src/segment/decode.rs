@@ -7,9 +7,11 @@
 //! `PLAIN` integers, `PLAIN` and `RLE` flags. Bytes that do not fit are [`Unfit`], never a panic, and cost no more memory than a
 //! page may have.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use doorbook_event::Text;
+use memchr::memmem::Finder;
 
 /// Why a page is not what was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,16 +246,26 @@ impl Dictionary {
     }
 
     /// The ids of a text; the dictionary of a page of plain texts may have several.
-    pub(crate) fn ids_of(&self, text: &str) -> impl Iterator<Item = usize> {
-        // Texts of a column often begin alike and are of one length: the last byte tells most of
-        // them apart, and comparing whole ones is a call each.
+    pub(crate) fn ids_of(&self, text: &str) -> Vec<usize> {
         let (all, text) = (self.texts.as_bytes(), text.as_bytes());
-        let last = text.last();
-        let ids = self.offsets.windows(2).enumerate().filter(move |(_, ends)| {
-            let (from, to) = (ends[0] as usize, ends[1] as usize);
-            to - from == text.len() && all[from..to].last() == last && all[from..to] == *text
-        });
-        ids.map(|(id, _)| id)
+        let offsets = &self.offsets;
+        if text.is_empty() {
+            return (0..self.len()).filter(|id| offsets[*id] == offsets[id + 1]).collect();
+        }
+        // Wherever it stands among all texts, be it a part of one or of two.
+        let finder = Finder::new(text);
+        let mut from = 0;
+        let mut ids = Vec::new();
+        while let Some(found) = finder.find(&all[from..]) {
+            let (at, end) = ((from + found) as u32, (from + found + text.len()) as u32);
+            // Of texts that begin there, the last is the one that is not empty.
+            let id = offsets.partition_point(|offset| *offset <= at) - 1;
+            if offsets[id] == at && offsets.get(id + 1) == Some(&end) {
+                ids.push(id);
+            }
+            from = at as usize + 1;
+        }
+        ids
     }
 
     /// The text of an id, shared with all who ask.
@@ -612,6 +624,13 @@ impl IntPage {
         Ok(IntPage::Each { values: values.collect(), presence })
     }
 
+    /// Of rows whose numbers are sorted, those `from` to `to`.
+    pub(super) fn between(&self, rows: Range<usize>, from: i64, to: i64) -> Range<usize> {
+        let number = |row| self.get(row).unwrap_or(0);
+        let start = partition_point(rows.clone(), |row| number(row) < from);
+        start..partition_point(start..rows.end, |row| number(row) <= to)
+    }
+
     fn pick(&self, rows: &[usize]) -> IntPage {
         match self {
             IntPage::Constant(value) => IntPage::Constant(*value),
@@ -675,6 +694,34 @@ pub(super) fn number_dictionary(bytes: &[u8], count: usize, form: IntForm) -> Re
         IntForm::I64 => read_fixed(&padded, count, i64::from_le_bytes),
         IntForm::Flag => Err(Unfit("a dictionary of flags")),
     }
+}
+
+/// The first of some numbers for which `is_before` does not hold, if it holds for all before it.
+pub(crate) fn partition_point(numbers: Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (numbers.start, numbers.end);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match is_before(middle) {
+            true => low = middle + 1,
+            false => high = middle,
+        }
+    }
+    low
+}
+
+/// Of some rows of a page, whose numbers are sorted, those `from` to `to`; `None` if the page is in an
+/// encoding in which looking for them is not cheaper than decoding it.
+pub(super) fn between(
+    page: Unpacked<'_>,
+    rows: Range<usize>,
+    from: i64,
+    to: i64,
+) -> Result<Option<Range<usize>>> {
+    let (presence, bytes) = page.presence()?;
+    if page.encoding != Encoding::Delta || !matches!(presence, Presence::All) {
+        return Ok(None);
+    }
+    between_delta(bytes, page.value_count, rows, from, to).map(Some)
 }
 
 /// A page of byte strings.
@@ -1129,7 +1176,11 @@ fn unpack_all<T: Narrow>(bytes: &[u8], bits: u32, count: usize, values: &mut Vec
         };
     }
     values.reserve(count);
-    let done = of_width!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24);
+    // Differences of times in microseconds have up to some forty bits.
+    let done = of_width!(
+        1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34
+        35 36 37 38 39 40
+    );
     let value = unpack(bytes, bits);
     values.extend((done..count).map(|n| T::narrow(value(n))));
 }
@@ -1180,54 +1231,155 @@ enum Delta {
 /// Of `count` integers in DELTA_BINARY_PACKED form the first `wanted`, or all if they are the same.
 /// `bytes` end with [`PADDING_BYTES`].
 fn read_delta(bytes: &[u8], count: usize, wanted: usize) -> Result<Delta> {
-    let early = Unfit("numbers that end early");
-    let end = bytes.len().checked_sub(PADDING_BYTES).ok_or(early)?;
-    let mut thrift = Thrift { bytes: &bytes[..end], at: 0 };
-    let (block, parts) = (thrift.varint()?, thrift.varint()?);
-    let (total, first) = (thrift.varint()?, thrift.integer()?);
-    let is_sane = block.is_multiple_of(128) && (128..=1 << 20).contains(&block);
-    let per_part = block.checked_div(parts).filter(|size| size.is_multiple_of(8) && *size > 0);
-    let per_part = per_part.filter(|_| is_sane && total == count as u64);
-    let per_part = per_part.ok_or(Unfit("a header of numbers that is not ours"))? as usize;
-    let parts = parts as usize;
-
+    let mut deltas = Deltas::new(bytes, count)?;
+    let first = deltas.value;
     let mut values = Vec::new();
-    let mut deltas: Vec<u64> = Vec::with_capacity(per_part.min(wanted));
-    let mut value = first;
     let mut done = 1;
     while done < wanted {
-        let least = thrift.integer()?;
-        let widths_at = thrift.at;
-        thrift.skip_bytes(parts)?;
-        for part in 0..parts {
-            if done >= wanted {
-                break;
+        let part = deltas.next(wanted - done)?;
+        if part.is_same() && values.is_empty() {
+            // As long as nothing changes nothing is kept.
+        } else {
+            if values.is_empty() {
+                values.reserve(wanted);
+                values.resize(done, first);
             }
-            let bits = u32::from(bytes[widths_at + part]);
-            let length = per_part.min(wanted - done);
-            if bits > u64::BITS || (length * bits as usize).div_ceil(8) > end - thrift.at {
-                return Err(early);
-            }
-            if bits == 0 && least == 0 && values.is_empty() {
-                // As long as nothing changes nothing is kept.
-            } else {
-                if values.is_empty() {
-                    values.reserve(wanted);
-                    values.resize(done, first);
-                }
-                deltas.clear();
-                unpack_all(&bytes[thrift.at..], bits, length, &mut deltas);
-                values.extend(deltas.iter().map(|delta| {
-                    value = value.wrapping_add(least).wrapping_add(*delta as i64);
-                    value
-                }));
-            }
-            done += length;
-            let size = per_part * bits as usize / 8;
-            thrift.at = (thrift.at + size).min(end);
+            values.extend(deltas.values(&part));
         }
+        done += part.count;
     }
     Ok(if values.is_empty() { Delta::Constant(first) } else { Delta::Each(values) })
+}
+
+/// Of `count` integers in DELTA_BINARY_PACKED form, those at `rows` being sorted: which of `rows` are
+/// `from` to `to`. Nothing behind them is decoded. `bytes` end with [`PADDING_BYTES`].
+fn between_delta(
+    bytes: &[u8],
+    count: usize,
+    rows: Range<usize>,
+    from: i64,
+    to: i64,
+) -> Result<Range<usize>> {
+    let mut deltas = Deltas::new(bytes, count)?;
+    let (mut start, mut end) = (rows.start, rows.start);
+    // Whether more may follow.
+    let mut look = |row: usize, value: i64| {
+        if row < rows.start {
+            return true;
+        }
+        if row >= rows.end || value > to {
+            return false;
+        }
+        end = row + 1;
+        if value < from {
+            start = end;
+        }
+        true
+    };
+    if !look(0, deltas.value) {
+        return Ok(start..end);
+    }
+    let mut done = 1;
+    while done < rows.end {
+        let part = deltas.next(rows.end - done)?;
+        let mut values = (done..).zip(deltas.values(&part));
+        if done + part.count <= rows.start {
+            values.for_each(drop);
+        } else if !values.all(|(row, value)| look(row, value)) {
+            break;
+        }
+        done += part.count;
+    }
+    Ok(start..end)
+}
+
+/// The differences of DELTA_BINARY_PACKED integers, part by part.
+struct Deltas<'a> {
+    thrift: Thrift<'a>,
+    padded: &'a [u8],
+    /// Values of a part, and parts of a block.
+    per_part: usize,
+    parts: usize,
+    /// Of the block: how wide its parts are, how many of them are left, and its least difference.
+    widths: &'a [u8],
+    least: i64,
+    /// The last value so far.
+    value: i64,
+    unpacked: Vec<u64>,
+}
+
+/// Some differences, each less the least.
+struct DeltaPart<'a> {
+    /// Followed by [`PADDING_BYTES`].
+    bytes: &'a [u8],
+    bits: u32,
+    count: usize,
+    least: i64,
+}
+
+impl DeltaPart<'_> {
+    fn is_same(&self) -> bool {
+        self.bits == 0 && self.least == 0
+    }
+}
+
+impl<'a> Deltas<'a> {
+    const EARLY: Unfit = Unfit("numbers that end early");
+
+    fn new(bytes: &'a [u8], count: usize) -> Result<Deltas<'a>> {
+        let end = bytes.len().checked_sub(PADDING_BYTES).ok_or(Self::EARLY)?;
+        let mut thrift = Thrift { bytes: &bytes[..end], at: 0 };
+        let (block, parts) = (thrift.varint()?, thrift.varint()?);
+        let (total, value) = (thrift.varint()?, thrift.integer()?);
+        let is_sane = block.is_multiple_of(128) && (128..=1 << 20).contains(&block);
+        let per_part = block.checked_div(parts).filter(|size| size.is_multiple_of(8) && *size > 0);
+        let per_part = per_part.filter(|_| is_sane && total == count as u64);
+        let per_part = per_part.ok_or(Unfit("a header of numbers that is not ours"))? as usize;
+        let (parts, unpacked) = (parts as usize, Vec::new());
+        Ok(Deltas {
+            thrift,
+            padded: bytes,
+            per_part,
+            parts,
+            widths: &[],
+            least: 0,
+            value,
+            unpacked,
+        })
+    }
+
+    /// The next part, of which no more than `wanted` are looked at.
+    fn next(&mut self, wanted: usize) -> Result<DeltaPart<'a>> {
+        if self.widths.is_empty() {
+            self.least = self.thrift.integer()?;
+            let from = self.thrift.at;
+            self.thrift.skip_bytes(self.parts)?;
+            self.widths = &self.padded[from..self.thrift.at];
+        }
+        let (bits, widths) = self.widths.split_first().ok_or(Self::EARLY)?;
+        self.widths = widths;
+        let (at, end) = (self.thrift.at, self.thrift.bytes.len());
+        let (bits, count) = (u32::from(*bits), self.per_part.min(wanted));
+        if bits > u64::BITS || (count * bits as usize).div_ceil(8) > end - at {
+            return Err(Self::EARLY);
+        }
+        self.thrift.at = (at + self.per_part * bits as usize / 8).min(end);
+        Ok(DeltaPart { bytes: &self.padded[at..], bits, count, least: self.least })
+    }
+
+    /// The values of a part; all of them must be taken before the next part.
+    fn values(&mut self, part: &DeltaPart<'_>) -> impl Iterator<Item = i64> {
+        self.unpacked.clear();
+        match part.bits {
+            0 => self.unpacked.resize(part.count, 0),
+            bits => unpack_all(part.bytes, bits, part.count, &mut self.unpacked),
+        }
+        let (value, least) = (&mut self.value, part.least);
+        self.unpacked.iter().map(move |delta| {
+            *value = value.wrapping_add(least).wrapping_add(*delta as i64);
+            *value
+        })
+    }
 }
 
 #[cfg(test)]
@@ -1354,6 +1506,44 @@ mod tests {
             prop_assert!(found == expected || numbers.is_empty());
         }
 
+        /// Goal: the ids of a text are those of the entries that are the text. Method: entries that are
+        /// parts of each other, of two others together, twice there, or empty; each compared.
+        #[test]
+        fn a_text_has_the_ids_of_its_entries(
+            texts in prop::collection::vec("[ab]{0,4}|é", 0..30),
+            wanted in "[ab]{0,4}|é",
+        ) {
+            let mut bytes = Vec::new();
+            texts.iter().for_each(|text| put_plain(&mut bytes, text.as_bytes()));
+            let dictionary = Dictionary::read(&bytes, texts.len()).expect("fits");
+            let expected: Vec<usize> = (0..texts.len()).filter(|id| texts[*id] == wanted).collect();
+            prop_assert_eq!(dictionary.ids_of(&wanted), expected);
+        }
+
+        /// Goal: of a target's rows those of a time range are found without decoding more than up to
+        /// them. Method: a page in which some rows, which are sorted, stand between others; each row
+        /// compared; the page decoded, and not.
+        #[test]
+        fn rows_between_two_numbers_are_found(
+            before in prop::collection::vec(-500..500_i64, 0..80),
+            mut sorted in prop::collection::vec(prop_oneof![-50..50_i64, -1 << 40..1_i64 << 40], 1..400),
+            after in prop::collection::vec(-500..500_i64, 0..80),
+            (from, to) in (-60..60_i64, -60..60_i64),
+        ) {
+            sorted.sort_unstable();
+            let rows = before.len()..before.len() + sorted.len();
+            let all = [before, sorted, after].concat();
+            let is_inside = |row: &usize| from <= all[*row] && all[*row] <= to;
+            let expected: Vec<usize> = rows.clone().filter(is_inside).collect();
+            let optional: Vec<Option<i64>> = all.iter().copied().map(Some).collect();
+            let bytes = page(&optional, |bytes| put_delta(bytes, &all, false));
+            let coded = unpacked(&bytes, all.len(), Encoding::Delta);
+            let packed = between(coded, rows.clone(), from, to).expect("fits").expect("is looked for");
+            prop_assert_eq!(packed.collect::<Vec<_>>(), &expected[..]);
+            let read = IntPage::read(coded, IntForm::I64, &[]).expect("fits");
+            prop_assert_eq!(read.between(rows, from, to).collect::<Vec<_>>(), expected);
+        }
+
         /// Goal: bit-packed values come out as they went in, whichever width and whichever path.
         /// Method: the encoder, read whole, into wider types, and value by value.
         #[test]
@@ -1415,6 +1605,7 @@ mod tests {
                 for is_optional in [false, true] {
                     let page = Unpacked { bytes: &bytes, value_count: count, encoding, is_optional };
                     let some: Vec<usize> = (0..count).step_by(7).collect();
+                    let _ = between(page, count / 3..count, -2, 500);
                     let _ = TextPage::read_some(page, dictionary.as_ref(), &some);
                     if let Ok(page) = TextPage::read(page, dictionary.as_ref()) {
                         assert!((0..count).all(|row| page.shared(row) == page.shared(row)));

@@ -46,14 +46,17 @@
 //! Whatever does not fit is an error that names the file; no answer is made of the rest.
 
 mod decode;
+mod dictionary;
 mod encoding;
 pub(crate) mod file;
 pub(crate) mod pages;
 mod read;
 mod write;
 
-pub(crate) use decode::{BytesPage, Dictionary, Ids, IntPage, Packed, Page, TextPage};
-pub(crate) use read::{Column, Columns, Reader, Segment, partition_point, peer};
+pub(crate) use decode::{
+    BytesPage, Dictionary, Ids, IntPage, Packed, Page, TextPage, partition_point,
+};
+pub(crate) use read::{Column, Columns, Reader, Segment, peer};
 pub(crate) use write::{COLUMNS_LEVEL, Content, Line, RAW_LEVEL, from_library, write};
 
 use std::sync::Arc;

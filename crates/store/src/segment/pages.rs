@@ -7,8 +7,7 @@
 //! a count. What comes out is plain Parquet: data pages of version 1, each a zstd frame with its
 //! checksum.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::marker::PhantomData;
 
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::bloom_filter::Sbbf;
@@ -17,6 +16,7 @@ use parquet::errors::Result;
 use parquet::file::metadata::{ColumnChunkMetaData, ColumnIndexBuilder, OffsetIndexBuilder};
 use parquet::file::statistics::Statistics;
 
+use super::dictionary::Dictionary;
 use super::encoding::{
     Coding, PageKind, key_bits, put_delta, put_flags, put_hybrid, put_page_header, put_plain,
     put_presence, put_run, put_same_presence,
@@ -32,9 +32,6 @@ pub(crate) const ROWS_PER_SAME_PAGE: usize = 1 << 20;
 
 /// The same for flags, which are written out one by one.
 pub(crate) const FLAGS_PER_SAME_PAGE: usize = 1 << 16;
-
-/// 1 MiB: a dictionary beyond it is mostly values that come once, and a reader must hold it whole.
-pub(crate) const DICTIONARY_SIZE_BYTES_MAX: usize = 1 << 20;
 
 /// 64 KiB of texts that come once.
 const PLAIN_PAGE_SIZE_BYTES: usize = 64 << 10;
@@ -240,15 +237,14 @@ pub(crate) struct TextColumn<'a> {
     recent: Vec<(*const u8, usize, u32)>,
     /// How many values were not among them.
     miss_count: usize,
-    keys: HashMap<Cow<'a, str>, u32>,
-    /// The dictionary page, and where in it each value begins.
-    dictionary: Vec<u8>,
-    starts: Vec<u32>,
+    texts: PhantomData<&'a str>,
+    dictionary: Dictionary,
+    /// Of the pages that are ready, how many rows have a value.
+    value_count: usize,
     is_dictionary_full: bool,
     /// Of a column whose dictionary is full.
     bloom: Option<Sbbf>,
     page: KeysInWork,
-    last_key: u32,
     ready: Vec<Ready>,
     chunk: Chunk,
 }
@@ -289,13 +285,12 @@ impl<'a> TextColumn<'a> {
             has_bloom: false,
             recent: vec![(std::ptr::null(), 0, NULL); RECENT],
             miss_count: 0,
-            keys: HashMap::new(),
-            dictionary: Vec::new(),
-            starts: Vec::new(),
+            texts: PhantomData,
+            dictionary: Dictionary::new(),
+            value_count: 0,
             is_dictionary_full: false,
             bloom: None,
             page: KeysInWork::default(),
-            last_key: NULL,
             ready: Vec::new(),
             chunk: Chunk::new(),
         }
@@ -326,8 +321,8 @@ impl<'a> TextColumn<'a> {
         let slot = (place.0.addr() / 16) % self.recent.len();
         let recent = self.recent[slot];
         if (recent.0, recent.1) != place || self.is_dictionary_full {
-            if self.push_looked_up(Cow::Borrowed(text)) {
-                self.recent[slot] = (place.0, place.1, self.last_key);
+            if let Some(key) = self.push_made(text) {
+                self.recent[slot] = (place.0, place.1, key);
             }
             self.miss_count += 1;
             if self.miss_count > 16 * self.recent.len() && self.recent.len() < RECENT_MAX {
@@ -340,11 +335,16 @@ impl<'a> TextColumn<'a> {
     }
 
     /// A row with a value that was made for it. Returns the value's key, if it has one.
-    pub(crate) fn push_owned(&mut self, text: String) -> Option<u32> {
-        self.push_looked_up(Cow::Owned(text)).then_some(self.last_key)
+    pub(crate) fn push_made(&mut self, text: &str) -> Option<u32> {
+        let key = self.key(text);
+        match key {
+            Some(key) => self.push_keys(key, 1),
+            None => self.push_plain(text.as_bytes()),
+        }
+        key
     }
 
-    /// A row with a value that [`TextColumn::push_owned`] gave a key; `false`, and no row, if keys
+    /// A row with a value that [`TextColumn::push_made`] gave a key; `false`, and no row, if keys
     /// are no longer used.
     pub(crate) fn push_known(&mut self, key: u32) -> bool {
         if !self.is_dictionary_full {
@@ -362,22 +362,15 @@ impl<'a> TextColumn<'a> {
     }
 
     /// The key of a value, which gets one if it has none; `None` once keys are no longer used.
-    pub(crate) fn key(&mut self, text: Cow<'a, str>) -> Option<u32> {
+    pub(crate) fn key(&mut self, text: &str) -> Option<u32> {
         if self.is_dictionary_full {
             return None;
         }
-        if let Some(key) = self.keys.get(&text) {
-            return Some(*key);
-        }
-        if self.dictionary.len() + text.len() + 4 > DICTIONARY_SIZE_BYTES_MAX {
+        let key = self.dictionary.key(text.as_bytes(), self.value_count);
+        if key.is_none() {
             self.give_up_dictionary();
-            return None;
         }
-        let key = u32::try_from(self.keys.len()).expect("a dictionary is a megabyte");
-        self.starts.push(self.dictionary.len() as u32);
-        put_plain(&mut self.dictionary, text.as_bytes());
-        self.keys.insert(text, key);
-        Some(key)
+        key
     }
 
     /// Rows with a value that [`TextColumn::key`] gave a key, or with [`NULL`].
@@ -454,31 +447,12 @@ impl<'a> TextColumn<'a> {
         self.is_dictionary_full
     }
 
-    /// Whether the value has a key, which is the last row's.
-    fn push_looked_up(&mut self, text: Cow<'a, str>) -> bool {
-        if self.is_dictionary_full {
-            self.push_plain(text.as_bytes());
-            return false;
-        }
-        match self.key(Cow::clone(&text)) {
-            Some(key) => {
-                self.last_key = key;
-                self.push_keys(key, 1);
-                true
-            }
-            None => {
-                self.push_plain(text.as_bytes());
-                false
-            }
-        }
-    }
-
     fn give_up_dictionary(&mut self) {
         self.finish_page();
         self.is_dictionary_full = true;
         if self.has_bloom {
             let mut bloom = Sbbf::new_with_num_of_bytes(BLOOM_SIZE_BYTES_MAX);
-            self.keys.keys().for_each(|text| bloom.insert(text.as_bytes()));
+            self.dictionary.values().for_each(|text| bloom.insert(text));
             self.bloom = Some(bloom);
         }
     }
@@ -499,9 +473,10 @@ impl<'a> TextColumn<'a> {
             if page.same == NULL {
                 coding = Coding::Plain;
             } else {
-                let bits = key_bits(self.keys.len());
+                let bits = key_bits(self.dictionary.len());
                 bytes.push(bits as u8);
                 put_run(&mut bytes, row_count, page.same, bits);
+                self.value_count += row_count;
             }
         } else {
             if self.is_optional {
@@ -511,12 +486,13 @@ impl<'a> TextColumn<'a> {
                 bytes.append(&mut page.plain);
                 coding = Coding::Plain;
             } else {
-                let bits = key_bits(self.keys.len());
+                let bits = key_bits(self.dictionary.len());
                 bytes.push(bits as u8);
                 if self.is_optional {
                     page.rows.retain(|key| *key != NULL);
                 }
                 put_hybrid(&mut bytes, &page.rows, bits);
+                self.value_count += page.rows.len();
             }
         }
         page.rows.clear();
@@ -526,19 +502,15 @@ impl<'a> TextColumn<'a> {
 
     /// Lowest and highest value of the page.
     fn range(&mut self) -> (Vec<u8>, Vec<u8>) {
-        let value = |key: u32| {
-            let start = self.starts[key as usize] as usize;
-            let end =
-                self.starts.get(key as usize + 1).map_or(self.dictionary.len(), |e| *e as usize);
-            &self.dictionary[start + 4..end]
-        };
         let mut keys = self.page.rows.clone();
         keys.dedup();
         if keys.is_empty() {
             keys.push(self.page.same);
         }
-        let low = keys.iter().map(|key| value(*key)).min().unwrap_or_default().to_vec();
-        let high = keys.iter().map(|key| value(*key)).max().unwrap_or_default().to_vec();
+        let low =
+            keys.iter().map(|key| self.dictionary.value(*key)).min().unwrap_or_default().to_vec();
+        let high =
+            keys.iter().map(|key| self.dictionary.value(*key)).max().unwrap_or_default().to_vec();
         if self.chunk.range.as_ref().is_none_or(|range| low < range.0) {
             let high = self.chunk.range.take().map_or(high.clone(), |range| range.1);
             self.chunk.range = Some((low.clone(), high));
@@ -568,7 +540,8 @@ impl<'a> TextColumn<'a> {
         file: &mut FileWriter<'_, '_>,
         compressor: &mut Compressor,
     ) -> Result<()> {
-        self.chunk.write_dictionary(file, &self.dictionary, self.keys.len(), compressor)?;
+        let (page, count) = (self.dictionary.page(), self.dictionary.len());
+        self.chunk.write_dictionary(file, page, count, compressor)?;
         for page in self.ready.drain(..) {
             self.chunk.pack(page, compressor)?;
         }
@@ -589,8 +562,9 @@ impl<'a> TextColumn<'a> {
                 Some(bloom)
             }
             None if self.has_bloom => {
-                let mut bloom = Sbbf::new_with_ndv_fpp(self.keys.len() as u64, BLOOM_MISTAKES)?;
-                self.keys.keys().for_each(|text| bloom.insert(text.as_bytes()));
+                let count = self.dictionary.len() as u64;
+                let mut bloom = Sbbf::new_with_ndv_fpp(count, BLOOM_MISTAKES)?;
+                self.dictionary.values().for_each(|text| bloom.insert(text));
                 Some(bloom)
             }
             None => None,

@@ -26,7 +26,7 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::decode::{
     AnyDictionary, BytesPage, Dictionary, Encoding, Form, IntForm, IntPage, PADDING_BYTES, Packed,
-    Page, PageHeader, PageKind, TextPage, Unfit, number_dictionary,
+    Page, PageHeader, PageKind, TextPage, Unfit, between, number_dictionary,
 };
 use super::{QuarantineFacts, SegmentMeta, Tail, UNIX_SOCKET, VERSION, VERSION_KEY};
 use crate::cache::{Block, BlockKey, Cache, Part};
@@ -286,34 +286,48 @@ impl Reader<'_> {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Range<usize>, Error> {
-        let start = self.seek(times, rows.clone(), |time| time < from)?;
-        let end = self.seek(times, start..rows.end, |time| time <= to)?;
-        Ok(start..end)
-    }
-
-    /// The first row of a sorted stretch that is not before something.
-    fn seek(
-        &self,
-        times: &mut Column<'_>,
-        rows: Range<usize>,
-        is_before: impl Fn(Timestamp) -> bool,
-    ) -> Result<usize, Error> {
-        for page in self.time_pages(rows.clone()) {
-            if is_before(page.latest) {
+        let mut found = rows.start..rows.start;
+        for page in self.time_pages(rows) {
+            if page.latest < from {
+                found = page.rows.end..page.rows.end;
                 continue;
             }
-            if !is_before(page.earliest) {
-                return Ok(page.rows.start);
+            if to < page.earliest {
+                break;
             }
-            let (column, of) = times.ints(page.rows.start)?;
-            let found = partition_point(page.rows.clone(), |row| {
-                is_before(Timestamp::from_micros(column.get(row - of.start).unwrap_or(0)))
-            });
-            if found < page.rows.end {
-                return Ok(found);
+            let here = match from <= page.earliest && page.latest <= to {
+                true => page.rows.clone(),
+                false => times.between(page.rows.clone(), from.micros(), to.micros())?,
+            };
+            if found.is_empty() {
+                found.start = here.start;
+            }
+            found.end = here.end;
+            if here.end < page.rows.end {
+                break;
             }
         }
-        Ok(rows.end)
+        Ok(found)
+    }
+
+    /// The pages of a column of numbers that, by their statistics, may hold a number: their rows.
+    pub(crate) fn pages_with(&self, name: &str, number: i64) -> Result<Vec<Range<usize>>, Error> {
+        let total = self.meta.rows() as usize;
+        let Some(chunk) = self.column(name)?.chunk else { return Ok(Vec::new()) };
+        let index = self.footer.column_index().and_then(|index| index.first()?.get(chunk.place));
+        let statistics = match index {
+            Some(ColumnIndexMetaData::INT64(statistics)) => Some(statistics),
+            _ => None,
+        };
+        let may_hold = |n: &usize| {
+            let Some(statistics) = statistics else { return true };
+            statistics.min_value(*n).is_none_or(|least| *least <= number)
+                && statistics.max_value(*n).is_none_or(|most| number <= *most)
+        };
+        let first =
+            |n: usize| chunk.pages.get(n).map_or(total, |page| page.first_row_index as usize);
+        let pages = (0..chunk.pages.len()).filter(may_hold);
+        Ok(pages.map(|n| first(n)..first(n + 1)).collect())
     }
 
     /// What the catalogue knows of the segment.
@@ -394,19 +408,6 @@ impl Reader<'_> {
         unpacked.extend_from_slice(&[0; PADDING_BYTES]);
         Ok(header)
     }
-}
-
-/// The first of some numbers for which `is_before` does not hold, if it holds for all before it.
-pub(crate) fn partition_point(numbers: Range<usize>, is_before: impl Fn(usize) -> bool) -> usize {
-    let (mut low, mut high) = (numbers.start, numbers.end);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match is_before(middle) {
-            true => low = middle + 1,
-            false => high = middle,
-        }
-    }
-    low
 }
 
 /// Rows that share a page of event times, and the times that the page has.
@@ -515,23 +516,39 @@ impl<'r> Column<'r> {
         if is_small || rows.len() * PICK_COST_ROWS >= of.len() {
             return Ok(self.load(n, of)?.pick(rows));
         }
-        if let Some(Block::Page(page)) =
-            reader.cache.get(reader.key(chunk.place, Part::Page(n as u32)))
-        {
-            return Ok(page.pick(rows));
-        }
-        let key = reader.key(chunk.place, Part::Packed(n as u32));
-        let packed = match reader.cache.get(key) {
-            Some(Block::Packed(packed)) => packed,
-            _ => {
-                let packed = Arc::new(self.packed(n, of.len())?);
-                reader.cache.put(key, Block::Packed(Arc::clone(&packed)));
-                packed
-            }
+        let Some(packed) = self.packed_unless_decoded(n, of.len())? else {
+            return Ok(self.load(n, of)?.pick(rows));
         };
         let (chunk, dictionary) = self.with_dictionary(packed.encoding)?;
         let page = Page::read_some(packed.unpacked(), chunk.form, dictionary, rows);
         page.map_err(|unfit| reader.file.unfit(chunk, unfit))
+    }
+
+    /// Of rows of one page, whose numbers are sorted, those `from` to `to`. Where nothing of the page
+    /// is at hand, it is decoded up to the last of them.
+    pub(crate) fn between(
+        &mut self,
+        rows: Range<usize>,
+        from: i64,
+        to: i64,
+    ) -> Result<Range<usize>, Error> {
+        let reader = self.reader;
+        if let (Some(n), of) = self.place(rows.start)?
+            && rows.end <= of.end
+            && self.current.as_ref().is_none_or(|(_, current)| *current != of)
+            && let Some(packed) = self.packed_unless_decoded(n, of.len())?
+        {
+            let chunk = self.chunk.as_ref().expect("a column that is there");
+            let here = rows.start - of.start..rows.end - of.start;
+            let found = between(packed.unpacked(), here, from, to);
+            let found = found.map_err(|unfit| reader.file.unfit(chunk, unfit))?;
+            if let Some(found) = found {
+                return Ok(of.start + found.start..of.start + found.end);
+            }
+        }
+        let (page, of) = self.ints(rows.start)?;
+        let found = page.between(rows.start - of.start..rows.end.min(of.end) - of.start, from, to);
+        Ok(of.start + found.start..of.start + found.end)
     }
 
     /// The page of a row, if the file has this column, and the page's rows.
@@ -569,6 +586,22 @@ impl<'r> Column<'r> {
         let page = Arc::new(page.map_err(|unfit| reader.file.unfit(chunk, unfit))?);
         reader.cache.put(key, Block::Page(Arc::clone(&page)));
         Ok(page)
+    }
+
+    /// A page that is not decoded, unless the cache has it decoded.
+    fn packed_unless_decoded(&self, n: usize, rows: usize) -> Result<Option<Arc<Packed>>, Error> {
+        let reader = self.reader;
+        let place = self.chunk.as_ref().expect("a column that is there").place;
+        if reader.cache.has(reader.key(place, Part::Page(n as u32))) {
+            return Ok(None);
+        }
+        let key = reader.key(place, Part::Packed(n as u32));
+        if let Some(Block::Packed(packed)) = reader.cache.get(key) {
+            return Ok(Some(packed));
+        }
+        let packed = Arc::new(self.packed(n, rows)?);
+        reader.cache.put(key, Block::Packed(Arc::clone(&packed)));
+        Ok(Some(packed))
     }
 
     /// A page from the file.

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use doorbook_event::{
-    Access, Client, LogId, Outcome, Peer, Principal, Record, Scope, Target, Timestamp, WrittenTime,
+    Access, Attributes, Client, LogId, Outcome, Peer, Principal, Record, Scope, Target, Timestamp,
+    WrittenTime,
 };
 use parquet::errors::{ParquetError, Result};
 
@@ -16,6 +17,7 @@ use super::{Member, QuarantineFacts, SegmentMeta};
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::memtable::{Row, kind};
+use crate::names::Names;
 
 /// A row on its way into a file.
 #[derive(Clone, Copy)]
@@ -131,25 +133,13 @@ fn sort(lines: &mut Vec<Line<'_>>) {
 }
 
 /// For each line, the place of its target's names among all of them.
-fn ranks<'a>(lines: &[Line<'a>]) -> Vec<u32> {
-    let mut numbers: HashMap<(&'a str, &'a str), u32> = HashMap::new();
-    // Names that are the same text in memory as those of a line shortly before.
-    let mut recent = [(("", ""), u32::MAX); 64];
-    let number = |line: &Line<'a>| {
-        let names = line.names();
-        let known = &mut recent[names.1.as_ptr().addr() / 16 % 64];
-        let is_known = std::ptr::eq(known.0.0, names.0) && std::ptr::eq(known.0.1, names.1);
-        if !is_known || known.1 == u32::MAX {
-            let next = numbers.len() as u32;
-            *known = (names, *numbers.entry(names).or_insert(next));
-        }
-        known.1
-    };
-    let mut ranks: Vec<u32> = lines.iter().map(number).collect();
-    let mut names: Vec<_> = numbers.into_iter().collect();
-    names.sort_unstable();
-    let mut rank_of = vec![0; names.len()];
-    for ((_, number), rank) in names.into_iter().zip(0..) {
+fn ranks(lines: &[Line<'_>]) -> Vec<u32> {
+    let mut names = Names::new();
+    let mut ranks: Vec<u32> = lines.iter().map(|line| names.number(line.names())).collect();
+    let mut sorted: Vec<_> = names.all().collect();
+    sorted.sort_unstable();
+    let mut rank_of = vec![0; sorted.len()];
+    for ((_, number), rank) in sorted.into_iter().zip(0..) {
         rank_of[number as usize] = rank;
     }
     ranks.iter_mut().for_each(|number| *number = rank_of[*number as usize]);
@@ -242,6 +232,8 @@ struct Columns<'a> {
     via: TextColumn<'a>,
     origin: TextColumn<'a>,
     attributes: TextColumn<'a>,
+    /// The attributes of the row in work.
+    json: String,
     task_id: TextColumn<'a>,
     raw_encoding: NumberColumn,
 }
@@ -284,6 +276,7 @@ impl<'a> Columns<'a> {
             via: TextColumn::new(optional),
             origin: TextColumn::new(optional),
             attributes: TextColumn::new(optional),
+            json: String::new(),
             task_id: TextColumn::new(optional).with_bloom(),
             raw_encoding: NumberColumn::new(required, narrow),
         }
@@ -331,7 +324,7 @@ impl<'a> Columns<'a> {
             }
             Principal::OsUser { uid, name } => {
                 self.principal.push_option(name.as_deref());
-                self.principal_database.push_owned(uid.to_string());
+                self.principal_database.push_made(&uid.to_string());
             }
         }
         self.mechanism.push_option(access.mechanism.as_deref());
@@ -361,8 +354,9 @@ impl<'a> Columns<'a> {
         if access.attributes.is_empty() {
             self.attributes.push_null();
         } else {
-            let json = serde_json::to_string(&access.attributes).expect("texts are JSON");
-            self.attributes.push_owned(json);
+            self.json.clear();
+            put_json(&mut self.json, &access.attributes);
+            self.attributes.push_made(&self.json);
         }
         self.task_id.push_option(access.task_id.as_deref());
     }
@@ -390,7 +384,7 @@ impl<'a> Columns<'a> {
             column.push_option(text);
         }
         match client.and_then(|client| client.origin) {
-            Some(origin) => drop(self.origin.push_owned(origin.to_string())),
+            Some(origin) => drop(self.origin.push_made(&origin.to_string())),
             None => self.origin.push_null(),
         }
     }
@@ -422,7 +416,7 @@ impl<'a> Columns<'a> {
                 self.reason.push(&quarantine.reason);
                 let facts = QuarantineFacts::from(quarantine);
                 let facts = serde_json::to_string(&facts).expect("texts and numbers are JSON");
-                self.attributes.push_owned(facts);
+                self.attributes.push_made(&facts);
             }
             _ => {
                 self.reason.push_null();
@@ -473,6 +467,25 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// A JSON object of texts, as serde_json writes it.
+fn put_json(json: &mut String, members: &Attributes) {
+    for (n, (name, value)) in members.iter().enumerate() {
+        json.push_str(if n == 0 { "{" } else { "," });
+        put_json_text(json, name);
+        json.push(':');
+        put_json_text(json, value);
+    }
+    json.push('}');
+}
+
+fn put_json_text(json: &mut String, text: &str) {
+    let is_plain = |byte: u8| byte >= b' ' && byte != b'"' && byte != b'\\';
+    match text.bytes().all(is_plain) {
+        true => json.extend(["\"", text, "\""]),
+        false => json.push_str(&serde_json::to_string(text).expect("a text is JSON")),
+    }
+}
+
 /// Addresses as texts, each spelled once.
 struct AddressColumn<'a> {
     text: TextColumn<'a>,
@@ -497,7 +510,7 @@ impl<'a> AddressColumn<'a> {
             Peer::Ip { address, .. } => match self.key(*address) {
                 Some(key) if self.text.push_known(key) => {}
                 _ => {
-                    if let Some(key) = self.text.push_owned(address.to_string()) {
+                    if let Some(key) = self.text.push_made(&address.to_string()) {
                         self.keys.insert(*address, key);
                     }
                 }

@@ -1,6 +1,5 @@
 //! What the tests of the store share: a store in a directory of its own, and events to put in it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,8 +7,8 @@ use doorbook_event::record::{Actor, ImportId};
 use doorbook_event::registry::{Cluster, Project, RegistryChange};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
-    Access, Action, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Text, Timestamp,
-    WrittenTime,
+    Access, Action, Attributes, Classes, Outcome, Peer, Principal, ProjectId, Scope, Target, Text,
+    Timestamp, WrittenTime,
 };
 use doorbook_store::disk::Disk;
 use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Ingest, IngestLine, Options, Store};
@@ -137,7 +136,7 @@ pub fn login(n: i64) -> Access {
         client: None,
         speculative: None,
         classes: Classes::NONE,
-        attributes: BTreeMap::new(),
+        attributes: Attributes::new(),
         raw: format!("line {n}").into_bytes(),
         task_id: None,
     }

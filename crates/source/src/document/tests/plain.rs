@@ -327,7 +327,7 @@ fn plain(line: &[u8]) -> Option<Line> {
             client,
             task_id,
             outcome: Some(outcome).filter(|outcome| *outcome != Outcome::Unknown),
-            attributes,
+            attributes: attributes.into_iter().collect(),
         };
         let says_nothing = facts.is_empty() && time.is_none();
         return (!is_own && !says_nothing)
@@ -353,7 +353,7 @@ fn plain(line: &[u8]) -> Option<Line> {
         client: client.map(Into::into),
         speculative,
         classes,
-        attributes,
+        attributes: attributes.into_iter().collect(),
         raw,
         task_id,
     })))

@@ -22,8 +22,8 @@ use doorbook_event::registry::{
 };
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
-    Access, Action, Class, Classes, HostName, Outcome, Peer, Principal, ProjectId, Random, Target,
-    Timestamp, WrittenTime,
+    Access, Action, Attributes, Class, Classes, HostName, Outcome, Peer, Principal, ProjectId,
+    Random, Target, Timestamp, WrittenTime,
 };
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
@@ -301,7 +301,7 @@ pub fn login(name: &str, millis: i64) -> Access {
         client: None,
         speculative: None,
         classes: Classes::NONE,
-        attributes: BTreeMap::new(),
+        attributes: Attributes::new(),
         raw: format!("line of {name}").into_bytes(),
         task_id: None,
     }
