@@ -19,8 +19,15 @@ pub(super) struct Dictionary {
     page: Vec<u8>,
     /// Where in the page each value begins.
     starts: Vec<u32>,
-    keys: HashTable<u32>,
+    keys: HashTable<Entry>,
     hashes: RandomState,
+}
+
+/// A value in the table. Where it begins stands here as well: to look it up by its key would be one
+/// more wait for memory.
+struct Entry {
+    start: u32,
+    key: u32,
 }
 
 impl Dictionary {
@@ -34,8 +41,8 @@ impl Dictionary {
     pub(super) fn key(&mut self, text: &[u8], row_count: usize) -> Option<u32> {
         let hash = self.hashes.hash_one(text);
         let Dictionary { page, starts, keys, hashes } = self;
-        if let Some(key) = keys.find(hash, |key| value(page, starts, *key) == text) {
-            return Some(*key);
+        if let Some(entry) = keys.find(hash, |entry| value(page, entry.start) == text) {
+            return Some(entry.key);
         }
         let size_bytes = page.len() + 4 + text.len();
         let is_worth_it = size_bytes <= SIZE_BYTES || row_count >= 2 * starts.len();
@@ -43,9 +50,11 @@ impl Dictionary {
             return None;
         }
         let key = u32::try_from(starts.len()).expect("a dictionary is two megabytes");
-        starts.push(page.len() as u32);
+        let start = page.len() as u32;
+        starts.push(start);
         put_plain(page, text);
-        keys.insert_unique(hash, key, |key| hashes.hash_one(value(page, starts, *key)));
+        let hash_of = |entry: &Entry| hashes.hash_one(value(page, entry.start));
+        keys.insert_unique(hash, Entry { start, key }, hash_of);
         Some(key)
     }
 
@@ -54,12 +63,12 @@ impl Dictionary {
     }
 
     pub(super) fn value(&self, key: u32) -> &[u8] {
-        value(&self.page, &self.starts, key)
+        value(&self.page, self.starts[key as usize])
     }
 
     /// All values, in the order of their keys.
     pub(super) fn values(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.starts.len() as u32).map(|key| self.value(key))
+        self.starts.iter().map(|start| value(&self.page, *start))
     }
 
     /// The values in the plain encoding.
@@ -68,10 +77,11 @@ impl Dictionary {
     }
 }
 
-fn value<'a>(page: &'a [u8], starts: &[u32], key: u32) -> &'a [u8] {
-    let start = starts[key as usize] as usize;
-    let end = starts.get(key as usize + 1).map_or(page.len(), |end| *end as usize);
-    &page[start + 4..end]
+/// The value that begins somewhere, its length before it.
+fn value(page: &[u8], start: u32) -> &[u8] {
+    let (length, rest) = page[start as usize..].split_at(4);
+    let length = u32::from_le_bytes(length.try_into().expect("four bytes are four bytes"));
+    &rest[..length as usize]
 }
 
 #[cfg(test)]
