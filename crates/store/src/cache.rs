@@ -46,8 +46,15 @@ pub(crate) enum Part {
 pub(crate) struct Cache {
     limit_bytes: usize,
     slots: Mutex<Slots>,
-    /// Contexts of zstd that nobody uses just now; each is some 100 kB.
-    unpackers: Mutex<Vec<zstd::bulk::Decompressor<'static>>>,
+    /// Those that nobody uses just now; each is some 100 kB.
+    unpackers: Mutex<Vec<Unpacker>>,
+}
+
+/// What is needed to decompress a page and worth keeping for the next.
+pub(crate) struct Unpacker {
+    pub(crate) zstd: zstd::bulk::Decompressor<'static>,
+    /// For the bytes of a page as they are in the file.
+    pub(crate) bytes: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -107,14 +114,19 @@ impl Cache {
         slots.size_bytes += size_bytes;
     }
 
-    /// A decompressor that is given back with [`Cache::give_back`].
-    pub(crate) fn unpacker(&self) -> std::io::Result<zstd::bulk::Decompressor<'static>> {
+    /// An unpacker, which is given back with [`Cache::give_back`].
+    pub(crate) fn unpacker(&self) -> std::io::Result<Unpacker> {
         let mut unpackers = self.unpackers.lock().unwrap_or_else(PoisonError::into_inner);
-        unpackers.pop().map_or_else(zstd::bulk::Decompressor::new, Ok)
+        let new = || Ok(Unpacker { zstd: zstd::bulk::Decompressor::new()?, bytes: Vec::new() });
+        unpackers.pop().map_or_else(new, Ok)
     }
 
-    pub(crate) fn give_back(&self, unpacker: zstd::bulk::Decompressor<'static>) {
+    pub(crate) fn give_back(&self, mut unpacker: Unpacker) {
         const KEPT_MAX: usize = 8;
+        const KEPT_SIZE_BYTES_MAX: usize = 512 << 10;
+        if unpacker.bytes.capacity() > KEPT_SIZE_BYTES_MAX {
+            unpacker.bytes = Vec::new();
+        }
         let mut unpackers = self.unpackers.lock().unwrap_or_else(PoisonError::into_inner);
         if unpackers.len() < KEPT_MAX {
             unpackers.push(unpacker);

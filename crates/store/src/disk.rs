@@ -109,8 +109,15 @@ pub(crate) fn write_all_at(file: &dyn DiskFile, bytes: &[u8], offset: u64) -> io
 /// Reads `length` bytes, or as many as the file has from there on.
 pub(crate) fn read_up_to(file: &dyn DiskFile, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
+    let done = fill_up_to(file, offset, &mut bytes)?;
+    bytes.truncate(done);
+    Ok(bytes)
+}
+
+/// Fills `bytes`, as far as the file has some; returns how many.
+pub(crate) fn fill_up_to(file: &dyn DiskFile, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
-    while done < length {
+    while done < bytes.len() {
         match file.read_at(&mut bytes[done..], offset + done as u64) {
             Ok(0) => break,
             Ok(n) => done += n,
@@ -118,8 +125,7 @@ pub(crate) fn read_up_to(file: &dyn DiskFile, offset: u64, length: usize) -> io:
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(done);
-    Ok(bytes)
+    Ok(done)
 }
 
 /// The operating system's file system.

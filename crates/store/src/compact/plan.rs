@@ -17,12 +17,15 @@
 //! each such step does, there is an end to them, and a row takes part in about one for each factor of
 //! [`OVERLAPS_MAX`] by which the history grows.
 //!
-//! Segments of a pool are not kept from overlapping: a flush that has one late row spans a month, and
-//! the catalogue does not know that it is one row. They are at most some thirty, which is the price of
-//! rewriting a row no more than twice. Tried in the simulation: a pool of which more than eight hold
-//! one instant becomes final at half the weight. The import of 40 hosts then has 13 segments at an
-//! instant in between where it has 18 now, but rows that come in order with a few late ones are
-//! rewritten 2.5 times, final ones among them.
+//! Segments of a pool may overlap, too: imports of many hosts do, and a flush that has one late row
+//! spans a month (the catalogue does not know that it is one row). Where more than
+//! [`POOL_OVERLAPS_MAX`] of a pool, or of all [`ALL_OVERLAPS_MAX`], hold the same instant, the smallest of
+//! them become one, of as many as do not weigh more than those before them together: a row that takes
+//! part is then mostly in a segment twice as large at least. What it costs, by simulation: rows that
+//! come in order are rewritten once, as before; with a few late ones in each flush of 200,000 rows 1.3
+//! times instead of once, in each of 60,000 rows twice. What it brings: at most 11 segments at any
+//! instant where hosts are imported one after the other, instead of 23. Tried, too: a pool of which
+//! more than eight hold one instant becomes final at half the weight, which rewrites final segments.
 
 use std::ops::Range;
 
@@ -87,6 +90,18 @@ const FAN_IN_MAX: usize = 48;
 /// More final segments than that at one instant are too many.
 const OVERLAPS_MAX: usize = 6;
 
+/// More segments of a pool than that at one instant are too many.
+const POOL_OVERLAPS_MAX: usize = 7;
+
+/// More segments of any kind than that are.
+const ALL_OVERLAPS_MAX: usize = 9;
+
+/// Two would be merged too often.
+const STACKED_MIN: usize = 3;
+
+/// No job is heavier: what is less urgent waits for its end.
+const JOB_WEIGHT_MAX: u64 = 8 * FINAL_WEIGHT;
+
 /// The next job, if there is something to do.
 pub(crate) fn plan(segments: &[Candidate]) -> Option<Job> {
     let newest = segments.iter().filter(|segment| segment.is_final).map(|s| s.to).max();
@@ -137,12 +152,42 @@ fn grow(segments: &[Candidate], pool: &[usize]) -> Option<Job> {
     if small.len() >= FAN_IN {
         return Some(Job { inputs: small, makes: Makes::One });
     }
+    if let Some(inputs) = stacked(segments, pool) {
+        return Some(Job { inputs, makes: Makes::One });
+    }
     let medium = of_size(SMALL_WEIGHT..MEDIUM_WEIGHT);
     let is_waiting = total > FINAL_WEIGHT / 4;
     match medium.len() >= if is_waiting { FAN_IN_WAITING } else { FAN_IN } {
         true => Some(Job { inputs: medium, makes: Makes::One }),
         false => None,
     }
+}
+
+/// The smallest of a pool, which is sorted by time, where too many hold the same instant.
+fn stacked(segments: &[Candidate], pool: &[usize]) -> Option<Vec<usize>> {
+    for (at, first) in pool.iter().enumerate() {
+        // An instant that has most segments around is the beginning of one of them.
+        let instant = segments[*first].from;
+        let around = pool[..=at].iter().copied().filter(|n| segments[*n].to >= instant);
+        let mut around: Vec<usize> = around.collect();
+        let all = segments.iter().filter(|s| s.from <= instant && instant <= s.to).count();
+        let is_high = all > ALL_OVERLAPS_MAX && around.len() >= STACKED_MIN;
+        if around.len() <= POOL_OVERLAPS_MAX && !is_high {
+            continue;
+        }
+        around.sort_by_key(|n| segments[*n].weight());
+        let mut sum = 0;
+        let weights = around.iter().map(|n| segments[*n].weight()).enumerate();
+        let light = weights.take_while(|(n, weight)| {
+            let is_light = *n < STACKED_MIN || *weight <= sum;
+            sum += weight;
+            is_light
+        });
+        let count = light.count().min(FAN_IN_MAX);
+        around.truncate(count);
+        return Some(around);
+    }
+    None
 }
 
 /// Final segments that should be narrower.
@@ -160,7 +205,13 @@ fn separate(segments: &[Candidate]) -> Option<Job> {
         around.sort_by_key(|n| std::cmp::Reverse(segments[*n].span()));
         let widest = segments[around[0]].span();
         let alike = around.iter().filter(|n| segments[**n].span() >= widest / 4).count();
-        around.truncate(alike.clamp(3, 2 * OVERLAPS_MAX));
+        let mut sum = 0;
+        let light = around.iter().take_while(|n| {
+            sum += segments[**n].weight();
+            sum <= JOB_WEIGHT_MAX
+        });
+        let count = alike.min(light.count());
+        around.truncate(count.clamp(3, 2 * OVERLAPS_MAX));
         let spans = around.iter().map(|n| segments[*n].span()).fold(0, i64::saturating_add);
         let from = around.iter().map(|n| segments[*n].from).min().unwrap_or(0);
         let to = around.iter().map(|n| segments[*n].to).max().unwrap_or(0);
@@ -243,6 +294,7 @@ mod tests {
         rewritten: u64,
         final_rewritten: u64,
         jobs: u64,
+        heaviest: u64,
         live_max: usize,
         overlaps_max: usize,
     }
@@ -280,6 +332,8 @@ mod tests {
 
         fn run(&mut self, candidates: &[Candidate], job: Job) {
             let inputs: Vec<Candidate> = job.inputs.iter().map(|n| candidates[*n]).collect();
+            let weight = inputs.iter().map(Candidate::weight).sum();
+            self.heaviest = self.heaviest.max(weight);
             let mut times = Vec::new();
             for n in &job.inputs {
                 let (rows, is_final) = &self.segments[*n];
@@ -344,7 +398,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(8))]
 
         /// Goal: data that comes in order is rewritten about once, becomes final segments that do
-        /// not overlap, and the rest stays few. Method: flushes of a size each, one after the other
+        /// not overlap, and the rest stays few; late rows in every flush, which make all of them
+        /// overlap, cost a bounded number of rewrites. Method: flushes of a size each, one after the other
         /// in time, with a few rows that are late by up to a month.
         #[test]
         fn in_order_data_is_rewritten_about_once(
@@ -363,8 +418,15 @@ mod tests {
             }
             prop_assert_eq!(model.rows() as u64, model.written);
             let amplification = model.amplification();
-            prop_assert!(amplification <= 2.0, "{} rows a flush: {}", flush, amplification);
+            let limit = match (late, flush) {
+                (0, _) => 2.0,
+                (_, 150_000..) => 2.5,
+                (_, 50_000..) => 3.5,
+                _ => 5.0,
+            };
+            prop_assert!(amplification <= limit, "{} rows a flush: {}", flush, amplification);
             prop_assert!(model.live_max <= 40, "{} are not final", model.live_max);
+            prop_assert!(model.overlaps_max <= 12, "{} overlap", model.overlaps_max);
             prop_assert_eq!(model.final_rewritten, 0);
             if late == 0 {
                 prop_assert!(model.overlaps_max <= 3, "{} overlap", model.overlaps_max);
@@ -401,14 +463,14 @@ mod tests {
             prop_assert_eq!(model.rows() as u64, model.written);
             prop_assert!(model.amplification() <= 6.0, "{}", model.amplification());
             prop_assert!(model.live_max <= 50, "{} are not final", model.live_max);
+            prop_assert!(model.overlaps_max <= 12, "{} overlap", model.overlaps_max);
             let finals = (model.written * UNIT / FINAL_WEIGHT) as usize + 4;
             prop_assert!(model.finals() <= finals + model.finals() / 4, "{} finals", model.finals());
         }
     }
 
     /// Goal: a small installation ends with few files, a large one with few at any instant. Method:
-    /// 50 rows a day for ten years; a million a day for three months; 40 hosts whose files of a year
-    /// are imported one host after the other.
+    /// 50 rows a day for ten years; a million a day for three months.
     #[test]
     fn small_and_large_installations() {
         let mut random = 7;
@@ -432,22 +494,44 @@ mod tests {
             large.amplification()
         );
         assert!(large.live_max <= 24 && overlaps <= 2 && large.amplification() <= 1.1);
+    }
 
-        let mut hosts = Model::default();
-        for _ in 0..40 {
-            for part in 0..8 {
-                let times = part * 45 * DAY..(part + 1) * 45 * DAY;
-                hosts.add(spread(&mut random, times, 128 << 10));
+    /// Goal: at most a handful of segments hold the same instant, also while many hosts are imported
+    /// one after the other for the same time, and no job holds up others for long. Method: a year of
+    /// each host, in as many files and of as many rows as small and large installations have.
+    #[test]
+    fn hosts_imported_one_after_the_other() {
+        let mut random = 7;
+        for (hosts, parts, rows) in [
+            (40, 8, 128 << 10),
+            (40, 8, 20_000),
+            (40, 2, 128 << 10),
+            (40, 1, 50_000),
+            (40, 1, 500_000),
+            (40, 1, 1_000_000),
+            (400, 1, 30_000),
+            (200, 4, 100_000),
+        ] {
+            let mut model = Model::default();
+            for _ in 0..hosts {
+                for part in 0..parts {
+                    let times = part * 360 / parts * DAY..(part + 1) * 360 / parts * DAY;
+                    model.add(spread(&mut random, times, rows));
+                }
             }
+            println!(
+                "{hosts} hosts, {parts} files of {rows} rows: {} finals, {} at most besides, {} overlap at the end, {} at most, amplification {:.2}, heaviest job {}",
+                model.finals(),
+                model.live_max,
+                model.overlaps(),
+                model.overlaps_max,
+                model.amplification(),
+                model.heaviest,
+            );
+            assert!(model.overlaps() <= 10 && model.overlaps_max <= 12);
+            assert!(model.amplification() <= 5.0 && model.live_max <= 30);
+            assert!(model.heaviest <= JOB_WEIGHT_MAX);
         }
-        println!(
-            "hosts: {} finals, {} overlap at the end, {} at most, amplification {:.2}",
-            hosts.finals(),
-            hosts.overlaps(),
-            hosts.overlaps_max,
-            hosts.amplification()
-        );
-        assert!(hosts.overlaps() <= 6 && hosts.overlaps_max <= 20 && hosts.amplification() <= 2.1);
     }
 
     /// Ten late events are merged with each other, and no final segment is rewritten for them.
@@ -473,6 +557,6 @@ mod tests {
         for _ in 0..200 {
             model.add(vec![5; 4000]);
         }
-        assert!(model.amplification() <= 2.1, "{}", model.amplification());
+        assert!(model.amplification() <= 3.1, "{}", model.amplification());
     }
 }

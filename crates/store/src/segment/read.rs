@@ -26,11 +26,11 @@ use parquet::file::reader::{ChunkReader, Length};
 
 use super::decode::{
     AnyDictionary, BytesPage, Dictionary, Encoding, Form, IntForm, IntPage, PADDING_BYTES, Packed,
-    Page, PageHeader, PageKind, TextPage, Unfit, between, number_dictionary,
+    Page, PageHeader, PageKind, TextPage, Unfit, Unpacked, between, number_dictionary,
 };
 use super::{QuarantineFacts, SegmentMeta, Tail, UNIX_SOCKET, VERSION, VERSION_KEY};
-use crate::cache::{Block, BlockKey, Cache, Part};
-use crate::disk::{Disk, DiskFile, read_up_to};
+use crate::cache::{Block, BlockKey, Cache, Part, Unpacker};
+use crate::disk::{Disk, DiskFile, fill_up_to, read_up_to};
 use crate::error::Error;
 use crate::memtable::{Row, kind};
 
@@ -186,7 +186,7 @@ impl Reader<'_> {
             None => None,
             Some(place) => Some(self.chunk(place)?),
         };
-        Ok(Column { reader: self, chunk, dictionary: None, current: None })
+        Ok(Column { reader: self, chunk, dictionary: None, current: None, scratch: Vec::new() })
     }
 
     fn chunk(&self, place: usize) -> Result<Chunk<'_>, Error> {
@@ -374,14 +374,29 @@ impl Reader<'_> {
         place: Range<u64>,
         unpacked: &mut Vec<u8>,
     ) -> Result<PageHeader, Error> {
+        let unreadable = |error| self.file.damaged("unreadable zstd").because(error);
+        let mut unpacker = self.cache.unpacker().map_err(unreadable)?;
+        let header = self.unpack_with(&mut unpacker, chunk, place, unpacked);
+        self.cache.give_back(unpacker);
+        header
+    }
+
+    fn unpack_with(
+        &self,
+        unpacker: &mut Unpacker,
+        chunk: &Chunk<'_>,
+        place: Range<u64>,
+        unpacked: &mut Vec<u8>,
+    ) -> Result<PageHeader, Error> {
         let unfit = |unfit: Unfit| self.file.unfit(chunk, unfit);
         let source = self.file.source()?;
-        let bytes = guarded(&self.file.path, || {
+        let bytes = &mut unpacker.bytes;
+        guarded(&self.file.path, || {
             let length = place.end.checked_sub(place.start);
             let length = length.ok_or_else(|| ParquetError::EOF("a page of no length".into()))?;
-            source.get_bytes(place.start, length as usize)
+            source.read(place.start, length as usize, bytes)
         })?;
-        let (header, at) = PageHeader::read(&bytes).map_err(unfit)?;
+        let (header, at) = PageHeader::read(bytes).map_err(unfit)?;
         let bytes = &bytes[at..];
         if bytes.len() != header.compressed_size_bytes {
             return Err(unfit(Unfit("a page of another length than its index says")));
@@ -393,12 +408,9 @@ impl Reader<'_> {
         match chunk.metadata.compression() {
             Compression::UNCOMPRESSED => unpacked.extend_from_slice(bytes),
             Compression::ZSTD(_) => {
-                let unreadable = |error| self.file.damaged("unreadable zstd").because(error);
-                let mut unpacker = self.cache.unpacker().map_err(unreadable)?;
                 unpacked.reserve(header.size_bytes + PADDING_BYTES);
-                let done = unpacker.decompress_to_buffer(bytes, unpacked);
-                self.cache.give_back(unpacker);
-                done.map_err(unreadable)?;
+                let done = unpacker.zstd.decompress_to_buffer(bytes, unpacked);
+                done.map_err(|error| self.file.damaged("unreadable zstd").because(error))?;
             }
             _ => return Err(unfit(Unfit("a compression that is not ours"))),
         }
@@ -432,6 +444,8 @@ pub(crate) struct Column<'r> {
     /// Once it was needed; also if the cache has no room for it.
     dictionary: Option<AnyDictionary>,
     current: Option<(Arc<Page>, Range<usize>)>,
+    /// For a page that is decoded at once.
+    scratch: Vec<u8>,
 }
 
 /// Where a column lies.
@@ -577,15 +591,28 @@ impl<'r> Column<'r> {
         if let Some(Block::Page(page)) = reader.cache.get(key) {
             return Ok(page);
         }
-        let packed = match reader.cache.get(reader.key(chunk.place, Part::Packed(n as u32))) {
-            Some(Block::Packed(packed)) => packed,
-            _ => Arc::new(self.packed(n, of.len())?),
+        let page = match reader.cache.get(reader.key(chunk.place, Part::Packed(n as u32))) {
+            Some(Block::Packed(packed)) => self.decode(packed.unpacked()),
+            _ => {
+                let mut bytes = std::mem::take(&mut self.scratch);
+                let header = self.unpack(n, of.len(), &mut bytes)?;
+                let (value_count, encoding) = (header.value_count, header.encoding);
+                let is_optional = chunk.is_optional;
+                let page =
+                    self.decode(Unpacked { bytes: &bytes, value_count, encoding, is_optional });
+                self.scratch = bytes;
+                page
+            }
         };
-        let (chunk, dictionary) = self.with_dictionary(packed.encoding)?;
-        let page = Page::read(packed.unpacked(), chunk.form, dictionary);
-        let page = Arc::new(page.map_err(|unfit| reader.file.unfit(chunk, unfit))?);
+        let page = Arc::new(page?);
         reader.cache.put(key, Block::Page(Arc::clone(&page)));
         Ok(page)
+    }
+
+    fn decode(&mut self, page: Unpacked<'_>) -> Result<Page, Error> {
+        let reader = self.reader;
+        let (chunk, dictionary) = self.with_dictionary(page.encoding)?;
+        Page::read(page, chunk.form, dictionary).map_err(|unfit| reader.file.unfit(chunk, unfit))
     }
 
     /// A page that is not decoded, unless the cache has it decoded.
@@ -606,23 +633,29 @@ impl<'r> Column<'r> {
 
     /// A page from the file.
     fn packed(&self, n: usize, rows: usize) -> Result<Packed, Error> {
+        let mut bytes = Vec::new();
+        let header = self.unpack(n, rows, &mut bytes)?;
+        Ok(Packed {
+            bytes: bytes.into(),
+            value_count: rows,
+            encoding: header.encoding,
+            is_optional: self.chunk.as_ref().is_some_and(|chunk| chunk.is_optional),
+        })
+    }
+
+    /// Replaces `bytes` with a page of so many rows.
+    fn unpack(&self, n: usize, rows: usize, bytes: &mut Vec<u8>) -> Result<PageHeader, Error> {
         let reader = self.reader;
         let chunk = self.chunk.as_ref().expect("a column that is there");
         let page = &chunk.pages[n];
         let start = page.offset as u64;
         let place = start..start.saturating_add(page.compressed_page_size as u64);
-        let mut bytes = Vec::new();
-        let header = reader.unpack(chunk, place, &mut bytes)?;
+        let header = reader.unpack(chunk, place, bytes)?;
         if header.kind != PageKind::Data || header.value_count != rows {
             let what = Unfit("a page of other rows than its index says");
             return Err(reader.file.unfit(chunk, what));
         }
-        Ok(Packed {
-            bytes: bytes.into(),
-            value_count: rows,
-            encoding: header.encoding,
-            is_optional: chunk.is_optional,
-        })
+        Ok(header)
     }
 
     /// The column's dictionary, if a page in this encoding needs it.
@@ -1216,15 +1249,24 @@ impl ChunkReader for Source {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let mut bytes = Vec::new();
+        self.read(start, length, &mut bytes)?;
+        Ok(bytes.into())
+    }
+}
+
+impl Source {
+    /// Replaces `bytes` with some of the file's.
+    fn read(&self, start: u64, length: usize, bytes: &mut Vec<u8>) -> Result<(), ParquetError> {
         // A damaged footer may ask for anything; a file has no more than its length.
         if start.checked_add(length as u64).is_none_or(|end| end > self.size) {
             return Err(ParquetError::EOF(format!(
                 "{length} bytes at {start} are not in the file"
             )));
         }
-        let bytes = read_up_to(&*self.file, start, length)?;
-        match bytes.len() == length {
-            true => Ok(bytes.into()),
+        bytes.resize(length, 0);
+        match fill_up_to(&*self.file, start, bytes)? == length {
+            true => Ok(()),
             false => Err(ParquetError::EOF("the file ends early".to_owned())),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, header};
-use http_body_util::LengthLimitError;
+use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::lane;
@@ -69,28 +69,47 @@ pub struct Taken {
 pub async fn take(app: &App, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
     let coding = Coding::of(headers)?;
     let max_bytes = app.settings().ingest_body_bytes_max;
-    let too_large = || too_large(max_bytes);
     let length = match headers.get(header::CONTENT_LENGTH) {
         // hyper has checked the number.
         Some(length) => length.to_str().ok().and_then(|text| text.parse::<usize>().ok()),
         None => None,
     };
     if length.is_some_and(|length| length > max_bytes) {
-        return Err(too_large());
+        return Err(too_large(max_bytes));
     }
-    let counted = length.map_or(max_bytes, |length| counted_bytes(length, coding));
-    let mut room = Room::take(app, counted).await?;
-    let read = tokio::time::timeout(app.settings().write_timeout, to_bytes(body, max_bytes));
-    let bytes = read.await.map_err(|_| Problem::timeout())?.map_err(|error| {
-        match error.into_inner().is::<LengthLimitError>() {
-            true => too_large(),
-            false => Problem::invalid_body("The body ended before its end."),
+    let mut room = Room::take(app, counted_bytes(length.unwrap_or(0), coding)).await?;
+    let read = async {
+        match length {
+            Some(length) => to_bytes(body, length).await.map_err(|_| broken()),
+            None => {
+                read_as_it_comes(body, max_bytes, |held| room.grow(counted_bytes(held, coding)))
+                    .await
+            }
         }
-    })?;
-    if length.is_none() {
-        room.fit(counted_bytes(bytes.len(), coding))?;
-    }
+    };
+    let read = tokio::time::timeout(app.settings().write_timeout, read).await;
+    let bytes = read.map_err(|_| Problem::timeout())??;
     Ok(Taken { bytes, coding, room })
+}
+
+/// A body that does not say how long it is takes room as it comes: counted as the longest there may
+/// be, two that come slowly would keep everybody else out.
+async fn read_as_it_comes(
+    mut body: Body,
+    max_bytes: usize,
+    mut grow: impl FnMut(usize) -> Result<(), Problem>,
+) -> Result<Bytes, Problem> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| broken())?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > max_bytes - bytes.len() {
+            return Err(too_large(max_bytes));
+        }
+        bytes.extend_from_slice(&data);
+        grow(bytes.len())?;
+    }
+    Ok(bytes.into())
 }
 
 impl Taken {
@@ -154,14 +173,6 @@ impl Room {
         }
     }
 
-    /// Gives back what it turns out not to need, or takes more.
-    fn fit(&mut self, size_bytes: usize) -> Result<(), Problem> {
-        let wanted = permits(size_bytes, self.all_kib) as usize;
-        let surplus = self.permit.num_permits().saturating_sub(wanted);
-        drop(self.permit.split(surplus));
-        self.grow(size_bytes)
-    }
-
     /// Takes more, without waiting: whoever holds some and waits for more would wait for others who
     /// do the same.
     fn grow(&mut self, size_bytes: usize) -> Result<(), Problem> {
@@ -196,6 +207,10 @@ fn counted_bytes(body_bytes: usize, coding: Coding) -> usize {
 
 fn held_bytes(body_bytes: usize) -> usize {
     body_bytes.saturating_mul(HELD_PER_BYTE)
+}
+
+fn broken() -> Problem {
+    Problem::invalid_body("The body ended before its end.")
 }
 
 fn too_large(max_bytes: usize) -> Problem {

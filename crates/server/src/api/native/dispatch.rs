@@ -228,7 +228,11 @@ impl Exchange {
             Ok(answer) => (Ok(json(answer.body)), answer.stored),
             Err(problem) => (Err(problem), 0),
         };
-        self.record(caller, project, answered.as_ref().err(), stored);
+        let problem = answered.as_ref().err();
+        if let Some(word) = self.app.doors().word_of_disk(problem) {
+            eprintln!("doorbook: {word}");
+        }
+        self.record(caller, project, problem, stored);
         self.finish(answered.unwrap_or_else(|problem| problem.response()))
     }
 

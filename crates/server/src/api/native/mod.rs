@@ -20,6 +20,7 @@ mod query;
 #[cfg(test)]
 mod tests;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
@@ -124,6 +125,8 @@ pub struct Doors {
     room: Arc<Semaphore>,
     readers: Mutex<Vec<Reader>>,
     lane: lane::Lane,
+    /// The latest request was refused for want of room on the disk.
+    is_disk_full: AtomicBool,
 }
 
 /// Readers that wait for work; each remembers some 100 KB of what repeats.
@@ -134,7 +137,24 @@ impl Doors {
     pub fn new(ids: PublicIds, settings: &Settings) -> Doors {
         let room_kib = settings.ingest_in_flight_bytes_max / 1024;
         let room = Arc::new(Semaphore::new(room_kib.clamp(1, body::ROOM_KIB_MAX)));
-        Doors { ids, room, readers: Mutex::default(), lane: lane::Lane::default() }
+        let is_disk_full = AtomicBool::new(false);
+        let lane = lane::Lane::default();
+        Doors { ids, room, readers: Mutex::default(), lane, is_disk_full }
+    }
+
+    /// What the operator is to know of how a request ended: shippers are told, who cannot mend it.
+    fn word_of_disk(&self, problem: Option<&Problem>) -> Option<&'static str> {
+        let is_full = match problem.map(|problem| problem.name) {
+            None => false,
+            Some("disk-full") => true,
+            // Says nothing of the disk.
+            Some(_) => return None,
+        };
+        let was_full = self.is_disk_full.swap(is_full, Ordering::Relaxed);
+        (was_full != is_full).then_some(match is_full {
+            true => "the disk is full: events are refused until there is room (doorbook status)",
+            false => "events are taken in again",
+        })
     }
 
     /// What places of the history are called outside.

@@ -196,9 +196,9 @@ async fn bodies_in_flight_are_bounded() {
     };
     let doors = Doors::with(settings);
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
-    // A body that does not end before it is told to.
+    // A body that says it is long, and does not end before it is told to.
     let slow = Body::new(Slow(Some(receiver)));
-    let slow = doors.post(DOOR, &[], slow);
+    let slow = doors.post(DOOR, &[("content-length", "200000")], slow);
     let quick = async {
         tokio::task::yield_now().await;
         let reply = doors.post(DOOR, &[], line("b", 0)).await;
@@ -237,6 +237,31 @@ async fn threads_in_flight_are_bounded() {
     };
     let (slow, ()) = tokio::join!(slow, quick);
     slow.problem(400, "invalid-body");
+}
+
+/// Goal: slow senders that stream keep nobody out. Method: two bodies of unknown length, of which
+/// nothing comes, in room for one of the greatest length.
+#[tokio::test]
+async fn a_body_of_unknown_length_takes_room_as_it_comes() {
+    let settings = Settings { ingest_wait: Duration::from_millis(50), ..Settings::default() };
+    let room = settings.ingest_body_bytes_max;
+    let doors = Doors::with(Settings { ingest_in_flight_bytes_max: room, ..settings });
+    let (first, first_receiver) = tokio::sync::oneshot::channel::<()>();
+    let (second, second_receiver) = tokio::sync::oneshot::channel::<()>();
+    let slow = |receiver| doors.post(DOOR, &[], Body::new(Slow(Some(receiver))));
+    let quick = async {
+        tokio::task::yield_now().await;
+        let reply = doors.post("/api/v1/ingest/quick", &[], line("b", 0)).await;
+        drop((first, second));
+        reply
+    };
+    let slow = (slow(first_receiver), slow(second_receiver));
+    let (first, second, quick) = tokio::join!(slow.0, slow.1, quick);
+    assert_eq!(quick.json(200)["stored"], 1);
+    assert_eq!([first.status, second.status], [200; 2]);
+    // What is longer than it may be is found out on the way.
+    let blank = doors.post(DOOR, &[], "\n".repeat(room + 1)).await;
+    blank.problem(413, "too-large");
 }
 
 /// One line, once it is told.
@@ -396,6 +421,19 @@ fn each_failure_of_the_store_has_its_status() {
         assert_eq!(got, (status, name, retry), "{kind:?}");
         assert!(status < 500 || !problem.detail.contains("what happened"), "{kind:?}");
     }
+}
+
+#[test]
+fn the_operator_is_told_once_that_the_disk_is_full_and_once_that_it_is_not() {
+    use doorbook_store::{Error, ErrorKind};
+
+    use crate::api::native::problem::Problem;
+    let server = Server::new();
+    let problem = |kind| Problem::from(Error::new(kind, "what happened"));
+    let (full, busy) = (problem(ErrorKind::DiskFull), problem(ErrorKind::Busy));
+    let ends = [None, Some(&full), Some(&full), Some(&busy), Some(&full), None, None];
+    let words = ends.map(|end| server.app.doors().word_of_disk(end).is_some());
+    assert_eq!(words, [false, true, false, false, false, true, false]);
 }
 
 /// Goal: what is sent of an event later is part of it, found and counted by, and a line about none is
