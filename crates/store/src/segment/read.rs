@@ -165,7 +165,8 @@ impl Reader<'_> {
         let columns = Columns::WHOLE.iter().map(|name| Ok((*name, self.column(name)?)));
         let mut columns = columns.collect::<Result<Vec<_>, Error>>()?;
         let mut clients = Clients::default();
-        for numbers in numbers.chunks(ROWS_PER_PICK) {
+        let raw_pages = self.column("raw")?.chunk.map_or(&[][..], |chunk| chunk.pages);
+        for numbers in picks(numbers, raw_pages) {
             let mut pages = Vec::with_capacity(columns.len());
             for (name, column) in &mut columns {
                 pages.push((*name, Arc::new(column.pick(numbers)?), 0));
@@ -422,6 +423,30 @@ impl Reader<'_> {
     }
 }
 
+/// Ascending row numbers in groups that are decoded together: not too many rows, and not too many
+/// pages of raw records, which are all in memory at once.
+fn picks<'n>(
+    numbers: &'n [usize],
+    raw_pages: &[PageLocation],
+) -> impl Iterator<Item = &'n [usize]> {
+    let page_of =
+        |row: usize| raw_pages.partition_point(|page| page.first_row_index as usize <= row);
+    let mut rest = numbers;
+    std::iter::from_fn(move || {
+        let (mut pages, mut last) = (0, None);
+        let is_room = |row: &&usize| {
+            let page = Some(page_of(**row));
+            pages += usize::from(page != last);
+            last = page;
+            pages <= RAW_PAGES_PER_PICK
+        };
+        let count = rest.iter().take(ROWS_PER_PICK).take_while(is_room).count();
+        let (pick, others) = rest.split_at(count);
+        rest = others;
+        (!pick.is_empty()).then_some(pick)
+    })
+}
+
 /// Rows that share a page of event times, and the times that the page has.
 #[derive(Clone, Debug)]
 pub(crate) struct TimePage {
@@ -432,6 +457,9 @@ pub(crate) struct TimePage {
 
 /// So many rows of all columns, whole lines apart, stay near the processor.
 const ROWS_PER_PICK: usize = 4096;
+
+/// 16 MiB of raw records, unless a single one is larger than a page.
+const RAW_PAGES_PER_PICK: usize = 64;
 
 /// So many rows of the widest column, whole lines, are some 10 MB.
 const ROWS_PER_GROUP: usize = 20_000;
@@ -1311,5 +1339,37 @@ fn guarded<T>(path: &Path, call: impl FnOnce() -> Result<T, ParquetError>) -> Re
         },
         Ok(Err(error)) => Err(Error::damaged(path, "not what was written").because(error)),
         Err(_) => Err(Error::damaged(path, "not what was written; the reader gave up")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: rows with large raw records are decoded a few megabytes at a time, others as before.
+    #[test]
+    fn a_pick_has_few_pages_of_raw_records() {
+        let pages = |rows_per_page: i64| -> Vec<PageLocation> {
+            let first_rows = (0..20_000).step_by(rows_per_page as usize);
+            let page = |first_row_index| PageLocation {
+                offset: 0,
+                compressed_page_size: 0,
+                first_row_index,
+            };
+            first_rows.map(page).collect()
+        };
+        let all: Vec<usize> = (0..20_000).collect();
+        let far: Vec<usize> = (0..20_000).step_by(100).collect();
+        let sizes = |numbers: &[usize], pages: &[PageLocation]| -> Vec<usize> {
+            let picks: Vec<&[usize]> = picks(numbers, pages).collect();
+            assert_eq!(picks.concat(), numbers);
+            picks.into_iter().map(<[usize]>::len).collect()
+        };
+        assert_eq!(sizes(&all, &[]), [4096, 4096, 4096, 4096, 3616]);
+        assert_eq!(sizes(&all, &pages(500)), [4096, 4096, 4096, 4096, 3616]);
+        assert_eq!(sizes(&all, &pages(10))[..2], [640, 640]);
+        assert_eq!(sizes(&far, &pages(10)), [64, 64, 64, 8]);
+        assert_eq!(sizes(&far, &pages(500)), [200]);
+        assert_eq!(sizes(&[], &pages(10)), [0; 0]);
     }
 }
