@@ -1538,8 +1538,12 @@ mod tests {
             let optional: Vec<Option<i64>> = all.iter().copied().map(Some).collect();
             let bytes = page(&optional, |bytes| put_delta(bytes, &all, false));
             let coded = unpacked(&bytes, all.len(), Encoding::Delta);
-            let packed = between(coded, rows.clone(), from, to).expect("fits").expect("is looked for");
-            prop_assert_eq!(packed.collect::<Vec<_>>(), &expected[..]);
+            let packed = between(coded, rows.clone(), from, to).expect("fits");
+            // That all rows of so few are there is not seen at once; then nothing is looked for.
+            prop_assert!(packed.is_some() || all.len() < 16);
+            if let Some(packed) = packed {
+                prop_assert_eq!(packed.collect::<Vec<_>>(), &expected[..]);
+            }
             let read = IntPage::read(coded, IntForm::I64, &[]).expect("fits");
             prop_assert_eq!(read.between(rows, from, to).collect::<Vec<_>>(), expected);
         }
