@@ -576,9 +576,7 @@ impl<'a> Search<'a> {
         counts: &mut ByHash<u32>,
     ) -> Result<(), Error> {
         let reader = segment.open(self.disk, self.dir)?;
-        let stretches = places.accesses.into_iter();
-        let rows = stretches.flat_map(|(rows, span)| reader.narrow(rows, span.from, span.to));
-        let rows = merged(rows.collect());
+        let rows = rows_of(&reader, places.accesses)?;
         reader.read(&Columns::IDENTITY, rows, |columns, at| {
             let (seqs, identities) = (columns.seqs()?, columns.identities()?);
             for row in 0..at.len() {
@@ -618,10 +616,8 @@ impl<'a> Search<'a> {
         places: Vec<Stretch>,
         counts: &mut ByHash<u32>,
     ) -> Result<(), Error> {
-        let rows = places.into_iter();
-        let rows = rows.flat_map(|(rows, span)| reader.narrow(rows, span.from, span.to));
         let mut told = Vec::new();
-        reader.read(&["kind"], merged(rows.collect()), |columns, at| {
+        reader.read(&["kind"], rows_of(reader, places)?, |columns, at| {
             let kinds = columns.kinds()?;
             let rows = at.iter().enumerate();
             let rows = rows.filter(|(n, _)| matches!(kinds(*n), kind::SIGHTING | kind::AMENDMENT));
@@ -641,6 +637,14 @@ impl<'a> Search<'a> {
             Ok(())
         })
     }
+}
+
+/// The rows of stretches that happened when what is looked for did.
+fn rows_of(reader: &Reader<'_>, stretches: Vec<Stretch>) -> Result<Vec<Range<usize>>, Error> {
+    let mut times = reader.column("event_time")?;
+    let rows = stretches.into_iter();
+    let rows = rows.map(|(rows, span)| reader.between(&mut times, rows, span.from, span.to));
+    Ok(merged(rows.collect::<Result<_, _>>()?))
 }
 
 /// For each target of a batch, when its equal rows happened.

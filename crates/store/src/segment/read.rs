@@ -215,27 +215,6 @@ impl Reader<'_> {
         Ok(Chunk { place, metadata, form, is_optional, pages })
     }
 
-    /// The parts of a stretch of rows in which, by the pages' statistics, events of a time range may
-    /// be found.
-    pub(crate) fn narrow(
-        &self,
-        rows: Range<usize>,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> Vec<Range<usize>> {
-        let mut found: Vec<Range<usize>> = Vec::new();
-        for page in self.time_pages(rows) {
-            if page.latest < from || to < page.earliest {
-                continue;
-            }
-            match found.last_mut() {
-                Some(last) if last.end == page.rows.start => last.end = page.rows.end,
-                _ => found.push(page.rows),
-            }
-        }
-        found
-    }
-
     /// The rows of a stretch, cut where pages of event times begin, with what the index says of each
     /// page. A page may hold rows of other targets too: its times are bounds.
     pub(crate) fn time_pages(&self, rows: Range<usize>) -> impl Iterator<Item = TimePage> + '_ {
