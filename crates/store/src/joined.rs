@@ -119,7 +119,7 @@ impl Inner {
         }
         wanted.sort_unstable();
         for segment in 0..view.log.segments.len() {
-            joiner.subjects_in(segment, &wanted, |n, row| found[n] = subject(&row, view.id))?;
+            joiner.rows_at(segment, &wanted, |n, row| found[n] = subject(&row, view.id))?;
         }
         let is_kept = |of: &Subject| view.filter.from <= of.event_time;
         Ok(found.into_iter().map(|subject| subject.filter(is_kept)).collect())
@@ -395,8 +395,9 @@ impl<'a> Joiner<'a> {
         }
     }
 
-    /// Hands on the rows of a segment at some positions, each with its number.
-    fn subjects_in(
+    /// Hands on the rows of a segment at some positions, which ascend, each with the number beside its
+    /// position.
+    pub(crate) fn rows_at(
         &self,
         n: usize,
         wanted: &[(Seq, usize)],
@@ -410,17 +411,8 @@ impl<'a> Joiner<'a> {
             return Ok(());
         }
         let reader = self.reader(n)?;
-        let (mut seqs, mut numbers) = (reader.column("seq")?, Vec::new());
-        let (mut at, end) = (0, meta.rows() as usize);
-        while at < end {
-            let (page, of) = seqs.ints(at)?;
-            numbers.extend(of.clone().filter(|row| {
-                let seq = page.get(row - of.start).unwrap_or(0) as u64;
-                let seq = reader.base_seq().saturating_add(seq);
-                wanted.binary_search_by_key(&seq, |(seq, _)| *seq).is_ok()
-            }));
-            at = of.end;
-        }
+        let seqs: Vec<Seq> = wanted.iter().map(|(seq, _)| *seq).collect();
+        let numbers = reader.rows_at(&seqs)?;
         reader.each_row(&numbers, |row| {
             let first = wanted.partition_point(|(seq, _)| *seq < row.seq);
             let same = wanted[first..].iter().take_while(|(seq, _)| *seq == row.seq);

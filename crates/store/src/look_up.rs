@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::memtable::{Row, kind};
 use crate::scan::View;
-use crate::segment::Segment;
 use crate::state::contains;
 use crate::{Inner, Placed};
 
@@ -27,34 +26,16 @@ impl Inner {
             return Ok(None);
         }
         let mut found = held.memtable.row(seq).cloned();
-        for segment in &held.segments {
-            let meta = &segment.meta;
-            if found.is_none() && (meta.first_seq..=meta.last_seq).contains(&seq) {
-                found = self.row_in(segment, seq)?;
+        let dir = segment_dir(&self.options.data_dir);
+        let joiner = self.joiner(&view, &dir);
+        for segment in 0..held.segments.len() {
+            if found.is_none() {
+                joiner.rows_at(segment, &[(seq, 0)], |_, row| found = Some(row))?;
             }
         }
         let is_shown = |kind| matches!(kind, kind::ACCESS | kind::OWN | kind::QUARANTINE);
         let is_shown = |row: &Row| is_shown(row.kind()) && view.filter.from <= row.event_time();
-        let dir = segment_dir(&self.options.data_dir);
         let found = found.filter(is_shown).into_iter().collect();
-        Ok(self.joiner(&view, &dir).complete(found)?.pop())
-    }
-
-    /// Looks through one column: rows are sorted by target and time, so that a place may be
-    /// anywhere, but of each target it is in one page or two, which the page index tells.
-    fn row_in(&self, segment: &Segment, seq: Seq) -> Result<Option<Row>, Error> {
-        let dir = segment_dir(&self.options.data_dir);
-        let reader = segment.open(&*self.options.disk, &dir)?;
-        let wanted = seq.checked_sub(reader.base_seq()).and_then(|seq| i64::try_from(seq).ok());
-        let Some(wanted) = wanted else { return Ok(None) };
-        let mut column = reader.column("seq")?;
-        for rows in reader.pages_with("seq", wanted)? {
-            let (page, of) = column.ints(rows.start)?;
-            if let Some(row) = rows.into_iter().find(|row| page.get(row - of.start) == Some(wanted))
-            {
-                return Ok(reader.rows(&[row])?.pop());
-            }
-        }
-        Ok(None)
+        Ok(joiner.complete(found)?.pop())
     }
 }

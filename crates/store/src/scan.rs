@@ -19,7 +19,7 @@ use crate::cache::Cache;
 use crate::disk::Disk;
 use crate::error::Error;
 use crate::filter::{AsOf, Filter, Kind, PeerIs, PrincipalIs, Targets};
-use crate::joined::Amended;
+use crate::joined::{self, Amended};
 use crate::memtable::{Row, kind};
 use crate::row_key::WantedKeys;
 use crate::segment::{
@@ -290,15 +290,7 @@ fn tests_columns(filter: &Filter) -> bool {
 
 /// Whether a filter asks for what only an access has.
 pub(crate) fn tests_access(filter: &Filter) -> bool {
-    !filter.actions.is_empty()
-        || !filter.outcomes.is_empty()
-        || !filter.principals.is_empty()
-        || !filter.peers.is_empty()
-        || !filter.mechanisms.is_empty()
-        || !filter.applications.is_empty()
-        || !filter.task_ids.is_empty()
-        || filter.has_task.is_some()
-        || filter.with.bits() != 0
+    joined::depends(filter) || !filter.actions.is_empty() || filter.with.bits() != 0
 }
 
 /// Whether a segment may hold rows of a filter, by its bloom filters.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use doorbook_event::identity::{Identity, Written, stated_user};
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{
-    Access, Action, Classes, Client, Outcome, Peer, Principal, Record, Shared, Target, Text,
+    Access, Action, Classes, Client, Outcome, Peer, Principal, Record, Seq, Shared, Target, Text,
     Timestamp, WrittenTime,
 };
 use parquet::basic::{Compression, ConvertedType, Type};
@@ -290,8 +290,27 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    /// The pages of a column of numbers that, by their statistics, may hold a number: their rows.
-    pub(crate) fn pages_with(&self, name: &str, number: i64) -> Result<Vec<Range<usize>>, Error> {
+    /// The rows at some positions, which come in ascending order. Rows are sorted by target and time, so
+    /// that a position may be anywhere, but of each target it is in one page or two, which the page
+    /// index tells.
+    pub(crate) fn rows_at(&self, seqs: &[Seq]) -> Result<Vec<usize>, Error> {
+        let number = |seq: &Seq| i64::try_from(seq.checked_sub(self.base_seq())?).ok();
+        let wanted: Vec<i64> = seqs.iter().filter_map(number).collect();
+        let mut column = self.column("seq")?;
+        let mut found = Vec::new();
+        for rows in self.pages_with_any("seq", &wanted)? {
+            let (page, of) = column.ints(rows.start)?;
+            let is_wanted = |row: &usize| {
+                page.get(row - of.start).is_some_and(|seq| wanted.binary_search(&seq).is_ok())
+            };
+            found.extend(rows.filter(is_wanted));
+        }
+        Ok(found)
+    }
+
+    /// The pages of a column of numbers that, by their statistics, may hold one of some ascending
+    /// numbers: their rows.
+    fn pages_with_any(&self, name: &str, numbers: &[i64]) -> Result<Vec<Range<usize>>, Error> {
         let total = self.meta.rows() as usize;
         let Some(chunk) = self.column(name)?.chunk else { return Ok(Vec::new()) };
         let index = self.footer.column_index().and_then(|index| index.first()?.get(chunk.place));
@@ -300,9 +319,10 @@ impl Reader<'_> {
             _ => None,
         };
         let may_hold = |n: &usize| {
-            let Some(statistics) = statistics else { return true };
-            statistics.min_value(*n).is_none_or(|least| *least <= number)
-                && statistics.max_value(*n).is_none_or(|most| number <= *most)
+            let least = statistics.and_then(|statistics| statistics.min_value(*n));
+            let most = statistics.and_then(|statistics| statistics.max_value(*n));
+            let first = numbers.partition_point(|number| least.is_some_and(|least| number < least));
+            numbers.get(first).is_some_and(|number| most.is_none_or(|most| number <= most))
         };
         let first =
             |n: usize| chunk.pages.get(n).map_or(total, |page| page.first_row_index as usize);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use doorbook_event::record::{Amendment, Facts, ImportId, Quarantine, Sighting};
+use doorbook_event::record::{Amendment, Facts, ImportId, Sighting};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, Retention, RetentionSet};
 use doorbook_event::{Access, Clock, Record, Timestamp};
@@ -12,7 +12,7 @@ use doorbook_store::verify::{Depth, verify};
 use doorbook_store::{Did, Dimension, Entry, Filter, Ingest, IngestLine, Options, Placed, Store};
 use proptest::prelude::*;
 
-use crate::support::{NOW, Place, actor, add_project, import, login, request, scope};
+use crate::support::{NOW, Place, actor, add_project, import, login, request, scope, unreadable};
 
 const DAY: i64 = 86_400;
 
@@ -269,18 +269,6 @@ fn number(row: &Placed) -> i64 {
     match &row.record {
         Record::Access(access) => access.connection.expect("it has one").cast_signed(),
         other => panic!("not an access: {other:?}"),
-    }
-}
-
-/// Bytes that outlive the events beside them, because they go by the time they were received.
-fn unreadable() -> Quarantine {
-    Quarantine {
-        target: login(0).target,
-        reason: "no user".into(),
-        place: doorbook_event::record::Place::default(),
-        bytes: b"what?".to_vec(),
-        length_bytes: 5,
-        sha256: [7; 32],
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use doorbook_event::record::{Actor, ImportId};
+use doorbook_event::record::{self, Actor, ImportId, Quarantine};
 use doorbook_event::registry::{Cluster, Project, RegistryChange};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
@@ -147,4 +147,16 @@ pub fn request(key: Option<&str>, accesses: impl IntoIterator<Item = Access>) ->
     let lines = accesses.into_iter().map(|access| IngestLine::Event(Box::new(access)));
     let (source, key) = ("test".into(), key.map(Text::from));
     Ingest { project: PROJECT, source, key, lines: lines.collect() }
+}
+
+/// Bytes in which nothing could be read.
+pub fn unreadable() -> Quarantine {
+    Quarantine {
+        target: login(0).target,
+        reason: "no user".into(),
+        place: record::Place::default(),
+        bytes: b"what?".to_vec(),
+        length_bytes: 5,
+        sha256: [7; 32],
+    }
 }

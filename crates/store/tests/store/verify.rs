@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use doorbook_event::record::Quarantine;
 use doorbook_event::{Record, Scope};
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::filter::Kind;
@@ -10,7 +9,7 @@ use doorbook_store::verify::{Depth, Report, verify};
 use doorbook_store::{ErrorKind, Filter, ImportBatch, Store};
 use proptest::prelude::*;
 
-use crate::support::{Place, actor, end, import, login, scope, start};
+use crate::support::{Place, actor, end, import, login, scope, start, unreadable};
 
 /// A directory with two snapshots, segments of flushes and of an import, and rows in the WAL.
 fn lived_in() -> Place {
@@ -23,15 +22,7 @@ fn lived_in() -> Place {
     let id = import(&store, large.collect());
     store.retract(&id, &actor()).expect("is taken back");
     let id = store.begin_import(start()).expect("begins");
-    let quarantine = Quarantine {
-        target: login(0).target,
-        reason: "no user".into(),
-        place: doorbook_event::record::Place::default(),
-        bytes: b"what?".to_vec(),
-        length_bytes: 5,
-        sha256: [7; 32],
-    };
-    let quarantine = vec![quarantine];
+    let quarantine = vec![unreadable()];
     store.import(&id, ImportBatch { quarantine, ..ImportBatch::default() }).expect("imports");
     store.end_import(&id, end()).expect("ends");
     store.secret("digest").expect("is made");

@@ -186,15 +186,19 @@ async fn a_bomb_is_refused_before_it_is_large() {
     assert_eq!(events["total"], 0);
 }
 
-/// Whoever finds no room is told so within the time that the operator set.
-#[tokio::test]
-async fn bodies_in_flight_are_bounded() {
-    let settings = Settings {
+/// Room for one request that has a thread of its own, for which nobody waits long.
+fn room_for_one() -> Settings {
+    Settings {
         ingest_in_flight_bytes_max: 600 << 10,
         ingest_wait: Duration::from_millis(50),
         ..Settings::default()
-    };
-    let doors = Doors::with(settings);
+    }
+}
+
+/// Whoever finds no room is told so within the time that the operator set.
+#[tokio::test]
+async fn bodies_in_flight_are_bounded() {
+    let doors = Doors::with(room_for_one());
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     // A body that says it is long, and does not end before it is told to.
     let slow = Body::new(Slow(Some(receiver)));
@@ -215,12 +219,7 @@ async fn bodies_in_flight_are_bounded() {
 /// not too many of them. Method: room for one of them; one is held up while others come.
 #[tokio::test]
 async fn threads_in_flight_are_bounded() {
-    let settings = Settings {
-        ingest_in_flight_bytes_max: 600 << 10,
-        ingest_wait: Duration::from_millis(50),
-        ..Settings::default()
-    };
-    let doors = Doors::with(settings);
+    let doors = Doors::with(room_for_one());
     let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
     let slow = [("content-encoding", "gzip"), ("content-length", "100")];
     let slow = doors.post(DOOR, &slow, Body::new(Slow(Some(receiver))));
