@@ -141,7 +141,7 @@ impl Inner {
             part.import = Some(id.clone());
             let file = part.segment.as_ref().map(|meta| meta.name.clone());
             let mut is_stale = false;
-            let placed = self.write(|state, _| {
+            let placed = self.write(|state, now| {
                 is_stale = self.is_stale(state, &scope, &known, &running.file.own, &wanted)?;
                 if let Some(known_told) = &known_told {
                     is_stale |= self.is_stale(state, &scope, known_told, &[], &told_wanted)?;
@@ -152,9 +152,10 @@ impl Inner {
                 let mut all = state.catalog.coverage.get(&scope).cloned().unwrap_or_default();
                 for coverage in &coverage {
                     if coverage.grade != Grade::Blind {
-                        let source = Some(id.clone());
-                        part.records
-                            .push(Record::Coverage(Coverage { source, ..coverage.clone() }));
+                        // A line may claim to be of the future.
+                        let to = Some(coverage.to.unwrap_or(now).min(now));
+                        let seen = Coverage { source: Some(id.clone()), to, ..coverage.clone() };
+                        part.records.push(Record::Coverage(seen));
                         continue;
                     }
                     let merged = merge_coverage(&mut all, coverage);
