@@ -139,6 +139,24 @@ fn the_file_is_checked_without_a_data_directory() {
     assert!(!home.data_dir().exists());
 }
 
+/// The pages for operators show what works: every file in them is applied.
+#[test]
+fn the_files_of_the_documentation_can_be_applied() {
+    let page = include_str!("../../../docs/operate.md");
+    let files: Vec<&str> = page
+        .split("```toml\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("it ends"))
+        .collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let home = Home::new();
+        let done = apply(&home, file, &[]).ok();
+        assert_eq!(done.stderr, "", "no host is without a source");
+        assert_eq!(names(&home).len(), 9);
+    }
+}
+
 /// Beside a running server the same happens, and a server makes its file so before it is ready.
 #[test]
 fn a_server_takes_the_file() {
@@ -162,7 +180,7 @@ fn a_server_takes_the_file() {
     );
     let other = more.replace("{ name = \"db-3\", aliases = [\"front\"] }", "\"front\"");
     apply(&home, &other, &[])
-        .fails(2, "doorbook.toml:12:18: front:27017 is another name of db-3:27017");
+        .fails(2, "doorbook.toml:12:26: front:27017 is another name of db-3:27017");
     assert_eq!(server.stop(Signal::TERM), (0, String::new()));
     assert_eq!(names(&home).len(), 3);
 }
