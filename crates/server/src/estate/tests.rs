@@ -359,3 +359,34 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// Goal: no bytes make the reader panic, and every problem has a place within them. Method: the
+    /// example with some of its bytes replaced, removed or doubled.
+    #[test]
+    fn any_bytes_are_read_or_told_of(
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 1..8)
+    ) {
+        let mut bytes = outputs::example().into_bytes();
+        for (at, byte, edit) in edits {
+            let at = at.index(bytes.len());
+            match edit {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.drain(at..(at + usize::from(byte)).min(bytes.len()))),
+                _ => bytes.extend_from_within(at..(at + usize::from(byte)).min(bytes.len())),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        let n_lines = bytes.split(|byte| *byte == b'\n').count() as u32;
+        let told = match Document::read(&bytes) {
+            Ok(document) => document.wanted().err().unwrap_or_default(),
+            Err(problem) => vec![problem],
+        };
+        for problem in told {
+            prop_assert!((1..=n_lines).contains(&problem.place.line), "{}", problem);
+            prop_assert!(problem.place.column >= 1, "{}", problem);
+        }
+    }
+}
