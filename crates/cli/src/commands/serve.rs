@@ -21,8 +21,8 @@ use crate::{interrupt, output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file of the estate: applied at the start, and what its [server] says holds where no word
-    /// here does
+    /// The file of the estate: applied at the start, and what its section `server` says holds where
+    /// no word here does
     #[arg(long, value_name = "FILE", env = "DOORBOOK_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]

@@ -208,10 +208,8 @@ impl Comparison<'_> {
             }
             None => {
                 if let [other] = &self.registry.find_hosts(project, &wanted.name)[..] {
-                    let message = format!(
-                        "{name} is another name of {}; write that, with {name} among its aliases",
-                        other.name
-                    );
+                    let message =
+                        format!("{name} is another name of {}; write that name", other.name);
                     return self.problem(wanted.place, message);
                 }
                 let host = Host {

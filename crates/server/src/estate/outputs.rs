@@ -60,13 +60,15 @@ pub fn reference() -> String {
          is so: [the estate](design/estate.md).\n",
     );
     sections(&Estate::form(), &mut Vec::new(), false, &mut |header, table| {
-        let title = if header.is_empty() { "The file" } else { header };
-        let title = title.replace('`', "");
-        let heading = if header.is_empty() { title } else { format!("`{title}`") };
+        let heading = if header.is_empty() { "The file".to_owned() } else { format!("`{header}`") };
         write!(text, "\n## {heading}\n\n{}\n\n", table.about).expect("a string takes it");
         text.push_str("| key | value | |\n|---|---|---|\n");
         for key in &table.keys {
-            let value = value_words(&key.form);
+            let value = match &key.form {
+                Form::Table(_) => "section".to_owned(),
+                Form::List(of) if matches!(**of, Form::Table(_)) => "sections".to_owned(),
+                form => value_words(form),
+            };
             let required = if key.is_required { "**required.** " } else { "" };
             writeln!(text, "| `{}` | {value} | {required}{} |", key.name, key.about)
                 .expect("a string takes it");
@@ -83,7 +85,6 @@ fn value_words(form: &Form) -> String {
         Form::Word(words) => {
             words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or ")
         }
-        Form::List(of) if matches!(**of, Form::Table(_)) => "tables".to_owned(),
         Form::List(of) => format!("list of {}", value_words(of)),
         Form::Either(forms) => forms.iter().map(value_words).collect::<Vec<_>>().join(" or "),
         Form::Table(Table { keys, .. }) => {
