@@ -121,7 +121,8 @@ impl Server {
         let app = app(&store, &clock, &random, settings)?;
         let clock_state = system::clock_state;
         let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
-        let sources = Sources::start(tools).context("cannot start the thread that follows sources")?;
+        let sources =
+            Sources::start(tools).context("cannot start the thread that follows sources")?;
         let board = Some(sources.board());
         let admin =
             Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };

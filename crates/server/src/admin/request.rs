@@ -18,9 +18,9 @@ use doorbook_store::status::Status;
 use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
-use crate::sources::State as SourceState;
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::estate::{Differs, Problem, Wanted};
+use crate::sources::State as SourceState;
 
 /// One command. Wherever a `project` is a text, it is an id or a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

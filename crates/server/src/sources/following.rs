@@ -186,7 +186,7 @@ impl Following {
 
     /// Takes note of why nothing can be read; there is nothing more to read, then.
     fn fail(&mut self, error: &input::Error, now: Timestamp) -> bool {
-        let state = match error.kind {
+        let state = match error.kind() {
             input::ErrorKind::Absent => State::Waiting,
             _ => State::Failed,
         };
