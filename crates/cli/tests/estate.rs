@@ -185,6 +185,22 @@ fn a_server_takes_the_file() {
     assert_eq!(names(&home).len(), 3);
 }
 
+/// What `[server]` says holds where no word of the command line does.
+#[test]
+fn a_server_listens_where_the_file_says() {
+    let home = Home::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("bound").to_string();
+    let serve = |keys: &str| {
+        home.file("doorbook.toml", format!("version = 1\n[server]\n{keys}\n").as_bytes());
+        home.run(&["serve", "--config", "doorbook.toml"])
+    };
+    serve(&format!("listen = {address:?}")).fails(1, &format!("cannot listen on {address}"));
+    let tls = "tls_cert_file = \"/nope/cert\"\ntls_key_file = \"/nope/key\"";
+    serve(&format!("listen = {address:?}\n{tls}")).fails(2, "/nope/cert: cannot be read");
+    serve("listen = \"0.0.0.0:0\"").fails(2, "doorbook.toml:3:10: 0.0.0.0:0 can be reached");
+}
+
 #[test]
 fn a_source_rests_and_goes_on() {
     let home = Home::new();

@@ -9,15 +9,9 @@ use super::shape::{Form, Key, Table};
 
 /// The JSON schema of the file, for editors.
 pub fn schema() -> String {
-    let mut schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "doorbook.toml",
-    });
-    let (Some(all), Value::Object(form)) = (schema.as_object_mut(), schema_of(&Estate::form()))
-    else {
-        unreachable!("both are objects");
-    };
-    all.extend(form);
+    let mut schema = schema_of(&Estate::form());
+    schema["$schema"] = Value::from("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = Value::from("doorbook.toml");
     let mut text = serde_json::to_string_pretty(&schema).expect("a JSON value is written");
     text.push('\n');
     text
@@ -34,9 +28,7 @@ fn schema_of(form: &Form) -> Value {
         Form::Table(Table { about, keys }) => {
             let property = |key: &Key| {
                 let mut schema = schema_of(&key.form);
-                if let Some(schema) = schema.as_object_mut() {
-                    schema.insert("description".to_owned(), Value::from(key.about.as_str()));
-                }
+                schema["description"] = Value::from(key.about.as_str());
                 (key.name.to_owned(), schema)
             };
             let properties: Map<String, Value> = keys.iter().map(property).collect();
