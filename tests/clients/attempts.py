@@ -3,7 +3,8 @@
     attempts.py setup  --port N --password P             the first user, through the localhost exception, and the others
     attempts.py run    --port N --password P [--round R] one round of attempts; prints one JSON line for each
     attempts.py rotate --port N --password P             logRotate, as an attempt of its own like any other login
-    attempts.py counters --port N --password P           serverStatus' count of successful authentications, by mechanism
+    attempts.py counters --port N --password P           serverStatus' count of successful authentications, by mechanism,
+                                                         and then the login that it took
 
 Each line on stdout says who tried, from which of our ports, when, and what the driver was told:
 
@@ -169,11 +170,13 @@ def rotate(port, password):
 
 
 def counters(port, password):
+    begin = time.time()
     connection = client(port, "root", password, "admin")
     mechanisms = connection.admin.command("serverStatus")["security"]["authentication"]["mechanisms"]
     connection.close()
     counts = {m: int(c["authenticate"]["successful"]) for m, c in mechanisms.items()}
     print(json.dumps({k: v for k, v in counts.items() if v}), flush=True)
+    report_root("counters", begin)
 
 
 def main():
@@ -189,4 +192,5 @@ def main():
         {"setup": setup, "rotate": rotate, "counters": counters}[given.what](given.port, given.password)
 
 
-main()
+if __name__ == "__main__":
+    main()

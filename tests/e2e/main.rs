@@ -6,6 +6,7 @@
 
 mod support;
 
+mod follow;
 mod kill;
 mod mongod;
 mod quickstart;

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod clients;
+pub mod draw;
 pub mod history;
 pub mod http;
 pub mod mongod;
