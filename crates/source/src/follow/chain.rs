@@ -70,6 +70,8 @@ pub(super) struct Entry {
 impl Entry {
     /// Enough for the time of the first line and what follows it.
     pub(super) const HEAD_BYTES: usize = 256;
+    /// Fewer are no more than a time and what all lines begin with: they tell no file from another.
+    pub(super) const HEAD_BYTES_MIN: usize = 64;
     /// A first line without a time is a piece of one, or what a crash left.
     const SEARCHED_BYTES: usize = 64 << 10;
 
@@ -91,7 +93,9 @@ impl Entry {
             false => (&other.head, &self.head),
         };
         let is_whole = short.len() < Entry::HEAD_BYTES;
-        long.starts_with(short) && (is_whole || short.len() == long.len())
+        short.len() >= Entry::HEAD_BYTES_MIN
+            && long.starts_with(short)
+            && (is_whole || short.len() == long.len())
     }
 }
 
@@ -128,7 +132,8 @@ impl Listing {
     /// Whether the live file is older than what this rotated one begins with: then its content was
     /// copied, and the live file cut short.
     pub(super) fn is_copy(&self, entry: &Entry) -> bool {
-        const SLACK_MICROS: i64 = 1_000_000;
+        // mongod writes milliseconds, and file systems have clocks of their own.
+        const SLACK_MICROS: i64 = 100_000;
         let live = self.entries.iter().find(|entry| self.is_last(entry));
         let created = live.and_then(|live| live.identity.created);
         let until = entry.begins.plus_micros(SLACK_MICROS);
@@ -440,9 +445,12 @@ impl Chain {
     }
 }
 
-/// A name without what counts up in it.
+/// A name without what counts up in it: each number is one `0`.
 fn shape(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
+    let mut shape: Vec<char> =
+        name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape.dedup_by(|next, kept| *next == '0' && *kept == '0');
+    shape.into_iter().collect()
 }
 
 /// Opens a file without waiting, whatever has the name by now.

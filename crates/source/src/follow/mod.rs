@@ -33,7 +33,7 @@ use doorbook_event::record::Grade;
 use doorbook_event::{Text, Timestamp};
 
 use crate::input::splitter::Splitter;
-use crate::input::{Error, ErrorKind, Line};
+use crate::input::{Content as LineContent, Error, ErrorKind, Line};
 use chain::{Chain, Content, Entry, Identity, Listing};
 
 pub use chain::TimeOf;
@@ -67,7 +67,7 @@ pub enum Start {
 /// What is found in a chain.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'a> {
-    /// Lines may be missing between the last one and the next.
+    /// Lines may be missing between the last one of the polls before and the next.
     Lost(&'a Loss),
     /// Another file begins.
     File(&'a Begun),
@@ -104,6 +104,8 @@ pub struct Loss {
 pub struct Progress {
     /// Lines that were handed on, without context.
     pub lines: u64,
+    /// Bytes of these lines, unpacked.
+    pub size_bytes: u64,
     /// There is more to read already: poll again without a pause.
     pub more: bool,
     /// Everything that is there was read.
@@ -370,12 +372,13 @@ impl Follow {
             poll.progress.more = true;
             return Ok(false);
         }
-        let cause = match sought.is_cut || listing.has_file(sought.place.identity) {
+        let is_cut = sought.is_cut || listing.has_file(sought.place.identity);
+        let cause = match is_cut {
             true => "cut short before it was read to its end",
             false => "rotated away",
         };
         let loss = Loss { grade: Grade::Blind, cause: cause.into() };
-        let is_copy = is_copied(&listing, next, sought.is_cut);
+        let is_copy = is_copied(&listing, next, is_cut || sought.place.is_copy);
         self.begin(&listing, next, is_copy, Some(loss), poll)
     }
 
@@ -394,6 +397,10 @@ impl Follow {
             Warmth::Context(_) | Warmth::Warm => 0,
         };
         if entry.is_live && !entry.is_packed && entry.size_bytes < sought.place.offset_bytes {
+            if poll.progress.lines > 0 {
+                poll.progress.more = true;
+                return Ok(false);
+            }
             // It has less than it had, and nothing else: what is there was read.
             sought.place.offset_bytes = entry.size_bytes;
             poll.lost(&Loss { grade: Grade::BestEffort, cause: "cut short".into() });
@@ -557,9 +564,11 @@ impl Follow {
         let Some(at_hand) = self.at_hand.as_ref().filter(|at_hand| at_hand.is_live) else {
             return false;
         };
-        let is_listed = self.listed.is_some_and(|listed| {
-            (0..Follow::LISTED_MICROS).contains(&(now.micros() - listed.micros()))
-        });
+        // The last listing had no other after it, and is fresh.
+        let is_listed = self.later_bytes == 0
+            && self.listed.is_some_and(|listed| {
+                (0..Follow::LISTED_MICROS).contains(&(now.micros() - listed.micros()))
+            });
         let path = self.chain.live_path().or_else(|| is_listed.then(|| at_hand.path.clone()));
         let metadata = path.and_then(|path| fs::metadata(path).ok());
         metadata.is_some_and(|metadata| Identity::of(&metadata) == at_hand.identity)
@@ -626,6 +635,12 @@ impl Poll<'_> {
         self.is_enough = match role {
             Role::New => {
                 self.progress.lines += 1;
+                let feed = u64::from(line.complete);
+                self.progress.size_bytes += feed
+                    + match line.content {
+                        LineContent::Bytes(bytes) => bytes.len() as u64,
+                        LineContent::Oversized(long) => long.length_bytes,
+                    };
                 !(self.sink)(Found::Line(line))
             }
             Role::Context => !(self.sink)(Found::Context(line)),
@@ -687,11 +702,11 @@ impl AtHand {
             Content::Packed { .. } if self.is_broken => 0,
             Content::Packed { decoded, .. } => match decoded.read(block) {
                 Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
-                Err(_) => {
+                Err(e) if is_damage(&e) => {
                     self.is_broken = true;
                     0
                 }
+                Err(e) => return Err(e),
             },
         };
         self.read_bytes += n as u64;
@@ -712,6 +727,12 @@ impl AtHand {
         }
         Ok(false)
     }
+}
+
+/// Whether a decoder complains of what it was given. The file's own errors pass through it.
+fn is_damage(e: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
+    matches!(e.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
 }
 
 /// Whether what is next in a chain is a copy, where `before` says whether the one before it is.
