@@ -1,7 +1,7 @@
 //! [`Watch`]: the records of one host's log, as it is written.
 //!
 //! Follows the files ([`follow`](crate::follow)), takes off what transports put around lines
-//! ([`wrapping`](crate::wrapping)) and interprets them ([`mongod`](crate::mongod)). What a poll found
+//! ([`wrapping`](crate::wrapping)) and interprets them ([`mongod`]). What a poll found
 //! and [`Watch::position`] belong into one durable write; whoever opens a watch with that position goes
 //! on with the next line and has what an uninterrupted one has.
 //!

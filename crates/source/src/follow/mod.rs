@@ -19,22 +19,23 @@
 //!
 //! Not seen: a file in the middle of the chain that someone removes while the one at hand stays.
 //!
-//! Suggested reading order: this file, `place`, `chain`.
+//! Suggested reading order: this file, `place`, `chain`, `file`.
 
 mod chain;
+mod file;
 mod place;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io;
 
 use doorbook_event::record::Grade;
 use doorbook_event::{Text, Timestamp};
 
 use crate::input::splitter::Splitter;
 use crate::input::{Content as LineContent, Error, ErrorKind, Line};
-use chain::{Chain, Content, Entry, Identity, Listing};
+use chain::{Chain, Entry, Identity, Listing};
+use file::{AtHand, Content, Filled};
 
 pub use chain::TimeOf;
 pub use place::Place;
@@ -117,25 +118,6 @@ pub struct Progress {
     pub behind_bytes: u64,
     /// What keeps the live file, or a further one, from being read. What was handed on is good.
     pub trouble: Option<Error>,
-}
-
-struct AtHand {
-    path: PathBuf,
-    content: Content,
-    identity: Identity,
-    /// The first bytes, as far as they were read.
-    head: Vec<u8>,
-    begins: Timestamp,
-    size_bytes: u64,
-    /// Of the content, by the splitter.
-    read_bytes: u64,
-    is_live: bool,
-    is_copy: bool,
-    is_context: bool,
-    /// Reading began somewhere in a line.
-    skips_line: bool,
-    /// The packed data turned out to be damaged.
-    is_broken: bool,
 }
 
 struct Sought {
@@ -662,77 +644,6 @@ impl Poll<'_> {
     fn lost(&mut self, loss: &Loss) {
         (self.sink)(Found::Lost(loss));
     }
-}
-
-/// What filling a block came to.
-enum Filled {
-    Bytes(usize),
-    End,
-    Cut,
-}
-
-impl AtHand {
-    fn open(entry: &Entry) -> io::Result<AtHand> {
-        let (file, metadata) = chain::open_regular(&entry.path)?;
-        Ok(AtHand {
-            path: entry.path.clone(),
-            content: Content::new(file)?,
-            identity: Identity::of(&metadata),
-            head: entry.head.clone(),
-            begins: entry.begins,
-            size_bytes: metadata.len(),
-            read_bytes: 0,
-            is_live: entry.is_live,
-            is_copy: false,
-            is_context: false,
-            skips_line: false,
-            is_broken: false,
-        })
-    }
-
-    fn fill(&mut self, block: &mut [u8]) -> io::Result<Filled> {
-        let n = match &mut self.content {
-            Content::Plain(file) => {
-                let n = chain::read_fully_at(file, block, self.read_bytes)?;
-                if self.is_cut()? {
-                    return Ok(Filled::Cut);
-                }
-                n
-            }
-            Content::Packed { .. } if self.is_broken => 0,
-            Content::Packed { decoded, .. } => match decoded.read(block) {
-                Ok(n) => n,
-                Err(e) if is_damage(&e) => {
-                    self.is_broken = true;
-                    0
-                }
-                Err(e) => return Err(e),
-            },
-        };
-        self.read_bytes += n as u64;
-        Ok(if n == 0 { Filled::End } else { Filled::Bytes(n) })
-    }
-
-    /// Whether the file has less than was read, or begins otherwise. Asked after each block: what was
-    /// cut short before the block was read shows then, and half a line never becomes a whole one.
-    fn is_cut(&mut self) -> io::Result<bool> {
-        let Content::Plain(file) = &self.content else { return Ok(false) };
-        let mut now = [0; Entry::HEAD_BYTES];
-        let n = chain::read_fully_at(file, &mut now, 0)?;
-        if !now[..n].starts_with(&self.head) || file.metadata()?.len() < self.read_bytes {
-            return Ok(true);
-        }
-        if n > self.head.len() {
-            self.head = now[..n].to_vec();
-        }
-        Ok(false)
-    }
-}
-
-/// Whether a decoder complains of what it was given. The file's own errors pass through it.
-fn is_damage(e: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
-    matches!(e.kind(), InvalidData | InvalidInput | Other | UnexpectedEof)
 }
 
 /// Whether what is next in a chain is a copy, where `before` says whether the one before it is.
