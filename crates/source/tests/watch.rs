@@ -275,6 +275,13 @@ fn another_hosts_log_is_refused_whole() {
     fs::remove_file(scene.path("mongod.log")).expect("removed");
     scene.append("mongod.log", &(start(6, "db-1.example.com", 27017) + &login(7, "b")));
     scene.poll(&["b"]);
+    for name in ["127.0.0.1", "[::1]:27017", "localhost"] {
+        let mut scene = Scene::new("mongod.log");
+        scene.settings.names = vec![HostName::parse(name).expect("a name").0];
+        scene.watch = Watch::open(scene.settings.clone(), None).expect("a watch");
+        scene.append("mongod.log", &(start(1, "vm", 27017) + &login(2, "a")));
+        scene.poll(&["a"]);
+    }
     for (host, port) in [("db-1", 27018), ("db-11", 27017), ("db", 27017)] {
         let mut scene = Scene::new("mongod.log");
         scene.append("mongod.log", &start(1, host, port));

@@ -1,5 +1,6 @@
 //! [`Chain`]: which files are one host's log, and in which order they were written.
 
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +33,7 @@ enum Names {
 
 /// What tells a file from others while it exists. An inode number alone is given to a new file as
 /// soon as the old one is gone, so the time of its creation belongs to it where the system knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(array)]
 pub(super) struct Identity {
     #[n(0)]
@@ -328,12 +329,8 @@ impl Chain {
         }
         let files = &mut glance.files;
         files.sort_by(|a, b| (!a.is_live, &a.path).cmp(&(!b.is_live, &b.path)));
-        let mut seen = Vec::new();
-        files.retain(|file| {
-            let is_new = !seen.contains(&file.identity);
-            seen.push(file.identity);
-            is_new
-        });
+        let mut seen = HashSet::new();
+        files.retain(|file| seen.insert(file.identity));
         if files.len() > Chain::FILES_MAX {
             return Err(self.too_many());
         }

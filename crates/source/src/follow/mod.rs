@@ -28,6 +28,7 @@ mod place;
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use doorbook_event::record::Grade;
 use doorbook_event::{Text, Timestamp};
@@ -355,11 +356,12 @@ impl Follow {
             return Ok(false);
         }
         let is_cut = sought.is_cut || listing.has_file(sought.place.identity);
-        let cause = match is_cut {
-            true => "cut short before it was read to its end",
-            false => "rotated away",
+        let cause = match listing.unreadable_since(sought.place.begins) {
+            _ if is_cut => "cut short before it was read to its end".into(),
+            Some(path) => unreadable(path),
+            None => "rotated away".into(),
         };
-        let loss = Loss { grade: Grade::Blind, cause: cause.into() };
+        let loss = Loss { grade: Grade::Blind, cause };
         let is_copy = is_copied(&listing, next, is_cut || sought.place.is_copy);
         self.begin(&listing, next, is_copy, Some(loss), poll)
     }
@@ -524,12 +526,11 @@ impl Follow {
         }
         let Some(at_hand) = &self.at_hand else { return Ok(true) };
         let best_effort = |cause: &str| Loss { grade: Grade::BestEffort, cause: cause.into() };
-        let blind = |cause: String| Loss { grade: Grade::Blind, cause: cause.into() };
-        let unreadable = listing.unreadable_since(at_hand.begins);
+        let blind = |cause: Text| Loss { grade: Grade::Blind, cause };
         let loss = if at_hand.is_broken {
-            Some(blind(format!("{} is damaged", at_hand.path.display())))
-        } else if let Some(path) = unreadable {
-            Some(blind(format!("{} may not be read by this user", path.display())))
+            Some(blind(format!("{} is damaged", at_hand.path.display()).into()))
+        } else if let Some(path) = listing.unreadable_since(at_hand.begins) {
+            Some(blind(unreadable(path)))
         } else if at_hand.is_copy {
             Some(best_effort("copied and cut short: what was written between the two is lost"))
         } else if here.is_none() {
@@ -644,6 +645,10 @@ impl Poll<'_> {
     fn lost(&mut self, loss: &Loss) {
         (self.sink)(Found::Lost(loss));
     }
+}
+
+fn unreadable(path: &Path) -> Text {
+    format!("{} may not be read by this user", path.display()).into()
 }
 
 /// Whether what is next in a chain is a copy, where `before` says whether the one before it is.
