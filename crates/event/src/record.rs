@@ -30,7 +30,9 @@ pub enum Record {
     /// What could and could not be seen, and since when.
     #[n(4)]
     Coverage(#[n(0)] Coverage),
-    // 5 = heartbeat
+    /// A source was alive.
+    #[n(5)]
+    Heartbeat(#[n(0)] Heartbeat),
     /// Projects, clusters, hosts, keys or roles changed.
     #[n(6)]
     Registry(#[n(0)] RegistryChange),
@@ -174,7 +176,8 @@ fn fill<T: Clone>(known: &mut Option<T>, told: &Option<T>) {
     }
 }
 
-/// An interval in which a target was not, or not surely, observable.
+/// An interval in which a target was not, or not surely, observable; or, of an import or of a source
+/// that found again what it had missed, in which it was.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Coverage {
@@ -202,6 +205,91 @@ pub struct Coverage {
     /// The last line that was read while it lasted; what `to: None` is known up to.
     #[n(7)]
     pub last_seen: Timestamp,
+    /// The source that this is about; `None` where the target itself left no trace, which no source
+    /// can mend.
+    #[cbor(n(8), default)]
+    pub source: Option<Text>,
+    /// How much was seen. What the target did not show is [`Grade::Blind`].
+    #[cbor(n(9), default, skip_if = "Grade::is_blind")]
+    pub grade: Grade,
+    /// How many accesses are known to be missing; 0 if none is any more.
+    #[cbor(n(10), default)]
+    pub missing: Option<u64>,
+}
+
+/// How much was seen of an interval.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize,
+)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// Nothing, or not surely anything.
+    #[n(0)]
+    #[default]
+    Blind,
+    /// Most likely everything, but the source itself may have dropped something without a sign.
+    #[n(1)]
+    BestEffort,
+    /// Everything.
+    #[n(2)]
+    Watched,
+}
+
+impl Grade {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the codec hands on a reference")]
+    fn is_blind(&self) -> bool {
+        *self == Grade::Blind
+    }
+}
+
+/// A source was alive: what it had seen, and by what clock. About once a minute.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Heartbeat {
+    /// Which source.
+    #[n(0)]
+    pub source: Text,
+    /// What it watches.
+    #[n(1)]
+    pub target: Target,
+    /// When, by our clock.
+    #[n(2)]
+    pub at: Timestamp,
+    /// It has read everything that was written before; `None` while it has read nothing.
+    #[n(3)]
+    pub through: Option<Timestamp>,
+    /// Lines it read since the last heartbeat.
+    #[n(4)]
+    pub lines: u64,
+    /// Accesses it recorded since the last heartbeat.
+    #[n(5)]
+    pub events: u64,
+    /// Bytes that are there and not read yet.
+    #[n(6)]
+    pub behind_bytes: u64,
+    /// How long the newest line it read since the last heartbeat had been written when it was read:
+    /// our clock minus the target's.
+    #[n(7)]
+    pub delay_micros: Option<i64>,
+    /// Our clock.
+    #[n(8)]
+    pub clock: ClockState,
+}
+
+/// How far a clock can be trusted, as the operating system tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize)]
+#[cbor(map)]
+pub struct ClockState {
+    /// Whether something keeps it synchronised; `None` where the system does not tell.
+    #[n(0)]
+    pub synchronised: Option<bool>,
+    /// Its estimated offset from the true time.
+    #[n(1)]
+    pub offset_micros: Option<i64>,
+    /// The most that it can be wrong.
+    #[n(2)]
+    pub error_max_micros: Option<i64>,
 }
 
 /// Which outcomes are hidden during a gap.

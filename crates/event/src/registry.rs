@@ -1,5 +1,5 @@
-//! The registry: projects, clusters, hosts, keys, service accounts and their roles, and how long
-//! each scope's events are kept.
+//! The registry: projects, clusters, hosts, keys, service accounts and their roles, the sources that
+//! are followed, and how long each scope's events are kept.
 //!
 //! [`Registry`] is the state, [`RegistryChange`] what changes it. Every change is checked by
 //! [`Registry::check`] before it is written and applied by [`Registry::apply`] after; applying the
@@ -12,6 +12,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::retention::{Retention, RetentionSet};
+use crate::source::{Source, is_source_name};
 use crate::{HostName, ProjectId, Scope, Text, Timestamp};
 
 /// A project: what Atlas calls a group.
@@ -260,6 +261,33 @@ pub enum RegistryChange {
     /// How long a scope's events are kept was decided.
     #[n(8)]
     RetentionSet(#[n(0)] RetentionSet),
+    /// A source is followed from now on, or as described from now on.
+    #[n(9)]
+    SourceSet(#[n(0)] Source),
+    /// A source is no longer followed.
+    #[n(10)]
+    SourceRemoved {
+        /// Its name.
+        #[n(0)]
+        name: Text,
+    },
+    /// A source rests, or goes on.
+    #[n(11)]
+    SourcePaused {
+        /// Its name.
+        #[n(0)]
+        name: Text,
+        /// Whether it rests.
+        #[n(1)]
+        paused: bool,
+    },
+    /// What a source has read is forgotten, so that it is read again from the oldest file still there.
+    #[n(12)]
+    SourceReplayed {
+        /// Its name.
+        #[n(0)]
+        name: Text,
+    },
 }
 
 impl RegistryChange {
@@ -280,6 +308,21 @@ impl RegistryChange {
                 ("service_account", client_id.to_string())
             }
             RegistryChange::RetentionSet(set) => ("retention", set.scope.to_string()),
+            RegistryChange::SourceSet(source) => ("source", source.name.to_string()),
+            RegistryChange::SourceRemoved { name }
+            | RegistryChange::SourceReplayed { name }
+            | RegistryChange::SourcePaused { name, .. } => ("source", name.to_string()),
+        }
+    }
+
+    /// The name of the source that changes, if one does.
+    pub fn source(&self) -> Option<&Text> {
+        match self {
+            RegistryChange::SourceSet(source) => Some(&source.name),
+            RegistryChange::SourceRemoved { name }
+            | RegistryChange::SourceReplayed { name }
+            | RegistryChange::SourcePaused { name, .. } => Some(name),
+            _ => None,
         }
     }
 
@@ -295,7 +338,11 @@ impl RegistryChange {
             RegistryChange::KeyDeleted { .. } | RegistryChange::ServiceAccountDeleted { .. } => {
                 "delete"
             }
-            RegistryChange::RetentionSet(_) => "set",
+            RegistryChange::RetentionSet(_) | RegistryChange::SourceSet(_) => "set",
+            RegistryChange::SourceRemoved { .. } => "remove",
+            RegistryChange::SourceReplayed { .. } => "replay",
+            RegistryChange::SourcePaused { paused: true, .. } => "pause",
+            RegistryChange::SourcePaused { paused: false, .. } => "resume",
         }
     }
 }
@@ -338,6 +385,8 @@ pub struct Registry {
     service_accounts: BTreeMap<Text, ServiceAccount>,
     #[cbor(n(5), default, skip_if = "BTreeMap::is_empty")]
     retention: BTreeMap<Scope, Retention>,
+    #[cbor(n(6), default, skip_if = "BTreeMap::is_empty")]
+    sources: BTreeMap<Text, Source>,
 }
 
 impl Registry {
@@ -418,6 +467,16 @@ impl Registry {
     /// A service account by client id.
     pub fn service_account(&self, client_id: &str) -> Option<&ServiceAccount> {
         self.service_accounts.get(client_id)
+    }
+
+    /// Every source, by name.
+    pub fn sources(&self) -> impl Iterator<Item = &Source> {
+        self.sources.values()
+    }
+
+    /// A source by name.
+    pub fn source(&self, name: &str) -> Option<&Source> {
+        self.sources.get(name)
     }
 
     /// How long a scope's events are kept.
@@ -518,6 +577,29 @@ impl Registry {
                 }
                 set.limits.check()
             }
+            RegistryChange::SourceSet(source) => {
+                if !is_source_name(&source.name) {
+                    return Err(Invalid(format!(
+                        "{:?} is not a source name: 1 to 64 lower-case letters, digits and -_. and \
+                         not doorbook",
+                        &*source.name
+                    )));
+                }
+                project_exists(source.project)?;
+                match self.host(source.project, &source.host) {
+                    Some(host) if host.cluster == source.cluster => Ok(()),
+                    _ => Err(Missing(format!(
+                        "cluster {} has no host {}",
+                        source.cluster, source.host
+                    ))),
+                }
+            }
+            RegistryChange::SourceRemoved { name }
+            | RegistryChange::SourceReplayed { name }
+            | RegistryChange::SourcePaused { name, .. } => match self.source(name) {
+                Some(_) => Ok(()),
+                None => Err(Missing(format!("no source {name}"))),
+            },
         }
     }
 
@@ -566,6 +648,17 @@ impl Registry {
             }
             RegistryChange::RetentionSet(set) => {
                 self.retention.entry(set.scope).or_default().set(set.limits, set.at);
+            }
+            RegistryChange::SourceSet(source) => {
+                self.sources.insert(source.name.clone(), source);
+            }
+            RegistryChange::SourceRemoved { name } => {
+                self.sources.remove(&name);
+            }
+            // The registry does not know how far a source has come.
+            RegistryChange::SourceReplayed { .. } => {}
+            RegistryChange::SourcePaused { name, paused } => {
+                self.sources.get_mut(&name).expect("check found the source").paused = paused;
             }
         }
     }

@@ -13,8 +13,9 @@ use doorbook_event::{
     Access, Action, Client, LogId, ProjectId, Record, Scope, Seq, Text, Timestamp,
 };
 
+use crate::coverage::Rows;
 use crate::error::{Error, ErrorKind};
-use crate::frame::{self, Op, Records};
+use crate::frame::{self, Advanced, Op, Records};
 use crate::identity::Hash128;
 use crate::ingest::Request;
 use crate::queue::Bounds;
@@ -40,14 +41,17 @@ pub(crate) struct Part {
     pub(crate) encoded: Option<Vec<u8>>,
     /// The key of the request that this is, and what it said.
     pub(crate) key: Option<(Text, [u8; 16])>,
+    /// How far a source comes with it; the rows are added to its own here.
+    pub(crate) advanced: Option<Advanced>,
 }
 
 impl Part {
     /// Nothing yet.
     pub(crate) fn new(scope: Scope, source: Text) -> Part {
         let records = Vec::new();
-        let (import, counts, segment, encoded, key) = (None, None, None, None, None);
-        Part { scope, source, import, counts, segment, records, encoded, key }
+        let (import, counts, segment, encoded) = (None, None, None, None);
+        let (key, advanced) = (None, None);
+        Part { scope, source, import, counts, segment, records, encoded, key, advanced }
     }
 }
 
@@ -260,9 +264,18 @@ impl Draft {
 
     /// Gives a part its place in its log, and a log to a scope that has none.
     fn add(&mut self, part: Part) -> Range<Seq> {
-        let Part { scope, source, import, counts, segment, records, encoded, key } = part;
+        let Part { scope, source, import, counts, segment, records, encoded, key, advanced } = part;
         let count = segment.as_ref().map_or(0, SegmentMeta::rows) + records.len() as u64;
         let mut rows = 0..0;
+        // Before what it told: a gap is a gap in what was seen.
+        if let Some(mut advanced) = advanced {
+            if count > 0 {
+                let at = self.place(&scope);
+                let start = self.logs[at].2;
+                advanced.own.push(Rows { start, end: start + count });
+            }
+            self.put(Op::Advanced(advanced));
+        }
         if count > 0 {
             let at = self.place(&scope);
             let (_, log, next) = &mut self.logs[at];
@@ -367,6 +380,10 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::ServiceAccountDeleted { client_id } => {
             Some(registry.service_account(client_id)?.project)
         }
+        RegistryChange::SourceSet(source) => Some(source.project),
+        RegistryChange::SourceRemoved { name }
+        | RegistryChange::SourceReplayed { name }
+        | RegistryChange::SourcePaused { name, .. } => Some(registry.source(name)?.project),
         RegistryChange::RetentionSet(set) => match set.scope {
             Scope::Project(id) => Some(id),
             Scope::System | Scope::Namespace(_) => None,

@@ -82,6 +82,7 @@ impl Inner {
             maintenance: Maintenance::new(snapshots),
             state: RwLock::new(Arc::new(state)),
             imports: Mutex::new(Imports::default()),
+            following: Mutex::default(),
             tables: Mutex::new(Tables::default()),
             memory: Mutex::new(MemoryIndex::default()),
             lock: Mutex::new(Some(lock)),

@@ -5,9 +5,10 @@
 //! refuses an operation that it does not know: a log with holes proves nothing.
 
 use doorbook_event::record::{ImportCounts, ImportId};
-use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
+use doorbook_event::{Action, LogId, Record, Scope, Seq, Target, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
+use crate::coverage::Rows;
 use crate::request_keys::RequestKey;
 use crate::retention::Notice;
 use crate::segment::SegmentMeta;
@@ -74,6 +75,45 @@ pub(crate) enum Op {
     /// Retention announced the removal of rows, or removed some.
     #[n(9)]
     Expired(#[n(0)] Expired),
+    /// A source came further; what it told stands before it in the same frame.
+    #[n(10)]
+    Advanced(#[n(0)] Advanced),
+}
+
+/// How far a source came.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Advanced {
+    /// Which source.
+    #[n(0)]
+    pub(crate) source: Text,
+    /// Of whose history.
+    #[n(1)]
+    pub(crate) scope: Scope,
+    /// What it watches.
+    #[n(2)]
+    pub(crate) target: Target,
+    /// The actions of which it sees everything.
+    #[n(3)]
+    pub(crate) actions: Vec<Action>,
+    /// Where it goes on.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub(crate) position: Vec<u8>,
+    /// It has seen everything from the first instant up to the second.
+    #[n(5)]
+    pub(crate) seen: Option<(Timestamp, Timestamp)>,
+    /// Lines read since the last time.
+    #[n(6)]
+    pub(crate) lines: u64,
+    /// Accesses recorded since the last time.
+    #[n(7)]
+    pub(crate) events: u64,
+    /// When, by our clock.
+    #[n(8)]
+    pub(crate) at: Timestamp,
+    /// The rows of the file at hand that it added, for as long as they can matter.
+    #[n(9)]
+    pub(crate) own: Vec<Rows>,
 }
 
 /// What a flush moved.

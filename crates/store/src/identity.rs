@@ -22,6 +22,7 @@ use doorbook_event::{Access, LogId, Random, Record, Scope, Seq, Timestamp, Writt
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 use crate::Inner;
+use crate::advance::late_rows;
 use crate::directory::segment_dir;
 use crate::disk::Disk;
 use crate::error::Error;
@@ -254,6 +255,8 @@ pub(crate) struct CurrentFile {
     pub(crate) own: Vec<Range<Seq>>,
     /// Of each identity that is stored elsewhere, how many duplicates it held so far.
     duplicates: ByHash<u32>,
+    /// The same of the part of a followed file before that.
+    earlier_duplicates: ByHash<u32>,
 }
 
 /// What of a batch is stored already.
@@ -264,6 +267,21 @@ pub(crate) struct Verdict {
 }
 
 impl CurrentFile {
+    /// A file that added rows already.
+    pub(crate) fn with_own(own: Vec<Range<Seq>>) -> CurrentFile {
+        CurrentFile { own, ..CurrentFile::default() }
+    }
+
+    /// Of a file that is followed, forgets what is far back: a log lasts for months, and equal lines
+    /// stand close together.
+    pub(crate) fn keep_late(&mut self) {
+        const DUPLICATES: usize = 1 << 16;
+        late_rows(&mut self.own);
+        if self.duplicates.len() > DUPLICATES {
+            self.earlier_duplicates = std::mem::take(&mut self.duplicates);
+        }
+    }
+
     /// Remembers a verdict whose batch was committed, with the rows that it added.
     pub(crate) fn committed(&mut self, verdict: Verdict, rows: Range<Seq>) {
         for (hash, count) in verdict.found {
@@ -293,7 +311,8 @@ impl CurrentFile {
             else {
                 continue;
             };
-            let before = self.duplicates.get(&hash).copied().unwrap_or(0);
+            let before = [&self.duplicates, &self.earlier_duplicates];
+            let before = before.iter().filter_map(|found| found.get(&hash)).sum::<u32>();
             let here = verdict.found.entry(hash).or_default();
             *answer = before + *here < *stored;
             *here += u32::from(*answer);
@@ -334,6 +353,13 @@ pub(crate) struct Known {
     pub(crate) below: Seq,
     /// Those that are stored.
     pub(crate) counts: ByHash<u32>,
+}
+
+impl Known {
+    /// What is known without looking, of nothing.
+    pub(crate) fn nothing() -> Known {
+        Known { below: Seq::MAX, counts: ByHash::default() }
+    }
 }
 
 impl Inner {

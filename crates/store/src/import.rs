@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::MutexGuard;
 
 use doorbook_event::record::{
-    Actor, ImportCounts, ImportId, ImportReceipt, ImportState, Quarantine, Retraction,
+    Actor, Coverage, Grade, ImportCounts, ImportId, ImportReceipt, ImportState, Quarantine,
+    Retraction,
 };
 use doorbook_event::{Access, Action, Class, ProjectId, Record, Scope, Seq, Text};
 
@@ -129,8 +130,9 @@ impl Inner {
             };
             let mut counts = count(&accesses, &quarantine, &verdict.is_stored);
             counts.expired = expired;
+            let is_stored = &verdict.is_stored;
             let mut part =
-                self.import_part(&scope, running, &accesses, &quarantine, &verdict.is_stored)?;
+                self.new_rows(&scope, &running.source, &accesses, &quarantine, is_stored)?;
             let mut told_hashes: HashSet<Hash128> =
                 known_told.iter().flat_map(|known| known.counts.keys().copied()).collect();
             let new = told.iter().zip(&told_wanted);
@@ -149,6 +151,12 @@ impl Inner {
                 }
                 let mut all = state.catalog.coverage.get(&scope).cloned().unwrap_or_default();
                 for coverage in &coverage {
+                    if coverage.grade != Grade::Blind {
+                        let source = Some(id.clone());
+                        part.records
+                            .push(Record::Coverage(Coverage { source, ..coverage.clone() }));
+                        continue;
+                    }
                     let merged = merge_coverage(&mut all, coverage);
                     counts.gaps += u64::from(merged == Merged::New);
                     // Also where it is known from another import: this one's receipt tells of it, and
@@ -172,22 +180,21 @@ impl Inner {
         Ok(counts)
     }
 
-    /// What is new of a batch.
-    fn import_part(
+    /// The rows of what is new of a batch.
+    pub(crate) fn new_rows(
         &self,
         scope: &Scope,
-        running: &Running,
+        source: &Text,
         accesses: &[Access],
         quarantine: &[Quarantine],
         is_stored: &[bool],
     ) -> Result<Part, Error> {
-        let mut part = Part::new(scope.clone(), running.source.clone());
+        let mut part = Part::new(scope.clone(), source.clone());
         let (is_stored, is_quarantine_stored) = is_stored.split_at(accesses.len());
         let new = accesses.iter().zip(is_stored).filter(|(_, is_stored)| !**is_stored);
         let new = new.map(|(access, _)| access);
         if is_bulk(new.clone(), self.options.memtable_size_bytes) {
             let ingest_time = self.options.clock.now();
-            let source = &running.source;
             let lines = new.zip(0..).map(|(access, ordinal)| {
                 let content = Content::Access(access);
                 Line { seq: ordinal, ingest_time, source, content }

@@ -4,15 +4,17 @@
 //! [`disk::Disk`] seam, so that each of them can be made to fail in a test; the time and random
 //! bytes come in through [`Options`]. Nothing here knows an input format or an API.
 //!
-//! Suggested reading order: [`catalog`] (what is known besides rows), [`filter`] (what can be
-//! asked), [`disk`] (the seam), then the way of a record: `frame` and `wal` (what is written), `state`
-//! and `memtable` (what is seen), `queue` and `commit` (how it is written), `own`, `import` and
-//! `ingest` (what is asked for), `identity` and `request_keys` (what is known already), `maintain`,
-//! `segment`, `flush`, `snapshot`, `compact` and `retention` (what becomes of it), `directory` (start
-//! and end), `table` (how others read it), `cache`, `scan`, `joined`, `select`, `aggregate` and
-//! `look_up` (answers), [`status`], [`verify`] and [`backup`] (operation).
+//! Suggested reading order: [`catalog`] (what is known besides rows), [`coverage`] (who saw what, and
+//! what nobody saw), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
+//! `frame` and `wal` (what is written), `state` and `memtable` (what is seen), `queue` and `commit` (how
+//! it is written), `own`, `import`, `ingest` and `advance` (what is asked for), `identity` and
+//! `request_keys` (what is known already), `maintain`, `segment`, `flush`, `snapshot`, `compact` and
+//! `retention` (what becomes of it), `directory` (start and end), `table` (how others read it), `cache`,
+//! `scan`, `joined`, `select`, `aggregate` and `look_up` (answers), [`status`], [`verify`] and [`backup`]
+//! (operation).
 
 pub mod catalog;
+pub mod coverage;
 pub mod disk;
 pub mod error;
 pub mod filter;
@@ -22,6 +24,7 @@ pub mod backup;
 pub mod status;
 pub mod verify;
 
+mod advance;
 mod aggregate;
 mod cache;
 mod commit;
@@ -55,15 +58,17 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use doorbook_event::record::{
-    Actor, Amendment, Coverage, ImportCounts, ImportId, ImportedFile, Quarantine, Sighting,
-    Subject, UnknownId,
+    Actor, Amendment, Coverage, Heartbeat, ImportCounts, ImportId, ImportedFile, Quarantine,
+    Sighting, Subject, UnknownId,
 };
 use doorbook_event::registry::RegistryChange;
+use doorbook_event::source::Source;
 use doorbook_event::{
     Access, Clock, LogId, ProjectId, Random, Record, Scope, Seq, Text, Timestamp,
 };
 
 pub use catalog::Catalog;
+pub use coverage::{Answer, Question, Watched};
 pub use error::{Error, ErrorKind};
 pub use filter::{Dimension, Filter, Histogram, Page, Top};
 
@@ -259,6 +264,47 @@ pub enum LineResult {
     Expired,
 }
 
+/// What a source read since it last came further, and where it goes on.
+#[derive(Clone, Debug)]
+pub struct Advance {
+    /// The source, as the registry has it.
+    pub source: Source,
+    /// Where it was before; empty if it begins.
+    pub after: Vec<u8>,
+    /// Where it is now, in its own form.
+    pub position: Vec<u8>,
+    /// Whether this is the beginning of another file: equal events of one file are as many events, the
+    /// same events in the next file are the same ones.
+    pub is_next_file: bool,
+    /// Events, in the order of the input.
+    pub accesses: Vec<Access>,
+    /// What the target did not show, and what this source did not see.
+    pub coverage: Vec<Coverage>,
+    /// Bytes that could not be read.
+    pub quarantine: Vec<Quarantine>,
+    /// That it is alive.
+    pub heartbeat: Option<Heartbeat>,
+    /// It has read everything that was written before; never later than our clock.
+    pub through: Option<Timestamp>,
+    /// Where what it sees begins, if it never came anywhere yet.
+    pub since: Option<Timestamp>,
+    /// Lines it read.
+    pub lines: u64,
+}
+
+/// What became of an [`Advance`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Advanced {
+    /// Events that were new.
+    pub events: u64,
+    /// Events that were stored before.
+    pub duplicates: u64,
+    /// Events that are older than their scope keeps any; not stored.
+    pub expired: u64,
+    /// Lines put aside that were new.
+    pub quarantined: u64,
+}
+
 /// What [`Store::maintain`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Did {
@@ -350,6 +396,26 @@ impl Store {
     /// the queue has room for them together. Returns what became of each, in their order.
     pub fn ingest_all(&self, requests: Vec<Ingest>) -> Vec<Result<Ingested, Error>> {
         self.0.ingest(requests)
+    }
+
+    /// Stores what sources read, each together with where it goes on. When this returns, each one is
+    /// durable and visible as a whole, or was refused with nothing written:
+    /// [`ErrorKind::Missing`] if the registry has no such source any more, [`ErrorKind::Exists`] if it
+    /// is elsewhere than the caller thinks.
+    pub fn advance(&self, advances: Vec<Advance>) -> Vec<Result<Advanced, Error>> {
+        self.0.advance(advances)
+    }
+
+    /// What sources saw, and how far they have come. A snapshot; it never changes.
+    pub fn watched(&self) -> Arc<Watched> {
+        Arc::clone(&self.0.state().watched)
+    }
+
+    /// What an answer can know; one state for all it says.
+    pub fn coverage(&self, question: &Question<'_>) -> Answer {
+        let state = self.0.state();
+        let hidden = state.catalog.coverage.get(question.scope);
+        coverage::answer(&state.watched, hidden.map_or(&[], Vec::as_slice), question)
     }
 
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
@@ -483,6 +549,8 @@ struct Inner {
     maintenance: maintain::Maintenance,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,
+    /// The file at hand of each source; held while sources advance.
+    following: Mutex<advance::Following>,
     tables: Mutex<table::Tables>,
     memory: Mutex<identity::MemoryIndex>,
     /// Given back when the store is closed.

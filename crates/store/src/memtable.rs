@@ -24,6 +24,7 @@ pub(crate) mod kind {
     pub(crate) const SIGHTING: u8 = 2;
     pub(crate) const AMENDMENT: u8 = 3;
     pub(crate) const COVERAGE: u8 = 4;
+    pub(crate) const HEARTBEAT: u8 = 5;
     pub(crate) const REGISTRY: u8 = 6;
     pub(crate) const IMPORT_RECEIPT: u8 = 7;
     pub(crate) const RETRACTION: u8 = 8;
@@ -39,6 +40,7 @@ impl Row {
             Record::Sighting(_) => kind::SIGHTING,
             Record::Amendment(_) => kind::AMENDMENT,
             Record::Coverage(_) => kind::COVERAGE,
+            Record::Heartbeat(_) => kind::HEARTBEAT,
             Record::Registry(_) => kind::REGISTRY,
             Record::ImportReceipt(_) => kind::IMPORT_RECEIPT,
             Record::Retraction(_) => kind::RETRACTION,
@@ -54,6 +56,7 @@ impl Row {
             Record::Sighting(sighting) => Some(&sighting.of.target),
             Record::Amendment(amendment) => Some(&amendment.of.target),
             Record::Coverage(coverage) => Some(&coverage.target),
+            Record::Heartbeat(heartbeat) => Some(&heartbeat.target),
             Record::Quarantine(quarantine) => Some(&quarantine.target),
             Record::Registry(_) | Record::ImportReceipt(_) | Record::Retraction(_) => None,
         }

@@ -18,10 +18,11 @@ use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportId, ImportReceipt, ImportState};
 use doorbook_event::registry::Registry;
-use doorbook_event::{LogId, ProjectId, Scope, Seq};
+use doorbook_event::{LogId, ProjectId, Scope, Seq, Target, Text};
 use minicbor::{Decode, Encode};
 
 use crate::catalog::{Catalog, merge_coverage};
+use crate::coverage::{Progress, View, Watched};
 use crate::directory::{numbered_files, read_file, write_file};
 use crate::disk::Disk;
 use crate::error::Error;
@@ -50,6 +51,24 @@ struct Snapshot {
     gaps: Vec<Gaps>,
     #[n(4)]
     logs: Vec<Log>,
+    #[cbor(n(5), default, skip_if = "Vec::is_empty")]
+    sources: Vec<(Text, Progress)>,
+    #[cbor(n(6), default, skip_if = "Vec::is_empty")]
+    views: Vec<TargetView>,
+}
+
+/// What a source or an import saw of a target.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct TargetView {
+    #[n(0)]
+    scope: Scope,
+    #[n(1)]
+    target: Target,
+    #[n(2)]
+    by: Text,
+    #[n(3)]
+    view: View,
 }
 
 #[derive(Encode, Decode)]
@@ -198,7 +217,19 @@ impl Snapshot {
             request_keys: Some(log.request_keys.iter().cloned().collect())
                 .filter(|keys: &Vec<RequestKey>| !keys.is_empty()),
         });
+        let Watched { sources, targets } = &*state.watched;
+        let sources = sources.iter().map(|(name, progress)| (name.clone(), progress.clone()));
+        let views = targets.iter().flat_map(|((scope, target), views)| {
+            views.iter().map(|(by, view)| TargetView {
+                scope: scope.clone(),
+                target: target.clone(),
+                by: by.clone(),
+                view: view.clone(),
+            })
+        });
         Snapshot {
+            sources: sources.collect(),
+            views: views.collect(),
             lsn: state.lsn,
             registry: state.catalog.registry.clone(),
             imports: imports.collect(),
@@ -229,6 +260,11 @@ impl Snapshot {
             }
             gaps.insert(scope, told);
         }
+        let mut watched =
+            Watched { sources: self.sources.into_iter().collect(), ..Watched::default() };
+        for TargetView { scope, target, by, view } in self.views {
+            Arc::make_mut(watched.targets.entry((scope, target)).or_default()).insert(by, view);
+        }
         let mut scopes = BTreeMap::new();
         let mut logs = Vec::new();
         for (id, log) in (0..).map(LogId).zip(self.logs) {
@@ -253,6 +289,7 @@ impl Snapshot {
             lsn: self.lsn,
             catalog: Arc::new(catalog),
             import_rows: Arc::new(import_rows),
+            watched: Arc::new(watched),
             gaps: Arc::new(gaps),
             scopes: Arc::new(scopes),
             logs,

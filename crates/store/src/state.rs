@@ -9,9 +9,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
+use doorbook_event::registry::RegistryChange;
+use doorbook_event::source::Source;
 use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 
 use crate::catalog::{Catalog, is_same, merge_coverage};
+use crate::coverage::Watched;
 use crate::filter::AsOf;
 use crate::frame::{Expired, Flushed, Op, Records};
 use crate::memtable::{Memtable, Row};
@@ -29,7 +32,9 @@ pub(crate) struct State {
     pub(crate) catalog: Arc<Catalog>,
     /// Which rows each import added.
     pub(crate) import_rows: Arc<BTreeMap<ImportId, Vec<LogRows>>>,
-    /// What each import said of blindness, so that it can be taken back.
+    /// What sources and imports saw, and how far sources have come.
+    pub(crate) watched: Arc<Watched>,
+    /// What each import said of what a target did not show, so that it can be taken back.
     pub(crate) gaps: Arc<BTreeMap<Scope, Vec<Told>>>,
     /// The log of each scope.
     pub(crate) scopes: Arc<BTreeMap<Scope, LogId>>,
@@ -127,6 +132,10 @@ impl State {
             Op::Expired(expired) => self.expire(expired),
             Op::FlushedUpTo(flushed) => self.flushed_up_to(flushed),
             Op::RequestKey { log, key } => self.remember_request(log, key),
+            Op::Advanced(advanced) => {
+                Arc::make_mut(&mut self.watched).advance(advanced);
+                Ok(())
+            }
         }
     }
 
@@ -308,6 +317,14 @@ impl State {
             | Record::Quarantine(_)
             | Record::Sighting(_)
             | Record::Amendment(_) => {}
+            Record::Heartbeat(heartbeat) => {
+                let sources = &mut Arc::make_mut(&mut self.watched).sources;
+                let progress = sources.entry(heartbeat.source.clone()).or_default();
+                progress.heartbeat = Some(heartbeat.clone());
+            }
+            Record::Coverage(coverage @ Coverage { source: Some(by), .. }) => {
+                Arc::make_mut(&mut self.watched).paint(scope, by, coverage);
+            }
             Record::Coverage(coverage) => {
                 let gaps = Arc::make_mut(&mut self.gaps).entry(scope.clone()).or_default();
                 gaps.push((import.cloned(), coverage.clone()));
@@ -318,7 +335,11 @@ impl State {
             Record::Registry(change) => {
                 let registry = &mut Arc::make_mut(&mut self.catalog).registry;
                 registry.check(change).map_err(|error| Misfit(error.to_string()))?;
+                let before = change.source().and_then(|name| registry.source(name)).cloned();
                 registry.apply(change);
+                if let Some(before) = before {
+                    self.source_changed(&before, change);
+                }
             }
             Record::ImportReceipt(receipt) => {
                 let Scope::Project(project) = scope else {
@@ -332,12 +353,38 @@ impl State {
         Ok(())
     }
 
+    /// What a source has read so far says nothing of another host's log, and one that rests sees
+    /// nothing.
+    fn source_changed(&mut self, before: &Source, change: &RegistryChange) {
+        let watched = Arc::make_mut(&mut self.watched);
+        let cause = match change {
+            RegistryChange::SourceSet(after) if after.target() == before.target() => return,
+            RegistryChange::SourcePaused { paused: false, .. } => return,
+            RegistryChange::SourceReplayed { .. } => {
+                watched.sources.remove(&before.name);
+                return;
+            }
+            RegistryChange::SourcePaused { .. } => "paused",
+            _ => "the source was removed",
+        };
+        let through = watched.sources.get(&before.name).and_then(|progress| progress.through);
+        if let Some(from) = through {
+            let scope = Scope::Project(before.project);
+            let actions = before.kind.actions();
+            watched.rest(&scope, &before.name, &before.target(), actions, from, cause);
+        }
+        if cause != "paused" {
+            watched.sources.remove(&before.name);
+        }
+    }
+
     fn take_back(&mut self, scope: &Scope, import: &ImportId) -> Result<(), Misfit> {
         let catalog = Arc::make_mut(&mut self.catalog);
         let Some((_, receipt)) = catalog.imports.get_mut(import) else {
             return Err(Misfit(format!("there is no import {import}")));
         };
         receipt.state = ImportState::Retracted;
+        Arc::make_mut(&mut self.watched).take_back(scope, import);
         for (log, rows) in self.import_rows.get(import).into_iter().flatten() {
             let log = Arc::make_mut(&mut self.logs[log.0 as usize]);
             let at = log.retracted.partition_point(|range| range.start < rows.start);

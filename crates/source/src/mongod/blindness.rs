@@ -8,7 +8,7 @@
 //! file begins with the *start-up* options again: they say nothing where the run-time state is
 //! already known.
 
-use doorbook_event::record::{Actor, Coverage, Hidden};
+use doorbook_event::record::{Actor, Coverage, Grade, Hidden};
 use doorbook_event::{Action, Target, Text, Timestamp};
 
 use super::facts::Version;
@@ -177,5 +177,8 @@ fn coverage(
         from: gap.from,
         to,
         last_seen,
+        source: None,
+        grade: Grade::Blind,
+        missing: None,
     }
 }

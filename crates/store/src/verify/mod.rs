@@ -663,7 +663,11 @@ fn segments_of(op: &Op) -> Vec<SegmentMeta> {
         Op::FlushedUpTo(flushed) => flushed.segments.clone(),
         Op::Replaced { added, .. } => added.clone(),
         Op::Expired(expired) => expired.added.clone(),
-        Op::Log { .. } | Op::Records(_) | Op::Counts { .. } | Op::RequestKey { .. } => Vec::new(),
+        Op::Log { .. }
+        | Op::Records(_)
+        | Op::Counts { .. }
+        | Op::RequestKey { .. }
+        | Op::Advanced(_) => Vec::new(),
     }
 }
 

@@ -8,7 +8,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use doorbook_event::record::{Coverage, Hidden, Place as QuarantinePlace, Quarantine};
+use doorbook_event::record::{Coverage, Grade, Hidden, Place as QuarantinePlace, Quarantine};
 use doorbook_event::{
     Access, Action, Class, Classes, Client, Outcome, Peer, Principal, Record, Scope, Shared,
     WrittenTime,
@@ -57,6 +57,9 @@ fn write(place: &Place) {
         from: NOW,
         to: None,
         last_seen: NOW.plus_seconds(5),
+        source: None,
+        grade: Grade::Blind,
+        missing: None,
     };
     let quarantine = Quarantine {
         target: login(0).target,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use doorbook_event::record::{Coverage, Hidden, ImportState, Place as QuarantinePlace, Quarantine};
+use doorbook_event::record::{
+    Coverage, Grade, Hidden, ImportState, Place as QuarantinePlace, Quarantine,
+};
 use doorbook_event::{Access, Action, Class, Record, WrittenTime};
 use doorbook_store::filter::Kind;
 use doorbook_store::{ErrorKind, Filter, ImportBatch, ImportStart, Options, Store};
@@ -143,6 +145,9 @@ fn a_gap_is_told_once_however_often_it_is_read() {
         from: NOW,
         to: to.map(|seconds| NOW.plus_seconds(seconds)),
         last_seen: NOW.plus_seconds(last_seen),
+        source: None,
+        grade: Grade::Blind,
+        missing: None,
     };
     let tell = |coverage: Vec<Coverage>| {
         let id = store.begin_import(start()).expect("begins");

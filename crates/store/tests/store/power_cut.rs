@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use doorbook_event::record::{Coverage, Hidden, ImportId, ImportState, Quarantine};
+use doorbook_event::record::{Coverage, Grade, Hidden, ImportId, ImportState, Quarantine};
 use doorbook_event::registry::{Cluster, Registry, RegistryChange};
 use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::{Access, Action, Record, Scope, Seq, Timestamp};
@@ -1020,6 +1020,9 @@ fn gap(n: u64) -> Coverage {
         from,
         to: None,
         last_seen: from,
+        source: None,
+        grade: Grade::Blind,
+        missing: None,
     }
 }
 

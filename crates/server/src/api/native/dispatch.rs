@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::registry::Registry;
+use doorbook_event::source::is_source_name;
 use doorbook_event::{Action, Principal, ProjectId, Target, Text, Timestamp};
 use doorbook_store::Catalog;
 use percent_encoding::percent_decode_str;
@@ -262,7 +263,7 @@ impl Exchange {
     }
 
     fn source(&self) -> Option<Text> {
-        self.last_segment().filter(|source| ingest::is_source(source)).map(Text::from)
+        self.last_segment().filter(|source| is_source_name(source)).map(Text::from)
     }
 
     fn last_segment(&self) -> Option<String> {

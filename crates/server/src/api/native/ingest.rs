@@ -65,12 +65,6 @@ pub struct Answer {
     pub stored: u64,
 }
 
-/// A source's name: of lower-case letters, digits, `-`, `_` and `.`, and not our own.
-pub fn is_source(text: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
-    (1..=64).contains(&text.len()) && text.bytes().all(allowed) && text != "doorbook"
-}
-
 /// Reads and stores the lines of a body. Blocks until they are durable.
 pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem> {
     let catalog = app.store().catalog();

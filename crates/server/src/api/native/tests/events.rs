@@ -2,7 +2,7 @@
 //! state of the history whatever comes in meanwhile. Method: requests through the router; pages
 //! compared with the one answer that has all.
 
-use doorbook_event::record::{Coverage, Hidden};
+use doorbook_event::record::{Coverage, Grade, Hidden};
 use doorbook_event::{Action, Target};
 use doorbook_store::Entry;
 
@@ -258,6 +258,9 @@ async fn an_answer_says_what_it_cannot_know() {
             from: NOW.plus_seconds(from),
             to: to.map(|to| NOW.plus_seconds(to)),
             last_seen: NOW.plus_seconds(to.unwrap_or(from)),
+            source: None,
+            grade: Grade::Blind,
+            missing: None,
         })
     };
     let one = format!("{NODE}:27017");

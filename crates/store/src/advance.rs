@@ -1,0 +1,287 @@
+//! Sources that are followed: what they read and how far they came, in one durable write.
+//!
+//! A crash then repeats nothing and skips nothing. What other inputs brought already is a duplicate, by
+//! the rule of `docs/design/identity.md`; the file at hand is the input, also over a restart, for which
+//! its last rows are remembered.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use doorbook_event::record::{Coverage, Heartbeat, Quarantine};
+use doorbook_event::{Access, Record, Scope, Seq, Text, Timestamp};
+
+use crate::catalog::{Merged, merge_coverage};
+use crate::commit::{Part, normalize};
+use crate::coverage::Rows;
+use crate::error::{Error, ErrorKind};
+use crate::frame;
+use crate::identity::{CurrentFile, Fact, Known, Verdict, Wanted};
+use crate::state::State;
+use crate::{Advance, Advanced, Inner};
+
+/// The file at hand of each source, by its name.
+pub(crate) type Following = HashMap<Text, CurrentFile>;
+
+/// As much is written in one frame, about; each source's part is small, or a segment.
+const FRAME_SIZE_BYTES: usize = 8 << 20;
+
+/// What one source wants written, looked at.
+struct Prepared {
+    advance: Advance,
+    expired: u64,
+    /// What was stored when it was looked at, and what that makes of each event.
+    known: Known,
+    verdict: Verdict,
+}
+
+impl Inner {
+    /// What became of each source's advance.
+    pub(crate) fn advance(&self, advances: Vec<Advance>) -> Vec<Result<Advanced, Error>> {
+        let mut following = match self.following.lock() {
+            Ok(following) => following,
+            Err(_) => {
+                let error = Error::new(ErrorKind::Poisoned, "a source ended in a bug: restart");
+                return advances.iter().map(|_| Err(error.again())).collect();
+            }
+        };
+        let mut answers = Vec::with_capacity(advances.len());
+        let mut group = Vec::new();
+        let mut size_bytes = 0;
+        for advance in advances {
+            size_bytes += advance.size_bytes();
+            group.push(advance);
+            if size_bytes >= FRAME_SIZE_BYTES {
+                answers.extend(self.advance_group(&mut following, std::mem::take(&mut group)));
+                size_bytes = 0;
+            }
+        }
+        answers.extend(self.advance_group(&mut following, group));
+        answers
+    }
+
+    fn advance_group(
+        &self,
+        following: &mut Following,
+        group: Vec<Advance>,
+    ) -> Vec<Result<Advanced, Error>> {
+        let mut answers: Vec<Option<Result<Advanced, Error>>> =
+            group.iter().map(|_| None).collect();
+        let mut waiting: Vec<(usize, Advance)> = group.into_iter().enumerate().collect();
+        // Each round but the last lost a race against someone who stored the same events.
+        while !waiting.is_empty() {
+            let mut parts = Vec::with_capacity(waiting.len());
+            for (at, advance) in std::mem::take(&mut waiting) {
+                match self.prepare_advance(following, advance) {
+                    Ok(prepared) => parts.push((at, prepared)),
+                    Err(error) => answers[at] = Some(Err(error)),
+                }
+            }
+            waiting = self.write_advances(following, parts, &mut answers);
+        }
+        answers.into_iter().map(|answer| answer.expect("each one was answered")).collect()
+    }
+
+    fn prepare_advance(
+        &self,
+        following: &mut Following,
+        mut advance: Advance,
+    ) -> Result<Prepared, Error> {
+        let has_rows = !advance.accesses.is_empty() || !advance.quarantine.is_empty();
+        if has_rows {
+            self.check_reserve()?;
+        }
+        let scope = Scope::Project(advance.source.project);
+        let state = self.state();
+        let name = &advance.source.name;
+        let is_next_file = advance.is_next_file || advance.after.is_empty();
+        if is_next_file || !following.contains_key(name) {
+            // What a restart forgot of the file at hand.
+            let progress = state.watched.sources.get(name).filter(|_| !is_next_file);
+            let own = progress.into_iter().flat_map(|progress| &progress.own).map(Rows::range);
+            following.insert(name.clone(), CurrentFile::with_own(own.collect()));
+        }
+        let file = following.get(name).expect("it was just put there");
+        let start = state.retention_start(&scope, self.options.clock.now());
+        drop(state);
+        let found = advance.accesses.len();
+        advance.accesses.retain(|access| start <= access.event_time);
+        let expired = (found - advance.accesses.len()) as u64;
+        advance.accesses.iter_mut().for_each(normalize);
+        let wanted = self.wanted_of(&advance);
+        let known = match wanted.is_empty() {
+            true => Known::nothing(),
+            false => self.stored(&scope, &file.own, &wanted)?,
+        };
+        let verdict = file.judge(&known.counts, wanted.iter().map(|(hash, _)| Some(*hash)));
+        drop(wanted);
+        Ok(Prepared { advance, expired, known, verdict })
+    }
+
+    fn wanted_of<'a>(&self, advance: &'a Advance) -> Vec<Wanted<'a>> {
+        let quarantine = advance.quarantine.iter().map(Fact::Quarantine);
+        let facts = advance.accesses.iter().map(Fact::Access).chain(quarantine);
+        facts.map(|fact| self.keys.wanted(fact)).collect()
+    }
+
+    /// Writes what was prepared in one frame; returns what has to be looked at again.
+    fn write_advances(
+        &self,
+        following: &mut Following,
+        prepared: Vec<(usize, Prepared)>,
+        answers: &mut [Option<Result<Advanced, Error>>],
+    ) -> Vec<(usize, Advance)> {
+        let mut segments: Vec<Option<Text>> = Vec::with_capacity(prepared.len());
+        let mut parts = Vec::with_capacity(prepared.len());
+        let mut going = Vec::with_capacity(prepared.len());
+        for (at, one) in prepared {
+            match self.advance_part(&one) {
+                Ok(part) => {
+                    segments.push(part.segment.as_ref().map(|meta| meta.name.clone()));
+                    parts.push(part);
+                    going.push((at, one));
+                }
+                Err(error) => answers[at] = Some(Err(error)),
+            }
+        }
+        // What becomes of each: written as the n-th part, refused, or looked at again.
+        let mut fates: Vec<Fate> = Vec::with_capacity(going.len());
+        let placed = self.write(|state, now| {
+            let mut written = Vec::with_capacity(parts.len());
+            for ((_, one), part) in going.iter().zip(parts) {
+                match self.admit(state, now, following, one, part) {
+                    Ok(Some(part)) => {
+                        fates.push(Fate::Written(written.len()));
+                        written.push(part);
+                    }
+                    Ok(None) => fates.push(Fate::Again),
+                    Err(error) => fates.push(Fate::Refused(error)),
+                }
+            }
+            Ok(written)
+        });
+        let placed = match placed {
+            Ok(placed) => placed,
+            Err(error) => {
+                fates = going.iter().map(|_| Fate::Refused(error.again())).collect();
+                Vec::new()
+            }
+        };
+        let mut again = Vec::new();
+        for (((at, one), fate), segment) in going.into_iter().zip(fates).zip(segments) {
+            if !matches!(fate, Fate::Written(_)) {
+                self.discard_segment(segment.as_deref());
+            }
+            match fate {
+                Fate::Written(n) => {
+                    answers[at] = Some(Ok(one.answer()));
+                    let file = following.entry(one.advance.source.name.clone()).or_default();
+                    file.committed(one.verdict, placed[n].clone());
+                    file.keep_late();
+                }
+                Fate::Again => again.push((at, one.advance)),
+                Fate::Refused(error) => answers[at] = Some(Err(error)),
+            }
+        }
+        again
+    }
+
+    /// What is new of an advance.
+    fn advance_part(&self, one: &Prepared) -> Result<Part, Error> {
+        let Advance { source, accesses, quarantine, heartbeat, .. } = &one.advance;
+        let scope = Scope::Project(source.project);
+        let is_stored = &one.verdict.is_stored;
+        let mut part = self.new_rows(&scope, &source.name, accesses, quarantine, is_stored)?;
+        part.records.extend(heartbeat.clone().map(Record::Heartbeat));
+        Ok(part)
+    }
+
+    /// The part as it is to be written now; `None` if something was stored since that changes what
+    /// was found to be stored.
+    fn admit(
+        &self,
+        state: &State,
+        now: Timestamp,
+        following: &Following,
+        one: &Prepared,
+        mut part: Part,
+    ) -> Result<Option<Part>, Error> {
+        let Advance { source, after, position, coverage, through, since, lines, .. } = &one.advance;
+        let known = state.catalog.registry.source(&source.name);
+        if known.is_none_or(|known| known.target() != source.target()) {
+            return Err(Error::new(ErrorKind::Missing, format!("no source {}", source.name)));
+        }
+        let progress = state.watched.sources.get(&source.name);
+        if progress.map_or(&[][..], |progress| &progress.position) != after {
+            let message = format!("source {} has come to another place meanwhile", source.name);
+            return Err(Error::new(ErrorKind::Exists, message));
+        }
+        let own = following.get(&source.name).map_or(&[][..], |file| &file.own);
+        let wanted = self.wanted_of(&one.advance);
+        if self.is_stale(state, &part.scope, &one.known, own, &wanted)? {
+            return Ok(None);
+        }
+        let told = state.catalog.coverage.get(&part.scope);
+        let mut told = told.cloned().unwrap_or_default();
+        for gap in coverage {
+            let is_known = gap.source.is_none() && merge_coverage(&mut told, gap) == Merged::Known;
+            if !is_known {
+                part.records.push(Record::Coverage(gap.clone()));
+            }
+        }
+        let before = progress.and_then(|progress| progress.through);
+        let seen = before.or(*since).or(*through).zip(*through);
+        part.advanced = Some(frame::Advanced {
+            source: source.name.clone(),
+            scope: part.scope.clone(),
+            target: source.target(),
+            actions: source.kind.actions().to_vec(),
+            position: position.clone(),
+            seen: seen.map(|(from, through)| (from.min(through), through)),
+            lines: *lines,
+            events: one.new_events(),
+            at: now,
+            own: own.iter().map(|rows| Rows { start: rows.start, end: rows.end }).collect(),
+        });
+        Ok(Some(part))
+    }
+}
+
+enum Fate {
+    Written(usize),
+    Again,
+    Refused(Error),
+}
+
+impl Prepared {
+    fn new_events(&self) -> u64 {
+        let is_stored = &self.verdict.is_stored[..self.advance.accesses.len()];
+        is_stored.iter().filter(|is_stored| !**is_stored).count() as u64
+    }
+
+    fn answer(&self) -> Advanced {
+        let events = self.new_events();
+        let all = &self.verdict.is_stored;
+        let new = all.iter().filter(|is_stored| !**is_stored).count() as u64;
+        Advanced {
+            events,
+            duplicates: self.advance.accesses.len() as u64 - events,
+            expired: self.expired,
+            quarantined: new - events,
+        }
+    }
+}
+
+impl Advance {
+    fn size_bytes(&self) -> usize {
+        let raw = self.accesses.iter().map(|access| access.raw.len() + size_of::<Access>());
+        let bytes = self.quarantine.iter().map(|quarantine| quarantine.bytes.len());
+        let others = self.coverage.len() * size_of::<Coverage>() + size_of::<Heartbeat>();
+        raw.sum::<usize>() + bytes.sum::<usize>() + size_of::<Quarantine>() + others
+    }
+}
+
+/// The rows of a file that can still matter: equal lines stand close together.
+pub(crate) fn late_rows(own: &mut Vec<Range<Seq>>) {
+    const RANGES: usize = 16;
+    own.drain(..own.len().saturating_sub(RANGES));
+}

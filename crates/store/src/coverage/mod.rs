@@ -1,0 +1,336 @@
+//! [`Watched`]: what sources and imports saw of which target, and how far each source has come; and
+//! [`Answer`]: what that means for a question.
+//!
+//! The rules are `docs/design/coverage.md`. What a target did not show at all (`catalog.coverage`) no
+//! source can mend; it is laid over what sources saw.
+
+mod timeline;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use doorbook_event::record::{Actor, Coverage, Grade, Heartbeat, Hidden, ImportId};
+use doorbook_event::{Action, Scope, Seq, Target, Text, Timestamp};
+use minicbor::{Decode, Encode};
+
+use crate::frame::Advanced;
+
+pub use timeline::{Span, Timeline};
+
+/// What sources and imports saw, and how far sources have come. A snapshot; it never changes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Watched {
+    /// How far each source has come, by its name.
+    pub sources: BTreeMap<Text, Progress>,
+    /// Who saw what of each target. Shared with the snapshots before it.
+    pub(crate) targets: BTreeMap<(Scope, Target), Arc<Views>>,
+}
+
+/// What each source or import saw of a target, by its name.
+pub(crate) type Views = BTreeMap<Text, View>;
+
+/// What a source or an import saw of a target.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct View {
+    /// Of these actions.
+    #[n(0)]
+    pub(crate) actions: Vec<Action>,
+    #[n(1)]
+    pub(crate) timeline: Timeline,
+}
+
+/// How far a source has come.
+#[derive(Clone, Debug, Default, PartialEq, Encode, Decode)]
+#[cbor(map)]
+pub struct Progress {
+    /// Where it goes on, in its own form.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub position: Vec<u8>,
+    /// It has read everything that was written before.
+    #[n(1)]
+    pub through: Option<Timestamp>,
+    /// Lines it read so far.
+    #[n(2)]
+    pub lines: u64,
+    /// Accesses it recorded so far.
+    #[n(3)]
+    pub events: u64,
+    /// When it last came further, by our clock.
+    #[n(4)]
+    pub at: Timestamp,
+    /// The last rows of the file at hand that it added: equal lines of one file are as many events.
+    #[n(5)]
+    pub(crate) own: Vec<Rows>,
+    /// Its last heartbeat.
+    #[n(6)]
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// Consecutive rows of a log.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct Rows {
+    #[n(0)]
+    pub(crate) start: Seq,
+    #[n(1)]
+    pub(crate) end: Seq,
+}
+
+impl Rows {
+    pub(crate) fn range(&self) -> Range<Seq> {
+        self.start..self.end
+    }
+}
+
+impl Watched {
+    /// Takes note of what a source or an import (`by`) says of an interval.
+    pub(crate) fn paint(&mut self, scope: &Scope, by: &Text, told: &Coverage) {
+        let Coverage { from, grade, cause, actions, target, .. } = told;
+        let view = self.view(scope, target, by, actions);
+        let to = told.to.unwrap_or(Timestamp::MAX);
+        view.timeline.paint(Span { from: *from, to, grade: *grade, cause: cause.clone() });
+    }
+
+    /// Takes note of how far a source came. That it could not see, after that, is over.
+    pub(crate) fn advance(&mut self, advanced: Advanced) {
+        let Advanced { source, scope, target, actions, position, seen, lines, events, at, own } =
+            advanced;
+        let progress = self.sources.entry(source.clone()).or_default();
+        progress.position = position;
+        progress.lines += lines;
+        progress.events += events;
+        progress.at = at;
+        progress.own = own;
+        let Some((from, through)) = seen else { return };
+        progress.through = progress.through.max(Some(through));
+        let timeline = &mut self.view(&scope, &target, &source, &actions).timeline;
+        timeline.forget_from(through);
+        let (grade, cause) = (Grade::Watched, Text::default());
+        timeline.paint(Span { from, to: through, grade, cause });
+    }
+
+    /// Takes note that a source sees nothing from an instant on.
+    pub(crate) fn rest(
+        &mut self,
+        scope: &Scope,
+        by: &Text,
+        target: &Target,
+        actions: &[Action],
+        from: Timestamp,
+        cause: &str,
+    ) {
+        let view = self.view(scope, target, by, actions);
+        let (to, grade, cause) = (Timestamp::MAX, Grade::Blind, cause.into());
+        view.timeline.paint(Span { from, to, grade, cause });
+    }
+
+    /// Forgets what an import saw.
+    pub(crate) fn take_back(&mut self, scope: &Scope, import: &ImportId) {
+        for ((of, _), views) in &mut self.targets {
+            if of == scope && views.contains_key(import) {
+                Arc::make_mut(views).remove(import);
+            }
+        }
+    }
+
+    /// From when on nothing more is known of what a source saw of a target.
+    pub fn end(&self, scope: &Scope, target: &Target, by: &str) -> Option<Timestamp> {
+        let views = self.targets.get(&(scope.clone(), target.clone()))?;
+        views.get(by)?.timeline.spans().last().map(|span| span.to)
+    }
+
+    fn view(&mut self, scope: &Scope, target: &Target, by: &Text, actions: &[Action]) -> &mut View {
+        let views = self.targets.entry((scope.clone(), target.clone())).or_default();
+        let view = Arc::make_mut(views).entry(by.clone()).or_default();
+        if view.actions.is_empty() {
+            view.actions = actions.to_vec();
+        }
+        view
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// Whose history.
+    pub scope: &'a Scope,
+    /// Of which targets.
+    pub targets: &'a [Target],
+    /// Of which actions.
+    pub actions: &'a [Action],
+    /// Whether successes are asked for, which are hidden where failures are not.
+    pub with_successes: bool,
+    /// From when on; [`Timestamp::MIN`] for as long as there was anyone to see.
+    pub from: Timestamp,
+    /// Up to when.
+    pub to: Timestamp,
+    /// The present: nothing later was seen, whatever a target's clock says.
+    pub now: Timestamp,
+}
+
+/// What an answer can know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The least that was seen at any instant.
+    pub grade: Grade,
+    /// Up to when all targets are known; `None` if of one of them nothing is.
+    pub through: Option<Timestamp>,
+    /// What was not seen, or not surely, from the latest.
+    pub gaps: Vec<Gap>,
+}
+
+/// An interval in which something was not, or not surely, seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gap {
+    /// Of which target.
+    pub target: Target,
+    /// Of which actions.
+    pub actions: Vec<Action>,
+    /// Which outcomes of them.
+    pub hidden: Hidden,
+    /// How much was seen; never everything.
+    pub grade: Grade,
+    /// Why.
+    pub cause: Text,
+    /// Who brought it about, where that is known.
+    pub actor: Option<Actor>,
+    /// The source that should have seen it; `None` where the target did not show it, or nobody was
+    /// there to see.
+    pub source: Option<Text>,
+    /// Since when.
+    pub from: Timestamp,
+    /// Until when; `None` while it lasts.
+    pub to: Option<Timestamp>,
+    /// The last that was heard while it lasted.
+    pub last_seen: Timestamp,
+    /// How many accesses are known to be missing.
+    pub missing: Option<u64>,
+}
+
+/// What was seen of some targets; `hidden` is what they did not show.
+pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -> Answer {
+    let mut gaps: Vec<Gap> =
+        hidden.iter().filter(|gap| hides(gap, question)).map(Gap::of).collect();
+    let mut through = Some(question.now);
+    for target in question.targets {
+        let views = watched.targets.get(&(question.scope.clone(), target.clone()));
+        let views = || views.into_iter().flat_map(|views| views.iter());
+        // Sources of one kind see the same actions, so that there is one group of them, mostly.
+        let mut groups: Vec<(Seen<'_>, Vec<Action>)> = Vec::new();
+        for action in question.actions {
+            let seeing = views().filter(|(_, view)| view.actions.contains(action));
+            let seen: Seen<'_> = seeing.map(|(by, view)| (by, &view.timeline)).collect();
+            match groups.iter_mut().find(|(of, _)| *of == seen) {
+                Some((_, actions)) => actions.push(*action),
+                None => groups.push((seen, vec![*action])),
+            }
+        }
+        for (seen, actions) in groups {
+            through = through.min(end(&seen).map(|end| end.min(question.now)));
+            gaps.extend(unseen(target, &actions, &seen, question));
+        }
+    }
+    gaps.sort_by(|a, b| (b.from, &a.target).cmp(&(a.from, &b.target)));
+    let grade = gaps.iter().map(|gap| gap.grade).min().unwrap_or(Grade::Watched);
+    Answer { grade, through, gaps }
+}
+
+/// Whether rows that are asked for can be missing because a target did not show them.
+fn hides(gap: &Coverage, question: &Question<'_>) -> bool {
+    question.targets.contains(&gap.target)
+        && gap.missing != Some(0)
+        && gap.actions.iter().any(|action| question.actions.contains(action))
+        && (gap.hidden == Hidden::All || question.with_successes)
+        && gap.from <= question.to
+        && question.from <= gap.to.unwrap_or(Timestamp::MAX)
+}
+
+/// What each source saw.
+type Seen<'a> = Vec<(&'a Text, &'a Timeline)>;
+
+/// Until when anything was said.
+fn end(seen: &[(&Text, &Timeline)]) -> Option<Timestamp> {
+    seen.iter().filter_map(|(_, line)| line.spans().last()).map(|last| last.to).max()
+}
+
+/// What nobody saw, or not surely, of some actions at one target, from the earliest. What comes after
+/// all that was ever said of the target is no gap but not yet known, unless the window begins there.
+fn unseen(
+    target: &Target,
+    actions: &[Action],
+    seen: &[(&Text, &Timeline)],
+    question: &Question<'_>,
+) -> Vec<Gap> {
+    let blind = |cause: &str, from, to| Gap {
+        target: target.clone(),
+        actions: actions.to_vec(),
+        hidden: Hidden::All,
+        grade: Grade::Blind,
+        cause: cause.into(),
+        actor: None,
+        source: None,
+        from,
+        to,
+        last_seen: from,
+        missing: None,
+    };
+    let Some(end) = end(seen) else {
+        return vec![blind(NO_SOURCE, question.from, None)];
+    };
+    if end <= question.from {
+        return vec![blind("nothing was read since", end, None)];
+    }
+    let spans = || seen.iter().flat_map(|(_, line)| line.spans());
+    let mut edges: Vec<Timestamp> = spans().flat_map(|span| [span.from, span.to]).collect();
+    if question.from > Timestamp::MIN {
+        edges.push(question.from.min(edges[0]));
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    let mut gaps: Vec<Gap> = Vec::new();
+    for pair in edges.windows(2).filter(|pair| pair[0] <= question.to && question.from < pair[1]) {
+        let here = seen.iter().filter_map(|(by, line)| line.at(pair[0]).map(|span| (*by, span)));
+        let to = (pair[1] < Timestamp::MAX).then_some(pair[1]);
+        let new = match here.max_by_key(|(_, span)| span.grade) {
+            Some((_, span)) if span.grade == Grade::Watched => continue,
+            Some((by, span)) => {
+                let (grade, source) = (span.grade, Some(by.clone()));
+                Gap { grade, source, ..blind(&span.cause, pair[0], to) }
+            }
+            None => blind(NO_SOURCE, pair[0], to),
+        };
+        match gaps.last_mut().filter(|last| last.to == Some(new.from) && last.is_like(&new)) {
+            Some(last) => last.to = new.to,
+            None => gaps.push(new),
+        }
+    }
+    gaps
+}
+
+/// Why nothing is known where nobody was there to see.
+const NO_SOURCE: &str = "no source";
+
+impl Gap {
+    /// Whether the other one says the same, of whatever interval.
+    fn is_like(&self, other: &Gap) -> bool {
+        let said = |gap: &Gap| (gap.grade, gap.cause.clone(), gap.source.clone());
+        said(self) == said(other)
+    }
+
+    fn of(told: &Coverage) -> Gap {
+        Gap {
+            target: told.target.clone(),
+            actions: told.actions.clone(),
+            hidden: told.hidden,
+            grade: told.grade,
+            cause: told.cause.clone(),
+            actor: told.actor.clone(),
+            source: told.source.clone(),
+            from: told.from,
+            to: told.to,
+            last_seen: told.last_seen,
+            missing: told.missing,
+        }
+    }
+}
