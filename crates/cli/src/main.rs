@@ -10,8 +10,10 @@
 mod commands;
 mod exit;
 mod interrupt;
+mod logging;
 mod output;
 mod quickstart;
+mod service_manager;
 mod system;
 mod values;
 

@@ -5,15 +5,17 @@
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
 //! Suggested reading order: [`app`], [`auth`], [`api::atlas`], [`api::native`], [`usage`], [`http`],
-//! [`admin`], [`pipeline`].
+//! [`metrics`], [`vitals`], [`admin`], [`pipeline`].
 
 pub mod admin;
 pub mod api;
 pub mod app;
 pub mod auth;
 pub mod http;
+pub mod metrics;
 pub mod pipeline;
 pub mod usage;
+pub mod vitals;
 
 #[cfg(test)]
 mod test_support;

@@ -3,19 +3,21 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
-use doorbook_server::app::{App, RateLimit, Secrets, Settings};
+use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::http::{self, TlsFiles};
+use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
 
 use super::DataDir;
-use crate::{interrupt, output, system};
+use crate::interrupt::{self, Interrupt};
+use crate::service_manager::ServiceManager;
+use crate::{logging, output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -35,6 +37,8 @@ pub struct Args {
     /// many requests at once, of which REFILL come back every SECONDS; 0 is no limit
     #[arg(long, value_name = "RATE", default_value_t = RateLimit::ACCESS_LOGS)]
     access_history_rate: RateLimit,
+    #[command(flatten)]
+    log: logging::Log,
 }
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
@@ -43,12 +47,14 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
         _ => None,
     };
     http::check_listen(args.listen, tls.is_some(), args.plaintext).map_err(Failure::invalid)?;
-    let stop = interrupt::flag()?;
+    let stop = interrupt::listen()?;
+    logging::start(args.log);
+    let manager = ServiceManager::of_environment();
     let settings =
         Settings { access_history_rate: args.access_history_rate, ..Settings::default() };
     let server = Server::start(&data_dir.path(), args.listen, tls, settings)?;
     output::line(&format!("doorbook listening on {}", server.base_url()))?;
-    server.run(&stop)
+    server.run(&stop, &manager)
 }
 
 /// How often to try a data directory that another process holds, and the pause between: 2 seconds
@@ -109,20 +115,37 @@ impl Server {
         &self.admin
     }
 
-    /// Serves until `stop` is raised. Then, in this order: no new commands, no new requests, the
-    /// answers under way, the record of who asked, the data directory.
-    pub fn run(self, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
+    /// 1. `/ready` says no; requests are still answered. 2. No new commands; those that run are
+    ///    waited for, imports end as interrupted. 3. No new connections; the answers under way are
+    ///    finished. 4. The record of who asked. 5. What is in memory becomes segments. 6. The data
+    ///    directory is let go.
+    pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
         let Server { runtime, listener, tls, admin, socket, app, base_url } = self;
-        let raised = {
-            let stop = stop.clone();
-            async move {
-                while !stop.load(Ordering::SeqCst) {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+        let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
+        let beat = {
+            let manager = manager.clone();
+            // A service manager that hears nothing restarts us, which is what a poisoned writer needs.
+            move |is_poisoned: bool| {
+                if !is_poisoned {
+                    manager.beat();
                 }
-                // Commands that run are waited for, and requests are still answered meanwhile.
+            }
+        };
+        runtime.spawn(vitals::watch(admin.store.clone(), pause, beat));
+        let raised = {
+            let (stop, manager, app) = (stop.clone(), manager.clone(), app.clone());
+            async move {
+                let cause = stop.wait().await;
+                tracing::info!(cause, "stopping");
+                manager.stopping();
+                app.reach(Stage::Stopping);
                 drop(tokio::task::spawn_blocking(move || socket.stop()).await);
             }
         };
+        app.reach(Stage::Serving);
+        manager.ready();
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), url = base_url, "serving");
         let served = runtime.block_on(http::serve(app, listener, tls, raised));
         runtime.shutdown_timeout(Duration::from_secs(1));
         let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
@@ -131,6 +154,7 @@ impl Server {
         admin.store.close()?;
         recorded?;
         flushed?;
+        tracing::info!("stopped");
         served.context("the listener failed")
     }
 }
