@@ -20,6 +20,11 @@ impl Interrupt {
         &self.flag
     }
 
+    /// Whether it was raised.
+    pub fn is_raised(&self) -> bool {
+        self.flag.load(Ordering::SeqCst)
+    }
+
     /// Waits until it is raised; by what.
     pub async fn wait(&self) -> &'static str {
         let mut raised = self.raised.subscribe();

@@ -4,13 +4,15 @@
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`api::atlas`], [`api::native`], [`usage`], [`http`],
-//! [`metrics`], [`vitals`], [`admin`], [`pipeline`].
+//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::native`], [`usage`],
+//! [`http`], [`metrics`], [`vitals`], [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod coverage;
+pub mod estate;
 pub mod http;
 pub mod metrics;
 pub mod pipeline;

@@ -13,35 +13,12 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Response;
-use doorbook_event::{ProjectId, Text, Timestamp};
+use doorbook_event::Text;
+
+use crate::admin::LiveSources;
+use crate::admin::sources::LiveSource;
 
 pub use tell::tell;
-
-/// A source at one instant.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SourceSample {
-    /// Its name.
-    pub name: Text,
-    /// Whose history it feeds.
-    pub project: ProjectId,
-    /// It is read; not paused, not stopped by an error.
-    pub is_running: bool,
-    /// How far it is behind what was written.
-    pub lag_seconds: Option<f64>,
-    /// Everything that was written before was read.
-    pub through: Option<Timestamp>,
-    /// Lines read since the server started.
-    pub lines_total: u64,
-    /// Events among them that were new.
-    pub events_total: u64,
-    /// Lines among them that could not be read.
-    pub quarantined_total: u64,
-    /// Intervals that it did not see and that have not ended.
-    pub gaps_open: u64,
-}
-
-/// Who knows the sources; asked whenever somebody looks, so that it must not wait for anything.
-pub type Sources = Arc<dyn Fn() -> Vec<SourceSample> + Send + Sync>;
 
 /// What became of a line that a shipper sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,7 +41,7 @@ pub struct Metrics {
     duplicate: AtomicU64,
     quarantined: AtomicU64,
     expired: AtomicU64,
-    sources: OnceLock<Sources>,
+    sources: OnceLock<Arc<dyn LiveSources>>,
 }
 
 /// A surface and its operation. Both come from our own tables: what callers send makes no series.
@@ -117,13 +94,14 @@ impl Metrics {
         }
     }
 
-    /// Says who knows the sources. Only the first one is asked.
-    pub fn set_sources(&self, sources: Sources) {
+    /// Says who follows the sources. Only the first one is asked.
+    pub fn set_sources(&self, sources: Arc<dyn LiveSources>) {
         let _the_first_one_stays = self.sources.set(sources);
     }
 
-    fn sources(&self) -> Vec<SourceSample> {
-        self.sources.get().map_or_else(Vec::new, |sources| sources())
+    /// What each source does now, if any is followed.
+    fn sources(&self) -> BTreeMap<Text, LiveSource> {
+        self.sources.get().map_or_else(BTreeMap::new, |sources| sources.now())
     }
 
     fn requests(&self) -> BTreeMap<Operation, Requests> {

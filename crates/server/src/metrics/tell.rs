@@ -3,13 +3,15 @@
 use std::sync::atomic::Ordering;
 
 use doorbook_event::record::ImportState;
-use doorbook_event::{ProjectId, Scope, Timestamp};
+use doorbook_event::{ProjectId, Scope, Text, Timestamp};
 use doorbook_store::Error;
+use doorbook_store::coverage::Progress;
 use doorbook_store::measure::{Done, Measures, ScopeMeasures};
 
 use super::text::Kind::{Counter, Gauge, Histogram, Summary};
-use super::text::{Exposition, Labels};
-use super::{BOUNDS, Metrics, SourceSample};
+use super::text::{Exposition, Kind};
+use super::{BOUNDS, Metrics};
+use crate::admin::request::SourceState;
 use crate::app::App;
 
 /// Everything, or what a caller may see whose right is of one project: the process and the disk, and
@@ -28,11 +30,7 @@ pub fn tell(app: &App, only: Option<ProjectId>) -> Result<String, Error> {
     });
     scopes(&measures.scopes, &mut out);
     imports(app, is_shown, &mut out);
-    let sources = app.metrics().sources();
-    let sources: Vec<_> = sources.into_iter().filter(|of| is_shown(&of.project)).collect();
-    if !sources.is_empty() {
-        tell_sources(&sources, &mut out);
-    }
+    sources(app, is_shown, &mut out);
     Ok(out.finish())
 }
 
@@ -149,44 +147,72 @@ fn imports(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositio
     }
 }
 
-fn tell_sources(sources: &[SourceSample], out: &mut Exposition) {
+/// A source at one instant.
+struct SourceSample {
+    name: Text,
+    project: String,
+    /// What it does, where a server follows it, and bytes that it has not read.
+    live: Option<(SourceState, u64)>,
+    progress: Option<Progress>,
+    now: Timestamp,
+}
+
+fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Exposition) {
+    let catalog = app.store().catalog();
+    let watched = app.store().watched();
+    let live = app.metrics().sources();
+    let sources = catalog.registry.sources().filter(|source| is_shown(&source.project));
+    let samples = sources.map(|source| SourceSample {
+        name: source.name.clone(),
+        project: source.project.to_string(),
+        live: live.get(&source.name).map(|live| (live.state, live.behind_bytes)),
+        progress: watched.sources.get(&source.name).cloned(),
+        now: app.clock().now(),
+    });
+    let samples: Vec<_> = samples.collect();
+    if samples.is_empty() {
+        return;
+    }
     type Read = fn(&SourceSample) -> Option<f64>;
-    let families: [(&str, super::text::Kind, &str, Read); 7] = [
-        (
-            "doorbook_source_up",
-            Gauge,
-            "1 if the source is read: neither paused nor stopped by an error.",
-            |of| Some(f64::from(u8::from(of.is_running))),
-        ),
-        ("doorbook_source_lag_seconds", Gauge, "How far it is behind what was written.", |of| {
-            of.lag_seconds
+    let families: [(&str, Kind, &str, Read); 6] = [
+        ("doorbook_source_up", Gauge, "1 if the source is read.", |of| {
+            let is_up =
+                |(state, _)| matches!(state, SourceState::Following | SourceState::CatchingUp);
+            of.live.map(is_up).map(|is_up| f64::from(u8::from(is_up)))
+        }),
+        ("doorbook_source_behind_bytes", Gauge, "Bytes that are there and not read yet.", |of| {
+            of.live.map(|(_, behind_bytes)| behind_bytes as f64)
+        }),
+        ("doorbook_source_lag_seconds", Gauge, "Since when not everything was read.", |of| {
+            let through = of.through()?;
+            Some((seconds(of.now) - seconds(through)).max(0.0))
         }),
         (
             "doorbook_source_through_timestamp_seconds",
             Gauge,
             "Everything written before this was read, since 1970.",
-            |of| of.through.map(seconds),
+            |of| of.through().map(seconds),
         ),
-        ("doorbook_source_lines_total", Counter, "Lines read.", |of| Some(of.lines_total as f64)),
-        ("doorbook_source_events_total", Counter, "Events that were new.", |of| {
-            Some(of.events_total as f64)
+        ("doorbook_source_lines_total", Counter, "Lines read since the source is there.", |of| {
+            Some(of.progress.as_ref().map_or(0, |progress| progress.lines) as f64)
         }),
-        ("doorbook_source_quarantined_total", Counter, "Lines that could not be read.", |of| {
-            Some(of.quarantined_total as f64)
-        }),
-        ("doorbook_source_gaps_open", Gauge, "Intervals not seen that have not ended.", |of| {
-            Some(of.gaps_open as f64)
+        ("doorbook_source_events_total", Counter, "Events that they were.", |of| {
+            Some(of.progress.as_ref().map_or(0, |progress| progress.events) as f64)
         }),
     ];
     for (name, kind, help, read) in families {
         let mut family = out.family(name, kind, help);
-        for of in sources {
-            let project = of.project.to_string();
-            let labels: Labels<'_> = &[("source", &of.name), ("project", &project)];
+        for of in &samples {
             if let Some(value) = read(of) {
-                family.sample(labels, value);
+                family.sample(&[("source", &of.name), ("project", &of.project)], value);
             }
         }
+    }
+}
+
+impl SourceSample {
+    fn through(&self) -> Option<Timestamp> {
+        self.progress.as_ref().and_then(|progress| progress.through)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The store from outside: what it promises, on a real directory.
 
+mod advance;
 mod adversity;
 mod backup;
 mod compact;

@@ -2,14 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use doorbook_event::registry::{Key, RegistryChange, Role};
+use doorbook_event::HostName;
+use doorbook_event::registry::{Host, Key, RegistryChange, Role};
+use doorbook_event::source::{Source, SourceKind};
 
+use crate::admin::LiveSources;
+use crate::admin::request::SourceState;
+use crate::admin::sources::LiveSource;
 use crate::api::atlas::tests::{GROUP, KeyPair, NOW, SECRET_GROUP, group, operator};
 use crate::api::native::tests::{Doors, LOCAL, OWNER, READER, Reply, basic, line, request};
 use crate::app::Stage;
 use crate::auth::digest::ha1;
 use crate::http::Connection;
-use crate::metrics::SourceSample;
 
 const MONITOR: KeyPair = ("monitor0", "55555555-2222-3333-4444-555555555555");
 
@@ -71,9 +75,9 @@ async fn metrics_are_for_this_machine_and_for_keys_that_may() {
     };
     let created = vec![RegistryChange::KeyCreated(key)];
     doors.server.app.store().change_registry(&operator(), created).expect("allowed");
-    doors.server.app.metrics().set_sources(std::sync::Arc::new(|| {
-        [GROUP, SECRET_GROUP].map(|id| sample(&format!("of-{id}"), id)).to_vec()
-    }));
+    for project in [GROUP, SECRET_GROUP] {
+        add_source(&doors, project);
+    }
     doors.ship(&[line("one", -1)]).await;
     let scopes = |reply: &Reply| -> BTreeSet<String> {
         let exposed = Exposed::parse(reply.body());
@@ -182,8 +186,7 @@ async fn labels_are_ours() {
 async fn every_family_is_in_the_documentation() {
     let doors = Doors::new();
     doors.server.app.store().flush().expect("flushes");
-    let all = std::sync::Arc::new(|| vec![sample("s", GROUP)]);
-    doors.server.app.metrics().set_sources(all);
+    add_source(&doors, GROUP);
     let told: BTreeSet<String> = metrics(&doors).await.kinds.into_keys().collect();
     let page = include_str!("../../../../../docs/running.md");
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `doorbook_")?.split('`').next());
@@ -202,18 +205,47 @@ fn labels_are_escaped() {
     assert_eq!(exposed.value("x", &[("l", odd), ("m", "")]), 1.5);
 }
 
-fn sample(name: &str, project: &str) -> SourceSample {
-    SourceSample {
-        name: name.into(),
-        project: group(project),
-        is_running: true,
-        lag_seconds: Some(0.5),
-        through: Some(NOW),
-        lines_total: 10,
-        events_total: 3,
-        quarantined_total: 0,
-        gaps_open: 1,
+/// Goal: how a source fares is told while a server follows it. Method: what such a server would say.
+#[tokio::test]
+async fn a_source_is_up_or_it_is_not() {
+    struct Followed;
+    impl LiveSources for Followed {
+        fn now(&self) -> BTreeMap<doorbook_event::Text, LiveSource> {
+            let state = SourceState::CatchingUp;
+            let live = LiveSource { state, message: None, behind_bytes: 7 };
+            BTreeMap::from([(format!("of-{GROUP}").into(), live)])
+        }
     }
+    let doors = Doors::new();
+    add_source(&doors, GROUP);
+    let name = format!("of-{GROUP}");
+    let labels = [("project", GROUP), ("source", &*name)];
+    let before = metrics(&doors).await;
+    assert!(!before.samples.keys().any(|(name, _)| name == "doorbook_source_up"), "nobody knows");
+    assert_eq!(before.value("doorbook_source_lines_total", &labels), 0.0);
+    doors.server.app.metrics().set_sources(std::sync::Arc::new(Followed));
+    let followed = metrics(&doors).await;
+    assert_eq!(followed.value("doorbook_source_up", &labels), 1.0);
+    assert_eq!(followed.value("doorbook_source_behind_bytes", &labels), 7.0);
+}
+
+fn add_source(doors: &Doors, project: &str) {
+    let project = group(project);
+    let host = HostName::parse(&format!("db-{project}")).expect("a host").0;
+    let cluster = "Cluster0".into();
+    let added = Host { project, cluster, name: host.clone(), aliases: Vec::new() };
+    let source = Source {
+        name: format!("of-{project}").into(),
+        kind: SourceKind::MongodLog,
+        project,
+        cluster: "Cluster0".into(),
+        host,
+        path: format!("/var/log/{project}.log").into(),
+        zone: "UTC".into(),
+        paused: false,
+    };
+    let changes = vec![RegistryChange::HostAdded(added), RegistryChange::SourceSet(source)];
+    doors.server.app.store().change_registry(&operator(), changes).expect("allowed");
 }
 
 type Labels = BTreeMap<String, String>;
