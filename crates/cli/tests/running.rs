@@ -6,7 +6,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Child, ChildStderr};
+use std::process::{Child, ChildStderr, Command};
 
 use rustix::process::Signal;
 use serde_json::Value;
@@ -142,6 +142,36 @@ fn a_second_signal_ends_it_at_once() {
     let (code, rest) = service.end();
     assert_eq!(code, 130, "{rest}");
     drop(slow);
+}
+
+/// Goal: systemd takes the unit, and finds little to say against it. Method: its own checks, of the unit
+/// with the binary of this test.
+#[test]
+fn systemd_takes_the_unit() {
+    let unit = include_str!("../../../packaging/systemd/doorbook.service");
+    let home = Home::new();
+    let path = home.file(
+        "doorbook.service",
+        unit.replace("/usr/bin/doorbook", env!("CARGO_BIN_EXE_doorbook")).as_bytes(),
+    );
+    for words in [&["verify"][..], &["security", "--offline=true", "--threshold=20"]] {
+        let checked = Command::new("systemd-analyze").args(words).arg(&path).output();
+        let Ok(checked) = checked else {
+            println!("left out: the systemd unit (there is no systemd-analyze)");
+            return;
+        };
+        let said = String::from_utf8_lossy(&checked.stderr);
+        assert!(
+            checked.status.success(),
+            "{words:?}: {said}{}",
+            String::from_utf8_lossy(&checked.stdout)
+        );
+        // Complaints that are no error to it, such as an unknown key.
+        assert!(!said.contains("doorbook.service:"), "{words:?}: {said}");
+    }
+    let words = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/doorbook "));
+    let words = words.expect("it starts us").replace("$DOORBOOK_SERVE_ARGS", "--help");
+    home.run(&words.split(' ').collect::<Vec<_>>()).ok();
 }
 
 /// Goal: nothing of what callers and logs say is in the server's own log. Method: canaries in every

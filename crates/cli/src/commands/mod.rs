@@ -5,6 +5,7 @@ mod backup;
 mod cluster;
 mod config;
 mod coverage;
+mod doctor;
 mod events;
 mod host;
 mod import;
@@ -88,6 +89,8 @@ enum Command {
     Retention(retention::Command),
     /// Show how much there is, how old it is, and how long the disk will last
     Status(status::Args),
+    /// Check the machine, the data directory and the sources, and say what to do
+    Doctor(doctor::Args),
     /// Copy the data directory, as it is at one instant, while it is served
     Backup(backup::Args),
     /// Copy a backup back to a new data directory
@@ -115,6 +118,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Coverage(args) => coverage::run(&data_dir, args),
         Command::Retention(command) => retention::run(&data_dir, command),
         Command::Status(args) => status::run(&data_dir, args),
+        Command::Doctor(args) => doctor::run(&data_dir, args),
         Command::Backup(args) => backup::run(&data_dir, args),
         Command::Restore(args) => restore::run(&data_dir, args),
         Command::Verify(args) => verify::run(&data_dir, args),

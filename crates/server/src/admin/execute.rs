@@ -103,6 +103,7 @@ impl Admin {
                 session::check(&self.store, &begin)?;
                 Ok(Reply::Done)
             }
+            Request::Doctor => self.examine(),
             Request::Events(query) => self.events(by, &query),
             Request::Coverage { project } => {
                 let only = only(&project)?;

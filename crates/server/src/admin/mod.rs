@@ -20,6 +20,7 @@ use doorbook_event::{Clock, Random};
 use doorbook_store::Store;
 
 pub mod client;
+pub mod doctor;
 mod execute;
 pub mod failure;
 mod history;

@@ -18,6 +18,7 @@ use doorbook_store::status::Status;
 use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::doctor::Finding;
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::estate::{Differs, Problem, Wanted};
 
@@ -129,6 +130,8 @@ pub enum Request {
         /// Whether an unknown host is to be added.
         add_host: bool,
     },
+    /// What is wrong with the machine, the directory and its sources.
+    Doctor,
     /// Part of the history.
     Events(Box<EventsQuery>),
     /// Known intervals of blindness.
@@ -333,6 +336,13 @@ pub enum Reply {
     Applied(Box<AppliedView>),
     /// Sources.
     Sources(Vec<SourceView>),
+    /// What was checked, by which version.
+    Doctor {
+        /// Of who checked.
+        version: Text,
+        /// What came of it.
+        findings: Vec<Finding>,
+    },
     /// Nothing to show.
     Done,
 }
