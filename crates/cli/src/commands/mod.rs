@@ -12,6 +12,7 @@ mod import;
 mod imports;
 mod key;
 mod project;
+mod quarantine;
 mod quickstart;
 mod restore;
 mod retention;
@@ -82,6 +83,9 @@ enum Command {
     Import(import::Args),
     /// Show the history, newest first
     Events(events::Args),
+    /// Lines that could not be read
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Show when the logs could not see everything
     Coverage(coverage::Args),
     /// How long events are kept
@@ -115,6 +119,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::ServiceAccount(command) => service_account::run(&data_dir, command),
         Command::Import(args) => import::run(&data_dir, args),
         Command::Events(args) => events::run(&data_dir, args),
+        Command::Quarantine(command) => quarantine::run(&data_dir, command),
         Command::Coverage(args) => coverage::run(&data_dir, args),
         Command::Retention(command) => retention::run(&data_dir, command),
         Command::Status(args) => status::run(&data_dir, args),

@@ -134,6 +134,15 @@ pub enum Request {
     Doctor,
     /// Part of the history.
     Events(Box<EventsQuery>),
+    /// One line that could not be read.
+    QuarantineShow {
+        /// Its project; `None` means the only one there is.
+        project: Option<String>,
+        /// Which log.
+        log: u32,
+        /// Position in that log.
+        seq: u64,
+    },
     /// Known intervals of blindness.
     Coverage {
         /// Only of this project.
@@ -235,6 +244,9 @@ pub struct EventsQuery {
     /// Only rows with none of these classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<ClassWord>,
+    /// Only what this source told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Bytes that could not be read instead of events.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quarantine: bool,
