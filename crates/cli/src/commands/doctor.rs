@@ -1,9 +1,8 @@
 //! `doorbook doctor`.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use doorbook_event::record::ClockState;
 use doorbook_server::admin::doctor::certificate::certificate;
 use doorbook_server::admin::doctor::{Finding, State};
 use doorbook_server::admin::{Connection, Failure, Reply, Request};
@@ -28,8 +27,7 @@ pub struct Args {
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let mut findings = history(data_dir);
-    let ran = Command::new("timedatectl").args(["show", "--property=NTPSynchronized"]).output();
-    findings.push(clock(ran.map(|output| String::from_utf8_lossy(&output.stdout).into_owned())));
+    findings.push(clock(&system::clock_state()));
     match tls_cert(&args) {
         Ok(Some(path)) => {
             let now = system::store_options(PathBuf::new()).clock.now();
@@ -96,17 +94,19 @@ fn does_not_open(why: &str, data_dir: &Path) -> Finding {
     )
 }
 
-/// What systemd says of the kernel's clock. There is no other way to ask it without unsafe code.
-fn clock(answer: std::io::Result<String>) -> Finding {
+/// What the kernel says of its clock, and with it whoever keeps it.
+fn clock(state: &ClockState) -> Finding {
     let advice = "run chronyd, ntpd or systemd-timesyncd: times of events are compared over hosts";
-    match answer.as_deref().map(str::trim) {
-        Ok("NTPSynchronized=yes") => Finding::ok("clock", "it is synchronised"),
-        Ok("NTPSynchronized=no") => Finding::warn("clock", "it is not synchronised", advice),
-        Ok(_) => Finding::warn("clock", "systemd does not say whether it is synchronised", advice),
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            Finding::warn("clock", "there is no timedatectl that would know it", advice)
+    match (state.synchronised, state.error_max_micros) {
+        (Some(true), Some(error_max)) => {
+            let seen = format!("it is synchronised, to {} ms at worst", error_max / 1000);
+            Finding::ok("clock", seen)
         }
-        Err(error) => Finding::warn("clock", format!("timedatectl cannot be run: {error}"), advice),
+        (Some(true), None) => Finding::ok("clock", "it is synchronised"),
+        (Some(false), _) => Finding::warn("clock", "it is not synchronised", advice),
+        (None, _) => {
+            Finding::warn("clock", "the system does not say whether it is synchronised", advice)
+        }
     }
 }
 
@@ -138,11 +138,11 @@ mod tests {
 
     #[test]
     fn the_clock_and_the_server_are_judged() {
-        let state = |answer: std::io::Result<&str>| clock(answer.map(str::to_owned)).state;
-        assert_eq!(state(Ok("NTPSynchronized=yes\n")), State::Ok);
-        for bad in [Ok("NTPSynchronized=no\n"), Ok(""), Err(ErrorKind::NotFound.into())] {
-            assert_eq!(state(bad), State::Warn);
-        }
+        let state =
+            |synchronised| clock(&ClockState { synchronised, ..ClockState::default() }).state;
+        assert_eq!(state(Some(true)), State::Ok);
+        assert_eq!(state(Some(false)), State::Warn);
+        assert_eq!(state(None), State::Warn);
         assert_eq!(server(true, "1", "1").state, State::Ok);
         assert_eq!(server(true, "1", "2").state, State::Fail);
         assert_eq!(server(false, "1", "1").state, State::Warn);

@@ -10,6 +10,7 @@ use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::http::{self, TlsFiles};
+use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
@@ -22,8 +23,8 @@ use crate::{logging, output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file of the estate: applied at the start, and what its [server] says holds where no word
-    /// here does
+    /// The file of the estate: applied at the start, and what its section `server` says holds where
+    /// no word here does
     #[arg(long, value_name = "FILE", env = "DOORBOOK_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
@@ -92,6 +93,7 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     admin: Admin,
+    sources: Sources,
     socket: AdminSocket,
     app: App,
     base_url: String,
@@ -123,10 +125,17 @@ impl Server {
         let (clock, random) = (options.clock.clone(), options.random.clone());
         let store = open(options)?;
         let app = app(&store, &clock, &random, settings)?;
-        let admin = Admin { store, clock, random, base_url: Some(base_url.clone()), sources: None };
+        let clock_state = system::clock_state;
+        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+        let sources =
+            Sources::start(tools).context("cannot start the thread that follows sources")?;
+        app.metrics().set_sources(sources.board());
+        let board = Some(sources.board());
+        let admin =
+            Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        Ok(Server { runtime, listener, tls, admin, socket, app, base_url })
+        Ok(Server { runtime, listener, tls, admin, sources, socket, app, base_url })
     }
 
     /// Where it listens.
@@ -140,12 +149,12 @@ impl Server {
     }
 
     /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
-    /// 1. `/ready` says no; requests are still answered. 2. No new commands; those that run are
-    ///    waited for, imports end as interrupted. 3. No new connections; the answers under way are
-    ///    finished. 4. The record of who asked. 5. What is in memory becomes segments. 6. The data
-    ///    directory is let go.
+    /// 1. `/ready` says no; requests are still answered. 2. Sources store what they read, and stop.
+    /// 3. No new commands; those that run are waited for, imports end as interrupted. 4. No new
+    ///    connections; the answers under way are finished. 5. The record of who asked. 6. What is in
+    ///    memory becomes segments. 7. The data directory is let go.
     pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
-        let Server { runtime, listener, tls, admin, socket, app, base_url } = self;
+        let Server { runtime, listener, tls, admin, sources, socket, app, base_url } = self;
         let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
         let beat = {
             let manager = manager.clone();
@@ -164,7 +173,11 @@ impl Server {
                 tracing::info!(cause, "stopping");
                 manager.stopping();
                 app.reach(Stage::Stopping);
-                drop(tokio::task::spawn_blocking(move || socket.stop()).await);
+                let stopped = tokio::task::spawn_blocking(move || {
+                    sources.stop();
+                    socket.stop();
+                });
+                drop(stopped.await);
             }
         };
         // Raised already, it only closes what was opened.

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use doorbook_event::{Clock, Random};
 use doorbook_store::Store;
 
+use crate::sources::Board;
+
 pub mod client;
 pub mod doctor;
 mod execute;
@@ -38,7 +40,6 @@ pub use execute::compare_with_nothing;
 pub use failure::{Failure, FailureKind, with_causes};
 pub use request::{Reply, Request};
 pub use socket::AdminSocket;
-pub use sources::LiveSources;
 
 /// What commands are carried out with.
 #[derive(Clone)]
@@ -52,5 +53,5 @@ pub struct Admin {
     /// Where the server listens, in a server's process.
     pub base_url: Option<String>,
     /// Who follows sources, in a server's process.
-    pub sources: Option<Arc<dyn LiveSources>>,
+    pub sources: Option<Board>,
 }

@@ -8,15 +8,14 @@ pub mod text;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::http::Response;
 use doorbook_event::Text;
 
-use crate::admin::LiveSources;
-use crate::admin::sources::LiveSource;
+use crate::sources::{Board, Status};
 
 pub use tell::tell;
 
@@ -41,7 +40,7 @@ pub struct Metrics {
     duplicate: AtomicU64,
     quarantined: AtomicU64,
     expired: AtomicU64,
-    sources: OnceLock<Arc<dyn LiveSources>>,
+    sources: OnceLock<Board>,
 }
 
 /// A surface and its operation. Both come from our own tables: what callers send makes no series.
@@ -95,13 +94,13 @@ impl Metrics {
     }
 
     /// Says who follows the sources. Only the first one is asked.
-    pub fn set_sources(&self, sources: Arc<dyn LiveSources>) {
+    pub fn set_sources(&self, sources: Board) {
         let _the_first_one_stays = self.sources.set(sources);
     }
 
     /// What each source does now, if any is followed.
-    fn sources(&self) -> BTreeMap<Text, LiveSource> {
-        self.sources.get().map_or_else(BTreeMap::new, |sources| sources.now())
+    fn sources(&self) -> BTreeMap<Text, Status> {
+        self.sources.get().map_or_else(BTreeMap::new, Board::statuses)
     }
 
     fn requests(&self) -> BTreeMap<Operation, Requests> {

@@ -11,8 +11,8 @@ use doorbook_store::measure::{Done, Measures, ScopeMeasures};
 use super::text::Kind::{Counter, Gauge, Histogram, Summary};
 use super::text::{Exposition, Kind};
 use super::{BOUNDS, Metrics};
-use crate::admin::request::SourceState;
 use crate::app::App;
+use crate::sources::State;
 
 /// Everything, or what a caller may see whose right is of one project: the process and the disk, and
 /// of what belongs to projects only that one's.
@@ -152,7 +152,7 @@ struct SourceSample {
     name: Text,
     project: String,
     /// What it does, where a server follows it, and bytes that it has not read.
-    live: Option<(SourceState, u64)>,
+    live: Option<(State, u64)>,
     progress: Option<Progress>,
     now: Timestamp,
 }
@@ -176,8 +176,7 @@ fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositio
     type Read = fn(&SourceSample) -> Option<f64>;
     let families: [(&str, Kind, &str, Read); 6] = [
         ("doorbook_source_up", Gauge, "1 if the source is read.", |of| {
-            let is_up =
-                |(state, _)| matches!(state, SourceState::Following | SourceState::CatchingUp);
+            let is_up = |(state, _)| matches!(state, State::Following | State::CatchingUp);
             of.live.map(is_up).map(|is_up| f64::from(u8::from(is_up)))
         }),
         ("doorbook_source_behind_bytes", Gauge, "Bytes that are there and not read yet.", |of| {

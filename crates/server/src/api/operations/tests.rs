@@ -6,14 +6,12 @@ use doorbook_event::HostName;
 use doorbook_event::registry::{Host, Key, RegistryChange, Role};
 use doorbook_event::source::{Source, SourceKind};
 
-use crate::admin::LiveSources;
-use crate::admin::request::SourceState;
-use crate::admin::sources::LiveSource;
 use crate::api::atlas::tests::{GROUP, KeyPair, NOW, SECRET_GROUP, group, operator};
 use crate::api::native::tests::{Doors, LOCAL, OWNER, READER, Reply, basic, line, request};
 use crate::app::Stage;
 use crate::auth::digest::ha1;
 use crate::http::Connection;
+use crate::sources::{Board, State, Status};
 
 const MONITOR: KeyPair = ("monitor0", "55555555-2222-3333-4444-555555555555");
 
@@ -208,22 +206,26 @@ fn labels_are_escaped() {
 /// Goal: how a source fares is told while a server follows it. Method: what such a server would say.
 #[tokio::test]
 async fn a_source_is_up_or_it_is_not() {
-    struct Followed;
-    impl LiveSources for Followed {
-        fn now(&self) -> BTreeMap<doorbook_event::Text, LiveSource> {
-            let state = SourceState::CatchingUp;
-            let live = LiveSource { state, message: None, behind_bytes: 7 };
-            BTreeMap::from([(format!("of-{GROUP}").into(), live)])
-        }
-    }
     let doors = Doors::new();
     add_source(&doors, GROUP);
     let name = format!("of-{GROUP}");
     let labels = [("project", GROUP), ("source", &*name)];
+    let board = Board::default();
     let before = metrics(&doors).await;
     assert!(!before.samples.keys().any(|(name, _)| name == "doorbook_source_up"), "nobody knows");
     assert_eq!(before.value("doorbook_source_lines_total", &labels), 0.0);
-    doors.server.app.metrics().set_sources(std::sync::Arc::new(Followed));
+    doors.server.app.metrics().set_sources(board.clone());
+    board.set(BTreeMap::from([(
+        name.as_str().into(),
+        Status {
+            state: State::CatchingUp,
+            message: None,
+            through: None,
+            behind_bytes: 7,
+            lines: 0,
+            events: 0,
+        },
+    )]));
     let followed = metrics(&doors).await;
     assert_eq!(followed.value("doorbook_source_up", &labels), 1.0);
     assert_eq!(followed.value("doorbook_source_behind_bytes", &labels), 7.0);
