@@ -65,8 +65,9 @@ impl Admin {
         let progress = watched.sources.get(&source.name);
         let through = progress.and_then(|progress| progress.through);
         let (state, message, behind_bytes) = match live.map(|live| live.get(&source.name)) {
-            Some(Some(live)) => (live.state, live.message.clone(), Some(live.behind_bytes)),
+            // At once, and not only when the next round has seen it.
             _ if source.paused => (State::Paused, None, None),
+            Some(Some(live)) => (live.state, live.message.clone(), Some(live.behind_bytes)),
             Some(None) => (State::Waiting, None, None),
             None => (State::Stopped, Some("no server follows it".into()), None),
         };

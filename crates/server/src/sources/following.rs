@@ -119,6 +119,11 @@ impl Following {
         &self.source
     }
 
+    /// Whether the store has it where it was left.
+    pub(super) fn is_at(&self, position: &[u8]) -> bool {
+        self.position == position
+    }
+
     pub(super) fn status(&self) -> Status {
         self.status.clone()
     }

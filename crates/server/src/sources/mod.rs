@@ -19,7 +19,6 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use doorbook_event::record::ClockState;
-use doorbook_event::source::Source;
 use doorbook_event::{Clock, Text};
 use doorbook_store::{Advance, Store};
 
@@ -157,15 +156,21 @@ impl Round {
     /// Begins and ends following as the registry says.
     fn follow_registry(&mut self) {
         let catalog = self.tools.store.catalog();
-        let wanted = |source: &Source| catalog.registry.source(&source.name) == Some(source);
-        self.following.retain(|_, following| wanted(following.source()));
+        let watched = self.tools.store.watched();
+        // One that was changed, or put back to its beginning, begins anew.
+        let is_wanted = |following: &Following| {
+            let source = following.source();
+            let progress = watched.sources.get(&source.name);
+            let position = progress.map_or(&[][..], |progress| &progress.position);
+            catalog.registry.source(&source.name) == Some(source) && following.is_at(position)
+        };
+        self.following.retain(|_, following| is_wanted(following));
         for source in catalog.registry.sources() {
             if self.following.contains_key(&source.name) {
                 continue;
             }
             let host = catalog.registry.host(source.project, &source.host);
             let aliases = host.into_iter().flat_map(|host| &host.aliases).cloned().collect();
-            let watched = self.tools.store.watched();
             let progress = watched.sources.get(&source.name);
             let now = self.tools.clock.now();
             let following = Following::new(source.clone(), aliases, progress, now);

@@ -292,7 +292,13 @@ fn a_source_that_rests_is_blind_and_reads_later_what_it_missed() {
     scene.after(20);
     assert_eq!(scene.coverage().gaps, Vec::new());
     scene.change(RegistryChange::SourceReplayed { name: "db-1".into() });
-    scene.after(20);
+    scene.run();
+    let progress = scene.store.watched().sources["db-1"].clone();
+    assert_eq!(
+        (progress.lines, progress.events),
+        (2, 0),
+        "both lines again, at once, and nothing new"
+    );
     scene.is_complete();
     scene.change(RegistryChange::SourceRemoved { name: "db-1".into() });
     scene.login();
