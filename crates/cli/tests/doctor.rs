@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Done, Home, log};
+use common::{Done, Home, eventually, log};
 use serde_json::Value;
 
 fn findings(done: &Done) -> Vec<Value> {
@@ -68,4 +70,46 @@ fn what_fails_is_the_exit_code() {
     let done = home.run(&["doctor", "--json"]);
     has(&done, "data directory", "fail", "");
     done.fails(1, "1 check failed");
+}
+
+/// Goal: a followed source is measured by the server and judged by doctor. Method: one source whose
+/// log is there and one whose log is not.
+#[test]
+fn a_source_is_measured_and_judged() {
+    let home = Home::new();
+    home.file("db-1.log", log(1..20).as_bytes());
+    let estate = format!(
+        "version = 1\n\n[[project]]\nname = \"shop\"\n\n[[project.cluster]]\nname = \"orders\"\n\
+         hosts = [\"db-1\", \"db-2\"]\n\n[[source]]\nname = \"{{host}}\"\n\
+         kind = \"mongod-log\"\npath = \"{}\"\n",
+        home.path("{host}.log").display()
+    );
+    let estate = home.file("doorbook.toml", estate.as_bytes());
+    let server = home.serve_with(&["--config", &estate]);
+    let address = server.ready.trim().rsplit('/').next().expect("an address").to_owned();
+    let metrics = || {
+        let mut stream = TcpStream::connect(&address).expect("listens");
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").expect("is sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("is answered");
+        answer
+    };
+    let value = |text: &str, name: &str, source: &str| {
+        let sample = format!("{name}{{source=\"{source}\",");
+        let line = text.lines().find(|line| line.starts_with(&sample))?;
+        line.rsplit(' ').next()?.parse::<f64>().ok()
+    };
+    eventually("the log is read", || {
+        let text = metrics();
+        value(&text, "doorbook_source_lines_total", "db-1").is_some_and(|lines| lines > 0.0)
+            && value(&text, "doorbook_source_up", "db-1") == Some(1.0)
+    });
+    assert_eq!(value(&metrics(), "doorbook_source_up", "db-2"), Some(0.0));
+    let done = home.run(&["doctor", "--json", "--config", &estate]);
+    has(&done, "source db-1", "ok", "can be read");
+    has(&done, "source db-2", "warn", "is not there");
+    has(&done, "progress of db-1", "ok", "events");
+    has(&done, "progress of db-2", "warn", "");
+    has(&done, "hosts", "ok", "each host has a source");
+    done.ok();
 }
