@@ -1,7 +1,7 @@
 //! `doctor`: what is wrong, and what to do about it.
 //!
 //! Each check is a function from facts to a [`Finding`], so that a test can make it fail; gathering the
-//! facts is all that [`Admin::examine`] does besides. Beside a running server the server examines
+//! facts is all that `Admin::examine` does besides. Beside a running server the server examines
 //! itself: whether a log can be read is a question about its user, and so is its limit of open files.
 
 pub mod certificate;
