@@ -2,7 +2,7 @@
 //!
 //! Of X.509 (RFC 5280) only the way to `validity` is read: a certificate begins with
 //! `SEQUENCE { SEQUENCE { [0] version?, INTEGER serial, SEQUENCE algorithm, SEQUENCE issuer,
-//! SEQUENCE { notBefore, notAfter }`. A library for all of it would be twenty crates for two dates.
+//! SEQUENCE { notBefore, notAfter }`. A library for all of it would be many crates for two dates.
 
 use std::path::Path;
 
