@@ -11,6 +11,7 @@ pub mod admin;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod counters;
 pub mod http;
 pub mod pipeline;
 pub mod usage;

@@ -1,0 +1,2 @@
+//! counters
+pub mod compare;
