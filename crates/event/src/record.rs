@@ -237,6 +237,15 @@ pub enum Grade {
 }
 
 impl Grade {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Grade::Blind => "blind",
+            Grade::BestEffort => "best_effort",
+            Grade::Watched => "watched",
+        }
+    }
+
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the codec hands on a reference")]
     fn is_blind(&self) -> bool {
         *self == Grade::Blind

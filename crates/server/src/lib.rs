@@ -4,7 +4,7 @@
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`api::atlas`], [`api::native`], [`usage`], [`http`],
+//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::native`], [`usage`], [`http`],
 //! [`admin`], [`pipeline`].
 
 pub mod admin;
@@ -12,6 +12,7 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod counters;
+pub mod coverage;
 pub mod http;
 pub mod pipeline;
 pub mod usage;

@@ -20,6 +20,8 @@ pub struct Batch {
     pub lines: u64,
     /// Bytes of the raw records in `accesses` and of `quarantine`: what bounds a batch.
     pub size_bytes: usize,
+    /// The time of the first line that has one, whether it made a record or not.
+    pub earliest: Option<Timestamp>,
     /// The latest time of any line, whether it made a record or not.
     pub latest: Option<Timestamp>,
 }

@@ -11,7 +11,7 @@ use doorbook_event::record::{Coverage, Heartbeat, Quarantine};
 use doorbook_event::{Access, Record, Scope, Seq, Text, Timestamp};
 
 use crate::catalog::{Merged, merge_coverage};
-use crate::commit::{Part, normalize};
+use crate::commit::{Part, mark_future, normalize};
 use crate::coverage::Rows;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
@@ -101,12 +101,16 @@ impl Inner {
             following.insert(name.clone(), CurrentFile::with_own(own.collect()));
         }
         let file = following.get(name).expect("it was just put there");
-        let start = state.retention_start(&scope, self.options.clock.now());
+        let now = self.options.clock.now();
+        let start = state.retention_start(&scope, now);
         drop(state);
         let found = advance.accesses.len();
         advance.accesses.retain(|access| start <= access.event_time);
         let expired = (found - advance.accesses.len()) as u64;
-        advance.accesses.iter_mut().for_each(normalize);
+        for access in &mut advance.accesses {
+            normalize(access);
+            mark_future(access, now);
+        }
         let wanted = self.wanted_of(&advance);
         let known = match wanted.is_empty() {
             true => Known::nothing(),

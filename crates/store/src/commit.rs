@@ -10,7 +10,7 @@ use std::sync::{Arc, MutexGuard};
 use doorbook_event::record::{Actor, ImportCounts, ImportId};
 use doorbook_event::registry::{Registry, RegistryChange, RegistryError};
 use doorbook_event::{
-    Access, Action, Client, LogId, ProjectId, Record, Scope, Seq, Text, Timestamp,
+    Access, Action, Class, Client, LogId, ProjectId, Record, Scope, Seq, Text, Timestamp,
 };
 
 use crate::coverage::Rows;
@@ -350,6 +350,18 @@ pub(crate) fn normalize(access: &mut Access) {
     if access.client.as_deref() == Some(&Client::default()) {
         access.client = None;
     }
+}
+
+/// Marks an event of the future: its source's clock is wrong, or ours is. Whether it had to.
+pub(crate) fn mark_future(access: &mut Access, now: Timestamp) -> bool {
+    // Clocks that nobody watches differ by so much, and not by more.
+    const AHEAD_SECONDS_MAX: i64 = 5 * 60;
+    let is_future = access.event_time > now.plus_seconds(AHEAD_SECONDS_MAX)
+        && !access.classes.contains(Class::Clock);
+    if is_future {
+        access.classes.insert(Class::Clock);
+    }
+    is_future
 }
 
 fn normalize_record(record: &mut Record) {

@@ -11,7 +11,7 @@ use doorbook_event::record::{
 use doorbook_event::{Access, Action, Class, ProjectId, Record, Scope, Seq, Text};
 
 use crate::catalog::{Merged, merge_coverage};
-use crate::commit::{Part, normalize};
+use crate::commit::{Part, mark_future, normalize};
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
 use crate::identity::{CurrentFile, Fact, Hash128, Known, Since, Wanted};
@@ -99,11 +99,15 @@ impl Inner {
         let running = imports.running(id)?;
         let ImportBatch { mut accesses, coverage, quarantine, sightings, amendments } = batch;
         let scope = Scope::Project(running.project);
-        let start = self.state().retention_start(&scope, self.options.clock.now());
+        let now = self.options.clock.now();
+        let start = self.state().retention_start(&scope, now);
         let found = accesses.len();
         accesses.retain(|access| start <= access.event_time);
         let expired = (found - accesses.len()) as u64;
-        accesses.iter_mut().for_each(normalize);
+        for access in &mut accesses {
+            normalize(access);
+            mark_future(access, now);
+        }
         let told = sightings.into_iter().map(Record::Sighting);
         let told: Vec<Record> = told.chain(amendments.into_iter().map(Record::Amendment)).collect();
         let facts = || {
@@ -141,7 +145,7 @@ impl Inner {
             part.import = Some(id.clone());
             let file = part.segment.as_ref().map(|meta| meta.name.clone());
             let mut is_stale = false;
-            let placed = self.write(|state, _| {
+            let placed = self.write(|state, now| {
                 is_stale = self.is_stale(state, &scope, &known, &running.file.own, &wanted)?;
                 if let Some(known_told) = &known_told {
                     is_stale |= self.is_stale(state, &scope, known_told, &[], &told_wanted)?;
@@ -152,9 +156,10 @@ impl Inner {
                 let mut all = state.catalog.coverage.get(&scope).cloned().unwrap_or_default();
                 for coverage in &coverage {
                     if coverage.grade != Grade::Blind {
-                        let source = Some(id.clone());
-                        part.records
-                            .push(Record::Coverage(Coverage { source, ..coverage.clone() }));
+                        // A line may claim to be of the future.
+                        let to = Some(coverage.to.unwrap_or(now).min(now));
+                        let seen = Coverage { source: Some(id.clone()), to, ..coverage.clone() };
+                        part.records.push(Record::Coverage(seen));
                         continue;
                     }
                     let merged = merge_coverage(&mut all, coverage);

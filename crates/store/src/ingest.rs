@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::HashSet;
 use std::hash::Hasher;
 
-use crate::commit::{Draft, Part, Proposal, normalize};
+use crate::commit::{Draft, Part, Proposal, mark_future, normalize};
 use crate::error::{Error, ErrorKind};
 use crate::identity::{CurrentFile, Fact, Hash128, Keys, Known, Since, Wanted};
 use crate::import::is_bulk;
@@ -78,7 +78,7 @@ impl Inner {
     fn prepare(&self, ingest: Ingest) -> Result<Prepared, Error> {
         let (state, now) = (self.state(), self.options.clock.now());
         let start = state.retention_start(&Scope::Project(ingest.project), now);
-        let mut request = Request::new(ingest, start, &self.keys)?;
+        let mut request = Request::new(ingest, start, now, &self.keys)?;
         if let Scope::Project(project) = request.scope
             && state.catalog.registry.project(project).is_none()
         {
@@ -206,7 +206,12 @@ impl Inner {
 
 impl Request {
     /// What of a request is from `start` on.
-    fn new(ingest: Ingest, start: Timestamp, keys: &Keys) -> Result<Request, Error> {
+    fn new(
+        ingest: Ingest,
+        start: Timestamp,
+        now: Timestamp,
+        keys: &Keys,
+    ) -> Result<Request, Error> {
         let Ingest { project, source, key, lines } = ingest;
         let kept: Vec<bool> = lines.iter().map(|line| is_kept(start, line)).collect();
         let mut records = Vec::with_capacity(lines.len());
@@ -242,6 +247,20 @@ impl Request {
             hashes.push(hash);
         }
         let key = key.map(|key| Ok((checked(key)?, content_hash(&encoded)))).transpose()?;
+        // Only now: what a request says under a key does not depend on when it comes.
+        let mut is_marked = false;
+        for record in &mut records {
+            if let Record::Access(access) = record {
+                is_marked |= mark_future(access, now);
+            }
+        }
+        if is_marked {
+            encoded.clear();
+            for (record, end) in records.iter().zip(&mut ends) {
+                minicbor::encode(record, &mut encoded).expect("a Vec takes every byte");
+                *end = encoded.len();
+            }
+        }
         let (scope, known) = (Scope::Project(project), None);
         let mut request =
             Request { scope, source, key, kept: None, records, hashes, encoded, ends, known };

@@ -1,5 +1,6 @@
 //! `doorbook coverage`.
 
+use doorbook_event::Timestamp;
 use doorbook_server::admin::rows::CoverageRow;
 use doorbook_server::admin::{Reply, Request};
 
@@ -25,28 +26,45 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
         return output::json(&rows);
     }
     if rows.is_empty() {
-        eprintln!("No gap is known in what was imported.");
+        eprintln!("Everything was watched.");
         return Ok(());
     }
     let row = |gap: &CoverageRow| {
         vec![
             gap.project.to_string(),
             gap.target.short(),
-            gap.from.to_string(),
+            beginning(gap),
             end(gap),
             gap.hidden.clone(),
-            gap.cause.to_string(),
+            gap.grade.clone(),
+            cause(gap),
             gap.by.clone().unwrap_or_default(),
         ]
     };
-    let headings = ["PROJECT", "TARGET", "FROM", "TO", "HIDDEN", "CAUSE", "BY"];
+    let headings = ["PROJECT", "TARGET", "FROM", "TO", "HIDDEN", "GRADE", "CAUSE", "BY"];
     output::table(&headings, &rows.iter().map(row).collect::<Vec<_>>())
+}
+
+/// When a gap begins, as far as is known.
+fn beginning(gap: &CoverageRow) -> String {
+    match gap.from {
+        Timestamp::MIN => "ever".to_owned(),
+        from => from.to_string(),
+    }
+}
+
+/// Why, and how much that cost where it is known.
+fn cause(gap: &CoverageRow) -> String {
+    let by = gap.source.as_ref().map(|source| format!("{source}: ")).unwrap_or_default();
+    let missing = gap.missing.map(|n| format!(" ({n} missing)")).unwrap_or_default();
+    format!("{by}{}{missing}", gap.cause)
 }
 
 /// When a gap ends, as far as is known.
 pub fn end(gap: &CoverageRow) -> String {
     match gap.to {
         Some(to) => to.to_string(),
-        None => format!("open (last seen {})", gap.last_seen),
+        None if gap.last_seen > gap.from => format!("open (last seen {})", gap.last_seen),
+        None => "open".to_owned(),
     }
 }

@@ -105,7 +105,8 @@ impl Admin {
             Request::Coverage { project } => {
                 let only = only(&project)?;
                 self.record_query(by, only, None)?;
-                Ok(Reply::Coverage(views::coverage(&catalog, only)))
+                let now = self.clock.now();
+                Ok(Reply::Coverage(views::coverage(&self.store, registry, only, now)))
             }
             Request::Server => Ok(Reply::Server(self.base_url.clone())),
             Request::RetentionSet { project: text, keep_days, minimum_days } => {

@@ -7,6 +7,7 @@ use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::{
     Access, Action, Attributes, Classes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
 };
+use doorbook_store::coverage::Gap;
 use doorbook_store::filter::{Kind, OutcomeKind, PeerIs, PrincipalIs, Targets};
 use doorbook_store::{Entry, Filter, Placed};
 
@@ -196,8 +197,10 @@ impl Admin {
         let import = views::import(&catalog, *project, receipt);
         // Not by time and host: a gap may begin after the last event, and lie in another's span.
         let coverage = self.store.coverage_of(&receipt.id);
-        let coverage =
-            coverage.iter().map(|gap| CoverageRow::new(import.project.clone(), gap)).collect();
+        let coverage = coverage
+            .iter()
+            .map(|gap| CoverageRow::new(import.project.clone(), &Gap::from(gap)))
+            .collect();
         let quarantine = match receipt.state {
             ImportState::Retracted => Vec::new(),
             _ => self.quarantine_of(*project, &import)?,

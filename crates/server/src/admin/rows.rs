@@ -1,7 +1,8 @@
 //! Rows as the command line shows them: every column of the history, under plain names.
 
-use doorbook_event::record::{Coverage, Hidden, Quarantine};
+use doorbook_event::record::{Hidden, Quarantine};
 use doorbook_event::{Access, Action, Outcome, Peer, Principal, Record, Target, Text, Timestamp};
+use doorbook_store::coverage::Gap;
 use doorbook_store::{Placed, Sighted};
 use serde::{Deserialize, Serialize};
 
@@ -349,7 +350,7 @@ impl QuarantineRow {
     }
 }
 
-/// An interval of blindness.
+/// An interval that was not, or not surely, seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoverageRow {
@@ -372,11 +373,20 @@ pub struct CoverageRow {
     pub to: Option<Timestamp>,
     /// The last line that was read while it lasted.
     pub last_seen: Timestamp,
+    /// `blind` or `best_effort`.
+    pub grade: String,
+    /// The source that should have seen it; `None` where the target did not show it, or there is no
+    /// source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Text>,
+    /// How many accesses are known to be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
 }
 
 impl CoverageRow {
     /// The row of an interval.
-    pub fn new(project: Text, coverage: &Coverage) -> CoverageRow {
+    pub fn new(project: Text, coverage: &Gap) -> CoverageRow {
         let by = coverage.actor.as_ref().map(|actor| match actor.peer {
             Peer::Unknown => actor.principal.to_string(),
             peer => format!("{} from {peer}", actor.principal),
@@ -395,6 +405,9 @@ impl CoverageRow {
             from: coverage.from,
             to: coverage.to,
             last_seen: coverage.last_seen,
+            grade: coverage.grade.word().to_owned(),
+            source: coverage.source.clone(),
+            missing: coverage.missing,
         }
     }
 }

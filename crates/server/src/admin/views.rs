@@ -3,14 +3,15 @@
 use doorbook_event::record::ImportReceipt;
 use doorbook_event::registry::{Cluster, Host, Key, Project, Registry, ServiceAccount};
 use doorbook_event::{ProjectId, Scope, Text, Timestamp};
-use doorbook_store::Catalog;
 use doorbook_store::status::Status;
+use doorbook_store::{Catalog, Filter, Store};
 
 use crate::admin::request::{
     ClusterView, HostView, ImportView, InputView, KeyView, ProjectView, RetentionView,
     ServiceAccountView, StatusView, UnknownIdView,
 };
 use crate::admin::rows::CoverageRow;
+use crate::coverage;
 
 pub(crate) fn project(project: &Project) -> ProjectView {
     ProjectView { id: project.id, name: project.name.clone(), created: project.created }
@@ -117,17 +118,19 @@ pub(crate) fn status(registry: &Registry, status: Status) -> StatusView {
     StatusView { status, projects: registry.projects().map(name).collect() }
 }
 
-/// The known intervals of blindness of one project, or of all.
-pub(crate) fn coverage(catalog: &Catalog, only: Option<ProjectId>) -> Vec<CoverageRow> {
-    let mut rows = Vec::new();
-    for project in catalog.registry.projects() {
-        if only.is_some_and(|only| only != project.id) {
-            continue;
-        }
-        let intervals = catalog.coverage.get(&Scope::Project(project.id));
-        for interval in intervals.into_iter().flatten() {
-            rows.push(CoverageRow::new(project.name.clone(), interval));
-        }
-    }
-    rows
+/// What was not seen of one project, or of all, from the latest.
+pub(crate) fn coverage(
+    store: &Store,
+    registry: &Registry,
+    only: Option<ProjectId>,
+    now: Timestamp,
+) -> Vec<CoverageRow> {
+    let projects = registry.projects().filter(|project| only.is_none_or(|only| only == project.id));
+    let rows = projects.flat_map(|project| {
+        let filter = Filter { to: now, ..Filter::all(Scope::Project(project.id), 0) };
+        let answer = coverage::of(store, registry, project.id, &filter, now);
+        let name = project.name.clone();
+        answer.gaps.into_iter().map(move |gap| CoverageRow::new(name.clone(), &gap))
+    });
+    rows.collect()
 }

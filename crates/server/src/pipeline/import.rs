@@ -14,8 +14,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use doorbook_event::record::ImportedFile;
-use doorbook_event::{Target, Text};
+use doorbook_event::record::{Coverage, Grade, Hidden, ImportedFile};
+use doorbook_event::source::SourceKind;
+use doorbook_event::{Target, Text, Timestamp};
 use doorbook_source::Batch;
 use doorbook_source::input::{Content, Follow, Input, Line, Origin};
 use doorbook_source::mongod::{FileHints, Interpreter, LinePlace, Settings};
@@ -130,6 +131,8 @@ pub fn run(
         sender,
         batch: Batch::default(),
         is_recognised: false,
+        seen: None,
+        seen_before: None,
         unwrapper: Unwrapper::new(),
         interpreter: None,
     };
@@ -210,6 +213,10 @@ struct Reader {
     batch: Batch,
     /// Whether any line of the present input is one of mongod's, or looks like a broken one.
     is_recognised: bool,
+    /// The first and the last time of the present input's lines.
+    seen: Option<(Timestamp, Timestamp)>,
+    /// The last time of the input before, if this one continues it.
+    seen_before: Option<Timestamp>,
     unwrapper: Unwrapper,
     /// With the host whose lines it reads.
     interpreter: Option<(Text, Interpreter)>,
@@ -303,13 +310,15 @@ impl Reader {
         let stored = lines.stored();
         self.progress.lines.fetch_add(n_lines % 1024, Ordering::Relaxed);
         self.progress.size_bytes.store(before + stored.size_bytes, Ordering::Relaxed);
-        if matches!(end, Ok(Ok(()))) && !goes_on {
+        let is_whole = matches!(end, Ok(Ok(())));
+        self.tell_seen(is_whole, goes_on);
+        if is_whole && !goes_on {
             self.finish_interpreter(LinePlace { line: n_lines, offset_bytes: last_offset_bytes });
         }
         // Before the file is said to be read: the store counts equal events per file.
         self.send_part()?;
         // Silence would say that nobody came.
-        if !std::mem::take(&mut self.is_recognised) && n_lines > 0 && matches!(end, Ok(Ok(()))) {
+        if !std::mem::take(&mut self.is_recognised) && n_lines > 0 && is_whole {
             let name = &one.input.name;
             self.progress.warn(format!("{name}: none of {n_lines} lines looks like a mongod log"));
         }
@@ -323,6 +332,45 @@ impl Reader {
         };
         self.sender.send(Said::File(file)).map_err(|_| Over)?;
         end
+    }
+
+    /// A file that was read to its end was watched from its first to its last line. That no file is
+    /// missing between two rotated ones is likely, and nothing shows it.
+    fn tell_seen(&mut self, is_whole: bool, goes_on: bool) {
+        self.note_seen();
+        let before = self.seen_before.take();
+        let Some((from, to)) = self.seen.take().filter(|_| is_whole) else { return };
+        if let Some(before) = before {
+            self.tell_interval(Grade::BestEffort, before, from, "between two files of the log");
+        }
+        self.tell_interval(Grade::Watched, from, to, "");
+        self.seen_before = goes_on.then_some(to);
+    }
+
+    fn tell_interval(&mut self, grade: Grade, from: Timestamp, to: Timestamp, cause: &str) {
+        let Some((host, _)) = self.interpreter.as_ref().filter(|_| from < to) else { return };
+        let target = Target::Host { cluster: self.cluster.clone(), host: host.clone() };
+        self.batch.coverage.push(Coverage {
+            target,
+            actions: SourceKind::MongodLog.actions().to_vec(),
+            hidden: Hidden::All,
+            cause: cause.into(),
+            actor: None,
+            from,
+            to: Some(to),
+            last_seen: to,
+            source: None,
+            grade,
+            missing: None,
+        });
+    }
+
+    fn note_seen(&mut self) {
+        let Batch { earliest, latest, .. } = self.batch;
+        if let (Some(earliest), Some(latest)) = (earliest, latest) {
+            let (from, to) = self.seen.unwrap_or((earliest, latest));
+            self.seen = Some((from, to.max(latest)));
+        }
     }
 
     /// Reads what is appended to one file until `stop` is raised, which is the end that this way
@@ -437,6 +485,7 @@ impl Reader {
     }
 
     fn send_part(&mut self) -> Result<(), Over> {
+        self.note_seen();
         let batch = std::mem::take(&mut self.batch);
         self.is_recognised |= batch.latest.is_some() || !batch.quarantine.is_empty();
         if batch == Batch::default() {

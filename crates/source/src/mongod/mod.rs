@@ -344,6 +344,7 @@ impl Interpreter {
 
     fn saw_time(&mut self, at: Timestamp, out: &mut Batch) {
         self.latest = self.latest.max(Some(at));
+        out.earliest = out.earliest.or(Some(at));
         out.latest = out.latest.max(Some(at));
     }
 

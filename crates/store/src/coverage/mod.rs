@@ -211,7 +211,7 @@ pub struct Gap {
 /// What was seen of some targets; `hidden` is what they did not show.
 pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -> Answer {
     let mut gaps: Vec<Gap> =
-        hidden.iter().filter(|gap| hides(gap, question)).map(Gap::of).collect();
+        hidden.iter().filter(|gap| hides(gap, question)).map(Gap::from).collect();
     let mut through = Some(question.now);
     for target in question.targets {
         let views = watched.targets.get(&(question.scope.clone(), target.clone()));
@@ -317,8 +317,10 @@ impl Gap {
         let said = |gap: &Gap| (gap.grade, gap.cause.clone(), gap.source.clone());
         said(self) == said(other)
     }
+}
 
-    fn of(told: &Coverage) -> Gap {
+impl From<&Coverage> for Gap {
+    fn from(told: &Coverage) -> Gap {
         Gap {
             target: told.target.clone(),
             actions: told.actions.clone(),

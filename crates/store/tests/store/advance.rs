@@ -307,6 +307,7 @@ fn seen(from: i64, to: i64, grade: Grade) -> Coverage {
 #[test]
 fn an_import_fills_what_it_watched_and_no_more() {
     let place = Place::new();
+    place.clock.set(at(1000));
     let store = with_sources(&place, &["a"]);
     let lost = Coverage { source: Some("a".into()), ..seen(3, 8, Grade::Blind) };
     let advance = Advance {
@@ -353,6 +354,7 @@ proptest! {
         windows in prop::collection::vec((0_i64..40, 0_i64..20), 4),
     ) {
         let place = Place::new();
+        place.clock.set(at(1000));
         let store = with_sources(&place, &["a", "b"]);
         let id = store.begin_import(start()).expect("begins");
         let mut naive: [Vec<Option<Grade>>; 3] = std::array::from_fn(|_| vec![None; 61]);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use doorbook_event::record::{Place as QuarantinePlace, Quarantine};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
-use doorbook_event::{Access, ProjectId, Record};
+use doorbook_event::{Access, Class, ProjectId, Record};
 use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::{
     Did, Entry, Error, ErrorKind, Filter, Ingest, IngestLine, Ingested, LineResult, Options, Store,
@@ -645,4 +645,25 @@ fn below_the_reserve_only_the_server_itself_writes() {
     let disk = GatedDisk { gate: Arc::default(), gated: "wal", free_bytes: u64::MAX };
     let store = Store::open(place.options_on(Arc::new(disk))).expect("opens");
     assert!(store.compact_once().expect("compacts"), "with room there is something to do");
+}
+
+/// Goal: an event of the future is kept and marked, however it came, and is the same event without the
+/// mark. Method: one an hour ahead by each way in; the request again, when it is no longer ahead.
+#[test]
+fn an_event_of_the_future_is_marked_and_stays_the_same() {
+    let place = Place::new();
+    let store = place.open_new();
+    let marked = || {
+        let filter = Filter { with: Class::Clock.into(), ..Filter::all(scope(), 10) };
+        store.select(&filter).expect("answers").total
+    };
+    store.ingest(request(Some("k"), [login(299), login(3600)])).expect("is stored");
+    assert_eq!(marked(), 1);
+    import(&store, vec![login(3600), login(3601)]);
+    assert_eq!(marked(), 2);
+    place.clock.set(NOW.plus_seconds(7200));
+    let again = store.ingest(request(Some("k"), [login(299), login(3600)])).expect("is the same");
+    assert_eq!(again.lines, [LineResult::Duplicate; 2]);
+    let again = store.ingest(request(None, [login(3600)])).expect("is known");
+    assert_eq!(again.lines, [LineResult::Duplicate]);
 }

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use super::error::ApiError;
 use super::query::Query;
 use super::{Answer, Call, Dialect};
+use crate::coverage;
 
 /// 2008-01-01T00:00:00Z, the API's earliest time.
 pub const START_MIN_MS: i64 = 1_199_145_600_000;
@@ -146,6 +147,7 @@ pub fn answer(
         return Err(ApiError::answer_too_large(page.rows.len()));
     }
     call.rows = page.rows.len() as u64;
+    call.coverage = Some(coverage::of(call.app.store(), call.registry, project, &filter, call.now));
     let rows = Rows { rows: &page.rows, project: project.to_string(), dialect: call.dialect };
     Ok(call.object(&AccessLogs { access_logs: rows }))
 }

@@ -33,6 +33,8 @@ pub struct Call<'a> {
     pub now: Timestamp,
     /// Out: rows in the answer, for our own record.
     pub rows: u64,
+    /// Out: what the answer can know, for the header that says so.
+    pub coverage: Option<doorbook_store::Answer>,
     /// Out: the project, where the path does not name its id.
     pub subject: Option<String>,
 }

@@ -17,6 +17,7 @@ use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::oauth::{self, Endpoint};
 use crate::auth::{Caller, Decision, Identified, Refusal, authorize, shorten};
+use crate::coverage;
 use crate::http::Connection;
 use crate::usage::Use;
 
@@ -161,6 +162,7 @@ impl Exchange {
             base: &base,
             now: self.now,
             rows: 0,
+            coverage: None,
             subject: None,
         };
         let result = self.run(&mut call, &mut outside);
@@ -234,6 +236,10 @@ impl Exchange {
             _ => JSON,
         };
         headers.insert(header::CONTENT_TYPE, content_type);
+        let known = call.coverage.as_ref().map(|answer| coverage::header(answer).try_into());
+        if let Some(Ok(known)) = known {
+            headers.insert(coverage::HEADER, known);
+        }
         response
     }
 

@@ -1,53 +1,34 @@
-//! What an answer cannot know: intervals in which what was asked for leaves no trace.
+//! What an answer cannot know: intervals in which what was asked for was not seen.
 
-use doorbook_event::record::{Coverage, Hidden};
-use doorbook_event::{Peer, ProjectId, Scope, Timestamp};
+use doorbook_event::record::Hidden;
+use doorbook_event::{Peer, Timestamp};
 use doorbook_source::document::write_text;
-use doorbook_store::filter::{Kind, OutcomeKind, Targets};
-use doorbook_store::{Catalog, Filter};
+use doorbook_store::Answer;
+use doorbook_store::coverage::Gap;
+
+use crate::coverage::word;
 
 /// As many as a person reads; `total` counts them all.
 const GAPS_MAX: usize = 100;
 
-/// Appends `"coverage":{"gaps":[…],"total":N}`: the known intervals that a filter's answer is blind
-/// in, the latest first.
-pub fn write(catalog: &Catalog, project: ProjectId, filter: &Filter, out: &mut Vec<u8>) {
-    let known = catalog.coverage.get(&Scope::Project(project));
-    let gaps = known.into_iter().flatten().rev().filter(|gap| hides(gap, filter));
-    out.extend_from_slice(b"\"coverage\":{\"gaps\":[");
-    let mut total = 0_usize;
-    for gap in gaps {
-        if total < GAPS_MAX {
-            out.extend_from_slice(if total == 0 { b"" } else { b"," });
-            write_gap(gap, out);
-        }
-        total += 1;
+/// Appends `"coverage":{"state":…,"through":…,"gaps":[…],"total":N}`, the latest gap first.
+pub fn write(answer: &Answer, out: &mut Vec<u8>) {
+    let through = instant(answer.through);
+    out.extend_from_slice(
+        format!(
+            "\"coverage\":{{\"state\":\"{}\",\"through\":{through},\"gaps\":[",
+            word(answer.grade)
+        )
+        .as_bytes(),
+    );
+    for (n, gap) in answer.gaps.iter().take(GAPS_MAX).enumerate() {
+        out.extend_from_slice(if n == 0 { b"" } else { b"," });
+        write_gap(gap, out);
     }
-    out.extend_from_slice(format!("],\"total\":{total}}}").as_bytes());
+    out.extend_from_slice(format!("],\"total\":{}}}", answer.gaps.len()).as_bytes());
 }
 
-/// Whether rows that the filter asks for can be missing because of this interval.
-fn hides(gap: &Coverage, filter: &Filter) -> bool {
-    let (group, member) = gap.target.names();
-    let is_target = match &filter.targets {
-        Targets::All => true,
-        Targets::Group(wanted) => wanted == group,
-        Targets::Members(members) => members.iter().any(|(g, m)| g == group && m == member),
-    };
-    let is_action = filter.actions.is_empty()
-        || gap.actions.iter().any(|action| filter.actions.contains(action));
-    let is_outcome = gap.hidden == Hidden::All
-        || filter.outcomes.is_empty()
-        || filter.outcomes.contains(&OutcomeKind::Success);
-    filter.kind == Kind::Access
-        && is_target
-        && is_action
-        && is_outcome
-        && gap.from <= filter.to
-        && filter.from <= gap.to.unwrap_or(Timestamp::MAX)
-}
-
-fn write_gap(gap: &Coverage, out: &mut Vec<u8>) {
+fn write_gap(gap: &Gap, out: &mut Vec<u8>) {
     let (group, member) = gap.target.names();
     out.extend_from_slice(b"{\"cluster\":");
     write_text(group, out);
@@ -58,23 +39,25 @@ fn write_gap(gap: &Coverage, out: &mut Vec<u8>) {
         Hidden::Successes => "successes",
         Hidden::All => "all",
     };
-    let actions = match actions[..] {
-        [] => String::new(),
-        _ => format!("\"{}\"", actions.join("\",\"")),
-    };
     out.extend_from_slice(
         format!(
-            ",\"actions\":[{actions}],\"hidden\":\"{hidden}\",\"from\":\"{}\",\"to\":",
-            gap.from
+            ",\"actions\":[\"{}\"],\"hidden\":\"{hidden}\",\"grade\":\"{}\",\"from\":{},\"to\":{},\"last_seen\":{},\"cause\":",
+            actions.join("\",\""),
+            gap.grade.word(),
+            instant(since_ever(gap.from)),
+            instant(gap.to),
+            instant(since_ever(gap.last_seen)),
         )
         .as_bytes(),
     );
-    match gap.to {
-        Some(to) => out.extend_from_slice(format!("\"{to}\"").as_bytes()),
-        None => out.extend_from_slice(b"null"),
-    }
-    out.extend_from_slice(format!(",\"last_seen\":\"{}\",\"cause\":", gap.last_seen).as_bytes());
     write_text(&gap.cause, out);
+    if let Some(source) = &gap.source {
+        out.extend_from_slice(b",\"source\":");
+        write_text(source, out);
+    }
+    if let Some(missing) = gap.missing {
+        out.extend_from_slice(format!(",\"missing\":{missing}").as_bytes());
+    }
     if let Some(actor) = &gap.actor {
         out.extend_from_slice(b",\"by\":");
         let by = match actor.peer {
@@ -84,4 +67,14 @@ fn write_gap(gap: &Coverage, out: &mut Vec<u8>) {
         write_text(&by, out);
     }
     out.push(b'}');
+}
+
+/// `null` for none.
+fn instant(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "null".to_owned(), |at| format!("\"{at}\""))
+}
+
+/// None for the beginning of time: nobody was ever there to see.
+fn since_ever(at: Timestamp) -> Option<Timestamp> {
+    (at > Timestamp::MIN).then_some(at)
 }

@@ -30,9 +30,7 @@ const TARGET_MAX_BYTES: usize = 16 * 1024;
 pub struct Call<'a> {
     /// The server.
     pub app: &'a App,
-    /// The state of what is known besides rows.
-    pub catalog: &'a Catalog,
-    /// The registry in it.
+    /// The registry at the beginning of the request.
     pub registry: &'a Registry,
     /// The project.
     pub project: ProjectId,
@@ -193,7 +191,6 @@ impl Exchange {
         *project = Some(id);
         let mut call = Call {
             app: &self.app,
-            catalog: &self.catalog,
             registry: &self.catalog.registry,
             project: id,
             query,

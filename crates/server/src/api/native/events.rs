@@ -105,7 +105,14 @@ pub fn write_ending(
 ) {
     let as_of = seal_as_of(call.app.doors().ids(), as_of);
     out.extend_from_slice(format!("\"total\":{total},\"as_of\":\"{as_of}\",").as_bytes());
-    coverage::write(call.catalog, call.project, filter, out);
+    let answer = crate::coverage::of(
+        call.app.store(),
+        call.registry,
+        call.project,
+        filter,
+        call.app.clock().now(),
+    );
+    coverage::write(&answer, out);
 }
 
 /// Neighbours were mostly received together.

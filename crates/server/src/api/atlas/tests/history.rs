@@ -2,6 +2,10 @@
 
 use std::io::Read;
 
+use doorbook_event::record::{Coverage, Grade, Hidden};
+use doorbook_event::{Record, Scope};
+use doorbook_store::Entry;
+
 use super::*;
 
 /// Rows of every kind, oldest first. The second and third are real ones, as published
@@ -59,6 +63,7 @@ async fn an_empty_history_is_answered_as_recorded() {
         200
         content-length: 17
         content-type: application/vnd.atlas.2023-01-01+json;charset=utf-8
+        doorbook-coverage: gaps
         ratelimit-limit: 1200
         ratelimit-remaining: 1199
         referrer-policy: strict-origin-when-cross-origin
@@ -295,4 +300,49 @@ async fn an_answer_counts_until_it_is_taken() {
     let untaken = server.router.clone().oneshot(small).await.expect("never fails");
     assert_eq!(untaken.status(), 200);
     assert_eq!(server.get(&clusters("Cluster0?nLogs=1")).await.usernames(), ["somebody"]);
+}
+
+/// The body has no place for it, and a list that is empty because nobody looked must not look like one
+/// that is empty because nobody came.
+#[tokio::test]
+async fn a_header_says_whether_somebody_watched() {
+    let server = Server::new();
+    let known =
+        async |target: String| server.get(&target).await.headers["doorbook-coverage"].clone();
+    assert_eq!(known(clusters("Cluster0")).await, "gaps");
+    server.watch(NOW.plus_seconds(-9));
+    assert_eq!(known(clusters("Cluster0")).await, "complete; through=2023-04-26T03:33:11Z");
+    assert_eq!(known(processes(NODE)).await, "complete; through=2023-04-26T03:33:11Z");
+    let hidden = |grade, source: Option<&str>, from: i64, hidden| {
+        Record::Coverage(Coverage {
+            target: Target::Host {
+                cluster: "Cluster0".into(),
+                host: format!("{NODE}:27017").into(),
+            },
+            actions: vec![Action::Authenticate],
+            hidden,
+            cause: "so".into(),
+            actor: None,
+            from: NOW.plus_seconds(from),
+            to: Some(NOW.plus_seconds(from + 5)),
+            last_seen: NOW,
+            source: source.map(Into::into),
+            grade,
+            missing: None,
+        })
+    };
+    let tell = |record| {
+        let (scope, source) = (Scope::Project(group(GROUP)), "test".into());
+        let entry = Entry { scope, source, records: vec![record] };
+        server.app.store().commit(vec![entry]).expect("commits");
+    };
+    tell(hidden(Grade::BestEffort, Some("source-1"), -60, Hidden::All));
+    assert!(known(clusters("Cluster0")).await.starts_with("best-effort; through="));
+    tell(hidden(Grade::Blind, None, -30, Hidden::Successes));
+    assert!(known(clusters("Cluster0")).await.starts_with("gaps; through="));
+    let failures = known(clusters("Cluster0?authResult=false")).await;
+    assert!(failures.starts_with("best-effort; through="), "failures left their lines: {failures}");
+    assert!(known(clusters("Other")).await.starts_with("complete; through="));
+    let unknown = server.get(&clusters("Absent")).await;
+    assert!(!unknown.headers.contains_key("doorbook-coverage"), "an error knows nothing");
 }

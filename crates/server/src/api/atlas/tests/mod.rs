@@ -20,13 +20,14 @@ use doorbook_event::record::Actor;
 use doorbook_event::registry::{
     Cluster, Host, Key, Project, Registry, RegistryChange, Role, ServiceAccount,
 };
+use doorbook_event::source::{Source, SourceKind};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
     Access, Action, Attributes, Class, Classes, HostName, Outcome, Peer, Principal, ProjectId,
     Random, Target, Timestamp, WrittenTime,
 };
 use doorbook_store::disk::SystemDisk;
-use doorbook_store::{ImportBatch, ImportEnd, ImportStart, Options, Store};
+use doorbook_store::{Advance, ImportBatch, ImportEnd, ImportStart, Options, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -122,6 +123,41 @@ impl Server {
         let end =
             ImportEnd { complete: true, files: Vec::new(), lines: 0, unknown_ids: Vec::new() };
         store.end_import(&id, end).expect("ends");
+    }
+
+    /// Every host of the group is watched by a source of its own, since ever and up to `through`.
+    pub fn watch(&self, through: Timestamp) {
+        let store = self.app.store();
+        let registry = self.registry();
+        let hosts: Vec<&Host> = registry.hosts(group(GROUP)).collect();
+        for (n, host) in hosts.into_iter().enumerate() {
+            let source = Source {
+                name: format!("source-{n}").into(),
+                kind: SourceKind::MongodLog,
+                project: host.project,
+                cluster: host.cluster.clone(),
+                host: host.name.clone(),
+                path: format!("/var/log/{n}.log").into(),
+                zone: "UTC".into(),
+                paused: false,
+            };
+            let set = vec![RegistryChange::SourceSet(source.clone())];
+            store.change_registry(&operator(), set).expect("allowed");
+            let advanced = store.advance(vec![Advance {
+                source,
+                after: Vec::new(),
+                position: b"1".to_vec(),
+                is_next_file: false,
+                accesses: Vec::new(),
+                coverage: Vec::new(),
+                quarantine: Vec::new(),
+                heartbeat: None,
+                through: Some(through),
+                since: Some(Timestamp::MIN),
+                lines: 0,
+            }]);
+            advanced.into_iter().collect::<Result<Vec<_>, _>>().expect("is stored");
+        }
     }
 
     pub fn registry(&self) -> Registry {

@@ -16,6 +16,7 @@ fn users(answer: &Value) -> Vec<&str> {
 #[tokio::test]
 async fn an_answer_has_this_form() {
     let doors = Doors::new();
+    doors.server.watch(NOW);
     let extra = ",\"port\":7,\"application\":\"api\",\"task_id\":\"t-1\",\"classes\":[\"retry\"],\"k\":\"v\"}";
     doors.ship(&[line("al\\\"ice", 0).replace('}', extra)]).await;
     let reply = doors.get(OWNER, "/api/v1/events").await;
@@ -28,7 +29,7 @@ async fn an_answer_has_this_form() {
          \"user\":\"al\\\"ice\",\"database\":\"admin\",\"mechanism\":\"SCRAM-SHA-256\",\
          \"address\":\"203.0.113.9\",\"port\":7,\"connection\":1,\"application\":\"api\",\"classes\":[\"retry\"],\
          \"task_id\":\"t-1\",\"attributes\":{{\"k\":\"v\"}}}}}}],\"total\":1,\"as_of\":{as_of},\
-         \"coverage\":{{\"gaps\":[],\"total\":0}},\"cursor\":null}}"
+         \"coverage\":{{\"state\":\"complete\",\"through\":\"2023-04-26T03:33:20Z\",\"gaps\":[],\"total\":0}},\"cursor\":null}}"
     );
     assert_eq!(reply.body(), expected);
     assert_eq!(reply.headers["content-type"], ["application/json"]);
@@ -270,6 +271,11 @@ async fn an_answer_says_what_it_cannot_know() {
         gap(&format!("{NODE}:27018"), -10, Some(10), Hidden::All),
     ];
     let entry = Entry { scope: Scope::Project(group(GROUP)), source: "test".into(), records };
+    let everything = doors.read("/api/v1/events").await["coverage"].clone();
+    assert_eq!((&everything["state"], &everything["through"]), (&"gaps".into(), &Value::Null));
+    assert_eq!(everything["gaps"][0]["cause"], "no source");
+    assert_eq!(everything["gaps"][0]["from"], Value::Null);
+    doors.server.watch(NOW.plus_seconds(3600));
     doors.server.app.store().commit(vec![entry]).expect("commits");
     for (query, expected) in [
         ("", &["-10", "-20", "-100"][..]),
@@ -280,7 +286,7 @@ async fn an_answer_says_what_it_cannot_know() {
         (&format!("host={one}"), &["-20", "-100"]),
         ("to=2023-04-26T03:32:30Z", &["-100"]),
         ("from=2023-04-26T03:33:31Z", &["-20"]),
-        ("kind=quarantine", &[]),
+        ("kind=quarantine", &["-10", "-20", "-100"]),
     ] {
         for path in ["events", "events/top?by=principal", "events/histogram?width=1h"] {
             if path != "events" && query.contains("kind") {
@@ -304,6 +310,7 @@ async fn an_answer_says_what_it_cannot_know() {
     let answer = doors.read("/api/v1/events?from=2023-04-26T03:33:31Z").await;
     let expected = serde_json::json!({
         "cluster": "Cluster0", "host": one, "actions": ["authenticate"], "hidden": "successes",
+        "grade": "blind",
         "from": "2023-04-26T03:33:00Z", "to": null, "last_seen": "2023-04-26T03:33:00Z",
         "cause": "the \"quiet\" switch",
     });
