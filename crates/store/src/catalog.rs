@@ -35,7 +35,8 @@ pub(crate) fn is_same(one: &Coverage, other: &Coverage) -> bool {
 
 /// Adds an interval to those that are known, by beginning. Intervals of one target with the same
 /// cause and beginning are one, however often and in whatever order they are told: a line that ends
-/// it is worth more than none, and of two such lines the first ended it.
+/// it is worth more than none, and of two such lines the first ended it. Of two numbers of what is
+/// missing the newer one holds.
 pub(crate) fn merge_coverage(known: &mut Vec<Coverage>, new: &Coverage) -> Merged {
     if let Some(old) = known.iter_mut().find(|old| is_same(old, new)) {
         let before = old.clone();
@@ -44,6 +45,7 @@ pub(crate) fn merge_coverage(known: &mut Vec<Coverage>, new: &Coverage) -> Merge
         if old.actor.is_none() {
             old.actor.clone_from(&new.actor);
         }
+        old.missing = new.missing.or(old.missing);
         return if *old == before { Merged::Known } else { Merged::Extended };
     }
     let at = known.partition_point(|old| old.from <= new.from);

@@ -98,6 +98,28 @@ impl Mongod {
         until("a rotated log", || Ok((std::fs::read_dir(&logs)?.count() == 2).then_some(())))
     }
 
+    /// Makes the users `counter`, which may read the counters, and `ghost`. Returns the password of the
+    /// first.
+    pub fn make_counter(&mut self) -> Result<&'static str> {
+        self.attempt("monitor", "")?;
+        Ok(PASSWORD)
+    }
+
+    /// Five logins while its log is quiet, between two that are not.
+    pub fn log_in_quietly(&mut self) -> Result<()> {
+        self.attempt("quiet", "")
+    }
+
+    /// Three logins of the user `ghost`.
+    pub fn log_in_as_ghost(&mut self) -> Result<()> {
+        self.attempt("ghost", "")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
     /// What was tried so far.
     pub fn attempts(&self) -> &[Attempt] {
         &self.attempts
