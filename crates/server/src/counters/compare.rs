@@ -188,16 +188,16 @@ impl Run {
     fn advance(&mut self, reading: Reading, near: &Near, tally: &Tally) -> Vec<Finding> {
         self.recorded.add(tally);
         let mut findings = Vec::new();
-        for (what, least) in self.differences(&reading, near) {
+        for (what, bounds) in self.differences(&reading, near) {
             let (from, to) = (self.last.at, reading.at);
             let check = self.checks.entry(what.clone()).or_insert(Check::agreed(from));
-            let (from, to, count) = match check.next(least, to) {
+            let (from, to, count) = match check.next(bounds, to) {
                 Some(found) => found,
                 None => continue,
             };
             findings.push(Finding { what, from, to, count });
         }
-        let is_settled = self.checks.values().all(|check| check.least <= check.told);
+        let is_settled = self.checks.values().all(|check| check.last.least <= check.told);
         if near.is_quiet() && is_settled {
             *self = Run::new(reading, near.clone());
         } else {
@@ -210,16 +210,16 @@ impl Run {
     /// count stands.
     fn finish(self) -> Vec<Finding> {
         let finding = |(what, mut check): (Difference, Check)| {
-            let (from, to, count) = check.next(check.least, self.last.at)?;
+            let (from, to, count) = check.next(check.last, self.last.at)?;
             Some(Finding { what, from, to, count })
         };
         self.checks.into_iter().filter_map(finding).collect()
     }
 
-    /// What must be different since the base, however the doubtful records are counted.
-    fn differences(&self, reading: &Reading, near: &Near) -> Vec<(Difference, i64)> {
-        let mechanisms: BTreeSet<&Text> =
-            reading.counts.keys().chain(self.recorded.successes.keys()).collect();
+    /// How much is different since the base, at least and at most: as the doubtful records are counted.
+    fn differences(&self, reading: &Reading, near: &Near) -> Vec<(Difference, Bounds)> {
+        let recorded = self.recorded.successes.keys();
+        let mechanisms: BTreeSet<&Text> = reading.counts.keys().chain(recorded).collect();
         let counted = |of: fn(&Count) -> u64, mechanism: &Text| {
             let now = reading.counts.get(mechanism).map_or(0, of);
             signed(now) - signed(self.base.get(mechanism).map_or(0, of))
@@ -235,52 +235,61 @@ impl Run {
             let of = |tally: &Tally| tally.successes_of(mechanism);
             let least = difference - of(&near.after) - of(&self.base_near.before);
             let most = difference + of(&near.before) + of(&self.base_near.after);
-            let missing = least - unnamed - restricted;
+            let explained = unnamed + restricted;
+            let missing = Bounds { least: least - explained, most: most - explained };
+            let surplus = Bounds { least: -most, most: -least };
             differences.push((Difference::MissingSuccesses(mechanism.clone()), missing));
-            differences.push((Difference::SurplusSuccesses(mechanism.clone()), -most));
+            differences.push((Difference::SurplusSuccesses(mechanism.clone()), surplus));
         }
-        let received: i64 = mechanisms.iter().map(|of| counted(|count| count.received, of)).sum();
         // A missing success is told as such, and not again as an attempt.
-        let successful: i64 =
-            mechanisms.iter().map(|of| counted(|count| count.successful, of)).sum();
-        let lines = self.recorded.failures + self.recorded.silent_max;
-        let doubtful = near.after.attempts() + self.base_near.before.attempts();
-        let least = received - successful - signed(lines) - signed(doubtful);
-        differences.push((Difference::MissingAttempts, least));
+        let failed = |count: &Count| count.received.saturating_sub(count.successful);
+        let failed: i64 = mechanisms.iter().map(|mechanism| counted(failed, mechanism)).sum();
+        let difference = failed - signed(self.recorded.failures + self.recorded.silent_max);
+        let bounds = Bounds {
+            least: difference - near.after.failed() - self.base_near.before.failed(),
+            most: difference + near.before.failed() + self.base_near.after.failed(),
+        };
+        differences.push((Difference::MissingAttempts, bounds));
         differences
     }
+}
+
+/// How much a difference is.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    least: i64,
+    most: i64,
 }
 
 /// What became of one difference since the base.
 #[derive(Clone, Debug)]
 struct Check {
     /// The last reading's.
-    least: i64,
+    last: Bounds,
+    last_at: Timestamp,
     /// How much of it was told.
     told: i64,
-    /// The last reading that showed no more than was told.
+    /// The last reading that cannot show more than was told.
     agreed_at: Timestamp,
-    last_at: Timestamp,
 }
 
 impl Check {
     fn agreed(at: Timestamp) -> Check {
-        Check { least: 0, told: 0, agreed_at: at, last_at: at }
+        Check { last: Bounds { least: 0, most: 0 }, last_at: at, told: 0, agreed_at: at }
     }
 
     /// What this reading and the one before both show and was not told.
-    fn next(&mut self, least: i64, at: Timestamp) -> Option<(Timestamp, Timestamp, u64)> {
-        let shown = least.min(self.least);
-        let before = self.last_at;
-        (self.least, self.last_at) = (least, at);
+    fn next(&mut self, bounds: Bounds, at: Timestamp) -> Option<(Timestamp, Timestamp, u64)> {
+        let (last, last_at) = (self.last, self.last_at);
+        (self.last, self.last_at) = (bounds, at);
+        let shown = bounds.least.min(last.least);
         let found = (shown > self.told)
-            .then(|| (self.agreed_at, before, (shown - self.told).unsigned_abs()));
-        if found.is_some() {
-            self.told = shown;
-            self.agreed_at = before;
-        }
-        if least <= self.told {
-            self.agreed_at = at;
+            .then(|| (self.agreed_at, last_at, (shown - self.told).unsigned_abs()));
+        self.told = self.told.max(shown);
+        for (bounds, at) in [(last, last_at), (bounds, at)] {
+            if bounds.most <= self.told {
+                self.agreed_at = at;
+            }
         }
         found
     }
@@ -299,6 +308,11 @@ impl Tally {
     /// Successes of a mechanism.
     pub fn successes_of(&self, mechanism: &str) -> i64 {
         signed(self.successes.get(mechanism).copied().unwrap_or(0))
+    }
+
+    /// Failures, and what could be one.
+    fn failed(&self) -> i64 {
+        signed(self.failures + self.silent_max)
     }
 
     fn attempts(&self) -> u64 {

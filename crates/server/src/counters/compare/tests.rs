@@ -83,6 +83,20 @@ impl Life {
         self.readings_ms.iter().flat_map(judge).collect()
     }
 
+    /// How many were hidden that a finding can be about.
+    fn hidden_within(&self, finding: &Finding) -> u64 {
+        let is_meant = |a: &&Attempt| {
+            let at = instant(a.at_ms);
+            let is_of = match &finding.what {
+                Difference::MissingSuccesses(of) => a.is_success && *of == mechanism(a.mechanism),
+                Difference::MissingAttempts => !a.is_success,
+                Difference::SurplusSuccesses(_) => false,
+            };
+            a.is_hidden && is_of && finding.from < at && at <= finding.to
+        };
+        self.attempts.iter().filter(is_meant).count() as u64
+    }
+
     fn hidden(&self, is_success: bool) -> u64 {
         let hidden = |a: &&Attempt| a.is_hidden && a.is_success == is_success;
         self.attempts.iter().filter(hidden).count() as u64
@@ -142,6 +156,9 @@ proptest! {
         prop_assert_eq!(missing(&findings, is_success), life.hidden(true));
         prop_assert_eq!(missing(&findings, is_attempt), life.hidden(false));
         prop_assert_eq!(missing(&findings, is_surplus), 0);
+        for finding in &findings {
+            prop_assert!(finding.count <= life.hidden_within(finding), "{finding:?}");
+        }
     }
 
     #[test]
