@@ -1,9 +1,13 @@
 //! Exit codes, and what an error prints. Scripts rely on the codes; `docs/cli.md` lists them.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use doorbook_server::admin::{Failure, FailureKind};
+use doorbook_server::estate::Problem;
+
+use crate::output;
 
 /// Something is in the way: the disk, an input, another process.
 const FAILED: u8 = 1;
@@ -13,6 +17,8 @@ const INVALID: u8 = 2;
 const MISSING: u8 = 3;
 /// Something that was to be created exists already.
 const EXISTS: u8 = 4;
+/// `apply --dry-run`: something would change.
+const DIFFERS: u8 = 5;
 /// Ended by Ctrl-C: 128 + SIGINT, as shells count.
 const INTERRUPTED: u8 = 130;
 
@@ -20,7 +26,8 @@ const INTERRUPTED: u8 = 130;
 pub const HELP: &str = "Exit codes:\n  0    done\n  1    failed: the disk, an input or another \
                         process is in the way\n  2    the command line or a value in it is \
                         malformed\n  3    something that was named does not exist\n  4    \
-                        something that was to be created exists already\n  130  ended by Ctrl-C; \
+                        something that was to be created exists already\n  5    apply --dry-run: \
+                        something would change\n  130  ended by Ctrl-C; \
                         what was committed stays";
 
 /// Ended by Ctrl-C.
@@ -35,6 +42,36 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// `apply --dry-run` found that so much would change.
+#[derive(Debug)]
+pub struct WouldChange(pub u64);
+
+impl fmt::Display for WouldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to make", output::count(self.0, "change", "changes"))
+    }
+}
+
+impl std::error::Error for WouldChange {}
+
+/// What is wrong in a file, each with its place, as editors and compilers write places.
+#[derive(Debug)]
+pub struct InFile {
+    /// The file as it was named.
+    pub file: PathBuf,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for InFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |problem| output::safe(&format!("{}:{problem}", self.file.display()));
+        f.write_str(&self.problems.iter().map(line).collect::<Vec<_>>().join("\n"))
+    }
+}
+
+impl std::error::Error for InFile {}
+
 /// Says what went wrong, in one line, and gives the code for it.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     // The reader of our output has seen enough (`doorbook events | head`).
@@ -42,7 +79,14 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if io == Some(std::io::ErrorKind::BrokenPipe) {
         return ExitCode::SUCCESS;
     }
-    eprintln!("doorbook: {}", crate::output::safe(&format!("{error:#}")));
+    if let Some(in_file) = error.downcast_ref::<InFile>() {
+        eprintln!("{in_file}");
+        return ExitCode::from(INVALID);
+    }
+    eprintln!("doorbook: {}", output::safe(&format!("{error:#}")));
+    if error.is::<WouldChange>() {
+        return ExitCode::from(DIFFERS);
+    }
     if error.is::<Interrupted>() {
         return ExitCode::from(INTERRUPTED);
     }

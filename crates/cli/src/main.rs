@@ -8,6 +8,7 @@
 //! stdout is data, stderr is talk. Exit codes are in [`exit`] and in `docs/cli.md`.
 
 mod commands;
+mod config;
 mod exit;
 mod interrupt;
 mod output;

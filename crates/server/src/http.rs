@@ -235,6 +235,13 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
+impl TlsError {
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl TlsFiles {
     /// Reads the files.
     pub fn load(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
@@ -264,10 +271,15 @@ impl TlsFiles {
     }
 }
 
-/// Refuses to show keys and histories to a network: an address that others can reach needs TLS, or
-/// the operator's word.
+/// Whether keys and histories may be shown at an address: one that others can reach needs TLS, or the
+/// operator's word.
+pub fn may_listen(address: SocketAddr, tls: bool, plaintext: bool) -> bool {
+    address.ip().to_canonical().is_loopback() || tls || plaintext
+}
+
+/// Refuses where [`may_listen`] does, in the command line's words.
 pub fn check_listen(address: SocketAddr, tls: bool, plaintext: bool) -> Result<(), String> {
-    if address.ip().to_canonical().is_loopback() || tls || plaintext {
+    if may_listen(address, tls, plaintext) {
         return Ok(());
     }
     Err(format!(

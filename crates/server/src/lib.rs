@@ -5,7 +5,7 @@
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
 //! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::native`], [`usage`], [`http`],
-//! [`admin`], [`pipeline`].
+//! [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
 pub mod api;
@@ -13,6 +13,7 @@ pub mod app;
 pub mod auth;
 pub mod counters;
 pub mod coverage;
+pub mod estate;
 pub mod http;
 pub mod pipeline;
 pub mod usage;

@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
+mod apply;
 mod backup;
 mod cluster;
+mod config;
 mod coverage;
 mod events;
 mod host;
@@ -14,6 +16,7 @@ mod restore;
 mod retention;
 mod serve;
 mod service_account;
+mod source;
 mod status;
 mod verify;
 
@@ -51,6 +54,14 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Serve the API until Ctrl-C or SIGTERM
     Serve(serve::Args),
+    /// Make projects, clusters, hosts, retention and sources what a file says
+    Apply(apply::Args),
+    /// The file of the estate: check it, begin one, look up what it can hold
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Sources: the logs that a running server follows
+    #[command(subcommand)]
+    Source(source::Command),
     /// Projects: what Atlas calls groups
     #[command(subcommand)]
     Project(project::Command),
@@ -91,6 +102,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Quickstart(args) => quickstart::run(&data_dir, args),
         Command::Serve(args) => serve::run(&data_dir, args),
+        Command::Apply(args) => apply::run(&data_dir, args),
+        Command::Config(command) => config::run(command),
+        Command::Source(command) => source::run(&data_dir, command),
         Command::Project(command) => project::run(&data_dir, command),
         Command::Cluster(command) => cluster::run(&data_dir, command),
         Command::Host(command) => host::run(&data_dir, command),
@@ -128,7 +142,7 @@ impl DataDir {
         if !exists(&path) {
             return Err(Failure::missing(format!(
                 "there is no data directory {}; name yours with --data-dir or DOORBOOK_DATA_DIR, \
-                 or begin one with `doorbook project create`",
+                 or begin one with `doorbook apply` or `doorbook project create`",
                 path.display()
             )));
         }

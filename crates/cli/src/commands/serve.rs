@@ -1,6 +1,6 @@
 //! `doorbook serve`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,13 +15,18 @@ use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
 
 use super::DataDir;
+use crate::config::Config;
 use crate::{interrupt, output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Where to listen; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-    listen: SocketAddr,
+    /// The file of the estate: applied at the start, and what its [server] says holds where no word
+    /// here does
+    #[arg(long, value_name = "FILE", env = "DOORBOOK_CONFIG", hide_env_values = true)]
+    config: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
     /// The server's certificate and those that lead to its authority, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -33,20 +38,39 @@ pub struct Args {
     plaintext: bool,
     /// How often each project's access history can be asked for: CAPACITY[/REFILL[/SECONDS]], so
     /// many requests at once, of which REFILL come back every SECONDS; 0 is no limit
-    #[arg(long, value_name = "RATE", default_value_t = RateLimit::ACCESS_LOGS)]
-    access_history_rate: RateLimit,
+    /// [default: 1200/500/60]
+    #[arg(long, value_name = "RATE")]
+    access_history_rate: Option<RateLimit>,
 }
 
+/// Where to listen if nothing says otherwise: where only this machine gets.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
+    let file = args.config.as_deref().map(Config::read).transpose()?;
+    let in_file = file.as_ref().map(Config::server).unwrap_or_default();
+    let listen = args.listen.or(in_file.listen).unwrap_or(LISTEN);
     let tls = match (args.tls_cert, args.tls_key) {
         (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
-        _ => None,
+        _ => in_file.tls,
     };
-    http::check_listen(args.listen, tls.is_some(), args.plaintext).map_err(Failure::invalid)?;
+    let plaintext = args.plaintext || in_file.plaintext;
+    http::check_listen(listen, tls.is_some(), plaintext).map_err(Failure::invalid)?;
+    let rate = args.access_history_rate.or(in_file.access_history_rate);
+    let settings = Settings {
+        access_history_rate: rate.unwrap_or(RateLimit::ACCESS_LOGS),
+        ..Settings::default()
+    };
     let stop = interrupt::flag()?;
-    let settings =
-        Settings { access_history_rate: args.access_history_rate, ..Settings::default() };
-    let server = Server::start(&data_dir.path(), args.listen, tls, settings)?;
+    let server = Server::start(&data_dir.path(), listen, tls, settings)?;
+    if let Some(file) = file
+        && let Err(error) = file.apply_at_start(server.admin())
+    {
+        // Not a server that watches something else than its file says.
+        stop.store(true, Ordering::SeqCst);
+        server.run(&stop)?;
+        return Err(error);
+    }
     output::line(&format!("doorbook listening on {}", server.base_url()))?;
     server.run(&stop)
 }
@@ -93,7 +117,7 @@ impl Server {
         let (clock, random) = (options.clock.clone(), options.random.clone());
         let store = open(options)?;
         let app = app(&store, &clock, &random, settings)?;
-        let admin = Admin { store, clock, random, base_url: Some(base_url.clone()) };
+        let admin = Admin { store, clock, random, base_url: Some(base_url.clone()), sources: None };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
         Ok(Server { runtime, listener, tls, admin, socket, app, base_url })

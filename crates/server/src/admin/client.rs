@@ -37,7 +37,8 @@ pub fn open(options: Options, by: Actor) -> Result<Connection, Failure> {
     Ok(match here_or_there(&options.data_dir, || Store::open(options.clone()))? {
         Held::Here(store) => {
             let Options { clock, random, .. } = options;
-            Connection::Here(Box::new(Admin { store, clock, random, base_url: None }), by)
+            let (base_url, sources) = (None, None);
+            Connection::Here(Box::new(Admin { store, clock, random, base_url, sources }), by)
         }
         Held::There(client) => Connection::There(client),
     })

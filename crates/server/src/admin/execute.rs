@@ -6,10 +6,12 @@ use doorbook_event::registry::{
     Cluster, Host, Key, Project, Registry, RegistryChange, Role, ServiceAccount,
 };
 use doorbook_event::retention::{Limits, RetentionSet};
-use doorbook_event::{HostName, ProjectId, Scope, Text};
+use doorbook_event::{Clock, HostName, ProjectId, Random, Scope, Text};
 
-use crate::admin::request::{NewKey, NewServiceAccount};
+use crate::admin::request::{AppliedView, NewKey, NewServiceAccount};
 use crate::admin::{Admin, Failure, Reply, Request, secrets, views};
+use crate::estate::difference::difference;
+use crate::estate::{Difference, Wanted};
 use crate::pipeline::hosts::{find_project, list, resolve_cluster};
 use crate::pipeline::session::{self, Begin};
 
@@ -126,7 +128,23 @@ impl Admin {
                 Ok(Reply::Status(Box::new(views::status(registry, status))))
             }
             Request::Backup { to } => self.backup(by, &to),
+            Request::Apply { wanted, dry_run } => self.apply(by, &wanted, dry_run),
+            Request::SourceList { project } => Ok(Reply::Sources(self.sources_of(only(&project)?))),
+            Request::SourceShow { name } => self.show_source(&name),
+            Request::SourcePause { name, paused } => self.pause_source(by, &name, paused),
+            Request::SourceReplay { name } => self.replay_source(by, &name),
         }
+    }
+
+    /// Makes the registry say what a file says, in one change.
+    fn apply(&self, by: &Actor, wanted: &Wanted, dry_run: bool) -> Result<Reply, Failure> {
+        let registry = &self.store.catalog().registry;
+        let (mut view, changes) = compare(registry, wanted, &*self.clock, &*self.random);
+        if !dry_run && !changes.is_empty() {
+            self.store.change_registry(by, changes)?;
+            view.applied = true;
+        }
+        Ok(Reply::Applied(Box::new(view)))
     }
 
     fn set_retention(
@@ -240,6 +258,31 @@ impl Admin {
         };
         self.store.change_registry(by, vec![RegistryChange::ServiceAccountCreated(account)])?;
         Ok(Reply::NewServiceAccount(NewServiceAccount { client_id, client_secret }))
+    }
+}
+
+/// What a file would change in a data directory that is not there yet.
+pub fn compare_with_nothing(
+    wanted: &Wanted,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> AppliedView {
+    compare(&Registry::default(), wanted, clock, random).0
+}
+
+/// What a file would change: in words, and for the registry.
+fn compare(
+    registry: &Registry,
+    wanted: &Wanted,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> (AppliedView, Vec<RegistryChange>) {
+    let mut new_id = || secrets::project_id(random);
+    match difference(registry, wanted, clock.now(), &mut new_id) {
+        Ok(Difference { told: changes, changes: for_registry, notes }) => {
+            (AppliedView { changes, notes, ..AppliedView::default() }, for_registry)
+        }
+        Err(problems) => (AppliedView { problems, ..AppliedView::default() }, Vec::new()),
     }
 }
 

@@ -169,7 +169,7 @@ impl Admin {
         Ok(Reply::Copied(self.store.backup(to)?))
     }
 
-    fn record_own(
+    pub(super) fn record_own(
         &self,
         by: &Actor,
         action: Action,

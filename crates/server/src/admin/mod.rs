@@ -11,7 +11,7 @@
 //! that the kernel vouches for. Every change and every look at the history is recorded with that
 //! user.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, `history`, [`wire`], [`socket`],
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], `history`, [`wire`], [`socket`],
 //! [`client`].
 
 use std::sync::Arc;
@@ -28,13 +28,16 @@ pub mod request;
 pub mod rows;
 mod secrets;
 pub mod socket;
+pub mod sources;
 pub(crate) mod views;
 pub mod wire;
 
 pub use client::{Connection, open, verify};
+pub use execute::compare_with_nothing;
 pub use failure::{Failure, FailureKind, with_causes};
 pub use request::{Reply, Request};
 pub use socket::AdminSocket;
+pub use sources::LiveSources;
 
 /// What commands are carried out with.
 #[derive(Clone)]
@@ -47,4 +50,6 @@ pub struct Admin {
     pub random: Arc<dyn Random>,
     /// Where the server listens, in a server's process.
     pub base_url: Option<String>,
+    /// Who follows sources, in a server's process.
+    pub sources: Option<Arc<dyn LiveSources>>,
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use doorbook_event::record::{ImportState, UnknownId};
 use doorbook_event::registry::Role;
 use doorbook_event::retention::{Limits, Pending};
+use doorbook_event::source::SourceKind;
 use doorbook_event::{Class, ProjectId, Text, Timestamp};
 use doorbook_store::backup::Copied;
 use doorbook_store::filter::Order;
@@ -18,6 +19,7 @@ use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
+use crate::estate::{Differs, Problem, Wanted};
 
 /// One command. Wherever a `project` is a text, it is an id or a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -159,6 +161,35 @@ pub enum Request {
         /// Its absolute path.
         to: PathBuf,
     },
+    /// Make the registry say what a file says: all of it or nothing.
+    Apply {
+        /// What the file says.
+        wanted: Box<Wanted>,
+        /// Only tell what would change.
+        dry_run: bool,
+    },
+    /// The sources of a project, or all.
+    SourceList {
+        /// Only of this project.
+        project: Option<String>,
+    },
+    /// One source.
+    SourceShow {
+        /// Its name.
+        name: String,
+    },
+    /// Let a source rest, or go on.
+    SourcePause {
+        /// Its name.
+        name: String,
+        /// Whether it is to rest.
+        paused: bool,
+    },
+    /// Read a source again from its oldest file.
+    SourceReplay {
+        /// Its name.
+        name: String,
+    },
 }
 
 /// Which rows of the history are wanted.
@@ -298,6 +329,10 @@ pub enum Reply {
     Status(Box<StatusView>),
     /// What was copied.
     Copied(Copied),
+    /// What a file changed, or would.
+    Applied(Box<AppliedView>),
+    /// Sources.
+    Sources(Vec<SourceView>),
     /// Nothing to show.
     Done,
 }
@@ -543,6 +578,86 @@ pub struct RetentionView {
     pub from: Option<Timestamp>,
     /// What was decided and does not hold yet.
     pub pending: Option<Pending>,
+}
+
+/// What a file changed, or would.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedView {
+    /// Whether the registry was changed.
+    pub applied: bool,
+    /// The changes, in their order.
+    pub changes: Vec<Differs>,
+    /// What is not in the file and stays, and which hosts nobody follows.
+    pub notes: Vec<String>,
+    /// What of the file the registry refuses; nothing was changed then.
+    pub problems: Vec<Problem>,
+}
+
+/// A source: what the registry says of it, how far it has come, and what it does now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceView {
+    /// Its name.
+    pub name: Text,
+    /// What it reads.
+    pub kind: SourceKind,
+    /// The project of its host.
+    pub project: Text,
+    /// The cluster of its host.
+    pub cluster: Text,
+    /// Whose log it is.
+    pub host: String,
+    /// The live file, or a pattern for it.
+    pub path: Text,
+    /// The zone of times that name none.
+    pub zone: Text,
+    /// What it does.
+    pub state: SourceState,
+    /// Why it does not do more.
+    pub message: Option<Text>,
+    /// It has read everything that was written before.
+    pub through: Option<Timestamp>,
+    /// How long ago that is.
+    pub lag_seconds: Option<i64>,
+    /// Bytes that are there and not read yet, where a server follows it.
+    pub behind_bytes: Option<u64>,
+    /// Lines it read so far.
+    pub lines: u64,
+    /// Events it recorded so far.
+    pub events: u64,
+}
+
+/// What a source does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// It has read everything that was written.
+    Following,
+    /// It reads what was written before.
+    CatchingUp,
+    /// There is no file yet, or none any more.
+    Waiting,
+    /// It rests, because someone said so.
+    Paused,
+    /// It cannot go on.
+    Failed,
+    /// No server runs that would follow it.
+    Stopped,
+}
+
+impl SourceState {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            SourceState::Following => "following",
+            SourceState::CatchingUp => "catching_up",
+            SourceState::Waiting => "waiting",
+            SourceState::Paused => "paused",
+            SourceState::Failed => "failed",
+            SourceState::Stopped => "stopped",
+        }
+    }
 }
 
 /// How much there is, with the names of projects.

@@ -1,0 +1,120 @@
+//! `doorbook source`.
+
+use clap::Subcommand;
+use doorbook_server::admin::request::SourceView;
+use doorbook_server::admin::{Reply, Request};
+
+use super::{DataDir, out_of_turn};
+use crate::output;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// List sources: what each does, how far it has come
+    List {
+        /// Only of this project
+        #[arg(long, value_name = "P")]
+        project: Option<String>,
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show everything about one source
+    Show(One),
+    /// Let a source rest until it is resumed; it goes on where it was
+    Pause(One),
+    /// Let a source go on
+    Resume(One),
+    /// Read a source again from its oldest file; what is there already counts as duplicates
+    Replay(One),
+}
+
+#[derive(clap::Args)]
+pub struct One {
+    /// The source's name
+    name: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::List { project, json } => {
+            let sources = ask(data_dir, Request::SourceList { project })?;
+            match json {
+                true => output::json(&sources),
+                false => list(&sources),
+            }
+        }
+        Command::Show(one) => show(data_dir, one, |name| Request::SourceShow { name }),
+        Command::Pause(one) => {
+            show(data_dir, one, |name| Request::SourcePause { name, paused: true })
+        }
+        Command::Resume(one) => {
+            show(data_dir, one, |name| Request::SourcePause { name, paused: false })
+        }
+        Command::Replay(one) => show(data_dir, one, |name| Request::SourceReplay { name }),
+    }
+}
+
+fn ask(data_dir: &DataDir, request: Request) -> anyhow::Result<Vec<SourceView>> {
+    match data_dir.execute(request)? {
+        Reply::Sources(sources) => Ok(sources),
+        other => Err(out_of_turn(&other)),
+    }
+}
+
+fn list(sources: &[SourceView]) -> anyhow::Result<()> {
+    let row = |source: &SourceView| {
+        vec![
+            source.name.to_string(),
+            source.state.word().to_owned(),
+            lag(source),
+            source.events.to_string(),
+            format!("{}/{}", source.project, source.cluster),
+            source.host.clone(),
+            source.path.to_string(),
+            source.message.as_deref().unwrap_or("").to_owned(),
+        ]
+    };
+    let headings = ["SOURCE", "STATE", "LAG", "EVENTS", "CLUSTER", "HOST", "PATH", ""];
+    output::table(&headings, &sources.iter().map(row).collect::<Vec<_>>())
+}
+
+fn show(data_dir: &DataDir, one: One, request: impl Fn(String) -> Request) -> anyhow::Result<()> {
+    let sources = ask(data_dir, request(one.name))?;
+    let Some(source) = sources.first() else { return Ok(()) };
+    if one.json {
+        return output::json(source);
+    }
+    let through = source.through.map_or_else(|| "nothing yet".to_owned(), |at| at.to_string());
+    for (word, value) in [
+        ("source", source.name.to_string()),
+        ("kind", source.kind.word().to_owned()),
+        ("of", format!("{} in {}/{}", source.host, source.project, source.cluster)),
+        ("path", source.path.to_string()),
+        ("zone", source.zone.to_string()),
+        ("state", source.state.word().to_owned()),
+        ("because", source.message.as_deref().unwrap_or("").to_owned()),
+        ("read through", through),
+        ("behind", source.behind_bytes.map(output::size).unwrap_or_default()),
+        ("lines", source.lines.to_string()),
+        ("events", source.events.to_string()),
+    ] {
+        if !value.is_empty() {
+            output::line(&format!("{word:<13} {value}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// How far behind the present, in the unit that fits.
+fn lag(source: &SourceView) -> String {
+    match source.lag_seconds {
+        None => "-".to_owned(),
+        Some(seconds) if seconds < 120 => format!("{seconds} s"),
+        Some(seconds) if seconds < 7200 => format!("{} min", seconds / 60),
+        Some(seconds) if seconds < 172_800 => format!("{} h", seconds / 3600),
+        Some(seconds) => format!("{} d", seconds / 86_400),
+    }
+}

@@ -1,0 +1,193 @@
+//! What the file can hold.
+
+use std::fmt;
+
+use doorbook_event::source::SourceKind;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::shape::{At, Form, Shape, sections};
+
+/// The form of the file that this version reads.
+pub const VERSION: u32 = 1;
+
+sections! {
+    /// The estate: which data systems there are, how their logs are found, and how long what they
+    /// say is kept.
+    Estate {
+        /// The form of this file: 1.
+        version: At<u32> = "1";
+        /// How `doorbook serve` serves. Words of the command line stand before these.
+        server: Option<Server> = "";
+        /// Projects, each with its clusters: what Atlas calls groups. One that is taken out of the
+        /// file stays in the registry, because its history does.
+        project: Option<Vec<Project>> = "";
+        /// What is followed. One that is taken out of the file is no longer followed; what it told
+        /// stays.
+        source: Option<Vec<Source>> = "";
+    }
+
+    /// How `doorbook serve` serves. Words of the command line stand before these.
+    Server {
+        /// Where to listen; port 0 takes a free one. 127.0.0.1:8080 without it.
+        listen: Option<At<String>> = "\"127.0.0.1:8080\"";
+        /// The file with the certificate and those that lead to its authority, in PEM.
+        tls_cert_file: Option<At<String>> = "\"/etc/doorbook/tls.crt\"";
+        /// The file with the certificate's private key, in PEM.
+        tls_key_file: Option<At<String>> = "\"/etc/doorbook/tls.key\"";
+        /// Serve without TLS on an address that others can reach; for a proxy that does TLS.
+        plaintext: Option<bool> = "false";
+        /// How often each project's access history can be asked for: CAPACITY[/REFILL[/SECONDS]];
+        /// 0 is no limit.
+        access_history_rate: Option<At<String>> = "\"1200/500/60\"";
+    }
+
+    /// A project with its clusters: what Atlas calls a group.
+    Project {
+        /// Its name, unique. It cannot be changed later: another name is another project.
+        name: At<String> = "\"shop\"";
+        /// Its id, 24 lower-case hexadecimal digits; drawn at random without it.
+        id: Option<At<String>> = "\"32b6e34b3d91647abb20e7b8\"";
+        /// How long its events are kept; without it as `doorbook retention` decided.
+        retention: Option<At<Retention>> = "";
+        /// Its clusters. One that is taken out of the file stays in the registry.
+        cluster: Option<Vec<Cluster>> = "";
+    }
+
+    /// How long events are kept. Longer holds at once, shorter after seven days.
+    Retention {
+        /// Days after which an event is in no answer any more, or `"forever"`.
+        keep_days: Keep = "400";
+        /// Days that `keep_days` can never be below; without it as decided before, at first 0.
+        minimum_days: Option<u32> = "90";
+    }
+
+    /// A cluster with its hosts.
+    Cluster {
+        /// Its name, unique in the project: ASCII letters, digits and hyphens.
+        name: At<String> = "\"orders\"";
+        /// Its mongods, each as `"NAME"`, `"NAME:PORT"` or a table that says more. The port is 27017
+        /// without one.
+        hosts: Option<Vec<At<Host>>> = "[\"db-1:27017\", { name = \"db-2:27017\", aliases = [\"orders-2.example\"] }]";
+        /// Its mongoses, written like hosts. In a sharded cluster they are the ones that see logins.
+        mongos: Option<Vec<At<Host>>> = "[\"router-1:27017\"]";
+    }
+
+    /// A host that has other names.
+    HostTable {
+        /// Its own name, with or without port.
+        name: String = "\"db-2:27017\"";
+        /// Other names that people know it by, or that its log calls it.
+        aliases: Option<Vec<At<String>>> = "[\"orders-2.example\"]";
+    }
+
+    /// What is followed. Without `host` it stands for every host of its cluster, without `cluster`
+    /// for every host of its project, each as a source of its own; a source that names a host
+    /// stands before one that names the cluster, and that before one that names the project only.
+    /// In `name` and `path`, `{host}`, `{port}`, `{cluster}` and `{project}` are what the host at
+    /// hand has.
+    Source {
+        /// Its name, unique: 1 to 64 of a-z, 0-9 and -_. (what placeholders bring is made to fit).
+        /// It stands beside every event that it tells of.
+        name: At<String> = "\"{cluster}.{host}\"";
+        /// What it reads.
+        kind: SourceKind = "\"mongod-log\"";
+        /// The project of its hosts; may be left out where there is one.
+        project: Option<At<String>> = "\"shop\"";
+        /// Only hosts of this cluster.
+        cluster: Option<At<String>> = "\"orders\"";
+        /// Only this host.
+        host: Option<At<String>> = "\"db-1:27017\"";
+        /// The live file: an absolute path, or a pattern with *, ? and [...] where its name changes.
+        /// Rotated files beside it are found.
+        path: At<String> = "\"/srv/logs/{host}/mongod.log\"";
+        /// The zone of times that name none: UTC (also without this), or a name such as
+        /// Europe/Berlin.
+        zone: Option<At<String>> = "\"UTC\"";
+    }
+}
+
+impl Estate {
+    /// What the file can hold.
+    pub fn form() -> Form {
+        <Estate as Shape>::form()
+    }
+}
+
+impl Shape for SourceKind {
+    fn form() -> Form {
+        const WORDS: [&str; 1] = [SourceKind::MongodLog.word()];
+        Form::Word(&WORDS)
+    }
+}
+
+/// A number of days, or forever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep(pub Option<u32>);
+
+impl Shape for Keep {
+    fn form() -> Form {
+        Form::Either(vec![Form::Number, Form::Word(&["forever"])])
+    }
+}
+
+impl<'de> Deserialize<'de> for Keep {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Keep, D::Error> {
+        struct KeepVisitor;
+        impl Visitor<'_> for KeepVisitor {
+            type Value = Keep;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of days or \"forever\"")
+            }
+            fn visit_i64<E: Error>(self, days: i64) -> Result<Keep, E> {
+                let days = u32::try_from(days);
+                days.map(|days| Keep(Some(days))).map_err(|_| {
+                    E::custom("write a number of days from 1 to 36500, or \"forever\"")
+                })
+            }
+            fn visit_str<E: Error>(self, word: &str) -> Result<Keep, E> {
+                match word {
+                    "forever" => Ok(Keep(None)),
+                    _ => Err(E::custom("write a number of days (400), or \"forever\"")),
+                }
+            }
+        }
+        deserializer.deserialize_any(KeepVisitor)
+    }
+}
+
+/// A host: its name alone, or a table that says more.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its name as written.
+    pub name: String,
+    /// Its other names as written.
+    pub aliases: Vec<At<String>>,
+}
+
+impl Shape for Host {
+    fn form() -> Form {
+        Form::Either(vec![Form::Text, HostTable::form()])
+    }
+}
+
+impl<'de> Deserialize<'de> for Host {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Host, D::Error> {
+        struct HostVisitor;
+        impl<'de> Visitor<'de> for HostVisitor {
+            type Value = Host;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"NAME:PORT\" or { name = \"NAME:PORT\", aliases = [\"NAME\"] }")
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<Host, E> {
+                Ok(Host { name: name.to_owned(), aliases: Vec::new() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Host, A::Error> {
+                let table = HostTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(Host { name: table.name, aliases: table.aliases.unwrap_or_default() })
+            }
+        }
+        deserializer.deserialize_any(HostVisitor)
+    }
+}
