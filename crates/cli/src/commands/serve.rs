@@ -10,6 +10,7 @@ use anyhow::Context;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::app::{App, RateLimit, Secrets, Settings};
+use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
@@ -62,9 +63,9 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
         ..Settings::default()
     };
     let stop = interrupt::flag()?;
-    let server = Server::start(&data_dir.path(), listen, tls, settings)?;
+    let mut server = Server::start(&data_dir.path(), listen, tls, settings)?;
     if let Some(file) = file
-        && let Err(error) = file.apply_at_start(server.admin())
+        && let Err(error) = server.follow(&file)
     {
         // Not a server that watches something else than its file says.
         stop.store(true, Ordering::SeqCst);
@@ -89,6 +90,8 @@ pub struct Server {
     socket: AdminSocket,
     app: App,
     base_url: String,
+    /// Comparing, if the file of the estate says whose counters to read.
+    counters: Option<Counters>,
 }
 
 impl Server {
@@ -120,7 +123,21 @@ impl Server {
         let admin = Admin { store, clock, random, base_url: Some(base_url.clone()), sources: None };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        Ok(Server { runtime, listener, tls, admin, socket, app, base_url })
+        Ok(Server { runtime, listener, tls, admin, socket, app, base_url, counters: None })
+    }
+
+    /// Brings about what the file of the estate says.
+    fn follow(&mut self, file: &Config) -> anyhow::Result<()> {
+        file.apply_at_start(&self.admin)?;
+        let Admin { store, clock, random, .. } = &self.admin;
+        let clusters = file.counters(&store.catalog().registry);
+        if clusters.is_empty() {
+            return Ok(());
+        }
+        let settings = counters::Settings::new(clusters);
+        let started = Counters::start(&settings, store, clock, random, self.runtime.handle());
+        self.counters = Some(started.map_err(|error| Failure::invalid(error.to_string()))?);
+        Ok(())
     }
 
     /// Where it listens.
@@ -133,15 +150,18 @@ impl Server {
         &self.admin
     }
 
-    /// Serves until `stop` is raised. Then, in this order: no new commands, no new requests, the
+    /// Serves until `stop` is raised. Then, in this order: no more comparing, no new commands, no new requests, the
     /// answers under way, the record of who asked, the data directory.
     pub fn run(self, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-        let Server { runtime, listener, tls, admin, socket, app, base_url } = self;
+        let Server { runtime, listener, tls, admin, socket, app, base_url, counters } = self;
         let raised = {
             let stop = stop.clone();
             async move {
                 while !stop.load(Ordering::SeqCst) {
                     tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                if let Some(counters) = counters {
+                    counters.stop().await;
                 }
                 // Commands that run are waited for, and requests are still answered meanwhile.
                 drop(tokio::task::spawn_blocking(move || socket.stop()).await);

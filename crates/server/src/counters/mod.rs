@@ -158,6 +158,11 @@ impl Counters {
 }
 
 impl ClusterSettings {
+    /// Opens the files that it names, as a server would.
+    pub fn check_files(&self) -> Result<(), SettingsError> {
+        self.access().map(drop)
+    }
+
     fn access(&self) -> Result<Access, SettingsError> {
         let password = read(&self.password_file)?;
         let fail = |message: &str| fail(&self.password_file, message.into());

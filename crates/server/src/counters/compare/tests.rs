@@ -230,6 +230,15 @@ fn a_line_that_nothing_was_counted_for_is_a_surplus() {
     assert_eq!(findings, [found(Difference::SurplusSuccesses("PLAIN".into()), 0, 20_000, 1)]);
 }
 
+/// A machine that stalls between the count and the line is no liar: one reading alone accuses nobody.
+#[test]
+fn a_line_that_is_late_once_accuses_nobody() {
+    let mut life = quiet_life(&[19_000], &[0, 20_000, 40_000, 60_000]);
+    life.attempts[0].is_hidden = false;
+    life.attempts[0].line_later_ms = 3_000;
+    assert_eq!(life.findings(), []);
+}
+
 /// The counted logins of the window in which a clock was set are not compared with lines of which
 /// nobody knows by which clock they were written.
 #[test]
