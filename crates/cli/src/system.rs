@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use doorbook_event::record::ClockState;
 use doorbook_event::{Clock, Random, Timestamp};
 use doorbook_store::Options;
 use doorbook_store::disk::SystemDisk;
@@ -15,6 +16,33 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_jiff(jiff::Timestamp::now())
     }
+}
+
+/// How far the system's clock can be trusted, as the kernel tells.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "adjtimex(2) has no safe wrapper in the libraries that we have")]
+pub fn clock_state() -> ClockState {
+    // SAFETY: `timex` consists of numbers only, for which all bits zero is a value; with no mode set
+    // the call changes nothing and writes only into what it is handed.
+    let (state, timex) = unsafe {
+        let mut timex: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&raw mut timex), timex)
+    };
+    if state < 0 {
+        return ClockState::default();
+    }
+    let is_nanoseconds = timex.status & libc::STA_NANO != 0;
+    ClockState {
+        synchronised: Some(timex.status & libc::STA_UNSYNC == 0 && state != libc::TIME_ERROR),
+        offset_micros: Some(if is_nanoseconds { timex.offset / 1000 } else { timex.offset }),
+        error_max_micros: Some(timex.maxerror),
+    }
+}
+
+/// What other systems tell is not asked.
+#[cfg(not(target_os = "linux"))]
+pub fn clock_state() -> ClockState {
+    ClockState::default()
 }
 
 /// The operating system's random generator.

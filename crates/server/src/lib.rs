@@ -16,6 +16,7 @@ pub mod coverage;
 pub mod estate;
 pub mod http;
 pub mod pipeline;
+pub mod sources;
 pub mod usage;
 
 #[cfg(test)]

@@ -37,8 +37,8 @@ pub mod error;
 pub mod expand;
 pub mod follow;
 pub mod lines;
-mod splitter;
-mod stored;
+pub(crate) mod splitter;
+pub(crate) mod stored;
 
 pub use error::{Error, ErrorKind};
 pub use expand::{Expansion, Input, LeftOut, Origin, expand};

@@ -5,16 +5,19 @@
 //! a random number by itself.
 //!
 //! Suggested reading order: [`batch`], [`input`] (files to physical lines), [`wrapping`] (what
-//! transports put around a line), [`mongod`] (lines to records), [`document`] (our own form of an
-//! event).
+//! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
+//! [`watch`] (all of these for one host), [`document`] (our own form of an event).
 
 pub mod batch;
 pub mod document;
+pub mod follow;
 pub mod input;
 pub mod mongod;
+pub mod watch;
 pub mod wrapping;
 
 mod intern;
 mod json;
 
 pub use batch::Batch;
+pub use watch::Watch;

@@ -276,7 +276,8 @@ impl Prepared {
 }
 
 impl Advance {
-    fn size_bytes(&self) -> usize {
+    /// About how much memory it takes.
+    pub fn size_bytes(&self) -> usize {
         let raw = self.accesses.iter().map(|access| access.raw.len() + size_of::<Access>());
         let bytes = self.quarantine.iter().map(|quarantine| quarantine.bytes.len());
         let others = self.coverage.len() * size_of::<Coverage>() + size_of::<Heartbeat>();

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures that the documents quote, each with its command.
 
+mod follow;
 mod import;
 mod mongod_log;
 mod random;
@@ -11,6 +12,8 @@ use anyhow::Result;
 /// What to measure.
 #[derive(clap::Subcommand)]
 pub enum Command {
+    /// Many logs followed while they are written, and a backlog
+    Follow(follow::Arguments),
     /// Lines per CPU-second: mongod logs read only, and imported durably
     Import(import::Arguments),
     /// The store over HTTP beside other engines: ingest, bytes, queries, memory
@@ -20,6 +23,7 @@ pub enum Command {
 /// The command.
 pub fn run(command: &Command) -> Result<()> {
     match command {
+        Command::Follow(arguments) => follow::run(arguments),
         Command::Import(arguments) => import::run(arguments),
         Command::Store(arguments) => store::run(arguments),
     }

@@ -12,6 +12,7 @@ use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::app::{App, RateLimit, Secrets, Settings};
 use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
+use doorbook_server::sources::{Sources, Tools};
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
 
@@ -21,8 +22,8 @@ use crate::{interrupt, output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file of the estate: applied at the start, and what its [server] says holds where no word
-    /// here does
+    /// The file of the estate: applied at the start, and what its section `server` says holds where
+    /// no word here does
     #[arg(long, value_name = "FILE", env = "DOORBOOK_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:8080]
@@ -87,6 +88,7 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<rustls::ServerConfig>>,
     admin: Admin,
+    sources: Sources,
     socket: AdminSocket,
     app: App,
     base_url: String,
@@ -120,10 +122,17 @@ impl Server {
         let (clock, random) = (options.clock.clone(), options.random.clone());
         let store = open(options)?;
         let app = app(&store, &clock, &random, settings)?;
-        let admin = Admin { store, clock, random, base_url: Some(base_url.clone()), sources: None };
+        let clock_state = system::clock_state;
+        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+        let sources =
+            Sources::start(tools).context("cannot start the thread that follows sources")?;
+        let board = Some(sources.board());
+        let admin =
+            Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        Ok(Server { runtime, listener, tls, admin, socket, app, base_url, counters: None })
+        let counters = None;
+        Ok(Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters })
     }
 
     /// Brings about what the file of the estate says.
@@ -150,10 +159,11 @@ impl Server {
         &self.admin
     }
 
-    /// Serves until `stop` is raised. Then, in this order: no more comparing, no new commands, no new requests, the
-    /// answers under way, the record of who asked, the data directory.
+    /// Serves until `stop` is raised. Then, in this order: no more comparing, no source is read on, no
+    /// new commands, no new requests, the answers under way, the record of who asked, the data directory.
     pub fn run(self, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
-        let Server { runtime, listener, tls, admin, socket, app, base_url, counters } = self;
+        let Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters } =
+            self;
         let raised = {
             let stop = stop.clone();
             async move {
@@ -164,7 +174,11 @@ impl Server {
                     counters.stop().await;
                 }
                 // Commands that run are waited for, and requests are still answered meanwhile.
-                drop(tokio::task::spawn_blocking(move || socket.stop()).await);
+                let stopped = tokio::task::spawn_blocking(move || {
+                    sources.stop();
+                    socket.stop();
+                });
+                drop(stopped.await);
             }
         };
         let served = runtime.block_on(http::serve(app, listener, tls, raised));

@@ -19,6 +19,8 @@ use std::sync::Arc;
 use doorbook_event::{Clock, Random};
 use doorbook_store::Store;
 
+use crate::sources::Board;
+
 pub mod client;
 mod execute;
 pub mod failure;
@@ -37,7 +39,6 @@ pub use execute::compare_with_nothing;
 pub use failure::{Failure, FailureKind, with_causes};
 pub use request::{Reply, Request};
 pub use socket::AdminSocket;
-pub use sources::LiveSources;
 
 /// What commands are carried out with.
 #[derive(Clone)]
@@ -51,5 +52,5 @@ pub struct Admin {
     /// Where the server listens, in a server's process.
     pub base_url: Option<String>,
     /// Who follows sources, in a server's process.
-    pub sources: Option<Arc<dyn LiveSources>>,
+    pub sources: Option<Board>,
 }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::estate::{Differs, Problem, Wanted};
+use crate::sources::State as SourceState;
 
 /// One command. Wherever a `project` is a text, it is an id or a name.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -626,38 +627,6 @@ pub struct SourceView {
     pub lines: u64,
     /// Events it recorded so far.
     pub events: u64,
-}
-
-/// What a source does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceState {
-    /// It has read everything that was written.
-    Following,
-    /// It reads what was written before.
-    CatchingUp,
-    /// There is no file yet, or none any more.
-    Waiting,
-    /// It rests, because someone said so.
-    Paused,
-    /// It cannot go on.
-    Failed,
-    /// No server runs that would follow it.
-    Stopped,
-}
-
-impl SourceState {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            SourceState::Following => "following",
-            SourceState::CatchingUp => "catching_up",
-            SourceState::Waiting => "waiting",
-            SourceState::Paused => "paused",
-            SourceState::Failed => "failed",
-            SourceState::Stopped => "stopped",
-        }
-    }
 }
 
 /// How much there is, with the names of projects.

@@ -8,36 +8,16 @@ use std::collections::BTreeMap;
 use doorbook_event::record::Actor;
 use doorbook_event::registry::{Registry, RegistryChange};
 use doorbook_event::source::Source;
-use doorbook_event::{Action, Attributes, ProjectId, Target, Text};
-use doorbook_store::{Advance, ErrorKind};
+use doorbook_event::{ProjectId, Text};
 
-use crate::admin::request::{SourceState, SourceView};
+use crate::admin::request::SourceView;
 use crate::admin::{Admin, Failure, Reply, views};
-
-/// Who follows the sources of a running server.
-pub trait LiveSources: Send + Sync {
-    /// What each source does now, by its name.
-    fn now(&self) -> BTreeMap<Text, LiveSource>;
-}
-
-/// What a source does now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveSource {
-    /// What.
-    pub state: SourceState,
-    /// Why it does not do more.
-    pub message: Option<Text>,
-    /// Bytes that are there and not read yet.
-    pub behind_bytes: u64,
-}
-
-/// How often a replay is tried beside a server that comes further at the same moment.
-const REPLAY_TRIES: u32 = 100;
+use crate::sources::{Board, State, Status};
 
 impl Admin {
     pub(super) fn sources_of(&self, only: Option<ProjectId>) -> Vec<SourceView> {
         let catalog = self.store.catalog();
-        let live = self.sources.as_ref().map(|sources| sources.now());
+        let live = self.sources.as_ref().map(Board::statuses);
         let sources = catalog.registry.sources();
         let sources = sources.filter(|source| only.is_none_or(|only| only == source.project));
         sources.map(|source| self.source_view(&catalog.registry, source, live.as_ref())).collect()
@@ -46,7 +26,7 @@ impl Admin {
     pub(super) fn show_source(&self, name: &str) -> Result<Reply, Failure> {
         let catalog = self.store.catalog();
         let source = find(&catalog.registry, name)?;
-        let live = self.sources.as_ref().map(|sources| sources.now());
+        let live = self.sources.as_ref().map(Board::statuses);
         Ok(Reply::Sources(vec![self.source_view(&catalog.registry, source, live.as_ref())]))
     }
 
@@ -69,46 +49,27 @@ impl Admin {
     /// tells again is known by its identity.
     pub(super) fn replay_source(&self, by: &Actor, name: &str) -> Result<Reply, Failure> {
         let catalog = self.store.catalog();
-        let source = find(&catalog.registry, name)?;
-        for _ in 0..REPLAY_TRIES {
-            let watched = self.store.watched();
-            let progress = watched.sources.get(&source.name);
-            let after = progress.map(|progress| progress.position.clone()).unwrap_or_default();
-            if after.is_empty() {
-                return self.show_source(name);
-            }
-            let answer = self.store.advance(vec![from_the_start(source, after)]).pop();
-            match answer.expect("an answer for the only source") {
-                // It has come further meanwhile.
-                Err(error) if error.kind == ErrorKind::Exists => {}
-                Err(error) => return Err(error.into()),
-                Ok(_) => {
-                    let target = Target::Own { kind: "source".into(), name: source.name.clone() };
-                    let verb = Attributes::from([("verb".into(), "replay".into())]);
-                    self.record_own(by, Action::RegistryChange, target, verb)?;
-                    return self.show_source(name);
-                }
-            }
-        }
-        Err(Failure::failed(format!(
-            "source {name} comes further all the time; pause it, replay it, and resume it"
-        )))
+        let name = find(&catalog.registry, name)?.name.clone();
+        let change = RegistryChange::SourceReplayed { name: name.clone() };
+        self.store.change_registry(by, vec![change])?;
+        self.show_source(&name)
     }
 
     fn source_view(
         &self,
         registry: &Registry,
         source: &Source,
-        live: Option<&BTreeMap<Text, LiveSource>>,
+        live: Option<&BTreeMap<Text, Status>>,
     ) -> SourceView {
         let watched = self.store.watched();
         let progress = watched.sources.get(&source.name);
         let through = progress.and_then(|progress| progress.through);
         let (state, message, behind_bytes) = match live.map(|live| live.get(&source.name)) {
+            // At once, and not only when the next round has seen it.
+            _ if source.paused => (State::Paused, None, None),
             Some(Some(live)) => (live.state, live.message.clone(), Some(live.behind_bytes)),
-            _ if source.paused => (SourceState::Paused, None, None),
-            Some(None) => (SourceState::Waiting, None, None),
-            None => (SourceState::Stopped, Some("no server follows it".into()), None),
+            Some(None) => (State::Waiting, None, None),
+            None => (State::Stopped, Some("no server follows it".into()), None),
         };
         let lag_micros = through.map(|through| self.clock.now().micros() - through.micros());
         SourceView {
@@ -127,23 +88,6 @@ impl Admin {
             lines: progress.map_or(0, |progress| progress.lines),
             events: progress.map_or(0, |progress| progress.events),
         }
-    }
-}
-
-/// Back to the beginning, with nothing read and nothing claimed.
-fn from_the_start(source: &Source, after: Vec<u8>) -> Advance {
-    Advance {
-        source: source.clone(),
-        after,
-        position: Vec::new(),
-        is_next_file: true,
-        accesses: Vec::new(),
-        coverage: Vec::new(),
-        quarantine: Vec::new(),
-        heartbeat: None,
-        through: None,
-        since: None,
-        lines: 0,
     }
 }
 

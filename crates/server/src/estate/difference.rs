@@ -207,11 +207,9 @@ impl Comparison<'_> {
                 return self.problem(wanted.place, message);
             }
             None => {
-                if let [other] = &self.registry.find_hosts(project, &wanted.name)[..] {
-                    let message = format!(
-                        "{name} is another name of {}; write that, with {name} among its aliases",
-                        other.name
-                    );
+                if let Some(other) = self.registry.find_hosts(project, &wanted.name).first() {
+                    let message =
+                        format!("{name} is another name of {}; write that name", other.name);
                     return self.problem(wanted.place, message);
                 }
                 let host = Host {

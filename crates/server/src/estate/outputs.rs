@@ -9,15 +9,9 @@ use super::shape::{Form, Key, Table};
 
 /// The JSON schema of the file, for editors.
 pub fn schema() -> String {
-    let mut schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "doorbook.toml",
-    });
-    let (Some(all), Value::Object(form)) = (schema.as_object_mut(), schema_of(&Estate::form()))
-    else {
-        unreachable!("both are objects");
-    };
-    all.extend(form);
+    let mut schema = schema_of(&Estate::form());
+    schema["$schema"] = Value::from("https://json-schema.org/draft/2020-12/schema");
+    schema["title"] = Value::from("doorbook.toml");
     let mut text = serde_json::to_string_pretty(&schema).expect("a JSON value is written");
     text.push('\n');
     text
@@ -34,9 +28,7 @@ fn schema_of(form: &Form) -> Value {
         Form::Table(Table { about, keys }) => {
             let property = |key: &Key| {
                 let mut schema = schema_of(&key.form);
-                if let Some(schema) = schema.as_object_mut() {
-                    schema.insert("description".to_owned(), Value::from(key.about.as_str()));
-                }
+                schema["description"] = Value::from(key.about.as_str());
                 (key.name.to_owned(), schema)
             };
             let properties: Map<String, Value> = keys.iter().map(property).collect();
@@ -60,13 +52,15 @@ pub fn reference() -> String {
          is so: [the estate](design/estate.md).\n",
     );
     sections(&Estate::form(), &mut Vec::new(), false, &mut |header, table| {
-        let title = if header.is_empty() { "The file" } else { header };
-        let title = title.replace('`', "");
-        let heading = if header.is_empty() { title } else { format!("`{title}`") };
+        let heading = if header.is_empty() { "The file".to_owned() } else { format!("`{header}`") };
         write!(text, "\n## {heading}\n\n{}\n\n", table.about).expect("a string takes it");
         text.push_str("| key | value | |\n|---|---|---|\n");
         for key in &table.keys {
-            let value = value_words(&key.form);
+            let value = match &key.form {
+                Form::Table(_) => "section".to_owned(),
+                Form::List(of) if matches!(**of, Form::Table(_)) => "sections".to_owned(),
+                form => value_words(form),
+            };
             let required = if key.is_required { "**required.** " } else { "" };
             writeln!(text, "| `{}` | {value} | {required}{} |", key.name, key.about)
                 .expect("a string takes it");
@@ -83,7 +77,6 @@ fn value_words(form: &Form) -> String {
         Form::Word(words) => {
             words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or ")
         }
-        Form::List(of) if matches!(**of, Form::Table(_)) => "tables".to_owned(),
         Form::List(of) => format!("list of {}", value_words(of)),
         Form::Either(forms) => forms.iter().map(value_words).collect::<Vec<_>>().join(" or "),
         Form::Table(Table { keys, .. }) => {

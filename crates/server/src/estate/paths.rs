@@ -18,7 +18,7 @@ const FILES_MAX: usize = 1000;
 pub fn check(sources: &[WantedSource], problems: &mut Vec<Problem>) {
     let mut seen = Seen::default();
     let (patterns, plain): (Vec<_>, Vec<_>) =
-        sources.iter().partition(|source| source.path.contains(['*', '?', '[']));
+        sources.iter().partition(|source| is_pattern(&source.path));
     for source in plain.iter().chain(&patterns) {
         let found = seen.by_path(source).or_else(|| seen.by_file(source));
         let Some((other, why)) = found else { continue };
@@ -41,18 +41,13 @@ impl<'a> Seen<'a> {
     /// Another source whose path is this one's, or matches it. Plain paths come before patterns.
     fn by_path(&mut self, source: &'a WantedSource) -> Option<(&'a WantedSource, String)> {
         let path = plain(&source.path);
-        let pattern = glob::Pattern::new(&path).ok();
         let options =
             glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
-        let is_matched = |other: &&String| {
-            path.contains(['*', '?', '['])
-                && pattern.as_ref().is_some_and(|pattern| pattern.matches_with(other, options))
-        };
-        let known = self.paths.get_key_value(&path);
-        let known = known.or_else(|| {
-            let matched = self.paths.keys().find(is_matched)?;
-            self.paths.get_key_value(matched)
+        let pattern = if is_pattern(&path) { glob::Pattern::new(&path).ok() } else { None };
+        let matched = pattern.and_then(|pattern| {
+            self.paths.iter().find(|(other, _)| pattern.matches_with(other, options))
         });
+        let known = self.paths.get_key_value(&path).or(matched);
         let found = known.map(|(path, other)| (*other, path.clone()));
         self.paths.entry(path).or_insert(source);
         found
@@ -72,6 +67,10 @@ impl<'a> Seen<'a> {
         }
         found
     }
+}
+
+fn is_pattern(path: &str) -> bool {
+    path.contains(['*', '?', '['])
 }
 
 /// A path without what changes nothing in it: `//` and `/./`.

@@ -103,7 +103,10 @@ impl Document {
 
 /// A parser's message with what to write.
 fn advice(message: &str) -> String {
-    let message = message.trim().replace('\n', " ");
+    let message = message.trim().replace('\n', " ").replace("expected u32", "expected a number");
+    if let Some(key) = message.strip_prefix("missing field ") {
+        return format!("the key {key} is missing here");
+    }
     let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
     let Some((unknown, expected)) = unknown else { return message };
     let by_file = format!("{unknown}_file");

@@ -1,1 +1,392 @@
+//! Files as people write them, and what becomes of them.
 
+use std::collections::BTreeSet;
+
+use doorbook_event::registry::Registry;
+use doorbook_event::{ProjectId, Timestamp};
+use proptest::prelude::*;
+
+use super::difference::difference;
+use super::read::SIZE_BYTES_MAX;
+use super::{Difference, Document, Problem, Wanted, outputs};
+
+fn wanted(file: &str) -> Result<Wanted, Vec<Problem>> {
+    Document::read(file.as_bytes()).map_err(|problem| vec![problem])?.wanted()
+}
+
+fn good(file: &str) -> Wanted {
+    wanted(file).unwrap_or_else(|problems| panic!("{problems:?} in\n{file}"))
+}
+
+/// A project `shop` with a cluster `orders` of two hosts, and `rest` after it.
+fn shop(rest: &str) -> String {
+    format!(
+        "version = 1\n[[project]]\nname = \"shop\"\n[[project.cluster]]\nname = \"orders\"\n\
+         hosts = [\"db-1\", \"db-2:27018\"]\n{rest}"
+    )
+}
+
+fn source(keys: &str) -> String {
+    format!("[[source]]\nkind = \"mongod-log\"\n{keys}\n")
+}
+
+fn compared(registry: &Registry, wanted: &Wanted) -> Result<Difference, Vec<Problem>> {
+    let mut n = registry.projects().count() as u8;
+    let mut new_id = || {
+        n += 1;
+        ProjectId::new([n; 12])
+    };
+    difference(registry, wanted, Timestamp::from_seconds(1_790_000_000), &mut new_id)
+}
+
+/// Applies a file; gives the lines that are shown.
+fn apply(registry: &mut Registry, wanted: &Wanted) -> Vec<String> {
+    let difference = compared(registry, wanted).unwrap_or_else(|refused| panic!("{refused:?}"));
+    for change in &difference.changes {
+        registry.check(change).expect("is allowed in this order");
+        registry.apply(change);
+    }
+    difference.told.iter().map(|told| told.to_string().trim_end().to_owned()).collect()
+}
+
+/// Goal: whatever is wrong is told with its place and what to write. Method: a file per mistake, with
+/// the beginning of each line that it must be told in, in order.
+#[test]
+fn mistakes_are_named_with_their_places() {
+    let check = |file: &str, expected: &[(&str, &str)]| {
+        let problems = wanted(file).expect_err("is wrong");
+        let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), expected.len(), "{told:#?}\n{file}");
+        for (told, (place, part)) in told.iter().zip(expected) {
+            assert!(told.starts_with(&format!("{place}: ")), "{place}, {told}\n{file}");
+            assert!(told.contains(part), "{part:?} is not in {told:?}\n{file}");
+        }
+    };
+    check("", &[("1:1", "`version` is missing")]);
+    check("version = 2\n", &[("1:11", "write version = 1")]);
+    check("version = \"1\"\n", &[("1:11", "expected a number")]);
+    check("version = 1\nversion = 1\n", &[("2:1", "duplicate key")]);
+    check("version = 1\n[[source]\n", &[("2:10", "unclosed")]);
+    check("version = 1\nfoo = 2\n", &[("2:1", "write one of `version`, `server`")]);
+    let server = |keys: &str| format!("version = 1\n[server]\n{keys}\n");
+    let both = "tls_key = \"x\"\ntls_key_file = \"/x\"";
+    check(&server(both), &[("3:1", "write tls_key_file = \"/PATH\" alone")]);
+    check(&server("tls_key_file = \"/x\""), &[("3:16", "write tls_cert_file")]);
+    let relative = "tls_cert_file = \"x\"\ntls_key_file = \"/x\"";
+    check(&server(relative), &[("3:17", "absolute")]);
+    check(&server("listen = \"0.0.0.0:80\""), &[("3:10", "plaintext = true")]);
+    check(&server("listen = \"8080\""), &[("3:10", "127.0.0.1:8080")]);
+    check(&server("access_history_rate = \"1/0\""), &[("3:23", "nothing would ever come back")]);
+
+    let project = |keys: &str| format!("version = 1\n[[project]]\nname = \"shop\"\n{keys}\n");
+    check(&project("id = \"x\""), &[("4:6", "24 lower-case hexadecimal digits")]);
+    check(&project("retention = { keep_days = -1 }"), &[("4:27", "1 to 36500")]);
+    check(&project("retention = { keep_days = 0 }"), &[("4:13", "1 to 36500")]);
+    check(&project("retention = { keep_days = \"x\" }"), &[("4:27", "\"forever\"")]);
+    let below = "retention = { keep_days = 10, minimum_days = 20 }";
+    check(&project(below), &[("4:13", "below the minimum")]);
+    check(&project("[[project]]\nname = \"shop\""), &[("5:8", "line 3 already")]);
+    check("version = 1\n[[project]]\nname = \"a/b\"\n", &[("3:8", "not a project name")]);
+    let cluster = |keys: &str| project(&format!("[[project.cluster]]\nname = \"o\"\n{keys}"));
+    check(&project("[[project.cluster]]\nname = \"o r\""), &[("5:8", "not a cluster name")]);
+    check(&cluster("hosts = [\"a b\"]"), &[("6:10", "not a host")]);
+    check(&cluster("hosts = [1]"), &[("6:10", "NAME:PORT")]);
+    check(&cluster("hosts = [\"a\", \"a:27017\"]"), &[("6:15", "line 6 already")]);
+    check(&cluster("hosts = [\"a\"]\nmongos = [\"a\"]"), &[("7:11", "line 6 already")]);
+    check(&cluster("hosts = [{ name = \"a\", foo = 1 }]"), &[("6:24", "`aliases`")]);
+    let alias = "hosts = [\"a\", { name = \"b\", aliases = [\"A\"] }]";
+    check(&cluster(alias), &[("6:40", "means a:27017 already")]);
+
+    let check = |keys: &str, expected: &[(&str, &str)]| check(&shop(&source(keys)), expected);
+    let path = "path = \"/{host}\"";
+    check(path, &[("7:1", "`name` is missing")]);
+    check(
+        &format!("name = \"X.{{host}}\"\n{path}"),
+        &[("9:8", "not a source name"), ("9:8", "not a source name")],
+    );
+    check(&format!("name = \"x\"\n{path}"), &[("9:8", "write name = \"x.{host}\"")]);
+    check("name = \"x.{host}\"\npath = \"/a\"", &[("9:8", "put {host} in its path")]);
+    let named = |keys: &str| format!("name = \"x.{{host}}\"\n{path}\n{keys}");
+    check(&named("project = \"a\""), &[("11:11", "there is shop")]);
+    check(&named("cluster = \"a\""), &[("11:11", "there is orders")]);
+    check(&named("host = \"db-3\""), &[("11:8", "db-1:27017, db-2:27018")]);
+    check(&named("host = \"db-2:27017\""), &[("11:8", "db-1:27017, db-2:27018")]);
+    check(&named("host = \"a b\""), &[("11:8", "not a host")]);
+    check(&named("zone = \"Mars\""), &[("11:8", "Europe/Berlin")]);
+    check(&named("paused = true"), &[("11:1", "write one of `name`, `kind`")]);
+    let with_path = |path: &str| format!("name = \"x\"\nhost = \"db-1\"\npath = {path:?}");
+    check(&with_path("a.log"), &[("11:8", "absolute")]);
+    check(&with_path("/a/"), &[("11:8", "directory")]);
+    check(&with_path("/a/**/b"), &[("11:8", "* for each folder")]);
+    check(&with_path("/a/[b"), &[("11:8", "no pattern")]);
+    check(&with_path("/{hots}"), &[("11:8", "{hots} is no placeholder")]);
+    check(&with_path("/{host"), &[("11:8", "{host is no placeholder")]);
+}
+
+#[test]
+fn a_file_that_is_no_text_is_refused() {
+    let read = |bytes: &[u8]| Document::read(bytes).expect_err("is wrong").to_string();
+    assert!(read(b"version = 1\n# \xff").starts_with("2:3: this is not UTF-8"));
+    let huge = vec![b'\n'; SIZE_BYTES_MAX + 1];
+    assert!(read(&huge).contains("is larger than 1048576 bytes"));
+    assert!(Document::read(&[b"version = 1".to_vec(), vec![b'\n'; 1 << 19]].concat()).is_ok());
+}
+
+/// Goal: no log is recorded twice. Method: pairs of paths that lead to one file, and pairs that do
+/// not.
+#[test]
+fn two_sources_for_one_file_are_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let real = dir.path().join("mongod.log");
+    std::fs::write(&real, "x").expect("written");
+    std::os::unix::fs::symlink(&real, dir.path().join("link")).expect("linked");
+    let here = dir.path().to_str().expect("UTF-8");
+    let check = |one: &str, other: &str, clashes: bool| {
+        let of = |name: &str, host: &str, path: &str| {
+            source(&format!("name = {name:?}\nhost = {host:?}\npath = {path:?}"))
+        };
+        let wanted = wanted(&shop(&(of("one", "db-1", one) + &of("two", "db-2", other))));
+        let told = wanted.err().map(|problems| problems[0].message.clone());
+        assert_eq!(told.is_some(), clashes, "{one} {other}: {told:?}");
+        assert!(told.is_none_or(|told| told.contains("reads the same file as source")));
+    };
+    check("/a/mongod.log", "/a/mongod.log", true);
+    check("/a/mongod.log", "/a//./mongod.log", true);
+    check("/a/mongod.log", "/a/*.log", true);
+    check("/a/*.log", "/a/*.log", true);
+    check("/a/*.log", "/b/*.log", false);
+    check("/a/*.log", "/a/b/mongod.log", false);
+    check("/a/one.log", "/a/two.log", false);
+    check(&format!("{here}/mongod.log"), &format!("{here}/link"), true);
+    check(&format!("{here}/*.log"), &format!("{here}/l*"), true);
+}
+
+/// Goal: one source stands for many hosts, and for each the narrowest that names it. Method: three
+/// sources over two clusters, and what each host gets.
+#[test]
+fn a_source_stands_for_every_host_that_no_narrower_one_names() {
+    let file = shop(
+        "[[project.cluster]]\nname = \"Carts\"\nhosts = [\"db-3\", \"[fe80::1]:27019\"]\n\
+         mongos = [\"router\"]\n",
+    );
+    let all =
+        source("name = \"{project}.{cluster}.{host}-{port}\"\npath = \"/logs/{host}/{port}.log\"");
+    let carts =
+        source("name = \"carts.{host}\"\ncluster = \"Carts\"\npath = \"/carts/{cluster}-{host}\"");
+    let one = source(
+        "name = \"one\"\nhost = \"router\"\npath = \"/one/*.log\"\nzone = \"Europe/Berlin\"",
+    );
+    let wanted = good(&(file + &all + &carts + &one));
+    let got: Vec<_> = wanted
+        .sources
+        .iter()
+        .map(|source| (&*source.name, &*source.host, &*source.path, &*source.zone))
+        .collect();
+    assert_eq!(
+        got,
+        [
+            ("shop.orders.db-1-27017", "db-1:27017", "/logs/db-1/27017.log", "UTC"),
+            ("shop.orders.db-2-27018", "db-2:27018", "/logs/db-2/27018.log", "UTC"),
+            ("carts.db-3", "db-3:27017", "/carts/Carts-db-3", "UTC"),
+            ("carts.fe80--1", "[fe80::1]:27019", "/carts/Carts-fe80::1", "UTC"),
+            ("one", "router:27017", "/one/*.log", "Europe/Berlin"),
+        ]
+    );
+}
+
+/// Goal: the difference is what is told, once. Method: a file that changes step by step, on one
+/// registry.
+#[test]
+fn the_difference_is_told_line_by_line() {
+    let mut registry = Registry::default();
+    let template = source("name = \"{host}\"\npath = \"/srv/{host}.log\"");
+    let first = good(&shop(&template));
+    assert_eq!(
+        apply(&mut registry, &first),
+        [
+            "+ project shop",
+            "+ cluster shop/orders",
+            "+ host db-1:27017 in shop/orders",
+            "+ host db-2:27018 in shop/orders",
+            "+ source db-1 of db-1:27017 in shop/orders: /srv/db-1.log",
+            "+ source db-2 of db-2:27018 in shop/orders: /srv/db-2.log",
+        ]
+    );
+    assert_eq!(apply(&mut registry, &first), [""; 0]);
+
+    let pause = doorbook_event::registry::RegistryChange::SourcePaused {
+        name: "db-1".into(),
+        paused: true,
+    };
+    registry.apply(&pause);
+    let second = "version = 1\n[[project]]\nname = \"shop\"\nretention.keep_days = 90\n\
+                  [[project.cluster]]\nname = \"orders\"\n\
+                  hosts = [{ name = \"db-1\", aliases = [\"Front:1\"] }, \"db-3\"]\n";
+    let moved =
+        source("name = \"db-1\"\nhost = \"db-1\"\npath = \"/new.log\"\nzone = \"Asia/Tokyo\"");
+    let second = good(&(second.to_owned() + &moved));
+    assert_eq!(
+        apply(&mut registry, &second),
+        [
+            "- source db-2 of db-2:27018: /srv/db-2.log",
+            "~ retention shop forever -> 90 days",
+            "+ alias front:1 of db-1:27017 in shop/orders",
+            "+ host db-3:27017 in shop/orders",
+            "~ source db-1 path /srv/db-1.log -> /new.log, zone UTC -> Asia/Tokyo",
+        ]
+    );
+    assert!(registry.source("db-1").expect("is there").paused, "whether it rests stays as it was");
+    let notes = compared(&registry, &second).expect("fits").notes;
+    assert_eq!(
+        notes,
+        [
+            "host db-2:27018 in shop/orders is not in the file and stays",
+            "no source follows db-3:27017 of shop/orders",
+        ]
+    );
+    let notes = compared(&registry, &good("version = 1")).expect("fits").notes;
+    assert_eq!(notes, ["project shop is not in the file and stays"]);
+}
+
+/// What the registry has otherwise is named with the line that wants it.
+#[test]
+fn what_cannot_be_made_so_is_refused_with_its_place() {
+    let mut registry = Registry::default();
+    let id = "000000000000000000000001";
+    let file = |name: &str, id: &str, clusters: &str| {
+        good(&format!("version = 1\n[[project]]\nname = {name:?}\nid = {id:?}\n{clusters}"))
+    };
+    let cluster = |name: &str, hosts: &str| {
+        format!("[[project.cluster]]\nname = {name:?}\nhosts = [{hosts}]\n")
+    };
+    let alias = "{ name = \"db-1\", aliases = [\"front\"] }";
+    apply(&mut registry, &file("shop", id, &cluster("orders", alias)));
+    let check = |wanted: Wanted, place: &str, part: &str| {
+        let refused = compared(&registry, &wanted).expect_err("cannot be");
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert_eq!(refused[0].place.to_string(), place);
+        assert!(refused[0].message.contains(part), "{refused:?}");
+    };
+    check(file("store", id, ""), "3:8", "write name = \"shop\"");
+    check(file("shop", "000000000000000000000002", ""), "3:8", &format!("write id = {id:?}"));
+    check(file("shop", id, &cluster("carts", "\"db-1\"")), "7:10", "cannot be moved");
+    check(file("shop", id, &cluster("orders", "\"front\"")), "7:10", "another name of db-1:27017");
+}
+
+/// Goal: the example, the schema and the reference are of the file that is read. Method: the example
+/// is read as it is and with every key that is only a comment; every key of it is in the others.
+#[test]
+fn the_outputs_are_of_the_file_that_is_read() {
+    let example = outputs::example();
+    assert_eq!(good(&example).sources.len(), 2);
+    let is_key = |line: &str| {
+        line.split_once(" = ")
+            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    };
+    let lines = example.lines().map(|line| match line.strip_prefix("# ") {
+        Some(key) if is_key(key) => key,
+        _ => line,
+    });
+    let whole = lines.collect::<Vec<_>>().join("\n");
+    assert_ne!(whole, example.trim_end());
+    assert_eq!(good(&whole).sources.len(), 1, "the source names its host");
+    let schema: serde_json::Value = serde_json::from_str(&outputs::schema()).expect("JSON");
+    assert_eq!(
+        schema["properties"]["source"]["items"]["required"],
+        serde_json::json!(["name", "kind", "path"])
+    );
+    assert_eq!(schema["additionalProperties"], false);
+    let reference = outputs::reference();
+    for line in whole.lines().filter(|line| is_key(line)) {
+        let (key, _) = line.split_once(" = ").expect("a key");
+        assert!(reference.contains(&format!("| `{key}` |")), "{key}");
+    }
+}
+
+/// Small estates over few names, so that they overlap.
+fn estates() -> impl Strategy<Value = String> {
+    let host = (0..6u8, proptest::option::of(0..3u8)).prop_map(|(host, alias)| match alias {
+        Some(alias) => format!("{{ name = \"h{host}\", aliases = [\"a{host}-{alias}\"] }}"),
+        None => format!("\"h{host}\""),
+    });
+    let cluster = (0..2u8, proptest::collection::vec(host, 1..3));
+    let project = (0..2u8, 80..83u32, proptest::collection::vec(cluster, 1..3), any::<bool>());
+    proptest::collection::vec(project, 1..3).prop_map(|projects| {
+        let mut file = String::from("version = 1\n");
+        for (project, days, clusters, _) in &projects {
+            file += &format!("[[project]]\nname = \"p{project}\"\nretention.keep_days = {days}\n");
+            for (cluster, hosts) in clusters {
+                let hosts = hosts.join(", ");
+                file += &format!("[[project.cluster]]\nname = \"c{cluster}\"\nhosts = [{hosts}]\n");
+            }
+        }
+        for (project, days, _, is_followed) in &projects {
+            if *is_followed {
+                file += &source(&format!(
+                    "name = \"{{project}}.{{host}}\"\nproject = \"p{project}\"\npath = \"/{days}/{{project}}/{{host}}\""
+                ));
+            }
+        }
+        file
+    })
+}
+
+proptest! {
+    /// Goal: to apply is idempotent, allowed change by change, and never takes a history away.
+    /// Method: files that fit, one after the other on one registry.
+    #[test]
+    fn applying_twice_changes_nothing(files in proptest::collection::vec(estates(), 1..6)) {
+        let mut registry = Registry::default();
+        for file in files {
+            let Ok(wanted) = wanted(&file) else { continue };
+            // A host that was moved is refused, and that is told elsewhere.
+            if compared(&registry, &wanted).is_err() {
+                continue;
+            }
+            let before = registry.clone();
+            apply(&mut registry, &wanted);
+            prop_assert_eq!(apply(&mut registry, &wanted), Vec::<String>::new());
+            for project in before.projects() {
+                prop_assert_eq!(registry.project(project.id), Some(project));
+                for host in before.hosts(project.id) {
+                    let kept = registry.host(project.id, &host.name).expect("stays");
+                    prop_assert!(host.aliases.iter().all(|alias| kept.aliases.contains(alias)));
+                }
+            }
+            let wanted: BTreeSet<_> = wanted.sources.iter().map(|source| source.name.clone()).collect();
+            let got: BTreeSet<_> = registry.sources().map(|source| source.name.clone()).collect();
+            prop_assert_eq!(got, wanted);
+        }
+    }
+}
+
+proptest! {
+    /// Goal: no bytes make the reader panic, and every problem has a place within them. Method: the
+    /// example with some of its bytes replaced, removed or doubled.
+    #[test]
+    fn any_bytes_are_read_or_told_of(
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 1..8)
+    ) {
+        let mut bytes = outputs::example().into_bytes();
+        for (at, byte, edit) in edits {
+            let at = at.index(bytes.len());
+            match edit {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.drain(at..(at + usize::from(byte)).min(bytes.len()))),
+                _ => bytes.extend_from_within(at..(at + usize::from(byte)).min(bytes.len())),
+            }
+            if bytes.is_empty() {
+                break;
+            }
+        }
+        let n_lines = bytes.split(|byte| *byte == b'\n').count() as u32;
+        let told = match Document::read(&bytes) {
+            Ok(document) => document.wanted().err().unwrap_or_default(),
+            Err(problem) => vec![problem],
+        };
+        for problem in told {
+            prop_assert!((1..=n_lines).contains(&problem.place.line), "{}", problem);
+            prop_assert!(problem.place.column >= 1, "{}", problem);
+        }
+    }
+}

@@ -329,7 +329,7 @@ impl<'a> Expansion<'a> {
         let fill = |template: &At<String>, fit: fn(&str) -> String| {
             filled(template, candidate, fit).map_err(|unknown| {
                 let message = format!(
-                    "{{{unknown}}} is no placeholder: there is {{host}}, {{port}}, {{cluster}} and \
+                    "{unknown} is no placeholder: there is {{host}}, {{port}}, {{cluster}} and \
                      {{project}} (in a path, a brace that means itself is written ?)"
                 );
                 Problem::new(self.document.place(&template.bytes()), message)
@@ -403,13 +403,13 @@ fn filled(
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
-        let (word, after) = after.split_once('}').ok_or_else(|| after.to_owned())?;
+        let (word, after) = after.split_once('}').ok_or_else(|| format!("{{{after}"))?;
         let value = match (word, &host) {
             ("host", Ok(host)) => fit(&host.name),
             ("port", Ok(host)) => host.port.to_string(),
             ("cluster", _) => fit(candidate.cluster),
             ("project", _) => fit(candidate.project),
-            _ => return Err(word.to_owned()),
+            _ => return Err(format!("{{{word}}}")),
         };
         filled.push_str(&value);
         rest = after;

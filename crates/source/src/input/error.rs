@@ -27,12 +27,17 @@ pub enum ErrorKind {
     /// data that is cut off are good; damage may show only at the data's end, where its checksum
     /// is, so that lines before the error may be wrong: get a better copy.
     Broken,
+    /// A file that is followed is not there yet, may not be read or is none: it is tried again with
+    /// each poll.
+    Absent,
+    /// Its start-up lines name another host than the one that it is followed for: say whose log it is.
+    Foreign,
     /// The operating system failed to deliver. The lines before that were delivered; try again.
     Io,
 }
 
 impl Error {
-    pub(super) fn new(kind: ErrorKind, file: &Text, message: impl Into<String>) -> Error {
+    pub(crate) fn new(kind: ErrorKind, file: &Text, message: impl Into<String>) -> Error {
         Error {
             kind,
             file: file.clone(),
@@ -42,12 +47,12 @@ impl Error {
         }
     }
 
-    pub(super) fn at(mut self, offset_bytes: u64) -> Error {
+    pub(crate) fn at(mut self, offset_bytes: u64) -> Error {
         self.offset_bytes = Some(offset_bytes);
         self
     }
 
-    pub(super) fn caused_by(mut self, source: io::Error) -> Error {
+    pub(crate) fn caused_by(mut self, source: io::Error) -> Error {
         self.source = Some(source);
         self
     }

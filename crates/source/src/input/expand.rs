@@ -276,7 +276,7 @@ fn unusable(name: &Text, e: io::Error) -> Error {
 
 /// What a file's name says about its place among the files of one log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rotation {
+pub(crate) enum Rotation {
     /// Rotated away at this time.
     Dated(Timestamp),
     /// Rotated away this many rotations ago.
@@ -289,7 +289,7 @@ impl Rotation {
     /// Splits a file's name into the log's base name and the file's place: mongod's own
     /// `.2026-11-23T02-48-50`, logrotate's `.1` and `-20261123`, the kubelet's `.20261123-024850`,
     /// each also compressed.
-    fn of(file_name: &str) -> (&str, Rotation) {
+    pub(crate) fn of(file_name: &str) -> (&str, Rotation) {
         let unpacked = [".gz", ".zst", ".zstd"]
             .iter()
             .find_map(|ending| file_name.strip_suffix(ending))
@@ -312,7 +312,7 @@ impl Rotation {
         (unpacked, Rotation::Current)
     }
 
-    fn time(self) -> Option<Timestamp> {
+    pub(crate) fn time(self) -> Option<Timestamp> {
         match self {
             Rotation::Dated(time) => Some(time),
             Rotation::Numbered(_) | Rotation::Current => None,

@@ -1,6 +1,7 @@
 //! [`Splitter`]: blocks in, lines out, without a copy and within bounded memory.
 //!
-//! One buffer of [`LINE_BYTES_MAX`] plus a block. Lines are found in place; before each refill the
+//! One buffer of a block, and of up to [`LINE_BYTES_MAX`] more while a line is that long. Lines are
+//! found in place; before each refill the
 //! begun line at the end moves to the front, so that the same cache-warm stretch is filled again
 //! and each byte is moved at most once. A line that outgrows the bound is hashed and counted block
 //! by block, and only its head is kept.
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::LINE_BYTES_MAX;
 use super::lines::{Content, Line, Oversized};
 
-pub(super) struct Splitter {
+pub(crate) struct Splitter {
     buffer: Vec<u8>,
     block_bytes: usize,
     /// Where the begun line starts in `buffer`.
@@ -36,7 +37,7 @@ struct Outgrown {
 }
 
 /// A line that was found: where it lies, without a borrow.
-pub(super) struct Found {
+pub(crate) struct Found {
     number: u64,
     offset_bytes: u64,
     complete: bool,
@@ -47,12 +48,12 @@ pub(super) struct Found {
 impl Splitter {
     /// 256 KiB: fits a core's level-two cache beside what the interpreter touches; larger blocks
     /// were not faster.
-    pub(super) const BLOCK_BYTES: usize = 256 << 10;
+    pub(crate) const BLOCK_BYTES: usize = 256 << 10;
 
     /// A splitter whose first byte is the first of line `number`, at `offset_bytes`.
-    pub(super) fn new(block_bytes: usize, number: u64, offset_bytes: u64) -> Splitter {
+    pub(crate) fn new(block_bytes: usize, number: u64, offset_bytes: u64) -> Splitter {
         Splitter {
-            buffer: vec![0; LINE_BYTES_MAX + block_bytes],
+            buffer: Vec::new(),
             block_bytes,
             start: 0,
             scanned: 0,
@@ -65,7 +66,7 @@ impl Splitter {
     }
 
     /// The next line that ends within what was filled.
-    pub(super) fn find(&mut self) -> Option<Found> {
+    pub(crate) fn find(&mut self) -> Option<Found> {
         match memchr::memchr(b'\n', &self.buffer[self.scanned..self.end]) {
             Some(n) => {
                 let end = self.scanned + n;
@@ -83,13 +84,13 @@ impl Splitter {
     }
 
     /// What remains when nothing more comes: a last line without its line feed.
-    pub(super) fn find_rest(&mut self) -> Option<Found> {
+    pub(crate) fn find_rest(&mut self) -> Option<Found> {
         let empty = self.start == self.end && self.outgrown.is_none();
         if empty { None } else { Some(self.cut(self.end, false)) }
     }
 
     /// Lends a line that was just found.
-    pub(super) fn lend(&self, found: Found) -> Line<'_> {
+    pub(crate) fn lend(&self, found: Found) -> Line<'_> {
         let content = match (found.stretch, &self.lent) {
             (Some((start, end)), _) => Content::Bytes(&self.buffer[start..end]),
             (None, Some((outgrown, sha256))) => Content::Oversized(Oversized {
@@ -108,29 +109,48 @@ impl Splitter {
     }
 
     /// Room for the next block; what was lent is gone then. Only after `find` found nothing.
-    pub(super) fn room(&mut self) -> &mut [u8] {
+    pub(crate) fn room(&mut self) -> &mut [u8] {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.scanned -= self.start;
             self.start = 0;
         }
-        let room_end = self.buffer.len().min(self.end + self.block_bytes);
+        let room_end = self.end + self.block_bytes;
+        if self.buffer.len() < room_end {
+            self.buffer.resize(room_end, 0);
+        }
         &mut self.buffer[self.end..room_end]
     }
 
     /// Says how much of the room was filled.
-    pub(super) fn filled(&mut self, n: usize) {
+    pub(crate) fn filled(&mut self, n: usize) {
         self.end += n;
     }
 
+    /// Gives back what memory is not needed to hold a begun line; for a pause.
+    pub(crate) fn release(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.scanned -= self.start;
+        self.start = 0;
+        self.buffer.truncate(self.end);
+        self.buffer.shrink_to_fit();
+        self.lent = None;
+    }
+
+    /// Says which line comes next, where reading began in the middle of a file.
+    pub(crate) fn renumber(&mut self, number: u64) {
+        self.number = number;
+    }
+
     /// What was filled and not yet cut.
-    pub(super) fn ahead(&self) -> &[u8] {
+    pub(crate) fn ahead(&self) -> &[u8] {
         &self.buffer[self.start..self.end]
     }
 
     /// Number and offset of the line that comes next, or is begun.
-    pub(super) fn place(&self) -> (u64, u64) {
+    pub(crate) fn place(&self) -> (u64, u64) {
         (self.number, self.offset_bytes)
     }
 

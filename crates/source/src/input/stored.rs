@@ -20,7 +20,7 @@ pub struct StoredBytes {
 }
 
 /// A reader that counts and hashes, and whose first bytes can be looked at beforehand.
-pub(super) struct Stored {
+pub(crate) struct Stored {
     reader: Box<dyn Read + Send>,
     /// Bytes that were looked at and are to be read yet.
     peeked: Vec<u8>,
@@ -29,11 +29,11 @@ pub(super) struct Stored {
 }
 
 impl Stored {
-    pub(super) fn new(reader: Box<dyn Read + Send>) -> Stored {
+    pub(crate) fn new(reader: Box<dyn Read + Send>) -> Stored {
         Stored { reader, peeked: Vec::new(), size_bytes: 0, sha256: Some(Sha256::new()) }
     }
 
-    pub(super) fn known(&self) -> StoredBytes {
+    pub(crate) fn known(&self) -> StoredBytes {
         let sha256 = self.sha256.as_ref().map(|hash| hash.clone().finalize().into());
         StoredBytes { size_bytes: self.size_bytes, sha256 }
     }
@@ -42,12 +42,12 @@ impl Stored {
         self.sha256 = None;
     }
 
-    pub(super) fn size_bytes(&self) -> u64 {
+    pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
     /// The first bytes: `count` of them, or all that there are.
-    fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
+    pub(crate) fn peek(&mut self, count: usize) -> io::Result<&[u8]> {
         let mut block = vec![0; count];
         while self.peeked.len() < count {
             let wanted = count - self.peeked.len();
@@ -88,7 +88,7 @@ impl Read for Stored {
 }
 
 /// The bytes that the stored ones stand for.
-pub(super) enum Decoded {
+pub(crate) enum Decoded {
     Plain(Stored),
     Gzip(Box<MultiGzDecoder<BufReader<Stored>>>),
     Zstd(zstd::Decoder<'static, BufReader<Stored>>),
@@ -96,7 +96,7 @@ pub(super) enum Decoded {
 
 /// An encoding that is recognised by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub(crate) enum Encoding {
     Plain,
     Gzip,
     Zstd,
@@ -105,7 +105,7 @@ pub(super) enum Encoding {
 }
 
 /// Why [`Decoded::new`] refused.
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     Foreign(&'static str),
     Io(io::Error),
 }
@@ -119,7 +119,7 @@ impl Decoded {
     const GZIP_STEP_BYTES: usize = 32 << 10;
     const COMPRESSED_BLOCK_BYTES: usize = 256 << 10;
 
-    pub(super) fn new(mut stored: Stored) -> Result<Decoded, Refusal> {
+    pub(crate) fn new(mut stored: Stored) -> Result<Decoded, Refusal> {
         let encoding = Encoding::of(stored.peek(Encoding::MAGIC_BYTES).map_err(Refusal::Io)?);
         let buffered = |stored| BufReader::with_capacity(Decoded::COMPRESSED_BLOCK_BYTES, stored);
         Ok(match encoding {
@@ -135,7 +135,7 @@ impl Decoded {
         })
     }
 
-    pub(super) fn encoding(&self) -> Encoding {
+    pub(crate) fn encoding(&self) -> Encoding {
         match self {
             Decoded::Plain(_) => Encoding::Plain,
             Decoded::Gzip(_) => Encoding::Gzip,
@@ -143,7 +143,7 @@ impl Decoded {
         }
     }
 
-    pub(super) fn stop_hashing(&mut self) {
+    pub(crate) fn stop_hashing(&mut self) {
         match self {
             Decoded::Plain(stored) => stored.stop_hashing(),
             Decoded::Gzip(decoder) => decoder.get_mut().get_mut().stop_hashing(),
@@ -151,7 +151,7 @@ impl Decoded {
         }
     }
 
-    pub(super) fn stored(&self) -> &Stored {
+    pub(crate) fn stored(&self) -> &Stored {
         match self {
             Decoded::Plain(stored) => stored,
             Decoded::Gzip(decoder) => decoder.get_ref().get_ref(),
@@ -175,9 +175,9 @@ impl Read for Decoded {
 
 impl Encoding {
     /// As many bytes as the longest signature below.
-    const MAGIC_BYTES: usize = 6;
+    pub(crate) const MAGIC_BYTES: usize = 6;
 
-    fn of(head: &[u8]) -> Encoding {
+    pub(crate) fn of(head: &[u8]) -> Encoding {
         match head {
             [0x1f, 0x8b, 0x08, ..] => Encoding::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Encoding::Zstd,
@@ -192,7 +192,7 @@ impl Encoding {
         }
     }
 
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Encoding::Plain => "plain",
             Encoding::Gzip => "gzip",

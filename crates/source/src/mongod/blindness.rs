@@ -70,7 +70,7 @@ pub enum Cause {
     RunTime(Option<Actor>),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Gap {
     cause: Text,
     actor: Option<Actor>,
@@ -130,6 +130,27 @@ impl Blindness {
     /// It turns out that nothing is hidden: lines of a version that this switch does not affect.
     pub fn disprove(&mut self, switch: Switch) {
         self.gaps[switch as usize] = None;
+    }
+
+    /// The gaps that are open, as far as it is known at the time of the last line.
+    pub fn open_gaps(&self, last_seen: Timestamp, target: &Target) -> Vec<Coverage> {
+        let open = Switch::ALL.into_iter().filter_map(|switch| {
+            let gap = self.gaps[switch as usize].clone()?;
+            let last_seen = last_seen.max(gap.from);
+            Some(coverage(switch, gap, None, last_seen, target))
+        });
+        open.collect()
+    }
+
+    /// Goes on with gaps that were open when reading was interrupted.
+    pub fn resume_gaps(&mut self, open: &[Coverage]) {
+        for told in open {
+            let named = |switch: &Switch| told.cause.contains(switch.parameter());
+            if let Some(switch) = Switch::ALL.into_iter().find(named) {
+                let (cause, actor) = (told.cause.clone(), told.actor.clone());
+                self.gaps[switch as usize] = Some(Gap { cause, actor, from: told.from });
+            }
+        }
     }
 
     /// Whether a gap is open.

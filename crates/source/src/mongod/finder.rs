@@ -81,6 +81,21 @@ impl HostFinder {
     }
 }
 
+/// The host that a line (without its transport's wrapping) names, if it is a start-up line. Cheap for
+/// others.
+pub fn host_of(line: &[u8]) -> Option<HostName> {
+    let mut finder = HostFinder::new();
+    match line.first() {
+        Some(b'{') => match json_lines::id_of_head(line) {
+            Some(id::STARTING | id::PROCESS_DETAILS) => finder.line(line),
+            _ => return None,
+        },
+        _ if memmem::find(line, b"-bit host=").is_some() => finder.line(line),
+        _ => return None,
+    }
+    finder.host()
+}
+
 fn word_after<'a>(line: &'a [u8], sign: &[u8]) -> Option<&'a str> {
     let rest = &line[memmem::find(line, sign)? + sign.len()..];
     let word = rest.split(|b| b.is_ascii_whitespace()).next()?;

@@ -97,6 +97,11 @@ pub fn id_of_head(line: &[u8]) -> Option<u64> {
     fast_head(line).or_else(|| slow_head(line)).map(|head| head.id)
 }
 
+/// What a line has for its time.
+pub fn time_of_head(line: &[u8]) -> Option<&[u8]> {
+    fast_head(line).or_else(|| slow_head(line)).map(|head| head.time)
+}
+
 impl Interpreter {
     pub(super) fn json_line(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
         let Some(head) = fast_head(line).or_else(|| slow_head(line)) else {

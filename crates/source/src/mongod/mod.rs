@@ -73,7 +73,7 @@ mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 
-use doorbook_event::record::{Actor, Place, Quarantine, UnknownId};
+use doorbook_event::record::{Actor, Coverage, Place, Quarantine, UnknownId};
 use doorbook_event::{
     Access, Action, Attributes, Class, Classes, Client, Outcome, Peer, Principal, Shared, Target,
     Text, Timestamp,
@@ -89,8 +89,8 @@ use facts::Version;
 use text_lines::Continued;
 use time::{Time, Times};
 
-pub use finder::HostFinder;
-pub use time::rotation_suffix;
+pub use finder::{HostFinder, host_of};
+pub use time::{line_time, rotation_suffix};
 
 /// What the log itself does not say.
 #[derive(Clone, Debug)]
@@ -319,6 +319,26 @@ impl Interpreter {
             let target = self.target.clone();
             out.quarantine.push(Quarantine { target, reason, place, bytes, length_bytes, sha256 });
         }
+    }
+
+    /// A line whose end is missing: half a user name would be a login that never was. It is put aside
+    /// if it may have been an event.
+    pub fn cut_line(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
+        out.lines += 1;
+        self.give_up_record(out);
+        if facts::looks_like_access(line) {
+            self.quarantine("the end of the line is missing", line, place, out);
+        }
+    }
+
+    /// The intervals in which attempts have no line, as far as they are still open.
+    pub fn open_gaps(&self) -> Vec<Coverage> {
+        self.blindness.open_gaps(self.latest.unwrap_or_default(), &self.target)
+    }
+
+    /// Goes on with what [`Interpreter::open_gaps`] gave when reading was interrupted.
+    pub fn resume_gaps(&mut self, open: &[Coverage]) {
+        self.blindness.resume_gaps(open);
     }
 
     /// The input ends: what was left open is decided.

@@ -219,6 +219,17 @@ pub fn rotation_suffix(name: &str) -> Option<Timestamp> {
     Times::new(TimeZone::UTC).iso(&iso)
 }
 
+/// The time that a line (without its transport's wrapping) begins with, if it does; `zone` is for
+/// times without one, `before` for times without a year.
+pub fn line_time(line: &[u8], zone: &TimeZone, before: Option<Timestamp>) -> Option<Timestamp> {
+    let mut times = Times::new(zone.clone());
+    if line.first() == Some(&b'{') {
+        return times.iso(super::json_lines::time_of_head(line)?);
+    }
+    times.begin_file(before, false);
+    times.prefix(line).map(|(time, _)| time.at)
+}
+
 fn digit(byte: u8) -> Option<i64> {
     byte.is_ascii_digit().then(|| i64::from(byte - b'0'))
 }

@@ -22,7 +22,7 @@ mod query;
 pub mod rate_limit;
 mod render;
 #[cfg(test)]
-pub(in crate::api) mod tests;
+pub(crate) mod tests;
 mod version;
 
 use axum::Router;

@@ -271,7 +271,7 @@ pub fn operator() -> Actor {
     Actor { principal: Principal::OsUser { uid: 0, name: None }, peer: Peer::UnixSocket }
 }
 
-fn registry_changes() -> Vec<RegistryChange> {
+pub fn registry_changes() -> Vec<RegistryChange> {
     let created = Timestamp::from_millis(1_577_836_800_123); // 2020-01-01T00:00:00.123Z
     let own = group(GROUP);
     let project = |id: &str, name: &str| {

@@ -1,0 +1,321 @@
+//! [`Following`]: one source that is followed, with what it read and is not stored yet.
+
+use doorbook_event::record::{ClockState, Coverage, Grade, Heartbeat, Hidden};
+use doorbook_event::source::Source;
+use doorbook_event::{HostName, Text, Timestamp};
+use doorbook_source::Batch;
+use doorbook_source::follow::Start;
+use doorbook_source::input;
+use doorbook_source::watch::{Polled, Settings, Watch};
+use doorbook_store::coverage::Progress;
+use doorbook_store::{Advance, Advanced};
+use jiff::tz::TimeZone;
+
+use super::{SILENCE_SECONDS, State, Status};
+use crate::admin::with_causes;
+
+/// How far a source has come is stored so often while nothing is written: as fresh is what answers
+/// say of it.
+const STALE_SECONDS: i64 = 10;
+
+/// How often a source's heartbeat is recorded.
+const HEARTBEAT_SECONDS: i64 = 60;
+
+/// After what could not be read, before the next try.
+const RETRY_SECONDS: i64 = 5;
+
+/// A source that is followed.
+pub(super) struct Following {
+    source: Source,
+    /// Other names of its host.
+    aliases: Vec<Text>,
+    /// None before the first try to read, and after what it read could not be stored.
+    watch: Option<Watch>,
+    /// Where the store has it.
+    position: Vec<u8>,
+    /// How far the store has it.
+    through: Option<Timestamp>,
+    /// What was read since.
+    read: Read,
+    /// When it was first looked at.
+    begun: Timestamp,
+    /// When it last came further.
+    stored_at: Timestamp,
+    trouble: Option<Trouble>,
+    beat: Beat,
+    /// How far the clock of what it reads is behind ours, or its lines take to get here.
+    host_delay_micros: i64,
+    was_at_end: bool,
+    status: Status,
+}
+
+/// What was read and not stored yet.
+#[derive(Default)]
+struct Read {
+    batch: Batch,
+    is_next_file: bool,
+    lines: u64,
+    through: Option<Timestamp>,
+    /// The time of the very first line.
+    since: Option<Timestamp>,
+}
+
+/// Where a source is once an advance is stored.
+pub(super) struct Place {
+    position: Vec<u8>,
+    through: Option<Timestamp>,
+}
+
+impl Place {
+    pub(super) fn after(advance: &Advance) -> Place {
+        Place { position: advance.position.clone(), through: advance.through }
+    }
+}
+
+/// What keeps a source from reading.
+struct Trouble {
+    message: Text,
+    since: Timestamp,
+    retry_at: Timestamp,
+    /// Whether it was told as a gap.
+    is_told: bool,
+}
+
+/// What the next heartbeat says.
+struct Beat {
+    at: Timestamp,
+    lines: u64,
+    events: u64,
+    delay_micros: Option<i64>,
+}
+
+impl Following {
+    pub(super) fn new(
+        source: Source,
+        aliases: Vec<Text>,
+        progress: Option<&Progress>,
+        now: Timestamp,
+    ) -> Following {
+        let through = progress.and_then(|progress| progress.through);
+        let state = if source.paused { State::Paused } else { State::CatchingUp };
+        Following {
+            position: progress.map(|progress| progress.position.clone()).unwrap_or_default(),
+            aliases,
+            watch: None,
+            read: Read::default(),
+            through,
+            begun: now,
+            stored_at: now,
+            trouble: None,
+            beat: Beat::begin(now),
+            host_delay_micros: 0,
+            was_at_end: false,
+            status: Status { state, message: None, through, behind_bytes: 0, lines: 0, events: 0 },
+            source,
+        }
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Whether the store has it where it was left.
+    pub(super) fn is_at(&self, position: &[u8]) -> bool {
+        self.position == position
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.clone()
+    }
+
+    /// Reads what was written. Whether there is more already.
+    pub(super) fn read(&mut self, now: Timestamp) -> bool {
+        let must_wait = self.trouble.as_ref().is_some_and(|trouble| now < trouble.retry_at);
+        if self.source.paused || must_wait {
+            return false;
+        }
+        if self.watch.is_none() {
+            match Watch::open(self.settings(), Some(&self.position)) {
+                Ok(watch) => self.watch = Some(watch),
+                Err(error) => return self.fail(&error, now),
+            }
+        }
+        let watch = self.watch.as_mut().expect("it was just opened");
+        match watch.poll(now, &mut self.read.batch) {
+            Ok(polled) => self.take_note(polled, now),
+            Err(error) => self.fail(&error, now),
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        let own = self.source.host.clone();
+        let aliases = self.aliases.iter().filter_map(|alias| HostName::parse(alias).ok());
+        Settings {
+            source: self.source.name.clone(),
+            path: self.source.path.clone(),
+            target: self.source.target(),
+            names: std::iter::once(own).chain(aliases.map(|(name, _)| name)).collect(),
+            zone: TimeZone::get(&self.source.zone).unwrap_or(TimeZone::UTC),
+            start: Start::Oldest,
+        }
+    }
+
+    fn take_note(&mut self, polled: Polled, now: Timestamp) -> bool {
+        self.read.lines += polled.lines;
+        self.read.is_next_file |= polled.next_file;
+        self.read.since = self.read.since.or(polled.since);
+        self.beat.lines += polled.lines;
+        self.status.lines += polled.lines;
+        self.status.behind_bytes = polled.behind_bytes;
+        if let Some(latest) = polled.latest {
+            if polled.at_end && self.was_at_end {
+                self.beat.see_delay(now.micros() - latest.micros());
+            }
+            // Lines of one log are in order but for what its threads write at once.
+            self.read.through = self.read.through.max(Some(latest.plus_seconds(-1).min(now)));
+        }
+        if let Some(error) = &polled.trouble {
+            return self.fail(error, now);
+        }
+        self.trouble = None;
+        self.status.message = None;
+        self.status.state = if polled.at_end { State::Following } else { State::CatchingUp };
+        if polled.at_end {
+            // By the clock of what it reads: what that will call an instant before ours may come yet.
+            let behind_micros = self.beat.delay_micros.unwrap_or(self.host_delay_micros).max(0);
+            self.read.through = self.read.through.max(Some(now.plus_micros(-behind_micros)));
+        }
+        self.was_at_end = polled.at_end;
+        polled.more
+    }
+
+    /// Takes note of why nothing can be read; there is nothing more to read, then.
+    fn fail(&mut self, error: &input::Error, now: Timestamp) -> bool {
+        let state = match error.kind() {
+            input::ErrorKind::Absent => State::Waiting,
+            _ => State::Failed,
+        };
+        self.trouble(state, with_causes(error).into(), now);
+        false
+    }
+
+    fn trouble(&mut self, state: State, message: Text, now: Timestamp) {
+        let retry_at = now.plus_seconds(RETRY_SECONDS);
+        let before = self.trouble.take();
+        let (since, is_told) = before.map_or((now, false), |t| (t.since, t.is_told));
+        self.status.state = state;
+        self.status.message = Some(message.clone());
+        self.was_at_end = false;
+        self.trouble = Some(Trouble { message, since, retry_at, is_told });
+    }
+
+    /// What is to be stored now, if anything is.
+    pub(super) fn take_advance(
+        &mut self,
+        now: Timestamp,
+        clock_state: fn() -> ClockState,
+    ) -> Option<Advance> {
+        if self.source.paused {
+            return None;
+        }
+        let gap = self.new_gap(now);
+        let Batch { accesses, coverage, quarantine, .. } = &self.read.batch;
+        let has_records =
+            !accesses.is_empty() || !coverage.is_empty() || !quarantine.is_empty() || gap.is_some();
+        let is_stale = self.stored_at.plus_seconds(STALE_SECONDS) <= now
+            && (self.read.lines > 0 || self.read.through > self.through);
+        let beats = self.beat.at.plus_seconds(HEARTBEAT_SECONDS) <= now;
+        if !has_records && !is_stale && !beats {
+            return None;
+        }
+        let heartbeat = beats.then(|| self.heartbeat(now, clock_state()));
+        let position = match &self.watch {
+            Some(watch) => watch.position(),
+            None => self.position.clone(),
+        };
+        let Read { batch, is_next_file, lines, through, since } = std::mem::take(&mut self.read);
+        Some(Advance {
+            source: self.source.clone(),
+            after: self.position.clone(),
+            position,
+            is_next_file,
+            since: Some(since.unwrap_or(self.begun)),
+            accesses: batch.accesses,
+            coverage: batch.coverage.into_iter().chain(gap).collect(),
+            quarantine: batch.quarantine,
+            heartbeat,
+            through: through.max(self.through),
+            lines,
+        })
+    }
+
+    /// What it does not see is a gap once that lasts; told once.
+    fn new_gap(&mut self, now: Timestamp) -> Option<Coverage> {
+        let trouble = self.trouble.as_mut()?;
+        if trouble.is_told || now < trouble.since.plus_seconds(SILENCE_SECONDS) {
+            return None;
+        }
+        trouble.is_told = true;
+        let from = self.through.unwrap_or(self.begun);
+        Some(Coverage {
+            target: self.source.target(),
+            actions: self.source.kind.actions().to_vec(),
+            hidden: Hidden::All,
+            cause: trouble.message.clone(),
+            actor: None,
+            from,
+            to: None,
+            last_seen: from,
+            source: Some(self.source.name.clone()),
+            grade: Grade::Blind,
+            missing: None,
+        })
+    }
+
+    fn heartbeat(&mut self, now: Timestamp, clock: ClockState) -> Heartbeat {
+        let Beat { lines, events, delay_micros, .. } =
+            std::mem::replace(&mut self.beat, Beat::begin(now));
+        self.host_delay_micros = delay_micros.unwrap_or(self.host_delay_micros);
+        Heartbeat {
+            source: self.source.name.clone(),
+            target: self.source.target(),
+            at: now,
+            through: self.read.through.max(self.through),
+            lines,
+            events,
+            behind_bytes: self.status.behind_bytes,
+            delay_micros,
+            clock,
+        }
+    }
+
+    /// What [`Following::take_advance`] gave is durable.
+    pub(super) fn stored(&mut self, place: Place, advanced: &Advanced, now: Timestamp) {
+        self.position = place.position;
+        self.through = place.through;
+        self.status.through = place.through;
+        self.stored_at = now;
+        self.beat.events += advanced.events;
+        self.status.events += advanced.events;
+    }
+
+    /// It is not, and is read again.
+    pub(super) fn not_stored(&mut self, error: &doorbook_store::Error, now: Timestamp) {
+        self.watch = None;
+        self.read = Read::default();
+        let message = format!("what was read cannot be stored: {}", with_causes(error));
+        self.trouble(State::Failed, message.into(), now);
+    }
+}
+
+impl Beat {
+    fn begin(at: Timestamp) -> Beat {
+        Beat { at, lines: 0, events: 0, delay_micros: None }
+    }
+
+    /// The least delay is the one that our own way of looking adds least to.
+    fn see_delay(&mut self, delay_micros: i64) {
+        let least = self.delay_micros.unwrap_or(i64::MAX).min(delay_micros);
+        self.delay_micros = Some(least);
+    }
+}

@@ -1,0 +1,216 @@
+//! [`Sources`]: the thread that follows every source of the registry.
+//!
+//! Each round it looks what the registry has, lets each source read what was written, and stores what
+//! they read, each together with where it goes on. One thread for all: a source that has nothing to
+//! read costs a `stat`, and what has to be read is read one file at a time, so that memory does not grow
+//! with the number of sources.
+//!
+//! What cannot be read is tried again, less often. Once that has lasted for [`SILENCE_SECONDS`], it is
+//! a gap from the last time that it could. The gap ends by itself when the source goes on: if it finds
+//! its place again it has missed nothing.
+
+mod following;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use doorbook_event::record::ClockState;
+use doorbook_event::{Clock, Text};
+use doorbook_store::{Advance, Store};
+
+pub use status::{State, Status};
+
+use following::{Following, Place};
+
+/// Between two looks at files that had nothing new.
+const INTERVAL: Duration = Duration::from_millis(500);
+
+/// How long a source may be unreadable before that is a gap.
+pub const SILENCE_SECONDS: i64 = 60;
+
+/// What is read of one source before the next one's turn, and what may wait to be stored.
+const ROUND_SIZE_BYTES: usize = 16 << 20;
+
+/// What is needed to follow.
+#[derive(Clone)]
+pub struct Tools {
+    /// Where sources and their places are, and where what they read goes.
+    pub store: Store,
+    /// Where the present comes from.
+    pub clock: Arc<dyn Clock>,
+    /// How far that can be trusted.
+    pub clock_state: fn() -> ClockState,
+}
+
+/// How each source is, by its name. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Board(Arc<Mutex<BTreeMap<Text, Status>>>);
+
+impl Board {
+    /// As it is now.
+    pub fn statuses(&self) -> BTreeMap<Text, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, statuses: BTreeMap<Text, Status>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
+    }
+}
+
+/// The sources of a running server.
+pub struct Sources {
+    board: Board,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sources {
+    /// Begins to follow.
+    pub fn start(tools: Tools) -> std::io::Result<Sources> {
+        let board = Board::default();
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut round = Round::new(tools, board.clone());
+        let raised = Arc::clone(&stop);
+        let thread = std::thread::Builder::new().name("sources".to_owned()).spawn(move || {
+            while !raised.load(Ordering::SeqCst) {
+                if !round.run(&raised) {
+                    std::thread::park_timeout(INTERVAL);
+                }
+            }
+        })?;
+        Ok(Sources { board, stop, thread: Some(thread) })
+    }
+
+    /// How they are.
+    pub fn board(&self) -> Board {
+        self.board.clone()
+    }
+
+    /// Stores what was read and stops.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            // What it was about to say it says nowhere else.
+            if thread.join().is_err() {
+                eprintln!("doorbook: following sources ended in a bug");
+            }
+        }
+    }
+}
+
+impl Drop for Sources {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What is kept from round to round.
+pub(crate) struct Round {
+    tools: Tools,
+    board: Board,
+    following: BTreeMap<Text, Following>,
+}
+
+impl Round {
+    pub(crate) fn new(tools: Tools, board: Board) -> Round {
+        Round { tools, board, following: BTreeMap::new() }
+    }
+
+    /// Lets each source read once, and stores it. Whether there is more to read already.
+    pub(crate) fn run(&mut self, stop: &AtomicBool) -> bool {
+        self.follow_registry();
+        let mut more = false;
+        let mut waiting = Vec::new();
+        let mut size_bytes = 0;
+        let names: Vec<Text> = self.following.keys().cloned().collect();
+        for name in names {
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            let now = self.tools.clock.now();
+            let Some(following) = self.following.get_mut(&name) else { continue };
+            more |= following.read(now);
+            if let Some(advance) = following.take_advance(now, self.tools.clock_state) {
+                size_bytes += advance.size_bytes();
+                waiting.push(advance);
+            }
+            if size_bytes >= ROUND_SIZE_BYTES {
+                self.store(std::mem::take(&mut waiting));
+                size_bytes = 0;
+            }
+        }
+        self.store(waiting);
+        self.tell();
+        more
+    }
+
+    /// Begins and ends following as the registry says.
+    fn follow_registry(&mut self) {
+        let catalog = self.tools.store.catalog();
+        let watched = self.tools.store.watched();
+        // One that was changed, or put back to its beginning, begins anew.
+        let is_wanted = |following: &Following| {
+            let source = following.source();
+            let progress = watched.sources.get(&source.name);
+            let position = progress.map_or(&[][..], |progress| &progress.position);
+            catalog.registry.source(&source.name) == Some(source) && following.is_at(position)
+        };
+        self.following.retain(|_, following| is_wanted(following));
+        for source in catalog.registry.sources() {
+            if self.following.contains_key(&source.name) {
+                continue;
+            }
+            let host = catalog.registry.host(source.project, &source.host);
+            let aliases = host.into_iter().flat_map(|host| &host.aliases).cloned().collect();
+            let progress = watched.sources.get(&source.name);
+            let now = self.tools.clock.now();
+            let following = Following::new(source.clone(), aliases, progress, now);
+            self.following.insert(source.name.clone(), following);
+        }
+    }
+
+    fn store(&mut self, advances: Vec<Advance>) {
+        if advances.is_empty() {
+            return;
+        }
+        let places: Vec<(Text, Place)> = advances
+            .iter()
+            .map(|advance| (advance.source.name.clone(), Place::after(advance)))
+            .collect();
+        let answers = self.tools.store.advance(advances);
+        let now = self.tools.clock.now();
+        for ((name, place), answer) in places.into_iter().zip(answers) {
+            let Some(following) = self.following.get_mut(&name) else { continue };
+            match answer {
+                Ok(advanced) => following.stored(place, &advanced, now),
+                // Where it really is is in the store.
+                Err(error) if is_elsewhere(&error) => drop(self.following.remove(&name)),
+                Err(error) => following.not_stored(&error, now),
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let statuses = self.following.iter();
+        let statuses = statuses.map(|(name, following)| (name.clone(), following.status()));
+        self.board.set(statuses.collect());
+    }
+}
+
+/// Whether the source was changed or replayed meanwhile.
+fn is_elsewhere(error: &doorbook_store::Error) -> bool {
+    use doorbook_store::ErrorKind::{Exists, Missing};
+    matches!(error.kind, Exists | Missing)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,355 @@
+//! Goal: what is written to a log is in the history, once, and what is known of the time in between is
+//! true. Method: real files and a real store, a clock that the test sets, one round at a time.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+
+use doorbook_event::record::{ClockState, Grade};
+use doorbook_event::registry::{Host, RegistryChange};
+use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::time::{CountingRandom, ManualClock};
+use doorbook_event::{HostName, Record, Scope, Timestamp};
+use doorbook_store::coverage::Gap;
+use doorbook_store::disk::SystemDisk;
+use doorbook_store::filter::Kind;
+use doorbook_store::{Answer, Filter, Options, Store};
+use tempfile::TempDir;
+
+use super::*;
+use crate::api::atlas::tests::{GROUP, NOW, group, operator, registry_changes};
+
+struct Scene {
+    dir: TempDir,
+    clock: Arc<ManualClock>,
+    store: Store,
+    round: Round,
+    /// Logins that were written.
+    written: u64,
+}
+
+impl Scene {
+    /// A store with a host and nothing that follows it.
+    fn new() -> Scene {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let clock = Arc::new(ManualClock::new(NOW));
+        let store = open(&dir, &clock, 0);
+        let mut changes = registry_changes();
+        let (cluster, name) = ("Cluster0".into(), HostName::parse("db-1").expect("a host").0);
+        let host = Host { project: group(GROUP), cluster, name, aliases: vec!["db-one".into()] };
+        changes.push(RegistryChange::HostAdded(host));
+        store.change_registry(&operator(), changes).expect("allowed");
+        let round = round_of(&store, &clock);
+        Scene { dir, clock, store, round, written: 0 }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("mongod.log")
+    }
+
+    fn source(&self) -> Source {
+        Source {
+            name: "db-1".into(),
+            kind: SourceKind::MongodLog,
+            project: group(GROUP),
+            cluster: "Cluster0".into(),
+            host: HostName::parse("db-1").expect("a host").0,
+            path: self.log().to_str().expect("is UTF-8").into(),
+            zone: "UTC".into(),
+            paused: false,
+        }
+    }
+
+    fn change(&self, change: RegistryChange) {
+        self.store.change_registry(&operator(), vec![change]).expect("allowed");
+    }
+
+    fn follow(&self) {
+        self.change(RegistryChange::SourceSet(self.source()));
+    }
+
+    fn pause(&self, paused: bool) {
+        self.change(RegistryChange::SourcePaused { name: "db-1".into(), paused });
+    }
+
+    /// A login happens now.
+    fn login(&mut self) {
+        let at = self.clock.now().to_string();
+        let at = at.trim_end_matches('Z');
+        let at = if at.contains('.') { at.to_owned() } else { format!("{at}.000") };
+        let n = self.written;
+        let line = format!(
+            "{{\"t\":{{\"$date\":\"{at}+00:00\"}},\"s\":\"I\",\"c\":\"ACCESS\",\"id\":20250,\"ctx\":\"conn{n}\",\
+             \"msg\":\"Authentication succeeded\",\"attr\":{{\"mechanism\":\"SCRAM-SHA-256\",\"speculative\":true,\
+             \"principalName\":\"user-{n}\",\"authenticationDatabase\":\"admin\",\"remote\":\"10.0.0.1:4{n:04}\",\
+             \"extraInfo\":{{}}}}}}\n"
+        );
+        self.write(&line);
+        self.written += 1;
+    }
+
+    fn write(&self, bytes: &str) {
+        let log = File::options().append(true).create(true).open(self.log());
+        log.and_then(|mut log| log.write_all(bytes.as_bytes())).expect("written");
+    }
+
+    fn names_host(&self, host: &str) {
+        let at = self.clock.now().to_string();
+        let at = at.trim_end_matches('Z');
+        self.write(&format!(
+            "{{\"t\":{{\"$date\":\"{at}.000+00:00\"}},\"s\":\"I\",\"c\":\"CONTROL\",\"id\":4615611,\
+             \"ctx\":\"initandlisten\",\"msg\":\"MongoDB starting\",\"attr\":{{\"pid\":1,\"port\":27017,\
+             \"dbPath\":\"/d\",\"architecture\":\"64-bit\",\"host\":\"{host}\"}}}}\n"
+        ));
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.clock.set(self.clock.now().plus_seconds(seconds));
+    }
+
+    /// Some time passes, and then a round.
+    fn after(&mut self, seconds: i64) {
+        self.pass(seconds);
+        self.run();
+    }
+
+    fn run(&mut self) {
+        while self.round.run(&AtomicBool::new(false)) {}
+    }
+
+    /// The server starts again; with a reserve, the disk has too little room.
+    fn restart(&mut self, reserve_size_bytes: u64) {
+        let catalog = self.store.catalog();
+        self.store.close().expect("closes");
+        self.round.following.clear();
+        // Both hold the store, whose lock goes with the last of them.
+        let elsewhere = tempfile::tempdir().expect("a temporary directory");
+        let other = open(&elsewhere, &self.clock, 0);
+        self.round = round_of(&other, &self.clock);
+        self.store = other;
+        self.store = open(&self.dir, &self.clock, reserve_size_bytes);
+        self.round = round_of(&self.store, &self.clock);
+        assert_eq!(self.store.catalog().registry, catalog.registry);
+    }
+
+    fn recorded(&self) -> u64 {
+        let filter = Filter::all(Scope::Project(group(GROUP)), 1000);
+        self.store.select(&filter).expect("answers").total
+    }
+
+    #[track_caller]
+    fn is_complete(&self) {
+        assert_eq!(self.recorded(), self.written);
+    }
+
+    fn status(&self) -> Status {
+        self.round.board.statuses()["db-1"].clone()
+    }
+
+    fn coverage(&self) -> Answer {
+        let targets = [self.source().target()];
+        self.store.coverage(&doorbook_store::Question {
+            scope: &Scope::Project(group(GROUP)),
+            targets: &targets,
+            actions: SourceKind::MongodLog.actions(),
+            with_successes: true,
+            from: Timestamp::MIN,
+            to: self.clock.now(),
+            now: self.clock.now(),
+        })
+    }
+}
+
+fn open(dir: &TempDir, clock: &Arc<ManualClock>, reserve_size_bytes: u64) -> Store {
+    Store::open(Options {
+        data_dir: dir.path().join("data"),
+        clock: clock.clone(),
+        random: Arc::<CountingRandom>::default(),
+        disk: Arc::new(SystemDisk),
+        memtable_size_bytes: 48 << 20,
+        reserve_size_bytes,
+        cache_size_bytes: Options::CACHE_SIZE_BYTES,
+        background: false,
+        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
+        wait_max: Options::WAIT_MAX,
+    })
+    .expect("opens")
+}
+
+fn round_of(store: &Store, clock: &Arc<ManualClock>) -> Round {
+    let clock_state = || ClockState { synchronised: Some(true), ..ClockState::default() };
+    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+    Round::new(tools, Board::default())
+}
+
+#[test]
+fn a_log_is_followed_from_its_oldest_file_and_over_a_restart() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.pass(1);
+    fs::rename(scene.log(), scene.log().with_extension("log.1")).expect("renamed");
+    scene.login();
+    scene.follow();
+    scene.after(1);
+    scene.is_complete();
+    assert_eq!(scene.status().state, State::Following);
+    scene.login();
+    scene.after(1);
+    scene.is_complete();
+    scene.login();
+    scene.restart(0);
+    scene.login();
+    scene.after(1);
+    scene.is_complete();
+    let answer = scene.coverage();
+    assert_eq!((answer.grade, answer.gaps), (Grade::Watched, Vec::new()));
+    let filter = Filter { kind: Kind::Quarantine, ..Filter::all(Scope::Project(group(GROUP)), 9) };
+    assert_eq!(scene.store.select(&filter).expect("answers").total, 0);
+}
+
+/// How fresh an answer is while nobody comes: ten seconds.
+#[test]
+fn a_quiet_log_is_watched_through_the_present() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    scene.after(10);
+    for _ in 0..30 {
+        scene.after(5);
+        let through = scene.coverage().through.expect("is watched");
+        let lag = scene.clock.now().micros() - through.micros();
+        assert!((0..=11_000_000).contains(&lag), "{lag} us");
+    }
+    let watched = scene.store.watched();
+    let beat = watched.sources["db-1"].heartbeat.clone().expect("a heartbeat each minute");
+    assert!(beat.at >= scene.clock.now().plus_seconds(-60));
+    assert_eq!(beat.clock.synchronised, Some(true));
+}
+
+/// A host whose clock is behind may yet write lines of what is past to us.
+#[test]
+fn a_host_whose_clock_is_behind_is_not_watched_through_our_present() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    for _ in 0..10 {
+        scene.pass(-600);
+        scene.login();
+        scene.pass(600);
+        scene.run();
+        scene.pass(100);
+    }
+    let through = scene.coverage().through.expect("is watched");
+    assert!(through <= scene.clock.now().plus_seconds(-600), "{through}");
+    scene.is_complete();
+}
+
+#[test]
+fn what_cannot_be_read_for_a_minute_is_a_gap_until_it_can() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    let away = scene.log().with_extension("away");
+    scene.after(30);
+    let seen = scene.clock.now();
+    fs::rename(scene.log(), &away).expect("renamed");
+    for _ in 0..7 {
+        scene.after(10);
+    }
+    assert_eq!(scene.status().state, State::Waiting);
+    let gaps = scene.coverage().gaps;
+    let [Gap { from, to: None, cause, source, .. }] = &gaps[..] else { panic!("{gaps:?}") };
+    assert!(*from <= seen.plus_seconds(10) && source.as_deref() == Some("db-1"), "{gaps:?}");
+    assert!(cause.contains("mongod.log"), "{cause}");
+    scene.restart(0);
+    scene.after(1);
+    assert_eq!(scene.coverage().gaps.len(), 1, "also after a restart");
+    fs::rename(&away, scene.log()).expect("renamed");
+    scene.login();
+    scene.after(20);
+    scene.is_complete();
+    assert_eq!(scene.coverage().gaps, Vec::new(), "nothing was missed after all");
+}
+
+#[test]
+fn a_source_that_rests_is_blind_and_reads_later_what_it_missed() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    scene.after(20);
+    scene.pause(true);
+    scene.login();
+    scene.after(20);
+    assert_eq!((scene.recorded(), scene.status().state), (1, State::Paused));
+    assert_eq!(&*scene.coverage().gaps[0].cause, "paused");
+    scene.pause(false);
+    scene.after(1);
+    scene.is_complete();
+    scene.after(20);
+    assert_eq!(scene.coverage().gaps, Vec::new());
+    scene.change(RegistryChange::SourceReplayed { name: "db-1".into() });
+    scene.run();
+    let progress = scene.store.watched().sources["db-1"].clone();
+    assert_eq!(
+        (progress.lines, progress.events),
+        (2, 0),
+        "both lines again, at once, and nothing new"
+    );
+    scene.is_complete();
+    scene.change(RegistryChange::SourceRemoved { name: "db-1".into() });
+    scene.login();
+    scene.after(20);
+    assert_eq!(scene.recorded(), scene.written - 1);
+    assert!(scene.round.board.statuses().is_empty());
+}
+
+/// Whose logins these are nobody could say.
+#[test]
+fn the_log_of_another_host_is_not_recorded() {
+    let mut scene = Scene::new();
+    scene.names_host("db-9");
+    scene.login();
+    scene.follow();
+    scene.after(1);
+    let status = scene.status();
+    assert_eq!((scene.recorded(), status.state), (0, State::Failed));
+    assert!(status.message.as_deref().is_some_and(|m| m.contains("db-9")), "{status:?}");
+    for _ in 0..7 {
+        scene.after(10);
+    }
+    let gaps = scene.coverage().gaps;
+    assert!(gaps.iter().any(|gap| gap.cause.contains("is the log of db-9")), "{gaps:?}");
+
+    let mut scene = Scene::new();
+    scene.names_host("db-one");
+    scene.login();
+    scene.follow();
+    scene.after(1);
+    scene.is_complete();
+}
+
+/// Nothing is lost by a full disk: it waits in the log.
+#[test]
+fn what_cannot_be_stored_is_read_again() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    scene.restart(u64::MAX);
+    scene.login();
+    scene.after(1);
+    let status = scene.status();
+    assert_eq!((scene.recorded(), status.state), (1, State::Failed));
+    assert!(status.message.is_some_and(|m| m.contains("cannot be stored")));
+    scene.after(10);
+    scene.restart(0);
+    scene.login();
+    scene.after(1);
+    scene.is_complete();
+    let page = scene.store.select(&Filter::all(Scope::Project(group(GROUP)), 9)).expect("answers");
+    assert!(page.rows.iter().all(|row| matches!(row.record, Record::Access(_))));
+}

@@ -1,0 +1,424 @@
+//! Goal: whatever is done to a log, and however often its reader dies, each line is recorded once, in
+//! order; where lines are lost to everyone, the interval is told, and no interval is told else.
+//!
+//! Method: random sequences of what servers, logrotate and people do to logs, with a writer that never
+//! waits for the reader. The reader commits what it read with its position, or dies with what it did
+//! not commit. The oracle is the list of what was written.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use doorbook_event::record::Coverage;
+use doorbook_event::{Access, Principal, Target, Timestamp};
+use doorbook_source::Batch;
+use doorbook_source::follow::Start;
+use doorbook_source::watch::{Settings, Watch};
+use proptest::prelude::*;
+
+/// How the log is rotated. A server has one way of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    /// `mongod.log.1`, by renaming; the server opens the name anew.
+    Rename,
+    /// `mongod.log.2020-…`, by the server itself.
+    LogRotate,
+    /// `mongod.log.1`, by copying and cutting short.
+    CopyTruncate,
+    /// `mongod.log` is a link to `mongod-7.log`.
+    Link,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// So many whole lines.
+    Write(usize),
+    /// A part of a line; the next write begins with its rest.
+    WritePart,
+    /// Rotates; `usize` lines are written while that goes on.
+    Rotate(usize),
+    /// An empty file is put where the live one was.
+    CreateEmpty,
+    /// The server opens the name again.
+    Reopen,
+    Compress,
+    DeleteOldest,
+    Poll,
+    Commit,
+    Crash,
+}
+
+fn steps(may_delete: bool) -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (1..6_usize).prop_map(Step::Write),
+        2 => Just(Step::WritePart),
+        4 => (0..3_usize).prop_map(Step::Rotate),
+        1 => Just(Step::CreateEmpty),
+        3 => Just(Step::Reopen),
+        2 => Just(Step::Compress),
+        u32::from(may_delete) => Just(Step::DeleteOldest),
+        6 => Just(Step::Poll),
+        3 => Just(Step::Commit),
+        1 => Just(Step::Crash),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+fn scheme() -> impl Strategy<Value = Scheme> {
+    prop::sample::select(vec![
+        Scheme::Rename,
+        Scheme::LogRotate,
+        Scheme::CopyTruncate,
+        Scheme::Link,
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_line_is_recorded_once_or_told_as_lost(
+        scheme in scheme(),
+        (may_delete, steps) in any::<bool>().prop_flat_map(|may| (Just(may), steps(may))),
+    ) {
+        let mut world = World::new(scheme);
+        for step in steps {
+            world.step(step);
+        }
+        world.end();
+        world.check(may_delete)?;
+    }
+}
+
+/// A log, who writes it and who reads it.
+struct World {
+    _directory: tempfile::TempDir,
+    directory: PathBuf,
+    path: PathBuf,
+    scheme: Scheme,
+    /// What the server has open.
+    open: File,
+    /// The rest of a line that was begun.
+    rest: Option<String>,
+    /// Lines that were written or begun; they are numbered from 0.
+    n_lines: usize,
+    n_files: usize,
+    n_truncations: usize,
+    reader: Watch,
+    now: i64,
+    uncommitted: (Vec<usize>, Vec<Coverage>, usize),
+    committed: (Vec<usize>, Vec<Coverage>, usize),
+    position: Vec<u8>,
+    /// Lines that were gone before the first look of a reader that knew of none.
+    gone: BTreeSet<usize>,
+    is_first_look: bool,
+}
+
+impl World {
+    fn new(scheme: Scheme) -> World {
+        let shared = Path::new("/dev/shm");
+        let temporary = match shared.is_dir() {
+            true => tempfile::tempdir_in(shared),
+            false => tempfile::tempdir(),
+        };
+        let temporary = temporary.expect("a temporary directory");
+        let directory = temporary.path().to_owned();
+        let path = directory.join("mongod.log");
+        if scheme == Scheme::Link {
+            link(&directory, &path, 0);
+        }
+        let open = append_to(&path);
+        let reader = watch(&path, &[]);
+        World {
+            _directory: temporary,
+            directory,
+            path,
+            scheme,
+            open,
+            rest: None,
+            n_lines: 0,
+            n_files: 0,
+            n_truncations: 0,
+            reader,
+            now: 1_000_000,
+            uncommitted: Default::default(),
+            committed: Default::default(),
+            position: Vec::new(),
+            gone: BTreeSet::new(),
+            is_first_look: true,
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Write(n) => self.write(n),
+            Step::WritePart => self.write_part(),
+            Step::Rotate(n) => self.rotate(n),
+            Step::CreateEmpty if self.scheme == Scheme::Rename => drop(append_to(&self.path)),
+            Step::Reopen if self.scheme == Scheme::Rename => self.reopen(),
+            Step::CreateEmpty | Step::Reopen => {}
+            Step::Compress => self.compress(),
+            Step::DeleteOldest => self.delete_oldest(),
+            Step::Poll => self.poll(),
+            Step::Commit => self.commit(),
+            Step::Crash => self.crash(),
+        }
+    }
+
+    fn write(&mut self, n: usize) {
+        if let Some(rest) = self.rest.take() {
+            self.open.write_all(rest.as_bytes()).expect("written");
+        }
+        for _ in 0..n {
+            self.open.write_all(line(self.n_lines).as_bytes()).expect("written");
+            self.n_lines += 1;
+        }
+    }
+
+    fn write_part(&mut self) {
+        if self.rest.is_none() {
+            let mut part = line(self.n_lines);
+            self.rest = Some(part.split_off(20 + self.n_lines * 7 % 200));
+            self.n_lines += 1;
+            self.open.write_all(part.as_bytes()).expect("written");
+        }
+    }
+
+    fn rotate(&mut self, n: usize) {
+        match self.scheme {
+            Scheme::Rename => {
+                if self.path.exists() {
+                    self.shift();
+                    fs::rename(&self.path, self.numbered(1, "")).expect("renamed");
+                }
+                self.write(n);
+            }
+            Scheme::LogRotate => {
+                self.write(n);
+                self.n_files += 1;
+                let day = Timestamp::from_seconds(1_577_836_800 + 86_400 * self.n_files as i64);
+                let suffix = day.to_string().replace(':', "-").replace('Z', "");
+                let name = format!("mongod.log.{suffix}");
+                fs::rename(&self.path, self.directory.join(name)).expect("renamed");
+                self.reopen();
+            }
+            Scheme::CopyTruncate => {
+                self.shift();
+                fs::copy(&self.path, self.numbered(1, "")).expect("copied");
+                match n {
+                    0 => {}
+                    n => self.write(n),
+                }
+                self.open.set_len(0).expect("cut");
+                self.n_truncations += 1;
+            }
+            Scheme::Link => {
+                self.write(n);
+                self.n_files += 1;
+                link(&self.directory, &self.path, self.n_files);
+                self.reopen();
+            }
+        }
+    }
+
+    fn reopen(&mut self) {
+        self.write(0);
+        self.open = append_to(&self.path);
+    }
+
+    fn numbered(&self, number: usize, ending: &str) -> PathBuf {
+        self.directory.join(format!("mongod.log.{number}{ending}"))
+    }
+
+    fn shift(&self) {
+        for number in (1..100).rev() {
+            for ending in ["", ".gz"] {
+                let from = self.numbered(number, ending);
+                if from.exists() {
+                    fs::rename(from, self.numbered(number + 1, ending)).expect("renamed");
+                }
+            }
+        }
+    }
+
+    /// All rotated files, oldest first.
+    fn rotated(&self) -> Vec<PathBuf> {
+        let number = |path: &PathBuf| {
+            let name = path.file_name().expect("a name").to_string_lossy().replace(".gz", "");
+            let digits: String = name.chars().filter(char::is_ascii_digit).collect();
+            let number: i64 = digits.parse().unwrap_or_default();
+            match self.scheme {
+                Scheme::Rename | Scheme::CopyTruncate => -number,
+                Scheme::LogRotate | Scheme::Link => number,
+            }
+        };
+        let live = fs::canonicalize(&self.path).ok();
+        let entries = fs::read_dir(&self.directory).expect("readable").flatten();
+        let mut paths: Vec<PathBuf> = entries
+            .map(|entry| entry.path())
+            .filter(|path| *path != self.path && Some(path) != live.as_ref())
+            .collect();
+        paths.sort_by_key(number);
+        paths
+    }
+
+    /// Packs the oldest file that is not packed, unless the server still writes to it.
+    fn compress(&mut self) {
+        let is_plain = |path: &&PathBuf| path.extension().is_none_or(|ending| ending != "gz");
+        let paths = self.rotated();
+        let Some(path) = paths.iter().find(is_plain) else { return };
+        if self.is_open(path) {
+            return;
+        }
+        let bytes = fs::read(path).expect("readable");
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&bytes).expect("to memory");
+        let mut name = path.clone().into_os_string();
+        name.push(".gz");
+        fs::write(name, packed.finish().expect("to memory")).expect("written");
+        fs::remove_file(path).expect("removed");
+    }
+
+    fn is_open(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let open = self.open.metadata().expect("open").ino();
+        fs::metadata(path).is_ok_and(|metadata| metadata.ino() == open)
+    }
+
+    fn delete_oldest(&mut self) {
+        let paths = self.rotated();
+        if let Some(path) = paths.first()
+            && !self.is_open(path)
+        {
+            fs::remove_file(path).expect("removed");
+        }
+    }
+
+    fn poll(&mut self) {
+        if std::mem::take(&mut self.is_first_look) {
+            self.gone = (0..self.n_lines).filter(|n| !self.present().contains(n)).collect();
+        }
+        for _ in 0..200 {
+            self.now += 2_000_000;
+            let mut batch = Batch::default();
+            let polled = self.reader.poll(Timestamp::from_micros(self.now), &mut batch);
+            let polled = polled.expect("this host's log");
+            self.uncommitted.0.extend(batch.accesses.iter().map(number_of));
+            self.uncommitted.1.append(&mut batch.coverage);
+            self.uncommitted.2 += batch.quarantine.len();
+            if !polled.more {
+                return;
+            }
+        }
+        panic!("polling comes to no end");
+    }
+
+    fn commit(&mut self) {
+        let (lines, gaps, n_quarantined) = std::mem::take(&mut self.uncommitted);
+        self.committed.0.extend(lines);
+        self.committed.1.extend(gaps);
+        self.committed.2 += n_quarantined;
+        self.position = self.reader.position();
+    }
+
+    fn crash(&mut self) {
+        self.uncommitted = Default::default();
+        self.reader = watch(&self.path, &self.position);
+        self.is_first_look = self.position.is_empty();
+    }
+
+    /// Lines that can be read somewhere.
+    fn present(&self) -> BTreeSet<usize> {
+        let mut paths = self.rotated();
+        paths.push(self.path.clone());
+        let mut present = BTreeSet::new();
+        for path in paths {
+            let Ok(bytes) = fs::read(&path) else { continue };
+            let mut text = String::new();
+            match path.extension().is_some_and(|ending| ending == "gz") {
+                true => flate2::read::GzDecoder::new(&bytes[..]).read_to_string(&mut text),
+                false => (&bytes[..]).read_to_string(&mut text),
+            }
+            .expect("text");
+            present.extend((0..self.n_lines).filter(|n| text.contains(&line(*n))));
+        }
+        present
+    }
+
+    /// The server writes once more under the right name, and the reader comes to the end.
+    fn end(&mut self) {
+        if self.scheme == Scheme::Rename {
+            self.reopen();
+        }
+        self.write(2);
+        self.poll();
+        self.poll();
+        self.commit();
+    }
+
+    fn check(&self, may_delete: bool) -> Result<(), TestCaseError> {
+        let (lines, gaps, n_quarantined) = &self.committed;
+        prop_assert!(lines.is_sorted_by(|a, b| a < b), "twice or out of order: {lines:?}");
+        let seen: BTreeSet<usize> = lines.iter().copied().collect();
+        let told = |n: &usize| {
+            let at = time(*n);
+            gaps.iter().any(|gap| gap.from <= at && gap.to.is_none_or(|to| at <= to))
+        };
+        for n in (0..self.n_lines).filter(|n| !seen.contains(n) && !self.gone.contains(n)) {
+            prop_assert!(told(&n), "line {n} is lost, and only {gaps:?} is told");
+        }
+        let cuts = self.scheme == Scheme::CopyTruncate;
+        if !cuts && !may_delete {
+            prop_assert_eq!(seen.len(), self.n_lines);
+            prop_assert!(gaps.is_empty(), "nothing was lost, and {gaps:?} is told");
+        }
+        if !cuts {
+            prop_assert_eq!(*n_quarantined, 0);
+        }
+        if cuts && !may_delete {
+            prop_assert!(gaps.len() <= self.n_truncations, "{gaps:?}");
+        }
+        Ok(())
+    }
+}
+
+fn append_to(path: &Path) -> File {
+    File::options().append(true).create(true).open(path).expect("opened")
+}
+
+fn link(directory: &Path, path: &Path, number: usize) {
+    let target = directory.join(format!("mongod-{number}.log"));
+    append_to(&target);
+    let new = directory.join("new");
+    std::os::unix::fs::symlink(&target, &new).expect("linked");
+    fs::rename(new, path).expect("renamed");
+}
+
+fn watch(path: &Path, position: &[u8]) -> Watch {
+    let settings = Settings {
+        source: "model".into(),
+        path: (&*path.to_string_lossy()).into(),
+        target: Target::Host { cluster: "c".into(), host: "db-1:27017".into() },
+        names: Vec::new(),
+        zone: jiff::tz::TimeZone::UTC,
+        start: Start::Oldest,
+    };
+    Watch::open(settings, Some(position)).expect("a watch")
+}
+
+fn time(n: usize) -> Timestamp {
+    Timestamp::from_seconds(1_577_836_800 + n as i64)
+}
+
+fn line(n: usize) -> String {
+    let time = time(n).to_string().replace('Z', ".000+00:00");
+    format!(
+        r#"{{"t":{{"$date":"{time}"}},"s":"I",  "c":"ACCESS",   "id":20250,   "ctx":"conn1","msg":"Authentication succeeded","attr":{{"mechanism":"SCRAM-SHA-256","speculative":true,"principalName":"u{n}","authenticationDatabase":"admin","remote":"10.0.0.1:50000","extraInfo":{{}}}}}}"#
+    ) + "\n"
+}
+
+fn number_of(access: &Access) -> usize {
+    let Principal::User { name, .. } = &access.principal else { panic!("a user") };
+    name[1..].parse().expect("a number")
+}
