@@ -44,8 +44,17 @@ impl Ledger {
         Ledger { store, scope: Scope::Project(project), project, target, open: Vec::new() }
     }
 
-    /// Everything that was written to its log before this instant of our clock is recorded; `None` if
-    /// no source watches it.
+    /// Whether a source is to watch its log.
+    pub fn has_source(&self) -> bool {
+        let catalog = self.store.catalog();
+        catalog
+            .registry
+            .sources()
+            .any(|source| source.project == self.project && source.target() == self.target)
+    }
+
+    /// Everything that was written to its log before this instant of our clock is recorded; `None`
+    /// while no source has read it.
     pub fn watched_through(&self) -> Option<Timestamp> {
         let catalog = self.store.catalog();
         let watched = self.store.watched();

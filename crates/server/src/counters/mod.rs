@@ -339,6 +339,9 @@ impl Judge {
     /// Compares the readings whose source has come so far.
     fn compare(&mut self, pending: &mut VecDeque<Reading>, told: &mut HostStatus) {
         let Some(through) = self.ledger.watched_through() else {
+            if self.ledger.has_source() {
+                return;
+            }
             pending.clear();
             let problem = "no source watches its log, so that there is nothing to compare";
             told.problem.get_or_insert(problem.into());
