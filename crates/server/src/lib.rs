@@ -11,6 +11,7 @@ pub mod admin;
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod counters;
 pub mod coverage;
 pub mod estate;
 pub mod http;

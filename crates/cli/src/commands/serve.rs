@@ -9,6 +9,7 @@ use anyhow::Context;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
+use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
@@ -69,9 +70,9 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let stop = interrupt::listen()?;
     logging::start(args.log);
     let manager = ServiceManager::of_environment();
-    let server = Server::start(&data_dir.path(), listen, tls, settings)?;
+    let mut server = Server::start(&data_dir.path(), listen, tls, settings)?;
     if let Some(file) = file
-        && let Err(error) = file.apply_at_start(server.admin())
+        && let Err(error) = server.follow(&file)
     {
         // Not a server that watches something else than its file says.
         stop.raise("a failed start");
@@ -97,6 +98,8 @@ pub struct Server {
     socket: AdminSocket,
     app: App,
     base_url: String,
+    /// Comparing, if the file of the estate says whose counters to read.
+    counters: Option<Counters>,
 }
 
 impl Server {
@@ -135,7 +138,22 @@ impl Server {
             Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        Ok(Server { runtime, listener, tls, admin, sources, socket, app, base_url })
+        let counters = None;
+        Ok(Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters })
+    }
+
+    /// Brings about what the file of the estate says.
+    fn follow(&mut self, file: &Config) -> anyhow::Result<()> {
+        file.apply_at_start(&self.admin)?;
+        let Admin { store, clock, random, .. } = &self.admin;
+        let clusters = file.counters(&store.catalog().registry);
+        if clusters.is_empty() {
+            return Ok(());
+        }
+        let settings = counters::Settings::new(clusters);
+        let started = Counters::start(&settings, store, clock, random, self.runtime.handle());
+        self.counters = Some(started.map_err(|error| Failure::invalid(error.to_string()))?);
+        Ok(())
     }
 
     /// Where it listens.
@@ -149,12 +167,13 @@ impl Server {
     }
 
     /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
-    /// 1. `/ready` says no; requests are still answered. 2. Sources store what they read, and stop.
-    /// 3. No new commands; those that run are waited for, imports end as interrupted. 4. No new
-    ///    connections; the answers under way are finished. 5. The record of who asked. 6. What is in
-    ///    memory becomes segments. 7. The data directory is let go.
+    /// 1. `/ready` says no; requests are still answered. 2. Counters are no longer read, and sources
+    ///    store what they read and stop. 3. No new commands; those that run are waited for, imports end
+    ///    as interrupted. 4. No new connections; the answers under way are finished. 5. The record of
+    ///    who asked. 6. What is in memory becomes segments. 7. The data directory is let go.
     pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
-        let Server { runtime, listener, tls, admin, sources, socket, app, base_url } = self;
+        let Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters } =
+            self;
         let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
         let beat = {
             let manager = manager.clone();
@@ -173,6 +192,9 @@ impl Server {
                 tracing::info!(cause, "stopping");
                 manager.stopping();
                 app.reach(Stage::Stopping);
+                if let Some(counters) = counters {
+                    counters.stop().await;
+                }
                 let stopped = tokio::task::spawn_blocking(move || {
                     sources.stop();
                     socket.stop();
