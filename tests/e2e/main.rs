@@ -6,6 +6,7 @@
 
 mod support;
 
+mod counters;
 mod kill;
 mod mongod;
 mod quickstart;
