@@ -3,6 +3,9 @@
     attempts.py setup  --port N --password P             the first user, through the localhost exception, and the others
     attempts.py run    --port N --password P [--round R] one round of attempts; prints one JSON line for each
     attempts.py rotate --port N --password P             logRotate, as an attempt of its own like any other login
+    attempts.py monitor --port N --password P            makes the users `counter` (clusterMonitor) and `ghost`
+    attempts.py quiet --port N --password P              a login, five of alice's while the log is quiet, and a last one
+    attempts.py ghost --port N --password P              three logins of `ghost`
     attempts.py counters --port N --password P           serverStatus' count of successful authentications, by mechanism,
                                                          and then the login that it took
 
@@ -169,6 +172,34 @@ def rotate(port, password):
     report_root("rotate", begin)
 
 
+def monitor(port, password):
+    PORTS.clear()
+    begin = time.time()
+    connection = client(port, "root", password, "admin")
+    connection.admin.command("createUser", "counter", pwd=password, roles=["clusterMonitor"])
+    connection.admin.command("createUser", "ghost", pwd="boo", roles=["read"])
+    connection.close()
+    report_root("monitor", begin)
+
+
+def quiet(port, password):
+    PORTS.clear()
+    begin = time.time()
+    connection = client(port, "root", password, "admin")
+    connection.admin.command("setParameter", 1, quiet=True)
+    report_root("to make it quiet", begin)
+    for _ in range(5):
+        attempt(port, "quiet", "alice", "alice's", "admin", 0)
+    connection.admin.command("setParameter", 1, quiet=False)
+    connection.close()
+    attempt(port, "no longer quiet", "alice", "alice's", "admin", 0)
+
+
+def ghost(port, password):
+    for _ in range(3):
+        attempt(port, "ghost", "ghost", "boo", "admin", 0)
+
+
 def counters(port, password):
     begin = time.time()
     connection = client(port, "root", password, "admin")
@@ -179,9 +210,12 @@ def counters(port, password):
     report_root("counters", begin)
 
 
+OTHERS = {"rotate": rotate, "monitor": monitor, "quiet": quiet, "ghost": ghost, "counters": counters}
+
+
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["setup", "run", "rotate", "counters"])
+    parser.add_argument("what", choices=["setup", "run", *OTHERS])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--round", default="")
@@ -189,7 +223,7 @@ def main():
     if given.what == "run":
         run(given.port, given.password, given.round)
     else:
-        {"setup": setup, "rotate": rotate, "counters": counters}[given.what](given.port, given.password)
+        {"setup": setup, **OTHERS}[given.what](given.port, given.password)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 //! The list of attempts that the test made is the truth, mongod's own count is the second witness, and
 //! what Doorbook says of its coverage is held against what the test did to the log.
 
+use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +25,7 @@ use crate::support::tools::needed;
 #[test]
 fn a_log_that_is_renamed_is_followed_through_kills() -> Result<()> {
     let rotate = |mongod: &mut Mongod| mongod.rotate().map(|()| None);
-    followed(&["--logappend"], rotate, |followed, server, cuts| {
+    followed(&["--logappend".as_ref()], rotate, |followed, server, cuts| {
         ensure!(cuts.is_empty());
         let gaps = followed.gaps()?;
         ensure!(gaps.is_empty(), "nothing was missed: {gaps:#?}");
@@ -39,7 +40,7 @@ fn a_log_that_is_renamed_is_followed_through_kills() -> Result<()> {
 /// between copy and cut, which are beyond anyone's reach.
 #[test]
 fn a_log_that_is_copied_and_cut_is_followed_through_kills() -> Result<()> {
-    followed(&["--logappend"], copy_and_cut, each_cut_is_told)
+    followed(&["--logappend".as_ref()], copy_and_cut, each_cut_is_told)
 }
 
 /// When a log was copied, and when it had been cut short, in seconds since 1970.
@@ -67,7 +68,7 @@ fn each_cut_is_told(followed: &mut Followed, server: &Server, cuts: &[Cut]) -> R
 
 /// Follows a mongod with these options through rounds of attempts with a rotation each.
 fn followed(
-    options: &[&str],
+    options: &[&OsStr],
     rotate: impl Fn(&mut Mongod) -> Result<Option<Cut>> + Sync,
     check: impl Fn(&mut Followed, &Server, &[Cut]) -> Result<()>,
 ) -> Result<()> {

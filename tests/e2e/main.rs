@@ -6,6 +6,7 @@
 
 mod support;
 
+mod counters;
 mod follow;
 mod kill;
 mod mongod;

@@ -6,9 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use doorbook_event::ProjectId;
+use doorbook_event::registry::Registry;
 use doorbook_server::admin::request::AppliedView;
 use doorbook_server::admin::{Admin, Failure, Reply, Request, os_user};
 use doorbook_server::app::RateLimit;
+use doorbook_server::counters::ClusterSettings;
 use doorbook_server::estate::read::SIZE_BYTES_MAX;
 use doorbook_server::estate::{Document, Problem, Wanted};
 use doorbook_server::http::TlsFiles;
@@ -76,8 +79,25 @@ impl Config {
         }
     }
 
+    /// Whose counters are read, given the registry to which it was applied.
+    pub fn counters(&self, registry: &Registry) -> Vec<ClusterSettings> {
+        let counters = self.document.counters(&self.wanted);
+        counters.iter().filter_map(|counters| counters.settings(registry)).collect()
+    }
+
     /// Opens the files that it names, as a server would.
     pub fn check_files(&self) -> anyhow::Result<()> {
+        let counters = self.document.counters(&self.wanted);
+        // To open files, it does not matter what the registry calls the project.
+        let any = ProjectId::new([0; 12]);
+        let unusable = counters.iter().filter_map(|counters| {
+            let error = counters.settings_of(any).check_files().err()?;
+            Some(Problem { place: counters.place, message: error.to_string() })
+        });
+        let unusable: Vec<_> = unusable.collect();
+        if !unusable.is_empty() {
+            return Err(self.refused(unusable));
+        }
         let Some(tls) = self.server().tls else { return Ok(()) };
         let Err(error) = tls.load() else { return Ok(()) };
         let server = self.document.estate.server.as_ref();

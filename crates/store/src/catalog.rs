@@ -35,7 +35,8 @@ pub(crate) fn is_same(one: &Coverage, other: &Coverage) -> bool {
 
 /// Adds an interval to those that are known, by beginning. Intervals of one target with the same
 /// cause and beginning are one, however often and in whatever order they are told: a line that ends
-/// it is worth more than none, and of two such lines the first ended it.
+/// it is worth more than none, and of two such lines the first ended it. Of two numbers of what is
+/// missing the newer one holds.
 pub(crate) fn merge_coverage(known: &mut Vec<Coverage>, new: &Coverage) -> Merged {
     if let Some(old) = known.iter_mut().find(|old| is_same(old, new)) {
         let before = old.clone();
@@ -44,9 +45,48 @@ pub(crate) fn merge_coverage(known: &mut Vec<Coverage>, new: &Coverage) -> Merge
         if old.actor.is_none() {
             old.actor.clone_from(&new.actor);
         }
+        old.missing = new.missing.or(old.missing);
         return if *old == before { Merged::Known } else { Merged::Extended };
     }
     let at = known.partition_point(|old| old.from <= new.from);
     known.insert(at, new.clone());
     Merged::New
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbook_event::record::{Grade, Hidden};
+    use doorbook_event::{Action, Target, Timestamp};
+
+    use super::*;
+
+    /// A log that tells of its gap again says nothing of what is missing; who counted does, and may
+    /// count again.
+    #[test]
+    fn of_what_is_missing_the_newest_number_holds() {
+        let from = Timestamp::from_seconds(100);
+        let told = |missing| Coverage {
+            target: Target::Host { cluster: "orders".into(), host: "db-1:27017".into() },
+            actions: vec![Action::Authenticate],
+            hidden: Hidden::Successes,
+            cause: "quiet".into(),
+            actor: None,
+            from,
+            to: None,
+            last_seen: from,
+            source: None,
+            grade: Grade::Blind,
+            missing,
+        };
+        let mut known = Vec::new();
+        let mut check = |told_now, merged, missing| {
+            assert_eq!(merge_coverage(&mut known, &told(told_now)), merged);
+            assert_eq!((known.len(), known[0].missing), (1, missing));
+        };
+        check(None, Merged::New, None);
+        check(Some(2), Merged::Extended, Some(2));
+        check(None, Merged::Known, Some(2));
+        check(Some(5), Merged::Extended, Some(5));
+        check(Some(0), Merged::Extended, Some(0));
+    }
 }

@@ -1,6 +1,7 @@
 //! A real mongod with `--auth`, and the list of attempts that was made at it.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,8 @@ const PASSWORD: &str = "a root password";
 /// A mongod that runs as long as this value lives.
 pub struct Mongod {
     folder: TempDir,
+    binary: PathBuf,
+    arguments: Vec<OsString>,
     port: u16,
     python: PathBuf,
     attempts: Vec<Attempt>,
@@ -63,24 +66,49 @@ impl Mongod {
         Mongod::start_with(binary, python, &[])
     }
 
-    /// The same with further options.
-    pub fn start_with(binary: &Path, python: PathBuf, options: &[&str]) -> Result<Mongod> {
+    /// The same, with further arguments.
+    pub fn start_with(binary: &Path, python: PathBuf, arguments: &[&OsStr]) -> Result<Mongod> {
         let folder = TempDir::with_prefix("doorbook-mongod-")?;
         for name in ["db", "log"] {
             std::fs::create_dir(folder.path().join(name))?;
         }
         let version = version(binary)?;
         let port = free_port()?;
-        let mut command = Command::new(binary);
-        command.arg("--auth").arg("--dbpath").arg(folder.path().join("db"));
-        command.arg("--logpath").arg(folder.path().join("log/mongod.log"));
-        command.args(["--bind_ip", "127.0.0.1", "--port", &port.to_string()]);
-        command.args(["--unixSocketPrefix".as_ref(), folder.path().as_os_str()]).args(options);
-        let running = Some(Running::start(&mut command)?);
-        let attempts = Vec::new();
-        let mut mongod = Mongod { folder, port, python, attempts, version, running, copies: 0 };
+        let (binary, arguments) =
+            (binary.to_owned(), arguments.iter().map(OsString::from).collect());
+        let (attempts, running) = (Vec::new(), None);
+        let mut mongod = Mongod {
+            folder,
+            binary,
+            arguments,
+            port,
+            python,
+            attempts,
+            version,
+            running,
+            copies: 0,
+        };
+        mongod.run()?;
         mongod.attempt("setup", "")?;
         Ok(mongod)
+    }
+
+    /// Stops it and starts it again. It goes on with the same log.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.run()
+    }
+
+    fn run(&mut self) -> Result<()> {
+        let folder = self.folder.path();
+        let mut command = Command::new(&self.binary);
+        command.arg("--auth").arg("--dbpath").arg(folder.join("db"));
+        command.arg("--logappend").arg("--logpath").arg(folder.join("log/mongod.log"));
+        command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()]);
+        command.args(["--unixSocketPrefix".as_ref(), folder.as_os_str()]);
+        command.args(&self.arguments);
+        self.running = Some(Running::start(&mut command)?);
+        Ok(())
     }
 
     /// The folder with the log and its rotated predecessors.
@@ -137,6 +165,28 @@ impl Mongod {
         self.copies += 1;
         between(self)?;
         Ok(File::options().write(true).open(self.log())?.set_len(0)?)
+    }
+
+    /// Makes the users `counter`, which may read the counters, and `ghost`. Returns the password of the
+    /// first.
+    pub fn make_counter(&mut self) -> Result<&'static str> {
+        self.attempt("monitor", "")?;
+        Ok(PASSWORD)
+    }
+
+    /// Five logins while its log is quiet, between two that are not.
+    pub fn log_in_quietly(&mut self) -> Result<()> {
+        self.attempt("quiet", "")
+    }
+
+    /// Three logins of the user `ghost`.
+    pub fn log_in_as_ghost(&mut self) -> Result<()> {
+        self.attempt("ghost", "")
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// What was tried so far.

@@ -26,6 +26,9 @@ sections! {
         /// What is followed. One that is taken out of the file is no longer followed; what it told
         /// stays.
         source: Option<Vec<Source>> = "";
+        /// Whose counts of logins are compared with what is recorded, so that hidden logins are
+        /// noticed. Read when `doorbook serve` starts.
+        counters: Option<Vec<Counters>> = "";
     }
 
     /// How `doorbook serve` serves. Words of the command line stand before these.
@@ -105,6 +108,23 @@ sections! {
         /// The zone of times that name none: UTC (also without this), or a name such as
         /// Europe/Berlin.
         zone: Option<At<String>> = "\"UTC\"";
+    }
+
+    /// Whose counts of logins are compared with what is recorded, so that hidden logins are noticed.
+    /// Without `cluster` it stands for every cluster of its project that no other one names. Read
+    /// when `doorbook serve` starts.
+    Counters {
+        /// The project of its clusters; may be left out where there is one.
+        project: Option<At<String>> = "\"shop\"";
+        /// Only this cluster.
+        cluster: Option<At<String>> = "\"orders\"";
+        /// A user of the database admin with the role clusterMonitor and a password of ASCII; it
+        /// logs in by SCRAM-SHA-256.
+        user: At<String> = "\"doorbook\"";
+        /// The file with its password.
+        password_file: At<String> = "\"/etc/doorbook/counters.password\"";
+        /// The file with the authority of the hosts' certificates, in PEM; no TLS without it.
+        ca_file: Option<At<String>> = "\"/etc/doorbook/ca.pem\"";
     }
 }
 

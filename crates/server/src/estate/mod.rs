@@ -14,9 +14,10 @@
 //! struct there, a field of [`Estate`] for it, and what must hold of it in `check`.
 //!
 //! Suggested reading order: [`file`](mod@file), [`shape`], [`read`], [`wanted`], `check`, `paths`,
-//! [`difference`], [`outputs`].
+//! [`difference`], [`counters`], [`outputs`].
 
 mod check;
+pub mod counters;
 pub mod difference;
 pub mod file;
 pub mod outputs;
