@@ -3,10 +3,9 @@
 //! The list of attempts that the test made is the truth, mongod's own count is the second witness, and
 //! what Doorbook says of its coverage is held against what the test did to the log.
 
-use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -17,6 +16,7 @@ use crate::support::draw::Draw;
 use crate::support::history::{compare, seconds_since_1970};
 use crate::support::mongod::{Attempt, Mongod};
 use crate::support::process::until;
+use crate::support::time::now;
 use crate::support::tools::needed;
 
 /// Goal: of a log that mongod rotates itself, by renaming it, nothing is lost or doubled, whatever
@@ -25,7 +25,7 @@ use crate::support::tools::needed;
 #[test]
 fn a_log_that_is_renamed_is_followed_through_kills() -> Result<()> {
     let rotate = |mongod: &mut Mongod| mongod.rotate().map(|()| None);
-    followed(&["--logappend".as_ref()], rotate, |followed, server, cuts| {
+    followed(Mongod::start, rotate, |followed, server, cuts| {
         ensure!(cuts.is_empty());
         let gaps = followed.gaps()?;
         ensure!(gaps.is_empty(), "nothing was missed: {gaps:#?}");
@@ -40,7 +40,15 @@ fn a_log_that_is_renamed_is_followed_through_kills() -> Result<()> {
 /// between copy and cut, which are beyond anyone's reach.
 #[test]
 fn a_log_that_is_copied_and_cut_is_followed_through_kills() -> Result<()> {
-    followed(&["--logappend".as_ref()], copy_and_cut, each_cut_is_told)
+    followed(Mongod::start, copy_and_cut, each_cut_is_told)
+}
+
+/// Goal: a mongod without `--logappend` goes on at its old offset after its log was cut short, behind
+/// a hole of NULs as long as the log ever was; that is no other case. Method: the same as above.
+#[test]
+fn a_log_with_a_hole_is_followed_through_kills() -> Result<()> {
+    let start = |binary: &Path, python| Mongod::start_as_it_is(binary, python, &[]);
+    followed(start, copy_and_cut, each_cut_is_told)
 }
 
 /// When a log was copied, and when it had been cut short, in seconds since 1970.
@@ -66,9 +74,9 @@ fn each_cut_is_told(followed: &mut Followed, server: &Server, cuts: &[Cut]) -> R
     Ok(())
 }
 
-/// Follows a mongod with these options through rounds of attempts with a rotation each.
+/// Follows a mongod through rounds of attempts with a rotation each.
 fn followed(
-    options: &[&OsStr],
+    start: impl Fn(&Path, PathBuf) -> Result<Mongod>,
     rotate: impl Fn(&mut Mongod) -> Result<Option<Cut>> + Sync,
     check: impl Fn(&mut Followed, &Server, &[Cut]) -> Result<()>,
 ) -> Result<()> {
@@ -77,7 +85,7 @@ fn followed(
     };
     let seed = RandomState::new().build_hasher().finish();
     for binary in mongods {
-        let mongod = Mongod::start_with(&binary, python.clone(), options)?;
+        let mongod = start(&binary, python.clone())?;
         let told = format!("mongod {}, seed {seed}", mongod.version);
         let mut followed = Followed::new(mongod, &python)?;
         through_kills(&mut followed, &mut Draw(seed), &rotate, &check).context(told)?;
@@ -243,9 +251,4 @@ impl<'a> Followed<'a> {
         };
         rows.into_iter().map(gap).collect()
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "held against what real processes wrote")]
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

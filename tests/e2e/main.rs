@@ -11,5 +11,6 @@ mod follow;
 mod kill;
 mod mongod;
 mod quickstart;
+mod replica_set;
 mod samples;
 mod surface;

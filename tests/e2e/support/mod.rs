@@ -7,6 +7,8 @@ pub mod history;
 pub mod http;
 pub mod mongod;
 pub mod process;
+pub mod replica_set;
+pub mod time;
 pub mod tools;
 
 pub use binary::DataDir;

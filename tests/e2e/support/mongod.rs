@@ -68,6 +68,12 @@ impl Mongod {
 
     /// The same, with further arguments.
     pub fn start_with(binary: &Path, python: PathBuf, arguments: &[&OsStr]) -> Result<Mongod> {
+        let arguments = [&["--logappend".as_ref()], arguments].concat();
+        Mongod::start_as_it_is(binary, python, &arguments)
+    }
+
+    /// The same without `--logappend`: with these arguments only, and those without which no test can be.
+    pub fn start_as_it_is(binary: &Path, python: PathBuf, arguments: &[&OsStr]) -> Result<Mongod> {
         let folder = TempDir::with_prefix("doorbook-mongod-")?;
         for name in ["db", "log"] {
             std::fs::create_dir(folder.path().join(name))?;
@@ -103,7 +109,7 @@ impl Mongod {
         let folder = self.folder.path();
         let mut command = Command::new(&self.binary);
         command.arg("--auth").arg("--dbpath").arg(folder.join("db"));
-        command.arg("--logappend").arg("--logpath").arg(folder.join("log/mongod.log"));
+        command.arg("--logpath").arg(folder.join("log/mongod.log"));
         command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--unixSocketPrefix".as_ref(), folder.as_os_str()]);
         command.args(&self.arguments);
@@ -257,6 +263,6 @@ pub fn name_in(log: &str) -> Result<String> {
 }
 
 /// A port that nothing listens on. Another process may take it before mongod does, which then says so.
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
