@@ -11,8 +11,10 @@ mod commands;
 mod config;
 mod exit;
 mod interrupt;
+mod logging;
 mod output;
 mod quickstart;
+mod service_manager;
 mod system;
 mod values;
 

@@ -150,6 +150,7 @@ fn commands_do_the_same_beside_a_server() {
         &["events", "--json", "--limit", "0", "--project", "shop"],
         &["events", "--project", "shop", "--outcome", "failure"],
         &["events", "--project", "shop", "--quarantine", "--json"],
+        &["quarantine", "list", "--project", "shop", "--json"],
         &["coverage", "--json"],
         &["import", "retract", "imp-nothing"],
     ];

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use doorbook_event::{Clock, PublicIds, Random, Record, Scope};
+use doorbook_event::{Clock, PublicIds, Random, Record, Scope, Timestamp};
 use doorbook_store::{Entry, Error, Store};
 use tokio::sync::Semaphore;
 
-use crate::api::{atlas, native};
+use crate::api::{atlas, native, operations};
 use crate::auth::Auth;
+use crate::metrics::Metrics;
 use crate::usage::Usage;
 
 /// What an operator can set. The defaults work.
@@ -129,6 +131,21 @@ struct Inner {
     access_history_buckets: atlas::rate_limit::Buckets,
     answers: Arc<Semaphore>,
     doors: native::Doors,
+    metrics: Metrics,
+    started: Timestamp,
+    stage: AtomicU8,
+}
+
+/// How far a server is. It only goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// Not everything runs yet that should.
+    Starting = 0,
+    /// Everything runs.
+    Serving = 1,
+    /// It is being stopped; requests are still answered.
+    Stopping = 2,
 }
 
 /// What a server keeps from everyone, and over restarts.
@@ -170,6 +187,9 @@ impl App {
             access_history_buckets: atlas::rate_limit::Buckets::new(settings.access_history_rate),
             answers: Arc::new(Semaphore::new(settings.concurrent_answers_max.max(1))),
             doors: native::Doors::new(PublicIds::new(&secrets.public_ids), &settings),
+            metrics: Metrics::default(),
+            started: clock.now(),
+            stage: AtomicU8::new(Stage::Starting as u8),
             store,
             clock,
             random,
@@ -185,7 +205,7 @@ impl App {
 
     /// Every surface.
     pub fn router(&self) -> Router {
-        atlas::router(self).merge(native::router(self))
+        atlas::router(self).merge(native::router(self)).merge(operations::router(self))
     }
 
     /// The store.
@@ -226,6 +246,30 @@ impl App {
     /// What our own API holds.
     pub fn doors(&self) -> &native::Doors {
         &self.0.doors
+    }
+
+    /// What the server counts of itself.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// When this was made.
+    pub fn started(&self) -> Timestamp {
+        self.0.started
+    }
+
+    /// How far the server is.
+    pub fn stage(&self) -> Stage {
+        match self.0.stage.load(Ordering::SeqCst) {
+            0 => Stage::Starting,
+            1 => Stage::Serving,
+            _ => Stage::Stopping,
+        }
+    }
+
+    /// The server has come this far. An earlier stage changes nothing.
+    pub fn reach(&self, stage: Stage) {
+        self.0.stage.fetch_max(stage as u8, Ordering::SeqCst);
     }
 
     /// Permits for answers that are worked on.

@@ -68,12 +68,15 @@ pub async fn serve(
         };
         let (stream, address, permit) = match accepted {
             Ok(accepted) => {
+                if is_failing {
+                    tracing::info!("connections are accepted again");
+                }
                 is_failing = false;
                 accepted
             }
             Err(error) => {
                 if !is_failing {
-                    eprintln!("doorbook: connections cannot be accepted now: {error}");
+                    tracing::error!(%error, "connections cannot be accepted now");
                 }
                 is_failing = true;
                 tokio::time::sleep(ACCEPT_PAUSE).await;

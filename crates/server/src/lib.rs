@@ -4,8 +4,8 @@
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::native`], [`usage`], [`http`],
-//! [`admin`], [`pipeline`], [`estate`].
+//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::native`], [`usage`],
+//! [`http`], [`metrics`], [`vitals`], [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
 pub mod api;
@@ -15,9 +15,11 @@ pub mod counters;
 pub mod coverage;
 pub mod estate;
 pub mod http;
+pub mod metrics;
 pub mod pipeline;
 pub mod sources;
 pub mod usage;
+pub mod vitals;
 
 #[cfg(test)]
 mod test_support;

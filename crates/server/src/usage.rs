@@ -27,6 +27,7 @@ use doorbook_event::{
 };
 use doorbook_store::Error;
 
+use crate::admin::with_causes;
 use crate::auth::Caller;
 
 /// Half of the second within which a use must be recorded; the rest is for the commit itself.
@@ -215,7 +216,7 @@ impl Recorder {
                     self.flush();
                     if self.is_failing {
                         let lost = self.pending.uses + self.overflow.load(Ordering::Relaxed);
-                        eprintln!("doorbook: {lost} uses of the API could not be recorded");
+                        tracing::error!(uses = lost, "uses of the API could not be recorded");
                     }
                     return;
                 }
@@ -257,14 +258,15 @@ impl Recorder {
             Ok(()) => {
                 self.pending = Pending::default();
                 if self.is_failing {
-                    eprintln!("doorbook: uses of the API are recorded again");
+                    tracing::info!("uses of the API are recorded again");
                 }
                 self.is_failing = false;
             }
             Err(error) => {
                 self.overflow.fetch_add(overflow, Ordering::Relaxed);
                 if !self.is_failing {
-                    eprintln!("doorbook: uses of the API cannot be recorded now: {error}");
+                    let error = with_causes(&error);
+                    tracing::error!(error, "uses of the API cannot be recorded now");
                 }
                 self.is_failing = true;
             }

@@ -183,7 +183,7 @@ impl Inner {
         if ops.is_empty() {
             return Ok(());
         }
-        let lsn = writer.wal.append(&payload).inspect_err(|_| {
+        let lsn = self.counters.commit(|| writer.wal.append(&payload)).inspect_err(|_| {
             for (_, log, _) in &logs {
                 let next_seq = state.logs.get(log.0 as usize).map_or(0, |log| log.next_seq);
                 self.memory().forget_from(*log, next_seq);

@@ -29,6 +29,7 @@ use crate::error::{Error, ErrorKind};
 use crate::identity::{Keys, MemoryIndex};
 use crate::import::Imports;
 use crate::maintain::Maintenance;
+use crate::measure::Counters;
 use crate::queue::Queue;
 use crate::snapshot;
 use crate::state::State;
@@ -72,6 +73,8 @@ impl Inner {
         end_cut_off_imports(&mut state);
 
         Ok(Inner {
+            is_wal_poisoned: wal.poison(),
+            counters: Counters::default(),
             keys: Keys::new(&*options.random),
             cache: Arc::new(Cache::new(options.cache_size_bytes)),
             writer: Mutex::new(Writer { wal, is_closed: false }),

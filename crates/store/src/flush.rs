@@ -108,6 +108,7 @@ impl Inner {
         for (log, seq) in &flushed.below {
             memory.forget_below(*log, *seq);
         }
+        self.counters.note(Ok(Did::Flushed), self.options.clock.now());
         Ok(())
     }
 

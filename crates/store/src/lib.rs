@@ -18,6 +18,7 @@ pub mod coverage;
 pub mod disk;
 pub mod error;
 pub mod filter;
+pub mod measure;
 
 pub mod backup;
 pub mod status;
@@ -461,6 +462,21 @@ impl Store {
         self.0.status()
     }
 
+    /// What monitoring asks for. Reads no rows and waits for no write.
+    pub fn measures(&self) -> Result<measure::Measures, Error> {
+        self.0.measures()
+    }
+
+    /// Why nothing can be written until a restart, if so. Never waits.
+    pub fn poisoned(&self) -> Option<&'static str> {
+        self.0.poisoned()
+    }
+
+    /// Why the latest unit of maintenance failed, if it did. It is tried again by itself.
+    pub fn maintenance_failure(&self) -> Option<Error> {
+        self.0.maintenance.failure()
+    }
+
     /// Reads everything again and names what is damaged, while others write. A directory that does
     /// not open is read by [`verify::verify`].
     pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
@@ -527,6 +543,9 @@ struct Inner {
     cache: Arc<cache::Cache>,
     queue: queue::Queue<commit::Proposal, Ingested>,
     writer: Mutex<commit::Writer>,
+    /// The writer's, for who must not wait for it.
+    is_wal_poisoned: Arc<std::sync::atomic::AtomicBool>,
+    counters: measure::Counters,
     maintenance: maintain::Maintenance,
     state: RwLock<Arc<state::State>>,
     imports: Mutex<import::Imports>,

@@ -79,6 +79,16 @@ impl Maintenance {
         Maintenance { work, signal: Arc::default(), thread: Mutex::new(None) }
     }
 
+    /// Whether a unit ended in a bug. Never waits.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.work.is_poisoned()
+    }
+
+    /// Why the last unit failed, if it did.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        self.signal.flags().failure.as_ref().map(Error::again)
+    }
+
     /// Has the thread look for something to do.
     pub(crate) fn notify(&self) {
         self.signal.flags().is_due = true;
@@ -134,7 +144,9 @@ impl Inner {
     }
 
     fn compact_unit(&self, work: &mut Work) -> Result<Did, Error> {
-        self.compact(&mut || self.between_steps(work))
+        let did = self.compact(&mut || self.between_steps(work))?;
+        self.counters.note(Ok(did), self.options.clock.now());
+        Ok(did)
     }
 
     /// A unit that merges takes long: what is more urgent is done in between, and a store that is
@@ -224,6 +236,12 @@ impl Inner {
 
     /// Tells those who wait for room what became of a unit.
     fn note(&self, did: &Result<Did, Error>) {
+        // What is written to segments is counted there: not every such unit comes by here.
+        match did {
+            Ok(Did::Expired) => self.counters.note(Ok(Did::Expired), self.options.clock.now()),
+            Ok(_) => {}
+            Err(_) => self.counters.note(Err(()), self.options.clock.now()),
+        }
         let signal = &self.maintenance.signal;
         let failed_at = if did.is_err() { self.size_bytes() } else { 0 };
         let mut flags = signal.flags();

@@ -142,7 +142,7 @@ impl Inner {
         Ok(sizes)
     }
 
-    fn folder_size_bytes(&self, dir: &Path) -> Result<u64, Error> {
+    pub(crate) fn folder_size_bytes(&self, dir: &Path) -> Result<u64, Error> {
         let disk = &*self.options.disk;
         let names = disk.list(dir).map_err(|error| Error::io(dir, "list", error))?;
         let mut size_bytes = 0;

@@ -33,6 +33,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::directory::numbered_files;
 use crate::disk::{Disk, DiskFile, read_up_to, write_all_at};
@@ -57,7 +58,8 @@ pub(crate) struct Wal {
     next_lsn: Lsn,
     /// `None` until the first frame after a start or a [`Wal::rotate`].
     file: Option<Open>,
-    poisoned: bool,
+    /// Shared with who may ask without waiting for a write.
+    poisoned: Arc<AtomicBool>,
 }
 
 struct Open {
@@ -79,7 +81,7 @@ impl Wal {
         // A file that begins no later than `after + 1` makes those before it superfluous.
         let first = files.iter().rposition(|(lsn, _)| *lsn <= after + 1).unwrap_or(0);
         files.drain(..first);
-        let mut wal = Wal { disk, dir, next_lsn: after + 1, file: None, poisoned: false };
+        let mut wal = Wal { disk, dir, next_lsn: after + 1, file: None, poisoned: Arc::default() };
         let count = files.len();
         for (n, (first_lsn, path)) in files.into_iter().enumerate() {
             // The first file may begin in what the snapshot covers; each later one where the one
@@ -167,7 +169,7 @@ impl Wal {
 
     /// Makes `payload` the next frame. Returns its number once it is durable.
     pub(crate) fn append(&mut self, payload: &[u8]) -> Result<Lsn, Error> {
-        if self.poisoned {
+        if self.is_poisoned() {
             return Err(Error::new(
                 ErrorKind::Poisoned,
                 "an earlier write failed and left open what is on the disk: restart",
@@ -199,7 +201,7 @@ impl Wal {
             let refused = Error::io(&open.path, "write", error);
             // Synced as well: a refused commit must not come back after a power cut.
             if open.file.truncate(open.end).and_then(|()| open.file.sync()).is_err() {
-                self.poisoned = true;
+                self.poisoned.store(true, Ordering::Relaxed);
             }
             if is_new {
                 // Its name may not be durable; the next frame makes the file anew.
@@ -216,7 +218,7 @@ impl Wal {
             false => Ok(()),
         });
         if let Err(error) = synced {
-            self.poisoned = true;
+            self.poisoned.store(true, Ordering::Relaxed);
             return Err(error);
         }
         open.end += bytes.len() as u64;
@@ -226,7 +228,12 @@ impl Wal {
 
     /// Whether a restart is needed to know what is on the disk.
     pub(crate) fn is_poisoned(&self) -> bool {
-        self.poisoned
+        self.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// The same for who does not hold the log.
+    pub(crate) fn poison(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.poisoned)
     }
 
     /// Begins a new file with the next frame.

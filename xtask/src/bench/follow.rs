@@ -53,7 +53,8 @@ pub struct Arguments {
 
 /// The command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    ensure!(arguments.logs > 0 && arguments.rate > 0, "--logs and --rate are at least 1");
+    ensure!((1..1000).contains(&arguments.logs), "--logs is 1 to 999");
+    ensure!(arguments.rate > 0, "--rate is at least 1");
     run_command(&mut cargo(["build", "--release", "--locked", "--package", "doorbook"]))?;
     let release = target_folder()?.join("release");
     // On the disk that holds the build, not in /tmp, which may be memory.
@@ -86,8 +87,8 @@ fn live(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
         let upto = (due as usize).min(ends.len());
         if upto > written {
             let start = if written == 0 { 0 } else { ends[written - 1] };
-            for file in &mut files {
-                file.write_all(&text[start..ends[upto - 1]])?;
+            for (n, file) in files.iter_mut().enumerate() {
+                file.write_all(&as_of_host(&text[start..ends[upto - 1]], n))?;
             }
             written = upto;
         }
@@ -114,6 +115,21 @@ fn live(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
         behind_seconds,
     );
     Ok(())
+}
+
+/// The generator's lines as another host would write them: the start of a process names its host.
+fn as_of_host(lines: &[u8], n: usize) -> Vec<u8> {
+    const NAMED: &[u8] = b"db-000";
+    let name = format!("db-{n:03}");
+    let mut lines = lines.to_vec();
+    let mut at = 0;
+    while at + NAMED.len() <= lines.len() {
+        if lines[at] == b'd' && lines[at..].starts_with(NAMED) {
+            lines[at..at + NAMED.len()].copy_from_slice(name.as_bytes());
+        }
+        at += 1;
+    }
+    lines
 }
 
 fn backlog(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
@@ -194,14 +210,16 @@ impl Estate {
         for _ in 0..LOOKS {
             let printed = output(&mut self.command(&["source", "list", "--json"]))?;
             sources = serde_json::from_str(&printed).with_context(|| printed)?;
+            if let Some(message) = sources.iter().find_map(|source| source.message.as_ref()) {
+                anyhow::bail!("a source cannot go on: {message}");
+            }
             if sources.iter().all(|source| source.lines >= lines) {
                 return Ok(());
             }
             std::thread::sleep(LOOK);
         }
         let read: u64 = sources.iter().map(|source| source.lines).sum();
-        let messages: Vec<_> = sources.iter().filter_map(|source| source.message.clone()).collect();
-        anyhow::bail!("{read} lines read of {lines} a log; {messages:?}")
+        anyhow::bail!("{read} lines read, of {lines} a log")
     }
 
     /// Authentications as answers count them.

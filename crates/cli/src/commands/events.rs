@@ -122,6 +122,7 @@ fn query(args: &Args, limit: u64, after: Option<Cursor>) -> EventsQuery {
         unix_socket: args.address == Some(Origin::UnixSocket),
         with: args.class.clone(),
         without: args.without.clone(),
+        source: None,
         quarantine: args.quarantine,
         limit: usize::try_from(limit).unwrap_or(usize::MAX),
         after,

@@ -88,7 +88,7 @@ fn read(
     let inputs = inputs(args)?;
     let total_size_bytes =
         inputs.iter().map(|input| input.size_bytes).sum::<Option<u64>>().filter(|_| !args.follow);
-    let stop = interrupt::flag()?;
+    let stop = interrupt::listen()?;
     let progress = Arc::new(Progress::default());
     let job = Job {
         project: args.project.clone(),
@@ -116,7 +116,7 @@ fn read(
             false => count(progress.lines.load(Relaxed), "line", "lines"),
         });
     };
-    let outcome = pipeline::run(job, &mut *connection.sink(), &stop, &progress, &mut tick);
+    let outcome = pipeline::run(job, &mut *connection.sink(), stop.flag(), &progress, &mut tick);
     warn(&progress);
     bar.finish_and_clear();
     Ok((outcome?, progress.warnings_from(0)))

@@ -5,12 +5,14 @@ mod backup;
 mod cluster;
 mod config;
 mod coverage;
+mod doctor;
 mod events;
 mod host;
 mod import;
 mod imports;
 mod key;
 mod project;
+mod quarantine;
 mod quickstart;
 mod restore;
 mod retention;
@@ -81,6 +83,9 @@ enum Command {
     Import(import::Args),
     /// Show the history, newest first
     Events(events::Args),
+    /// Lines that could not be read
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Show when the logs could not see everything
     Coverage(coverage::Args),
     /// How long events are kept
@@ -88,6 +93,8 @@ enum Command {
     Retention(retention::Command),
     /// Show how much there is, how old it is, and how long the disk will last
     Status(status::Args),
+    /// Check the machine, the data directory and the sources, and say what to do
+    Doctor(doctor::Args),
     /// Copy the data directory, as it is at one instant, while it is served
     Backup(backup::Args),
     /// Copy a backup back to a new data directory
@@ -112,9 +119,11 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::ServiceAccount(command) => service_account::run(&data_dir, command),
         Command::Import(args) => import::run(&data_dir, args),
         Command::Events(args) => events::run(&data_dir, args),
+        Command::Quarantine(command) => quarantine::run(&data_dir, command),
         Command::Coverage(args) => coverage::run(&data_dir, args),
         Command::Retention(command) => retention::run(&data_dir, command),
         Command::Status(args) => status::run(&data_dir, args),
+        Command::Doctor(args) => doctor::run(&data_dir, args),
         Command::Backup(args) => backup::run(&data_dir, args),
         Command::Restore(args) => restore::run(&data_dir, args),
         Command::Verify(args) => verify::run(&data_dir, args),

@@ -21,7 +21,8 @@ use doorbook_store::filter::{OutcomeKind, Targets};
 use super::serve::Server;
 use super::{DataDir, import, out_of_turn};
 use crate::output::{self, count};
-use crate::{interrupt, quickstart};
+use crate::service_manager::ServiceManager;
+use crate::{interrupt, logging, quickstart};
 
 /// Not the directory of other commands: the sample must not get among real history.
 const DEFAULT_DATA_DIR: &str = "./doorbook-quickstart";
@@ -38,16 +39,18 @@ pub struct Args {
 }
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
-    let stop = interrupt::flag()?;
+    let stop = interrupt::listen()?;
+    let manager = ServiceManager::of_environment();
+    logging::start(logging::Log::quiet());
     let data_dir = data_dir.or(DEFAULT_DATA_DIR);
     let server = start(&data_dir, args.listen)?;
     let prepared = prepare(server.admin());
     match prepared.and_then(|prepared| tell(&server, &data_dir, &prepared)) {
-        Ok(()) => server.run(&stop),
+        Ok(()) => server.run(&stop, &manager),
         Err(error) => {
             // Raised already, so that it only closes what was opened.
-            stop.store(true, std::sync::atomic::Ordering::SeqCst);
-            server.run(&stop)?;
+            stop.raise("a failed preparation");
+            server.run(&stop, &manager)?;
             Err(error)
         }
     }

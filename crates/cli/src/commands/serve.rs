@@ -3,22 +3,24 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
-use doorbook_server::app::{App, RateLimit, Secrets, Settings};
+use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::sources::{Sources, Tools};
+use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
 
 use super::DataDir;
 use crate::config::Config;
-use crate::{interrupt, output, system};
+use crate::interrupt::{self, Interrupt};
+use crate::service_manager::ServiceManager;
+use crate::{logging, output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -43,6 +45,8 @@ pub struct Args {
     /// [default: 1200/500/60]
     #[arg(long, value_name = "RATE")]
     access_history_rate: Option<RateLimit>,
+    #[command(flatten)]
+    log: logging::Log,
 }
 
 /// Where to listen if nothing says otherwise: where only this machine gets.
@@ -63,18 +67,20 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
         access_history_rate: rate.unwrap_or(RateLimit::ACCESS_LOGS),
         ..Settings::default()
     };
-    let stop = interrupt::flag()?;
+    let stop = interrupt::listen()?;
+    logging::start(args.log);
+    let manager = ServiceManager::of_environment();
     let mut server = Server::start(&data_dir.path(), listen, tls, settings)?;
     if let Some(file) = file
         && let Err(error) = server.follow(&file)
     {
         // Not a server that watches something else than its file says.
-        stop.store(true, Ordering::SeqCst);
-        server.run(&stop)?;
+        stop.raise("a failed start");
+        server.run(&stop, &manager)?;
         return Err(error);
     }
     output::line(&format!("doorbook listening on {}", server.base_url()))?;
-    server.run(&stop)
+    server.run(&stop, &manager)
 }
 
 /// How often to try a data directory that another process holds, and the pause between: 2 seconds
@@ -126,6 +132,7 @@ impl Server {
         let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
+        app.metrics().set_sources(sources.board());
         let board = Some(sources.board());
         let admin =
             Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
@@ -159,21 +166,35 @@ impl Server {
         &self.admin
     }
 
-    /// Serves until `stop` is raised. Then, in this order: no more comparing, no source is read on, no
-    /// new commands, no new requests, the answers under way, the record of who asked, the data directory.
-    pub fn run(self, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
+    /// 1. `/ready` says no; requests are still answered. 2. Counters are compared no more. Sources store what they read, and stop.
+    /// 3. No new commands; those that run are waited for, imports end as interrupted. 4. No new
+    ///    connections; the answers under way are finished. 5. The record of who asked. 6. What is in
+    ///    memory becomes segments. 7. The data directory is let go.
+    pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
         let Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters } =
             self;
-        let raised = {
-            let stop = stop.clone();
-            async move {
-                while !stop.load(Ordering::SeqCst) {
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+        let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
+        let beat = {
+            let manager = manager.clone();
+            // A service manager that hears nothing restarts us, which is what a poisoned writer needs.
+            move |is_poisoned: bool| {
+                if !is_poisoned {
+                    manager.beat();
                 }
+            }
+        };
+        runtime.spawn(vitals::watch(admin.store.clone(), pause, beat));
+        let raised = {
+            let (stop, manager, app) = (stop.clone(), manager.clone(), app.clone());
+            async move {
+                let cause = stop.wait().await;
+                tracing::info!(cause, "stopping");
+                manager.stopping();
+                app.reach(Stage::Stopping);
                 if let Some(counters) = counters {
                     counters.stop().await;
                 }
-                // Commands that run are waited for, and requests are still answered meanwhile.
                 let stopped = tokio::task::spawn_blocking(move || {
                     sources.stop();
                     socket.stop();
@@ -181,6 +202,12 @@ impl Server {
                 drop(stopped.await);
             }
         };
+        // Raised already, it only closes what was opened.
+        if !stop.is_raised() {
+            app.reach(Stage::Serving);
+            manager.ready();
+            tracing::info!(version = env!("CARGO_PKG_VERSION"), url = base_url, "serving");
+        }
         let served = runtime.block_on(http::serve(app, listener, tls, raised));
         runtime.shutdown_timeout(Duration::from_secs(1));
         let recorded = admin.record(&os_user::current(), Action::ServerStop, &base_url);
@@ -189,6 +216,7 @@ impl Server {
         admin.store.close()?;
         recorded?;
         flushed?;
+        tracing::info!("stopped");
         served.context("the listener failed")
     }
 }

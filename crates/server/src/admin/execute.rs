@@ -103,10 +103,14 @@ impl Admin {
                 session::check(&self.store, &begin)?;
                 Ok(Reply::Done)
             }
+            Request::QuarantineShow { project: text, log, seq } => {
+                self.show_quarantined(by, only(&text)?, log, seq)
+            }
+            Request::Doctor => self.examine(),
             Request::Events(query) => self.events(by, &query),
             Request::Coverage { project } => {
                 let only = only(&project)?;
-                self.record_query(by, only, None)?;
+                self.record_query(by, only, "coverage")?;
                 let now = self.clock.now();
                 Ok(Reply::Coverage(views::coverage(&self.store, registry, only, now)))
             }

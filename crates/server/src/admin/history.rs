@@ -32,7 +32,8 @@ impl Admin {
                 Scope::Project(id) => Some(*id),
                 Scope::System | Scope::Namespace(_) => None,
             };
-            self.record_query(by, project, Some(query))?;
+            let text = serde_json::to_string(query).expect("a query is plain data");
+            self.record_query(by, project, &text)?;
         }
         let page = self.store.select(&filter)?;
         let as_of: Vec<_> = page.as_of.iter().map(|(log, seq)| (log.0, *seq)).collect();
@@ -110,6 +111,7 @@ impl Admin {
                 Targets::Members(members)
             }
         };
+        filter.sources = query.source.as_deref().map(Text::from).into_iter().collect();
         filter.kind = if query.quarantine { Kind::Quarantine } else { Kind::Access };
         filter.from = query.from.unwrap_or(Timestamp::MIN);
         filter.to = query.to.unwrap_or(Timestamp::MAX);
@@ -131,20 +133,40 @@ impl Admin {
         Ok(filter)
     }
 
+    /// One quarantined line.
+    pub(super) fn show_quarantined(
+        &self,
+        by: &Actor,
+        project: Option<ProjectId>,
+        log: u32,
+        seq: u64,
+    ) -> Result<Reply, Failure> {
+        let project = match project {
+            Some(project) => project,
+            None => the_only_project(&self.store.catalog().registry)?,
+        };
+        self.record_query(by, Some(project), &format!("quarantine {log}-{seq}"))?;
+        let placed = self.store.get(&Scope::Project(project), LogId(log), seq)?;
+        match placed.as_ref().and_then(QuarantineRow::from_placed) {
+            Some(row) => Ok(Reply::Quarantine(Rows { rows: vec![row], total: 1, next: None })),
+            None => Err(Failure::missing(format!(
+                "no quarantined line {log}-{seq} in this project; `doorbook quarantine list` names \
+                 them"
+            ))),
+        }
+    }
+
     /// Records that `by` looks at the history.
     pub(super) fn record_query(
         &self,
         by: &Actor,
         project: Option<ProjectId>,
-        query: Option<&EventsQuery>,
+        query: &str,
     ) -> Result<(), Failure> {
-        let mut attributes = Attributes::from([(Text::from("via"), Text::from("command line"))]);
-        if let Some(query) = query {
-            let text = serde_json::to_string(query).expect("a query is plain data");
-            attributes.insert("query".into(), text.into());
-        } else {
-            attributes.insert("query".into(), "coverage".into());
-        }
+        let attributes = Attributes::from([
+            ("via".into(), "command line".into()),
+            ("query".into(), query.into()),
+        ]);
         let (kind, name) = match project {
             Some(id) => ("project", Text::from(id.to_string())),
             None => ("system", Text::from("doorbook")),

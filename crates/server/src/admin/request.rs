@@ -18,6 +18,7 @@ use doorbook_store::status::Status;
 use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::doctor::Finding;
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::estate::{Differs, Problem, Wanted};
 use crate::sources::State as SourceState;
@@ -130,8 +131,19 @@ pub enum Request {
         /// Whether an unknown host is to be added.
         add_host: bool,
     },
+    /// What is wrong with the machine, the directory and its sources.
+    Doctor,
     /// Part of the history.
     Events(Box<EventsQuery>),
+    /// One line that could not be read.
+    QuarantineShow {
+        /// Its project; `None` means the only one there is.
+        project: Option<String>,
+        /// Which log.
+        log: u32,
+        /// Position in that log.
+        seq: u64,
+    },
     /// Known intervals of blindness.
     Coverage {
         /// Only of this project.
@@ -233,6 +245,9 @@ pub struct EventsQuery {
     /// Only rows with none of these classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<ClassWord>,
+    /// Only what this source told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// Bytes that could not be read instead of events.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub quarantine: bool,
@@ -334,6 +349,13 @@ pub enum Reply {
     Applied(Box<AppliedView>),
     /// Sources.
     Sources(Vec<SourceView>),
+    /// What was checked, by which version.
+    Doctor {
+        /// Of who checked.
+        version: Text,
+        /// What came of it.
+        findings: Vec<Finding>,
+    },
     /// Nothing to show.
     Done,
 }

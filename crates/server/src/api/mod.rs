@@ -3,3 +3,4 @@
 pub mod atlas;
 mod body;
 pub mod native;
+pub mod operations;

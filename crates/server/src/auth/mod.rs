@@ -37,17 +37,20 @@ pub enum Operation {
     ReadHosts,
     /// Send events to its history.
     Ingest,
+    /// Read how the server fares, and of the project how much there is.
+    ReadMetrics,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 6] = [
+    pub const ALL: [Operation; 7] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
         Operation::ReadClusters,
         Operation::ReadHosts,
         Operation::Ingest,
+        Operation::ReadMetrics,
     ];
 }
 
@@ -96,6 +99,7 @@ pub fn authorize(
         | Operation::ReadClusters
         | Operation::ReadHosts => role != Role::Shipper,
         Operation::Ingest => matches!(role, Role::Owner | Role::Shipper),
+        Operation::ReadMetrics => matches!(role, Role::Owner | Role::MonitoringAdmin),
     };
     if is_enough { Decision::Allowed } else { Decision::RoleMissing }
 }
@@ -309,12 +313,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAA"),
-            (ReadOnly, "RAAAAR"),
-            (MonitoringAdmin, "AAAAAR"),
-            (DatabaseAccessAdmin, "AAAAAR"),
-            (ClusterLogViewer, "AAAAAR"),
-            (Shipper, "RRRRRA"),
+            (Owner, "AAAAAAA"),
+            (ReadOnly, "RAAAARR"),
+            (MonitoringAdmin, "AAAAARA"),
+            (DatabaseAccessAdmin, "AAAAARR"),
+            (ClusterLogViewer, "AAAAARR"),
+            (Shipper, "RRRRRAR"),
         ] {
             let registry = registry(role);
             for principal in
@@ -327,9 +331,9 @@ mod tests {
                     Operation::ALL.map(decide).map(letter).iter().collect()
                 };
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
-                assert_eq!(row(Some(OTHER)), "IIIIII", "{role} {principal}, another's project");
-                assert_eq!(row(Some(ABSENT)), "IIIIII", "{role} {principal}, no such project");
-                assert_eq!(row(None), "IAIIII", "{role} {principal}, no project named");
+                assert_eq!(row(Some(OTHER)), "IIIIIII", "{role} {principal}, another's project");
+                assert_eq!(row(Some(ABSENT)), "IIIIIII", "{role} {principal}, no such project");
+                assert_eq!(row(None), "IAIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");

@@ -92,6 +92,16 @@ pub enum Endpoint {
     Revoke,
 }
 
+impl Endpoint {
+    /// The last part of its path.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Endpoint::Token => "token",
+            Endpoint::Revoke => "revoke",
+        }
+    }
+}
+
 /// What an endpoint answered, and for our own record who asked.
 pub struct Served {
     /// For the client.

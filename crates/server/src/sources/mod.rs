@@ -56,7 +56,7 @@ impl Board {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn set(&self, statuses: BTreeMap<Text, Status>) {
+    pub(crate) fn set(&self, statuses: BTreeMap<Text, Status>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
     }
 }
@@ -101,7 +101,7 @@ impl Sources {
             thread.thread().unpark();
             // What it was about to say it says nowhere else.
             if thread.join().is_err() {
-                eprintln!("doorbook: following sources ended in a bug");
+                tracing::error!("following sources ended in a bug");
             }
         }
     }

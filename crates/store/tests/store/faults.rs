@@ -512,6 +512,7 @@ fn a_failed_sync_poisons_and_a_failed_write_does_not() {
         let imports = store.catalog().imports.len();
         assert_eq!(store.begin_import(start()).expect_err("fails").kind, ErrorKind::DiskFull);
         assert_eq!(store.catalog().imports.len(), imports, "not durable, not visible");
+        assert_eq!(store.poisoned().is_some(), poisons);
         let poisoned = poisons.then(|| store.begin_import(start()).expect_err("is poisoned").kind);
         drop(store);
         let store = place.open();

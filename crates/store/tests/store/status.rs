@@ -85,3 +85,30 @@ fn a_new_directory_has_no_outlook() {
     assert_eq!(status.outlook.days_left, None);
     assert_eq!(status.outlook.basis, "there are no events yet");
 }
+
+/// Goal: what monitoring reads is what status counts, and what the store did is counted. Method: both
+/// after commits, a flush and a compaction.
+#[test]
+fn measures_are_those_of_status_and_count_what_was_done() {
+    let place = Place::new();
+    let store = place.open_new();
+    commit(&store, 0);
+    store.flush().expect("flushes");
+    commit(&store, 1);
+    let (status, measures) = (store.status().expect("counts"), store.measures().expect("measures"));
+    assert_eq!(measures.free_bytes > 0, status.free_bytes > 0);
+    assert_eq!(measures.reserve_bytes, status.reserve_bytes);
+    assert_eq!(measures.wal_size_bytes, status.size_bytes.wal);
+    assert_eq!(measures.catalog_size_bytes, status.size_bytes.catalog);
+    let seen = measures.scopes.iter().map(|of| (of.rows, of.rows_in_memory, of.segments));
+    let counted = status.scopes.iter().map(|of| (of.rows, of.rows_in_memory, of.segments));
+    assert_eq!(seen.collect::<Vec<_>>(), counted.collect::<Vec<_>>());
+    assert!(measures.memtable_size_bytes > 0 && measures.replay_size_bytes > 0, "{measures:?}");
+    assert!(measures.work.commits >= 2, "{measures:?}");
+    assert!(measures.work.commit_time > std::time::Duration::ZERO);
+    assert_eq!(measures.work.flushes.count, 1);
+    assert_eq!(measures.work.flushes.last, Some(NOW));
+    assert_eq!((measures.work.compactions.count, measures.work.failures.count), (0, 0));
+    assert_eq!(store.poisoned(), None);
+    assert!(store.maintenance_failure().is_none());
+}

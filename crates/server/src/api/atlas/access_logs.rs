@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use super::error::ApiError;
 use super::query::Query;
 use super::{Answer, Call, Dialect};
+use crate::admin::with_causes;
 use crate::coverage;
 
 /// 2008-01-01T00:00:00Z, the API's earliest time.
@@ -139,7 +140,7 @@ pub fn answer(
 ) -> Result<Answer, ApiError> {
     let filter = params.filter(project, targets);
     let page = call.app.store().select(&filter).map_err(|error| {
-        eprintln!("doorbook: the access history could not be read: {error}");
+        tracing::error!(error = with_causes(&error), "the access history could not be read");
         ApiError::unexpected()
     })?;
     if page.is_cut {

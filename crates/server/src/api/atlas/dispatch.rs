@@ -361,14 +361,10 @@ impl Exchange {
             Err(claimed) => (Principal::Unauthenticated, claimed.clone()),
         };
         let status = served.response.status();
-        let operation = match endpoint {
-            Endpoint::Token => "oauth.token",
-            Endpoint::Revoke => "oauth.revoke",
-        };
         self.app.usage().record(Use {
             caller: Caller { principal, peer: self.connection.peer },
             action: Action::Token,
-            operation: operation.into(),
+            operation: format!("oauth.{}", endpoint.name()).into(),
             target: Target::Own { kind: "service_account".into(), name: name.unwrap_or_default() },
             status: status.as_u16(),
             refusal: (!status.is_success()).then(|| "refused".into()),

@@ -158,7 +158,8 @@ pub fn router(app: &App) -> Router {
             // Every method comes here: 405 is Atlas's to word, and is told only to callers who
             // are known.
             let serve = async move |State(app): State<App>, request: Request| {
-                dispatch::dispatch(app, Some((operation, dialect)), request).await
+                let answer = dispatch::dispatch(app.clone(), Some((operation, dialect)), request);
+                app.metrics().count(dialect.name(), operation.id, answer).await
             };
             router = router.route(&path, any(serve));
         }
@@ -167,12 +168,14 @@ pub fn router(app: &App) -> Router {
         [("/api/oauth/token", Endpoint::Token), ("/api/oauth/revoke", Endpoint::Revoke)]
     {
         let serve = async move |State(app): State<App>, request: Request| {
-            dispatch::dispatch_oauth(app, endpoint, request).await
+            let answer = dispatch::dispatch_oauth(app.clone(), endpoint, request);
+            app.metrics().count("oauth", endpoint.name(), answer).await
         };
         router = router.route(path, any(serve));
     }
     let unknown = async |State(app): State<App>, request: Request| {
-        dispatch::dispatch(app, None, request).await
+        let answer = dispatch::dispatch(app.clone(), None, request);
+        app.metrics().count("none", "none", answer).await
     };
     router.fallback(unknown).with_state(app.clone())
 }

@@ -16,7 +16,7 @@ use super::cursor::Cursor;
 use super::ingest::{self, Arrival, Listed};
 use super::problem::Problem;
 use super::query::Query;
-use super::{Operation, Serve, body, lane};
+use super::{DiskIs, Operation, Serve, body, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::{Caller, Decision, Identified, authorize, home_of};
@@ -227,8 +227,13 @@ impl Exchange {
             Err(problem) => (Err(problem), 0),
         };
         let problem = answered.as_ref().err();
-        if let Some(word) = self.app.doors().word_of_disk(problem) {
-            eprintln!("doorbook: {word}");
+        match self.app.doors().disk_changed(problem) {
+            Some(DiskIs::Full) => tracing::error!(
+                advice = "make room; doorbook status says how much there is",
+                "the disk is full: events are refused"
+            ),
+            Some(DiskIs::Roomy) => tracing::info!("events are taken in again"),
+            None => {}
         }
         self.record(caller, project, problem, stored);
         self.finish(answered.unwrap_or_else(|problem| problem.response()))

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::lane::Waiting;
 use super::problem::Problem;
 use crate::app::App;
+use crate::metrics::IngestLines;
 use crate::pipeline::hosts::{NamedBy, no_cluster, resolve_host};
 
 /// Lines of one request: an event in memory is larger than a short line.
@@ -76,7 +77,7 @@ pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem
         Some(request) => app.store().ingest(request)?,
         None => Ingested::default(),
     };
-    Ok(answer(app.doors().ids(), &notes, &ingested))
+    Ok(answer(app, &notes, &ingested))
 }
 
 /// Reads and stores the lines of several bodies, and answers them. Blocks until all are durable.
@@ -107,7 +108,7 @@ pub fn serve_all(app: &App, batch: Vec<Waiting>) {
             true => ingested.next().expect("an answer for every request"),
             false => Ok(Ingested::default()),
         };
-        let answered = ingested.map(|ingested| answer(app.doors().ids(), &notes, &ingested));
+        let answered = ingested.map(|ingested| answer(app, &notes, &ingested));
         drop(body);
         drop(sender.send(answered.map_err(Problem::from)));
     }
@@ -291,16 +292,17 @@ impl<'a> Hosts<'a> {
     }
 }
 
-fn answer(ids: &PublicIds, notes: &Notes, ingested: &Ingested) -> Answer {
+fn answer(app: &App, notes: &Notes, ingested: &Ingested) -> Answer {
     let listed = notes.listed;
-    let [mut stored, mut duplicates, mut quarantined, mut expired, mut new] = [0_u64; 5];
+    let mut lines = IngestLines::default();
+    let mut new = 0;
     let mut list = Vec::new();
     for ((number, reason), result) in notes.lines.iter().zip(&ingested.lines) {
         let count = match (reason, result) {
-            (Some(_), _) => &mut quarantined,
-            (None, LineResult::Stored { .. }) => &mut stored,
-            (None, LineResult::Duplicate) => &mut duplicates,
-            (None, LineResult::Expired) => &mut expired,
+            (Some(_), _) => &mut lines.quarantined,
+            (None, LineResult::Stored { .. }) => &mut lines.stored,
+            (None, LineResult::Duplicate) => &mut lines.duplicate,
+            (None, LineResult::Expired) => &mut lines.expired,
         };
         *count += 1;
         new += u64::from(matches!(result, LineResult::Stored { .. }));
@@ -311,9 +313,11 @@ fn answer(ids: &PublicIds, notes: &Notes, ingested: &Ingested) -> Answer {
         };
         if is_listed {
             list.extend_from_slice(if list.is_empty() { b"" } else { b"," });
-            write_line(ids, *number, reason.as_ref(), *result, &mut list);
+            write_line(app.doors().ids(), *number, reason.as_ref(), *result, &mut list);
         }
     }
+    app.metrics().ingested(lines);
+    let IngestLines { stored, duplicate: duplicates, quarantined, expired } = lines;
     let mut body =
         format!("{{\"stored\":{stored},\"duplicates\":{duplicates},\"quarantined\":{quarantined}");
     if expired > 0 {

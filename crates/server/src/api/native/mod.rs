@@ -18,7 +18,7 @@ mod lane;
 mod problem;
 mod query;
 #[cfg(test)]
-mod tests;
+pub(in crate::api) mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,13 +105,15 @@ pub fn router(app: &App) -> Router {
     let mut router = Router::new();
     for operation in OPERATIONS {
         let serve = async move |State(app): State<App>, request: Request| {
-            dispatch::dispatch(app, Some(operation), request).await
+            let answer = dispatch::dispatch(app.clone(), Some(operation), request);
+            app.metrics().count("native", operation.id, answer).await
         };
         router = router.route(&format!("{PREFIX}{}", operation.path), any(serve));
     }
     for unknown in ["/api/v1", PREFIX, "/api/v1/{*rest}"] {
         let serve = async |State(app): State<App>, request: Request| {
-            dispatch::dispatch(app, None, request).await
+            let answer = dispatch::dispatch(app.clone(), None, request);
+            app.metrics().count("native", "none", answer).await
         };
         router = router.route(unknown, any(serve));
     }
@@ -129,6 +131,15 @@ pub struct Doors {
     is_disk_full: AtomicBool,
 }
 
+/// What requests say of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum DiskIs {
+    /// Nothing more is taken in.
+    Full,
+    /// There is room again.
+    Roomy,
+}
+
 /// Readers that wait for work; each remembers some 100 KB of what repeats.
 const READERS_MAX: usize = 16;
 
@@ -143,7 +154,7 @@ impl Doors {
     }
 
     /// What the operator is to know of how a request ended: shippers are told, who cannot mend it.
-    fn word_of_disk(&self, problem: Option<&Problem>) -> Option<&'static str> {
+    fn disk_changed(&self, problem: Option<&Problem>) -> Option<DiskIs> {
         let is_full = match problem.map(|problem| problem.name) {
             None => false,
             Some("disk-full") => true,
@@ -152,8 +163,8 @@ impl Doors {
         };
         let was_full = self.is_disk_full.swap(is_full, Ordering::Relaxed);
         (was_full != is_full).then_some(match is_full {
-            true => "the disk is full: events are refused until there is room (doorbook status)",
-            false => "events are taken in again",
+            true => DiskIs::Full,
+            false => DiskIs::Roomy,
         })
     }
 

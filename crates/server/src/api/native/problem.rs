@@ -4,6 +4,8 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use doorbook_source::document::write_text;
 use doorbook_store::{Error, ErrorKind};
 
+use crate::admin::with_causes;
+
 /// An error of this API. The stable name is what programs should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -157,13 +159,13 @@ impl From<Error> for Problem {
                 Problem { retry_after_seconds: Some(60), ..problem }
             }
             ErrorKind::Poisoned => {
-                eprintln!("doorbook: nothing can be written until a restart: {error}");
+                // Told once, by `vitals`, and not for each request.
                 let detail = "Nothing can be written until the server is started again.";
                 let name = ("unavailable", "The history cannot be written");
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, name, detail)
             }
             ErrorKind::Locked | ErrorKind::Damaged | ErrorKind::Io => {
-                eprintln!("doorbook: a request could not be served: {error}");
+                tracing::error!(error = with_causes(&error), "a request could not be served");
                 Problem::unexpected()
             }
         }

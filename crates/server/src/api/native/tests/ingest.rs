@@ -431,7 +431,7 @@ fn the_operator_is_told_once_that_the_disk_is_full_and_once_that_it_is_not() {
     let problem = |kind| Problem::from(Error::new(kind, "what happened"));
     let (full, busy) = (problem(ErrorKind::DiskFull), problem(ErrorKind::Busy));
     let ends = [None, Some(&full), Some(&full), Some(&busy), Some(&full), None, None];
-    let words = ends.map(|end| server.app.doors().word_of_disk(end).is_some());
+    let words = ends.map(|end| server.app.doors().disk_changed(end).is_some());
     assert_eq!(words, [false, true, false, false, false, true, false]);
 }
 

@@ -1,0 +1,213 @@
+//! `doorbook quarantine`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::Subcommand;
+use doorbook_server::admin::request::{Cursor, EventsQuery};
+use doorbook_server::admin::rows::QuarantineRow;
+use doorbook_server::admin::{Connection, Reply, Request};
+
+use super::{DataDir, out_of_turn};
+use crate::output;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// List lines that look like a record and could not be read, newest first
+    List(List),
+    /// Show one of them: where it stood, why it could not be read, and its bytes
+    Show(Show),
+}
+
+#[derive(clap::Args)]
+pub struct List {
+    /// The project, by id or name [default: the only one there is]
+    #[arg(long, value_name = "P")]
+    project: Option<String>,
+    /// Only of this cluster
+    #[arg(long, value_name = "C")]
+    cluster: Option<String>,
+    /// Only of this host, by any of its names
+    #[arg(long, value_name = "HOST[:PORT]")]
+    host: Option<String>,
+    /// Only what this source told
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only those whose reason holds this text
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// At most this many, the newest; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: u64,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args)]
+pub struct Show {
+    /// As `list` names it
+    id: Id,
+    /// The project, by id or name [default: the only one there is]
+    #[arg(long, value_name = "P")]
+    project: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A place in the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Id {
+    log: u32,
+    seq: u64,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.log, self.seq)
+    }
+}
+
+impl FromStr for Id {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Id, &'static str> {
+        let malformed = "an id is LOG-SEQ, as doorbook quarantine list shows it";
+        let (log, seq) = text.split_once('-').ok_or(malformed)?;
+        let log = log.parse().map_err(|_| malformed)?;
+        Ok(Id { log, seq: seq.parse().map_err(|_| malformed)? })
+    }
+}
+
+pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::List(args) => {
+            let mut connection = data_dir.open()?;
+            let listed = list(&mut connection, &args);
+            connection.close()?;
+            listed
+        }
+        Command::Show(args) => show(data_dir, &args),
+    }
+}
+
+fn list(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
+    let limit = if args.limit == 0 { u64::MAX } else { args.limit };
+    let mut shown = 0;
+    let mut after: Option<Cursor> = None;
+    loop {
+        let reply = connection.execute(Request::Events(Box::new(query(args, limit, after))))?;
+        let Reply::Quarantine(page) = reply else { return Err(out_of_turn(&reply)) };
+        let reason = args.reason.as_deref().unwrap_or("");
+        let rows = page.rows.iter().filter(|row| row.reason.contains(reason));
+        let left = usize::try_from(limit - shown).unwrap_or(usize::MAX);
+        let rows: Vec<&QuarantineRow> = rows.take(left).collect();
+        match args.json {
+            true => rows.iter().try_for_each(output::json)?,
+            false if rows.is_empty() => {}
+            false => {
+                let rows: Vec<_> = rows.iter().map(|row| cells(row)).collect();
+                output::table(&["ID", "RECEIVED", "TARGET", "SOURCE", "PLACE", "REASON"], &rows)?;
+            }
+        }
+        shown += rows.len() as u64;
+        match page.next {
+            Some(next) if shown < limit && !page.rows.is_empty() => after = Some(next),
+            _ => {
+                let lines = output::count(shown, "line", "lines");
+                eprintln!("{lines} shown, of {} in these places.", page.total);
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn query(args: &List, limit: u64, after: Option<Cursor>) -> EventsQuery {
+    EventsQuery {
+        project: args.project.clone(),
+        system: false,
+        cluster: args.cluster.clone(),
+        host: args.host.clone(),
+        from: None,
+        to: None,
+        success: None,
+        user: None,
+        address: None,
+        unix_socket: false,
+        with: Vec::new(),
+        without: Vec::new(),
+        source: args.source.clone(),
+        quarantine: true,
+        // What the reason leaves out has to be looked at.
+        limit: match args.reason {
+            Some(_) => usize::MAX,
+            None => usize::try_from(limit).unwrap_or(usize::MAX),
+        },
+        after,
+    }
+}
+
+fn cells(row: &QuarantineRow) -> Vec<String> {
+    vec![
+        id(row).to_string(),
+        row.ingest_time.to_string(),
+        row.target.short(),
+        row.source.to_string(),
+        format!("{}:{}", row.file, row.line),
+        row.reason.to_string(),
+    ]
+}
+
+const fn id(row: &QuarantineRow) -> Id {
+    Id { log: row.log, seq: row.seq }
+}
+
+fn show(data_dir: &DataDir, args: &Show) -> anyhow::Result<()> {
+    let Id { log, seq } = args.id;
+    let reply =
+        data_dir.execute(Request::QuarantineShow { project: args.project.clone(), log, seq })?;
+    let Reply::Quarantine(page) = &reply else { return Err(out_of_turn(&reply)) };
+    let [row] = &page.rows[..] else { return Err(out_of_turn(&reply)) };
+    if args.json {
+        return output::json(row);
+    }
+    let kept_bytes = row.raw_hex.as_ref().map(|hex| hex.len() as u64 / 2);
+    let kept_bytes = kept_bytes.or(row.raw.as_ref().map(|raw| raw.len() as u64)).unwrap_or(0);
+    for (name, value) in [
+        ("id", id(row).to_string()),
+        ("received", row.ingest_time.to_string()),
+        ("target", row.target.short()),
+        ("source", row.source.to_string()),
+        ("place", format!("{}, line {}, byte {}", row.file, row.line, row.offset_bytes)),
+        ("reason", row.reason.to_string()),
+        ("sha256", row.sha256.clone()),
+        ("length", format!("{} bytes, of which {kept_bytes} are kept", row.length_bytes)),
+    ] {
+        output::line(&format!("{name:<9} {value}"))?;
+    }
+    output::heading("bytes")?;
+    output::line(&bytes(row))
+}
+
+/// The bytes as text; where they are none, what is no ASCII as `\xNN`.
+fn bytes(row: &QuarantineRow) -> String {
+    let Some(hex) = &row.raw_hex else { return row.raw.clone().unwrap_or_default() };
+    let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+    let bytes: Vec<u8> = (0..hex.len()).step_by(2).filter_map(byte).collect();
+    bytes.escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_two_numbers() {
+        assert_eq!("3-4711".parse(), Ok(Id { log: 3, seq: 4711 }));
+        assert_eq!(Id { log: 3, seq: 4711 }.to_string(), "3-4711");
+        for bad in ["", "3", "3-", "-1", "3-x", "3-1-2", "4294967296-1"] {
+            assert!(bad.parse::<Id>().is_err(), "{bad:?}");
+        }
+    }
+}

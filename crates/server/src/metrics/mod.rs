@@ -1,0 +1,114 @@
+//! [`Metrics`]: what the server counts of itself, and all that it tells a monitoring system.
+//!
+//! Names are those of `docs/running.md`, which a test compares. No label says who: no user, no
+//! address, no host; projects go by their id, sources by the name that the operator gave them.
+
+mod tell;
+pub mod text;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::Response;
+use doorbook_event::Text;
+
+use crate::sources::{Board, Status};
+
+pub use tell::tell;
+
+/// What became of a line that a shipper sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IngestLines {
+    /// Events that were new.
+    pub stored: u64,
+    /// Events that were there already.
+    pub duplicate: u64,
+    /// Lines that could not be read.
+    pub quarantined: u64,
+    /// Events that are too old to be kept.
+    pub expired: u64,
+}
+
+/// Counters since the process started.
+#[derive(Default)]
+pub struct Metrics {
+    requests: Mutex<BTreeMap<Operation, Requests>>,
+    stored: AtomicU64,
+    duplicate: AtomicU64,
+    quarantined: AtomicU64,
+    expired: AtomicU64,
+    sources: OnceLock<Board>,
+}
+
+/// A surface and its operation. Both come from our own tables: what callers send makes no series.
+type Operation = (&'static str, &'static str);
+
+/// Seconds: from a look-up in memory to an answer that nobody waits for any more.
+const BOUNDS: [f64; 10] = [0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+
+/// Requests of one operation.
+#[derive(Clone, Default)]
+struct Requests {
+    by_status: BTreeMap<u16, u64>,
+    by_duration: [u64; BOUNDS.len() + 1],
+    duration: Duration,
+}
+
+impl Metrics {
+    /// Answers a request and counts it: from the end of its head until its answer begins.
+    pub async fn count(
+        &self,
+        surface: &'static str,
+        operation: &'static str,
+        answer: impl Future<Output = Response<Body>>,
+    ) -> Response<Body> {
+        let began = now();
+        let response = answer.await;
+        self.add((surface, operation), response.status().as_u16(), began.elapsed());
+        response
+    }
+
+    fn add(&self, operation: Operation, status: u16, duration: Duration) {
+        let slot = BOUNDS.iter().position(|bound| duration.as_secs_f64() <= *bound);
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = requests.entry(operation).or_default();
+        *requests.by_status.entry(status).or_default() += 1;
+        requests.by_duration[slot.unwrap_or(BOUNDS.len())] += 1;
+        requests.duration += duration;
+    }
+
+    /// Counts lines that shippers sent.
+    pub fn ingested(&self, lines: IngestLines) {
+        let IngestLines { stored, duplicate, quarantined, expired } = lines;
+        for (counter, n) in [
+            (&self.stored, stored),
+            (&self.duplicate, duplicate),
+            (&self.quarantined, quarantined),
+            (&self.expired, expired),
+        ] {
+            counter.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// Says who follows the sources. Only the first one is asked.
+    pub fn set_sources(&self, sources: Board) {
+        let _the_first_one_stays = self.sources.set(sources);
+    }
+
+    /// What each source does now, if any is followed.
+    fn sources(&self) -> BTreeMap<Text, Status> {
+        self.sources.get().map_or_else(BTreeMap::new, Board::statuses)
+    }
+
+    fn requests(&self) -> BTreeMap<Operation, Requests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long an answer takes, never what time it is")]
+fn now() -> Instant {
+    Instant::now()
+}

@@ -1,0 +1,220 @@
+//! All families, in the order in which they are told.
+
+use std::sync::atomic::Ordering;
+
+use doorbook_event::record::ImportState;
+use doorbook_event::{ProjectId, Scope, Text, Timestamp};
+use doorbook_store::Error;
+use doorbook_store::coverage::Progress;
+use doorbook_store::measure::{Done, Measures, ScopeMeasures};
+
+use super::text::Kind::{Counter, Gauge, Histogram, Summary};
+use super::text::{Exposition, Kind};
+use super::{BOUNDS, Metrics};
+use crate::app::App;
+use crate::sources::State;
+
+/// Everything, or what a caller may see whose right is of one project: the process and the disk, and
+/// of what belongs to projects only that one's.
+pub fn tell(app: &App, only: Option<ProjectId>) -> Result<String, Error> {
+    let is_shown = |project: &ProjectId| only.is_none_or(|only| only == *project);
+    let mut out = Exposition::default();
+    process(app, &mut out);
+    surfaces(app.metrics(), &mut out);
+    let mut measures = app.store().measures()?;
+    // Before anything is left out: these are the process's.
+    disk(app, &measures, &mut out);
+    measures.scopes.retain(|of| match &of.scope {
+        Scope::Project(project) => is_shown(project),
+        _ => only.is_none(),
+    });
+    scopes(&measures.scopes, &mut out);
+    imports(app, is_shown, &mut out);
+    sources(app, is_shown, &mut out);
+    Ok(out.finish())
+}
+
+fn process(app: &App, out: &mut Exposition) {
+    let version = [("version", env!("CARGO_PKG_VERSION"))];
+    out.family("doorbook_build_info", Gauge, "The version; always 1.").sample(&version, 1);
+    out.family("doorbook_start_time_seconds", Gauge, "When the server started, since 1970.")
+        .sample(&[], seconds(app.started()));
+    out.family("doorbook_poisoned", Gauge, "1 if nothing can be written until a restart.")
+        .sample(&[], u8::from(app.store().poisoned().is_some()));
+}
+
+fn surfaces(metrics: &Metrics, out: &mut Exposition) {
+    let requests = metrics.requests();
+    let mut family = out.family("doorbook_http_requests_total", Counter, "Requests answered.");
+    for ((surface, operation), of) in &requests {
+        for (status, count) in &of.by_status {
+            let status = status.to_string();
+            let labels = [("surface", *surface), ("operation", operation), ("status", &status)];
+            family.sample(&labels, count);
+        }
+    }
+    let help = "From the end of a request's head until its answer begins.";
+    let mut family = out.family("doorbook_http_request_duration_seconds", Histogram, help);
+    for ((surface, operation), of) in &requests {
+        let labels = [("surface", *surface), ("operation", *operation)];
+        family.histogram(&labels, &BOUNDS, &of.by_duration, of.duration.as_secs_f64());
+    }
+    let help = "Lines that shippers sent, by what became of them.";
+    let mut family = out.family("doorbook_ingest_lines_total", Counter, help);
+    for (result, count) in [
+        ("stored", &metrics.stored),
+        ("duplicate", &metrics.duplicate),
+        ("quarantined", &metrics.quarantined),
+        ("expired", &metrics.expired),
+    ] {
+        family.sample(&[("result", result)], count.load(Ordering::Relaxed));
+    }
+}
+
+fn disk(app: &App, measures: &Measures, out: &mut Exposition) {
+    let segments: u64 = measures.scopes.iter().map(|of| of.segment_bytes).sum();
+    let mut family = out.family("doorbook_store_bytes", Gauge, "Bytes on disk, by part.");
+    family.sample(&[("part", "segments")], segments);
+    family.sample(&[("part", "wal")], measures.wal_size_bytes);
+    family.sample(&[("part", "catalog")], measures.catalog_size_bytes);
+    let help = "Bytes that may still be written to the disk.";
+    out.family("doorbook_disk_free_bytes", Gauge, help).sample(&[], measures.free_bytes);
+    let help = "Free bytes below which events are refused.";
+    out.family("doorbook_disk_reserve_bytes", Gauge, help).sample(&[], measures.reserve_bytes);
+    let help = "Memory that rows take that no segment holds yet.";
+    out.family("doorbook_store_memtable_bytes", Gauge, help)
+        .sample(&[], measures.memtable_size_bytes);
+    let help = "Bytes of the write-ahead log that the next start would replay.";
+    out.family("doorbook_store_replay_bytes", Gauge, help).sample(&[], measures.replay_size_bytes);
+    let work = &measures.work;
+    let help = "How long the disk took for commits, and how many there were.";
+    out.family("doorbook_store_commit_duration_seconds", Summary, help).summary(
+        &[],
+        work.commit_time.as_secs_f64(),
+        work.commits,
+    );
+    let units =
+        [("flush", work.flushes), ("compaction", work.compactions), ("expiry", work.expiries)];
+    let help = "Maintenance that was done, by unit.";
+    let mut family = out.family("doorbook_store_maintenance_total", Counter, help);
+    for (unit, done) in units {
+        family.sample(&[("unit", unit)], done.count);
+    }
+    let help = "When maintenance was done last, since 1970.";
+    let mut family = out.family("doorbook_store_maintenance_timestamp_seconds", Gauge, help);
+    for (unit, Done { last, .. }) in units {
+        if let Some(last) = last {
+            family.sample(&[("unit", unit)], seconds(last));
+        }
+    }
+    let help = "Units of maintenance that failed; they are tried again.";
+    out.family("doorbook_store_maintenance_failures_total", Counter, help)
+        .sample(&[], work.failures.count);
+    let help = "1 if the latest unit of maintenance failed.";
+    out.family("doorbook_store_maintenance_failing", Gauge, help)
+        .sample(&[], u8::from(app.store().maintenance_failure().is_some()));
+}
+
+fn scopes(scopes: &[ScopeMeasures], out: &mut Exposition) {
+    type Read = fn(&ScopeMeasures) -> u64;
+    let families: [(&str, &str, Read); 4] = [
+        ("doorbook_store_rows", "Rows of every kind.", |of| of.rows),
+        ("doorbook_store_memory_rows", "Rows that no segment holds yet.", |of| of.rows_in_memory),
+        ("doorbook_store_segments", "Files of rows.", |of| of.segments),
+        ("doorbook_store_segment_bytes", "Their bytes.", |of| of.segment_bytes),
+    ];
+    for (name, help, read) in families {
+        let mut family = out.family(name, Gauge, help);
+        for of in scopes {
+            family.sample(&[("scope", &of.scope.to_string())], read(of));
+        }
+    }
+}
+
+fn imports(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Exposition) {
+    let catalog = app.store().catalog();
+    let states = [
+        ("running", ImportState::Running),
+        ("complete", ImportState::Complete),
+        ("interrupted", ImportState::Interrupted),
+        ("retracted", ImportState::Retracted),
+    ];
+    let mut family = out.family("doorbook_imports", Gauge, "Imports, by state.");
+    for (word, state) in states {
+        let imports = catalog.imports.values();
+        let imports = imports.filter(|(project, of)| is_shown(project) && of.state == state);
+        family.sample(&[("state", word)], imports.count());
+    }
+}
+
+/// A source at one instant.
+struct SourceSample {
+    name: Text,
+    project: String,
+    /// What it does, where a server follows it, and bytes that it has not read.
+    live: Option<(State, u64)>,
+    progress: Option<Progress>,
+    now: Timestamp,
+}
+
+fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Exposition) {
+    let catalog = app.store().catalog();
+    let watched = app.store().watched();
+    let live = app.metrics().sources();
+    let sources = catalog.registry.sources().filter(|source| is_shown(&source.project));
+    let samples = sources.map(|source| SourceSample {
+        name: source.name.clone(),
+        project: source.project.to_string(),
+        live: live.get(&source.name).map(|live| (live.state, live.behind_bytes)),
+        progress: watched.sources.get(&source.name).cloned(),
+        now: app.clock().now(),
+    });
+    let samples: Vec<_> = samples.collect();
+    if samples.is_empty() {
+        return;
+    }
+    type Read = fn(&SourceSample) -> Option<f64>;
+    let families: [(&str, Kind, &str, Read); 6] = [
+        ("doorbook_source_up", Gauge, "1 if the source is read.", |of| {
+            let is_up = |(state, _)| matches!(state, State::Following | State::CatchingUp);
+            of.live.map(is_up).map(|is_up| f64::from(u8::from(is_up)))
+        }),
+        ("doorbook_source_behind_bytes", Gauge, "Bytes that are there and not read yet.", |of| {
+            of.live.map(|(_, behind_bytes)| behind_bytes as f64)
+        }),
+        ("doorbook_source_lag_seconds", Gauge, "Since when not everything was read.", |of| {
+            let through = of.through()?;
+            Some((seconds(of.now) - seconds(through)).max(0.0))
+        }),
+        (
+            "doorbook_source_through_timestamp_seconds",
+            Gauge,
+            "Everything written before this was read, since 1970.",
+            |of| of.through().map(seconds),
+        ),
+        ("doorbook_source_lines_total", Counter, "Lines read since the source is there.", |of| {
+            Some(of.progress.as_ref().map_or(0, |progress| progress.lines) as f64)
+        }),
+        ("doorbook_source_events_total", Counter, "Events that they were.", |of| {
+            Some(of.progress.as_ref().map_or(0, |progress| progress.events) as f64)
+        }),
+    ];
+    for (name, kind, help, read) in families {
+        let mut family = out.family(name, kind, help);
+        for of in &samples {
+            if let Some(value) = read(of) {
+                family.sample(&[("source", &of.name), ("project", &of.project)], value);
+            }
+        }
+    }
+}
+
+impl SourceSample {
+    fn through(&self) -> Option<Timestamp> {
+        self.progress.as_ref().and_then(|progress| progress.through)
+    }
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.micros() as f64 / 1e6
+}
