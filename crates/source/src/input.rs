@@ -3,7 +3,7 @@
 //! Logs reach us as they lie around: a live file, its rotated predecessors, some of them gzip or
 //! zstd, a pipe, a directory, a pattern that the shell left alone. This module turns all of that
 //! into inputs in the order in which they were written ([`expand()`]), and each input into lines with
-//! their places ([`LineReader`], and [`Follow`] for a file that still grows).
+//! their places ([`LineReader`]; for files that still grow see [`follow`](crate::follow)).
 //!
 //! Two promises hold for every input, however hostile:
 //!
@@ -13,8 +13,7 @@
 //! - **What was read before a failure is delivered before the failure.** A half-copied archive
 //!   gives its lines first and its error last, with the place where it broke.
 //!
-//! Suggested reading order: [`expand`](mod@expand), [`lines`], [`follow`], `stored`, `splitter`,
-//! [`error`].
+//! Suggested reading order: [`expand`](mod@expand), [`lines`], `stored`, `splitter`, [`error`].
 //!
 //! ```
 //! use doorbook_source::input::{Content, LineReader};
@@ -35,14 +34,12 @@
 
 pub mod error;
 pub mod expand;
-pub mod follow;
 pub mod lines;
 pub(crate) mod splitter;
 pub(crate) mod stored;
 
 pub use error::{Error, ErrorKind};
 pub use expand::{Expansion, Input, LeftOut, Origin, expand};
-pub use follow::{Follow, Progress};
 pub use lines::{Content, Line, LineReader, Oversized};
 pub use stored::StoredBytes;
 

@@ -1,7 +1,7 @@
 //! [`Watch`]: the records of one host's log, as it is written.
 //!
 //! Follows the files ([`follow`](crate::follow)), takes off what transports put around lines
-//! ([`wrapping`](crate::wrapping)) and interprets them ([`mongod`](crate::mongod)). What a poll found
+//! ([`wrapping`](crate::wrapping)) and interprets them ([`mongod`]). What a poll found
 //! and [`Watch::position`] belong into one durable write; whoever opens a watch with that position goes
 //! on with the next line and has what an uninterrupted one has.
 //!
@@ -53,6 +53,8 @@ pub struct Settings {
 pub struct Polled {
     /// Lines that were read.
     pub lines: u64,
+    /// Bytes of these lines, unpacked.
+    pub size_bytes: u64,
     /// There is more to read already: poll again without a pause.
     pub more: bool,
     /// All lines that are there were read, so that everything written before the poll is known. Not
@@ -87,7 +89,6 @@ impl Watch {
             source: settings.source.clone(),
             target: settings.target.clone(),
             names: settings.names.clone(),
-            time_of: time_of(settings.zone.clone()),
             unwrapper: Unwrapper::new(),
             hints: FileHints::default(),
             told: Vec::new(),
@@ -131,12 +132,14 @@ impl Watch {
             let message = format!("is the log of {host}");
             return Err(Error::new(ErrorKind::Foreign, &file, message));
         }
+        self.reader.tell_beginning(&mut batch);
         self.reader.tell_gaps(&mut batch);
         self.reader.last = batch.latest.or(self.reader.last);
         let latest = batch.latest;
         append(out, batch);
         Ok(Polled {
             lines: progress.lines,
+            size_bytes: progress.size_bytes,
             more: progress.more,
             at_end: progress.at_end && progress.trouble.is_none(),
             next_file: progress.next_file,
@@ -224,7 +227,6 @@ struct Reader {
     source: Text,
     target: Target,
     names: Vec<HostName>,
-    time_of: TimeOf,
     unwrapper: Unwrapper,
     interpreter: Interpreter,
     /// Of the file at hand.
@@ -297,9 +299,6 @@ impl Reader {
                 return self.interpreter.oversized(long.head, length_bytes, sha256, place, out);
             }
         };
-        if !is_context && (self.wants_first || self.lost.is_some()) {
-            self.first_line(bytes, out);
-        }
         match self.unwrapper.unwrap(bytes) {
             Unwrapped::Line(bytes) if !line.complete => {
                 self.interpreter.cut_line(bytes, place, out);
@@ -318,30 +317,28 @@ impl Reader {
         }
     }
 
-    /// The first line of all, or after a loss: if it has a time, that is where something begins.
-    fn first_line(&mut self, line: &[u8], out: &mut Batch) {
-        let modified = self.hints.modified.unwrap_or_default();
-        let Some(at) = (self.time_of)(line, modified) else { return };
+    /// Where the first line of all, or after a loss, has a time, something begins.
+    fn tell_beginning(&mut self, out: &mut Batch) {
+        let Some(at) = out.earliest else { return };
         if std::mem::take(&mut self.wants_first) {
             self.since = Some(at);
         }
-        if let Some(Lost { grade, cause, from }) = self.lost.take() {
-            let to = from.max(at);
-            out.coverage.push(Coverage {
-                target: self.target.clone(),
-                actions: SourceKind::MongodLog.actions().to_vec(),
-                hidden: Hidden::All,
-                cause,
-                actor: None,
-                // A clock that was set back in between.
-                from: from.min(at),
-                to: Some(to),
-                last_seen: to,
-                source: Some(self.source.clone()),
-                grade,
-                missing: None,
-            });
-        }
+        let Some(Lost { grade, cause, from }) = self.lost.take() else { return };
+        let to = from.max(at);
+        out.coverage.push(Coverage {
+            target: self.target.clone(),
+            actions: SourceKind::MongodLog.actions().to_vec(),
+            hidden: Hidden::All,
+            cause,
+            actor: None,
+            // A clock may have been set back in between.
+            from: from.min(at),
+            to: Some(to),
+            last_seen: to,
+            source: Some(self.source.clone()),
+            grade,
+            missing: None,
+        });
     }
 
     /// Tells of the log being quiet when that begins, not only when it is over.
@@ -400,5 +397,6 @@ fn append(out: &mut Batch, mut batch: Batch) {
     out.unknown_ids.append(&mut batch.unknown_ids);
     out.lines += batch.lines;
     out.size_bytes += batch.size_bytes;
+    out.earliest = out.earliest.or(batch.earliest);
     out.latest = out.latest.max(batch.latest);
 }

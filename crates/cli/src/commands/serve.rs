@@ -167,10 +167,10 @@ impl Server {
     }
 
     /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
-    /// 1. `/ready` says no; requests are still answered. 2. Counters are compared no more. Sources store what they read, and stop.
-    /// 3. No new commands; those that run are waited for, imports end as interrupted. 4. No new
-    ///    connections; the answers under way are finished. 5. The record of who asked. 6. What is in
-    ///    memory becomes segments. 7. The data directory is let go.
+    /// 1. `/ready` says no; requests are still answered. 2. Counters are no longer read, and sources
+    ///    store what they read and stop. 3. No new commands; those that run are waited for, imports end
+    ///    as interrupted. 4. No new connections; the answers under way are finished. 5. The record of
+    ///    who asked. 6. What is in memory becomes segments. 7. The data directory is let go.
     pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
         let Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters } =
             self;

@@ -8,7 +8,6 @@
 //! counts as duplicates. At such an end nothing is concluded from the lines that did not come:
 //! whether an announced login failed, or blindness ended, may stand in the very next line.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,10 +16,12 @@ use std::time::Duration;
 use doorbook_event::record::{Coverage, Grade, Hidden, ImportedFile};
 use doorbook_event::source::SourceKind;
 use doorbook_event::{Target, Text, Timestamp};
-use doorbook_source::Batch;
-use doorbook_source::input::{Content, Follow, Input, Line, Origin};
+use doorbook_source::follow::Start;
+use doorbook_source::input::{self, Content, ErrorKind, Input, Line, Origin};
 use doorbook_source::mongod::{FileHints, Interpreter, LinePlace, Settings};
+use doorbook_source::watch;
 use doorbook_source::wrapping::{Unwrapped, Unwrapper};
+use doorbook_source::{Batch, Watch};
 use jiff::tz::TimeZone;
 
 use crate::admin::Failure;
@@ -92,6 +93,9 @@ pub enum Early {
 
 /// How often a followed file is looked at; what is found is committed at once.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Marks what a followed file lost.
+const FOLLOWER: &str = "import";
 
 /// How long the committing thread waits at a time for the reading one.
 const WAIT: Duration = Duration::from_millis(100);
@@ -378,58 +382,48 @@ impl Reader {
     fn follow(mut self, prepared: Vec<Prepared>, hosts: &[Text]) {
         let mut inputs = prepared.into_iter().zip(hosts);
         let Some((one, host)) = inputs.next() else { return };
-        let Origin::File(path) = one.input.origin.clone() else { return };
-        self.begin_input(&one.input, host);
-        if self.follow_file(path, &one.input, host).is_ok() {
+        let Origin::File(path) = &one.input.origin else { return };
+        let settings = watch::Settings {
+            source: FOLLOWER.into(),
+            path: (&*path.to_string_lossy()).into(),
+            target: Target::Host { cluster: self.cluster.clone(), host: host.clone() },
+            // The host was said, or found in the file.
+            names: Vec::new(),
+            zone: self.zone.clone(),
+            start: Start::Live,
+        };
+        let followed = match Watch::open(settings, None) {
+            Ok(watch) => self.follow_file(watch, &one.input, host),
+            Err(error) => self.sender.send(Said::Failed(failure(&error))).map_err(|_| Over),
+        };
+        if followed.is_ok() {
             drop(self.sender.send(Said::Done));
         }
     }
 
-    fn follow_file(&mut self, path: PathBuf, input: &Input, host: &Text) -> Result<(), Over> {
-        let mut follow = Follow::new(path, input.name.clone(), 1, 0);
+    fn follow_file(&mut self, mut watch: Watch, input: &Input, host: &Text) -> Result<(), Over> {
         let mut n_lines = 0;
         let mut size_bytes = 0;
         while !self.stop.load(Ordering::Relaxed) {
-            let polled = follow.poll(&mut |line| {
-                n_lines += 1;
-                if let Content::Bytes(bytes) = line.content {
-                    size_bytes += bytes.len() as u64 + 1;
-                }
-                self.line(&line);
-            });
-            let more = match polled {
-                Ok(progress) => {
-                    if progress.truncated {
-                        self.progress.warn(format!(
-                            "{}: the file was cut short and is read from its beginning; lines \
-                             that were written just before that may be missing (import the copy, \
-                             if there is one)",
-                            input.name
-                        ));
-                    }
-                    if progress.rotated || progress.truncated {
-                        // The same host goes on, in a file whose lines count from 1 again.
-                        let hints = FileHints { name: input.name.clone(), ..FileHints::default() };
-                        if let Some((_, interpreter)) = &mut self.interpreter {
-                            interpreter.begin_file(hints, true, &mut self.batch);
-                        }
-                    }
-                    progress.more
-                }
-                Err(error) => {
-                    self.send_part()?;
-                    self.sender.send(Said::Failed(failure(&error))).map_err(|_| Over)?;
-                    return Err(Over);
-                }
+            // Time only matters to patterns, and this is one file.
+            let polled = match watch.poll(Timestamp::default(), &mut self.batch) {
+                Ok(polled) => polled,
+                Err(error) => return self.fail(&error),
             };
+            self.warn_of_losses(&input.name);
+            n_lines += polled.lines;
+            size_bytes += polled.size_bytes;
             self.progress.lines.store(n_lines, Ordering::Relaxed);
             self.progress.size_bytes.store(size_bytes, Ordering::Relaxed);
             self.send_part()?;
-            if !more {
-                std::thread::sleep(FOLLOW_INTERVAL);
+            match polled.trouble {
+                Some(error) if error.kind() != ErrorKind::Absent => return self.fail(&error),
+                // It may come again.
+                Some(_) | None if polled.more => {}
+                Some(_) | None => std::thread::sleep(FOLLOW_INTERVAL),
             }
         }
-        self.finish_interpreter(LinePlace { line: n_lines, offset_bytes: size_bytes });
+        watch.finish(&mut self.batch);
         self.send_part()?;
         let file = ImportedFile {
             name: input.name.clone(),
@@ -441,6 +435,27 @@ impl Reader {
             lines: n_lines,
         };
         self.sender.send(Said::File(file)).map_err(|_| Over)
+    }
+
+    /// An import records what the log does not show, not what it missed itself; that is said.
+    fn warn_of_losses(&mut self, name: &Text) {
+        let progress = &self.progress;
+        self.batch.coverage.retain(|gap| {
+            if gap.source.is_some() {
+                let to = gap.to.unwrap_or(gap.last_seen);
+                progress.warn(format!(
+                    "{name}: {}; lines between {} and {to} may be missing",
+                    gap.cause, gap.from
+                ));
+            }
+            gap.source.is_none()
+        });
+    }
+
+    fn fail(&mut self, error: &input::Error) -> Result<(), Over> {
+        self.send_part()?;
+        self.sender.send(Said::Failed(failure(error))).map_err(|_| Over)?;
+        Err(Over)
     }
 
     fn begin_input(&mut self, input: &Input, host: &Text) {

@@ -1,15 +1,15 @@
 //! [`Chain`]: which files are one host's log, and in which order they were written.
 
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use doorbook_event::{Text, Timestamp};
 use minicbor::{Decode, Encode};
 
+use super::file::{Content, open_regular};
 use crate::input::expand::Rotation;
-use crate::input::stored::{Decoded, Encoding, Refusal, Stored};
 use crate::input::{Error, ErrorKind};
 
 /// Finds the time that a physical line begins with; also told when the line's file was last written.
@@ -70,6 +70,8 @@ pub(super) struct Entry {
 impl Entry {
     /// Enough for the time of the first line and what follows it.
     pub(super) const HEAD_BYTES: usize = 256;
+    /// Fewer are no more than a time and what all lines begin with: they tell no file from another.
+    pub(super) const HEAD_BYTES_MIN: usize = 64;
     /// A first line without a time is a piece of one, or what a crash left.
     const SEARCHED_BYTES: usize = 64 << 10;
 
@@ -91,7 +93,9 @@ impl Entry {
             false => (&other.head, &self.head),
         };
         let is_whole = short.len() < Entry::HEAD_BYTES;
-        long.starts_with(short) && (is_whole || short.len() == long.len())
+        short.len() >= Entry::HEAD_BYTES_MIN
+            && long.starts_with(short)
+            && (is_whole || short.len() == long.len())
     }
 }
 
@@ -128,7 +132,8 @@ impl Listing {
     /// Whether the live file is older than what this rotated one begins with: then its content was
     /// copied, and the live file cut short.
     pub(super) fn is_copy(&self, entry: &Entry) -> bool {
-        const SLACK_MICROS: i64 = 1_000_000;
+        // mongod writes milliseconds, and file systems have clocks of their own.
+        const SLACK_MICROS: i64 = 100_000;
         let live = self.entries.iter().find(|entry| self.is_last(entry));
         let created = live.and_then(|live| live.identity.created);
         let until = entry.begins.plus_micros(SLACK_MICROS);
@@ -440,79 +445,12 @@ impl Chain {
     }
 }
 
-/// A name without what counts up in it.
+/// A name without what counts up in it: each number is one `0`.
 fn shape(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
-}
-
-/// Opens a file without waiting, whatever has the name by now.
-pub(super) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    match metadata.is_file() {
-        true => Ok((file, metadata)),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
-    }
-}
-
-/// A file's bytes, unpacked.
-pub(super) enum Content {
-    Plain(File),
-    Packed { decoded: Box<Decoded>, first: Vec<u8> },
-}
-
-impl Content {
-    pub(super) fn new(file: File) -> io::Result<Content> {
-        let mut magic = [0; Encoding::MAGIC_BYTES];
-        let n = read_fully_at(&file, &mut magic, 0)?;
-        if Encoding::of(&magic[..n]) == Encoding::Plain {
-            return Ok(Content::Plain(file));
-        }
-        let mut decoded = Decoded::new(Stored::new(Box::new(file))).map_err(|e| match e {
-            Refusal::Io(e) => e,
-            Refusal::Foreign(name) => {
-                io::Error::new(io::ErrorKind::Unsupported, format!("{name} data is not read here"))
-            }
-        })?;
-        decoded.stop_hashing();
-        Ok(Content::Packed { decoded: Box::new(decoded), first: Vec::new() })
-    }
-
-    /// The first bytes, as many or as there are. Of packed content they are gone then.
-    fn first(&mut self, n_bytes: usize) -> io::Result<Vec<u8>> {
-        match self {
-            Content::Plain(file) => {
-                let mut bytes = vec![0; n_bytes];
-                let n = read_fully_at(file, &mut bytes, 0)?;
-                bytes.truncate(n);
-                Ok(bytes)
-            }
-            Content::Packed { decoded, first } => {
-                let wanted = n_bytes.saturating_sub(first.len()) as u64;
-                // Of what is cut off, what there is.
-                let read = decoded.by_ref().take(wanted).read_to_end(first);
-                if first.is_empty() {
-                    read?;
-                }
-                Ok(first.clone())
-            }
-        }
-    }
-}
-
-/// Reads as many bytes as there are; says how many.
-pub(super) fn read_fully_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    while done < bytes.len() {
-        match file.read_at(&mut bytes[done..], offset + done as u64) {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(done)
+    let mut shape: Vec<char> =
+        name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape.dedup_by(|next, kept| *next == '0' && *kept == '0');
+    shape.into_iter().collect()
 }
 
 pub(super) fn modified(metadata: &Metadata) -> Timestamp {

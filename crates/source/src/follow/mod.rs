@@ -19,22 +19,23 @@
 //!
 //! Not seen: a file in the middle of the chain that someone removes while the one at hand stays.
 //!
-//! Suggested reading order: this file, `place`, `chain`.
+//! Suggested reading order: this file, `place`, `chain`, `file`.
 
 mod chain;
+mod file;
 mod place;
 
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{self, Read};
-use std::path::PathBuf;
+use std::io;
 
 use doorbook_event::record::Grade;
 use doorbook_event::{Text, Timestamp};
 
 use crate::input::splitter::Splitter;
-use crate::input::{Error, ErrorKind, Line};
-use chain::{Chain, Content, Entry, Identity, Listing};
+use crate::input::{Content as LineContent, Error, ErrorKind, Line};
+use chain::{Chain, Entry, Identity, Listing};
+use file::{AtHand, Content, Filled};
 
 pub use chain::TimeOf;
 pub use place::Place;
@@ -67,7 +68,7 @@ pub enum Start {
 /// What is found in a chain.
 #[derive(Clone, Copy, Debug)]
 pub enum Found<'a> {
-    /// Lines may be missing between the last one and the next.
+    /// Lines may be missing between the last one of the polls before and the next.
     Lost(&'a Loss),
     /// Another file begins.
     File(&'a Begun),
@@ -104,6 +105,8 @@ pub struct Loss {
 pub struct Progress {
     /// Lines that were handed on, without context.
     pub lines: u64,
+    /// Bytes of these lines, unpacked.
+    pub size_bytes: u64,
     /// There is more to read already: poll again without a pause.
     pub more: bool,
     /// Everything that is there was read.
@@ -115,25 +118,6 @@ pub struct Progress {
     pub behind_bytes: u64,
     /// What keeps the live file, or a further one, from being read. What was handed on is good.
     pub trouble: Option<Error>,
-}
-
-struct AtHand {
-    path: PathBuf,
-    content: Content,
-    identity: Identity,
-    /// The first bytes, as far as they were read.
-    head: Vec<u8>,
-    begins: Timestamp,
-    size_bytes: u64,
-    /// Of the content, by the splitter.
-    read_bytes: u64,
-    is_live: bool,
-    is_copy: bool,
-    is_context: bool,
-    /// Reading began somewhere in a line.
-    skips_line: bool,
-    /// The packed data turned out to be damaged.
-    is_broken: bool,
 }
 
 struct Sought {
@@ -370,12 +354,13 @@ impl Follow {
             poll.progress.more = true;
             return Ok(false);
         }
-        let cause = match sought.is_cut || listing.has_file(sought.place.identity) {
+        let is_cut = sought.is_cut || listing.has_file(sought.place.identity);
+        let cause = match is_cut {
             true => "cut short before it was read to its end",
             false => "rotated away",
         };
         let loss = Loss { grade: Grade::Blind, cause: cause.into() };
-        let is_copy = is_copied(&listing, next, sought.is_cut);
+        let is_copy = is_copied(&listing, next, is_cut || sought.place.is_copy);
         self.begin(&listing, next, is_copy, Some(loss), poll)
     }
 
@@ -394,6 +379,10 @@ impl Follow {
             Warmth::Context(_) | Warmth::Warm => 0,
         };
         if entry.is_live && !entry.is_packed && entry.size_bytes < sought.place.offset_bytes {
+            if poll.progress.lines > 0 {
+                poll.progress.more = true;
+                return Ok(false);
+            }
             // It has less than it had, and nothing else: what is there was read.
             sought.place.offset_bytes = entry.size_bytes;
             poll.lost(&Loss { grade: Grade::BestEffort, cause: "cut short".into() });
@@ -557,9 +546,11 @@ impl Follow {
         let Some(at_hand) = self.at_hand.as_ref().filter(|at_hand| at_hand.is_live) else {
             return false;
         };
-        let is_listed = self.listed.is_some_and(|listed| {
-            (0..Follow::LISTED_MICROS).contains(&(now.micros() - listed.micros()))
-        });
+        // The last listing had no other after it, and is fresh.
+        let is_listed = self.later_bytes == 0
+            && self.listed.is_some_and(|listed| {
+                (0..Follow::LISTED_MICROS).contains(&(now.micros() - listed.micros()))
+            });
         let path = self.chain.live_path().or_else(|| is_listed.then(|| at_hand.path.clone()));
         let metadata = path.and_then(|path| fs::metadata(path).ok());
         metadata.is_some_and(|metadata| Identity::of(&metadata) == at_hand.identity)
@@ -626,6 +617,12 @@ impl Poll<'_> {
         self.is_enough = match role {
             Role::New => {
                 self.progress.lines += 1;
+                let feed = u64::from(line.complete);
+                self.progress.size_bytes += feed
+                    + match line.content {
+                        LineContent::Bytes(bytes) => bytes.len() as u64,
+                        LineContent::Oversized(long) => long.length_bytes,
+                    };
                 !(self.sink)(Found::Line(line))
             }
             Role::Context => !(self.sink)(Found::Context(line)),
@@ -646,71 +643,6 @@ impl Poll<'_> {
 
     fn lost(&mut self, loss: &Loss) {
         (self.sink)(Found::Lost(loss));
-    }
-}
-
-/// What filling a block came to.
-enum Filled {
-    Bytes(usize),
-    End,
-    Cut,
-}
-
-impl AtHand {
-    fn open(entry: &Entry) -> io::Result<AtHand> {
-        let (file, metadata) = chain::open_regular(&entry.path)?;
-        Ok(AtHand {
-            path: entry.path.clone(),
-            content: Content::new(file)?,
-            identity: Identity::of(&metadata),
-            head: entry.head.clone(),
-            begins: entry.begins,
-            size_bytes: metadata.len(),
-            read_bytes: 0,
-            is_live: entry.is_live,
-            is_copy: false,
-            is_context: false,
-            skips_line: false,
-            is_broken: false,
-        })
-    }
-
-    fn fill(&mut self, block: &mut [u8]) -> io::Result<Filled> {
-        let n = match &mut self.content {
-            Content::Plain(file) => {
-                let n = chain::read_fully_at(file, block, self.read_bytes)?;
-                if self.is_cut()? {
-                    return Ok(Filled::Cut);
-                }
-                n
-            }
-            Content::Packed { .. } if self.is_broken => 0,
-            Content::Packed { decoded, .. } => match decoded.read(block) {
-                Ok(n) => n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
-                Err(_) => {
-                    self.is_broken = true;
-                    0
-                }
-            },
-        };
-        self.read_bytes += n as u64;
-        Ok(if n == 0 { Filled::End } else { Filled::Bytes(n) })
-    }
-
-    /// Whether the file has less than was read, or begins otherwise. Asked after each block: what was
-    /// cut short before the block was read shows then, and half a line never becomes a whole one.
-    fn is_cut(&mut self) -> io::Result<bool> {
-        let Content::Plain(file) = &self.content else { return Ok(false) };
-        let mut now = [0; Entry::HEAD_BYTES];
-        let n = chain::read_fully_at(file, &mut now, 0)?;
-        if !now[..n].starts_with(&self.head) || file.metadata()?.len() < self.read_bytes {
-            return Ok(true);
-        }
-        if n > self.head.len() {
-            self.head = now[..n].to_vec();
-        }
-        Ok(false)
     }
 }
 

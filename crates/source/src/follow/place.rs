@@ -49,6 +49,10 @@ impl Place {
 
     /// Whether a file has the content that this place is in.
     pub(super) fn is_in(&self, entry: &Entry) -> bool {
+        let tells = self.head_bytes >= Entry::HEAD_BYTES_MIN as u64;
+        if !tells && entry.identity != self.identity {
+            return false;
+        }
         let head = usize::try_from(self.head_bytes).ok().and_then(|n| entry.head.get(..n));
         head.is_some_and(|head| Sha256::digest(head).as_slice() == self.sha256)
     }
