@@ -226,6 +226,40 @@ fn a_restart_knows_what_earlier_lines_said() {
     assert_eq!(access.process_start, Some(Timestamp::from_seconds(BASE + 1)));
 }
 
+/// Goal: context is bounded, and where it begins changes no place. Method: 70 MB between two lines of
+/// the same connection; a line that is put aside tells its place.
+#[test]
+fn what_is_longer_ago_than_64_mib_is_not_read_again() {
+    let filler = entry(2, "COMMAND", 51803, &"x".repeat(1_000_000), "{}");
+    let broken = entry(4, "ACCESS", 20250, "Authentication succeeded", "{").replace("{}\n", "\n");
+    let mut scene = Scene::new("mongod.log");
+    scene.append("mongod.log", &login(1, "a"));
+    for _ in 0..70 {
+        scene.append("mongod.log", &filler);
+    }
+    scene.append("mongod.log", &login(3, "b"));
+    scene.poll(&["a", "b"]);
+    for is_packed in [false, true] {
+        let size_bytes = 2 * login(1, "a").len() + 70 * filler.len();
+        scene.append("mongod.log", &broken);
+        if is_packed {
+            fs::rename(scene.path("mongod.log"), scene.path("mongod.log.1")).expect("renamed");
+            gzip(&scene.path("mongod.log.1"));
+            scene.append("mongod.log", &login(9, "d"));
+        }
+        let position = scene.watch.position();
+        scene.restart();
+        scene.poll(if is_packed { &["d"] } else { &[] });
+        let place = &scene.batch.quarantine[0].place;
+        assert_eq!((place.line, place.offset_bytes), (73, size_bytes as u64), "{is_packed}");
+        scene.watch = Watch::open(scene.settings.clone(), Some(&position)).expect("a watch");
+        let file = File::options().write(true).open(scene.path("mongod.log")).expect("open");
+        if !is_packed {
+            file.set_len(size_bytes as u64).expect("cut");
+        }
+    }
+}
+
 /// Goal: that the log is quiet is told when it begins, once, and its end after a restart too, also
 /// where the line that began it is gone.
 #[test]
