@@ -379,7 +379,7 @@ fn each_of_two_losses_is_told() {
     scene.is_complete();
     let gaps = scene.coverage().gaps;
     let told: Vec<_> = gaps.iter().map(|gap| (gap.grade, gap.from, gap.to)).collect();
-    let at = |millis| NOW.plus_micros(millis * 1000);
+    let at = |millis: i64| NOW.plus_micros(millis * 1000);
     let gap = |from, to| (Grade::BestEffort, at(from), Some(at(to)));
     assert_eq!(told, [gap(40_500, 60_500), gap(20_000, 40_000)], "{gaps:?}");
 }
