@@ -386,6 +386,32 @@ fn a_log_that_is_cut_short_without_a_copy_is_told() {
 
 /// Goal: at the very first start nothing shows that a rotated file is a copy but the age of the live
 /// one. Method: lines that are younger than the file, as with copytruncate.
+/// Goal: a reader that was away while a log was cut short twice tells of both. Method: it has read all,
+/// or not all, of what was there before the first time.
+#[test]
+fn each_cut_is_told() {
+    for has_read_all in [true, false] {
+        let mut scene = Scene::new("mongod.log");
+        scene.append("mongod.log", &login(1, "ann"));
+        scene.poll(&["ann"]);
+        if !has_read_all {
+            scene.append("mongod.log", &login(2, "bob"));
+        }
+        fs::copy(scene.path("mongod.log"), scene.path("mongod.log.2")).expect("copied");
+        fs::write(scene.path("mongod.log"), login(4, "cid")).expect("cut and written");
+        fs::copy(scene.path("mongod.log"), scene.path("mongod.log.1")).expect("copied");
+        fs::write(scene.path("mongod.log"), login(6, "dan")).expect("cut and written");
+        scene.restart();
+        let (expect, from): (&[&str], _) = match has_read_all {
+            true => (&["cid", "dan"], 1),
+            false => (&["bob", "cid", "dan"], 2),
+        };
+        scene.poll(expect);
+        let cause = "best_effort copied and cut short: what was written between the two is lost";
+        assert_eq!(scene.gaps(), [format!("{cause} {from}..4"), format!("{cause} 4..6")]);
+    }
+}
+
 #[test]
 fn copies_from_before_the_first_start_are_recognised() {
     let year = 365 * 86_400;

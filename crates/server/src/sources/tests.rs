@@ -356,6 +356,33 @@ fn what_cannot_be_stored_is_read_again() {
     assert!(page.rows.iter().all(|row| matches!(row.record, Record::Access(_))));
 }
 
+/// Goal: two losses that are found at once are told both, each from its one end to its other. Method: a
+/// log is copied and cut short twice while the server is down.
+#[test]
+fn each_of_two_losses_is_told() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.after(20);
+    scene.login();
+    for copy in ["log.2", "log.1"] {
+        fs::copy(scene.log(), scene.log().with_extension(copy)).expect("copied");
+        let log = File::options().write(true).open(scene.log());
+        log.and_then(|log| log.set_len(0)).expect("cut short");
+        for _ in 0..2 {
+            scene.pass(20);
+            scene.login();
+        }
+    }
+    scene.restart(0);
+    scene.after(20);
+    scene.is_complete();
+    let gaps = scene.coverage().gaps;
+    let told: Vec<_> = gaps.iter().map(|gap| (gap.grade, gap.from, gap.to)).collect();
+    let gap = |from, to| (Grade::BestEffort, NOW.plus_seconds(from), Some(NOW.plus_seconds(to)));
+    assert_eq!(told, [gap(60, 80), gap(20, 40)], "{gaps:?}");
+}
+
 /// Goal: what was rotated away unread is a gap, and importing just that closes it. Method: the file is
 /// taken away while the server is down, and imported from elsewhere afterwards.
 #[test]

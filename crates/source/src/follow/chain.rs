@@ -63,6 +63,8 @@ pub(super) struct Entry {
     pub(super) is_live: bool,
     /// The first bytes of its content, as many as [`Entry::HEAD_BYTES`].
     pub(super) head: Vec<u8>,
+    /// Where its content begins: after the hole that a writer leaves which does not append.
+    pub(super) head_offset_bytes: u64,
     /// The time of its first line; of one whose first lines have none, when it was last written.
     pub(super) begins: Timestamp,
     pub(super) modified: Timestamp,
@@ -284,10 +286,11 @@ impl Chain {
         let (opened, metadata) = open_regular(&file.path)?;
         let modified = modified(&metadata);
         let mut content = Content::new(opened)?;
-        let mut bytes = content.first(Entry::HEAD_BYTES * 16)?;
+        let head_offset_bytes = content.skip_hole()?;
+        let mut bytes = content.first(head_offset_bytes, Entry::HEAD_BYTES * 16)?;
         let mut begins = self.first_time(&bytes, modified);
         if begins.is_none() && bytes.len() >= Entry::HEAD_BYTES * 16 {
-            bytes = content.first(Entry::SEARCHED_BYTES)?;
+            bytes = content.first(head_offset_bytes, Entry::SEARCHED_BYTES)?;
             begins = self.first_time(&bytes, modified);
         }
         let has_line = memchr::memchr(b'\n', &bytes).is_some();
@@ -302,6 +305,7 @@ impl Chain {
             is_packed: matches!(content, Content::Packed { .. }),
             is_live: file.is_live,
             head: bytes,
+            head_offset_bytes,
             begins: begins.unwrap_or(modified),
             modified,
         }))

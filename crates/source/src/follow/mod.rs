@@ -402,8 +402,9 @@ impl Follow {
             Content::Plain(_) => place.offset_bytes.saturating_sub(before_bytes),
             Content::Packed { .. } => 0,
         };
+        let from = from.max(entry.head_offset_bytes);
         at_hand.read_bytes = from;
-        at_hand.skips_line = from > 0 && from < place.offset_bytes;
+        at_hand.skips_line = from > entry.head_offset_bytes && from < place.offset_bytes;
         if matches!(self.warmth, Warmth::Nearly) {
             poll.begun(entry, true);
         }
@@ -418,8 +419,9 @@ impl Follow {
         // What cannot be read any more gives no context.
         let Ok(mut at_hand) = AtHand::open(entry) else { return };
         at_hand.is_context = true;
+        let from = from.max(entry.head_offset_bytes);
         at_hand.read_bytes = from;
-        at_hand.skips_line = from > 0;
+        at_hand.skips_line = from > entry.head_offset_bytes;
         self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, from);
         poll.begun(entry, true);
         self.at_hand = Some(at_hand);
@@ -444,7 +446,7 @@ impl Follow {
             poll.lost(&loss);
         }
         poll.begun(entry, false);
-        self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, 0);
+        self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, entry.head_offset_bytes);
         self.sought = None;
         self.warmth = Warmth::Warm;
         self.at_hand = Some(at_hand);
