@@ -142,11 +142,17 @@ pub enum Action {
     /// Someone copied the whole data directory.
     #[n(71)]
     Backup,
+    /// Doorbook's own clock was set.
+    #[n(73)]
+    ClockJump,
+    /// Doorbook's own clock began or ceased to be synchronised.
+    #[n(74)]
+    ClockSync,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 10] = [
+    pub const ALL: [Action; 12] = [
         Action::Authenticate,
         Action::Authorize,
         Action::ServerStart,
@@ -157,6 +163,8 @@ impl Action {
         Action::Retract,
         Action::Token,
         Action::Backup,
+        Action::ClockJump,
+        Action::ClockSync,
     ];
 
     /// The word for it in answers and columns.
@@ -172,6 +180,8 @@ impl Action {
             Action::Retract => "retract",
             Action::Token => "token",
             Action::Backup => "backup",
+            Action::ClockJump => "clock_jump",
+            Action::ClockSync => "clock_sync",
         }
     }
 

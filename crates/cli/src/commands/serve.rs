@@ -129,7 +129,8 @@ impl Server {
         let store = open(options)?;
         let app = app(&store, &clock, &random, settings)?;
         let clock_state = system::clock_state;
-        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+        let steady = Arc::new(system::uptime);
+        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());

@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::registry::{Host, RegistryChange};
 use doorbook_event::source::{Source, SourceKind};
 use doorbook_event::time::{CountingRandom, ManualClock};
-use doorbook_event::{HostName, Record, Scope, Timestamp};
+use doorbook_event::{Action, HostName, Record, Scope, Timestamp};
 use doorbook_store::coverage::Gap;
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::filter::Kind;
@@ -178,7 +179,10 @@ fn open(dir: &TempDir, clock: &Arc<ManualClock>, reserve_size_bytes: u64) -> Sto
 
 fn round_of(store: &Store, clock: &Arc<ManualClock>) -> Round {
     let clock_state = || ClockState { synchronised: Some(true), ..ClockState::default() };
-    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+    let steady = Arc::clone(clock);
+    let steady = move || Duration::from_micros(steady.now().micros().unsigned_abs());
+    let steady = Arc::new(steady);
+    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
     Round::new(tools, Board::default())
 }
 
@@ -352,4 +356,39 @@ fn what_cannot_be_stored_is_read_again() {
     scene.is_complete();
     let page = scene.store.select(&Filter::all(Scope::Project(group(GROUP)), 9)).expect("answers");
     assert!(page.rows.iter().all(|row| matches!(row.record, Record::Access(_))));
+}
+
+/// Goal: a clock that is set is an event of the system, once. Method: the other clock goes on by a second while ours goes on by an hour, and goes back.
+#[test]
+fn a_clock_that_jumps_is_an_event() {
+    let mut scene = Scene::new();
+    let jumps = |store: &Store| {
+        let actions = vec![Action::ClockJump];
+        let page = store.select(&Filter { actions, ..Filter::all(Scope::System, 9) });
+        let rows = page.expect("answers").rows.into_iter();
+        rows.map(|row| match row.record {
+            Record::Own(access) => {
+                access.attributes.get("by_seconds").expect("is said").to_string()
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect::<Vec<_>>()
+    };
+    let steady = Arc::new(AtomicU64::new(0));
+    let seconds = Arc::clone(&steady);
+    scene.round.tools.steady =
+        Arc::new(move || Duration::from_secs(seconds.load(Ordering::SeqCst)));
+    let pass = |scene: &mut Scene, ours: i64| {
+        steady.fetch_add(1, Ordering::SeqCst);
+        scene.after(ours);
+    };
+    pass(&mut scene, 1);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), [""; 0]);
+    pass(&mut scene, 3600);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), ["3599"]);
+    pass(&mut scene, -3600);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), ["3599", "-3601"]);
 }
