@@ -153,7 +153,9 @@ impl Server {
         }
         let settings = counters::Settings::new(clusters);
         let started = Counters::start(&settings, store, clock, random, self.runtime.handle());
-        self.counters = Some(started.map_err(|error| Failure::invalid(error.to_string()))?);
+        let counters = started.map_err(|error| Failure::invalid(error.to_string()))?;
+        self.app.metrics().set_counters(counters.board());
+        self.counters = Some(counters);
         Ok(())
     }
 

@@ -27,6 +27,7 @@ pub use status::{State, Status};
 
 use clock::{ClockNews, ClockWatch, Look};
 use following::{Following, Place};
+use status::Change;
 
 /// Between two looks at files that had nothing new.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -224,7 +225,15 @@ impl Round {
     fn tell(&self) {
         let statuses = self.following.iter();
         let statuses = statuses.map(|(name, following)| (name.clone(), following.status()));
-        self.board.set(statuses.collect());
+        let statuses: BTreeMap<Text, Status> = statuses.collect();
+        let before = self.board.statuses();
+        for (name, now) in &statuses {
+            let before = before.get(name).map(|before| before.state);
+            if let Some(change) = Change::between(before, now.state) {
+                change.tell(name);
+            }
+        }
+        self.board.set(statuses);
     }
 }
 
