@@ -142,11 +142,14 @@ pub enum Action {
     /// Someone copied the whole data directory.
     #[n(71)]
     Backup,
+    /// Something was found that somebody should know, is over, or was acknowledged.
+    #[n(72)]
+    Alarm,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 10] = [
+    pub const ALL: [Action; 11] = [
         Action::Authenticate,
         Action::Authorize,
         Action::ServerStart,
@@ -157,6 +160,7 @@ impl Action {
         Action::Retract,
         Action::Token,
         Action::Backup,
+        Action::Alarm,
     ];
 
     /// The word for it in answers and columns.
@@ -172,6 +176,7 @@ impl Action {
             Action::Retract => "retract",
             Action::Token => "token",
             Action::Backup => "backup",
+            Action::Alarm => "alarm",
         }
     }
 
