@@ -257,6 +257,7 @@ impl Server {
             clock_state: system::clock_state,
             board: self.sources.board(),
             app: self.app.clone(),
+            pause: alarm::Tools::PAUSE,
         };
         Some(Alarms::start(destinations, &tools, self.runtime.handle()))
     }

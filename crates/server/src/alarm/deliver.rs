@@ -30,8 +30,7 @@ pub enum Failure {
     Gone,
 }
 
-/// After a first failure, and the longest pause between two tries.
-const PAUSE_MIN: Duration = Duration::from_secs(1);
+/// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 impl Destination {
@@ -107,7 +106,7 @@ pub(super) async fn run(
                         "an alarm could not be delivered; it is tried again"
                     );
                 }
-                let pause = pause(failures, &*tools.random);
+                let pause = pause(tools.pause, failures, &*tools.random);
                 failures = failures.saturating_add(1);
                 tokio::select! {
                     _ = stopping.changed() => return,
@@ -131,8 +130,8 @@ async fn settle(tools: &Tools, message: &Message, name: &Text) -> Result<(), Str
 }
 
 /// Twice as long after each failure, less up to a half, so that not all who failed together try together.
-fn pause(failures: u32, random: &dyn Random) -> Duration {
-    let longest = PAUSE_MIN.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
+fn pause(first: Duration, failures: u32, random: &dyn Random) -> Duration {
+    let longest = first.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
     let mut byte = [0];
     random.fill(&mut byte);
     longest - longest / 2 * u32::from(byte[0]) / 255
@@ -153,7 +152,7 @@ mod tests {
     fn pauses_grow_to_five_minutes_and_differ() {
         let random = CountingRandom::default();
         for (failures, longest) in [(0, 1), (1, 2), (5, 32), (9, 300), (u32::MAX, 300)] {
-            let pause = pause(failures, &random);
+            let pause = pause(Duration::from_secs(1), failures, &random);
             let longest = Duration::from_secs(longest);
             assert!(longest / 2 <= pause && pause <= longest, "{failures}: {pause:?}");
         }

@@ -61,9 +61,14 @@ pub struct Tools {
     pub board: Board,
     /// Where deliveries are counted.
     pub app: App,
+    /// After a first failure to deliver; longer after each further one.
+    pub pause: Duration,
 }
 
 impl Tools {
+    /// What [`Tools::pause`] is unless somebody chooses otherwise.
+    pub const PAUSE: Duration = Duration::from_secs(1);
+
     fn metrics(&self) -> &Metrics {
         self.app.metrics()
     }
