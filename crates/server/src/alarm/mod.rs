@@ -222,7 +222,9 @@ impl Watchman {
             }
             let (id, condition) = (id.clone(), condition.clone());
             let (closed, acknowledged) = (None, None);
-            let alarm = Alarm { id, condition, opened: now, told: now, closed, acknowledged };
+            // Told to nobody, it is told as soon as there is somebody.
+            let told = if self.destinations.is_empty() { Timestamp::MIN } else { now };
+            let alarm = Alarm { id, condition, opened: now, told, closed, acknowledged };
             let is_over = alarm.condition.to.is_some();
             steps.open(alarm.clone());
             match is_over {
@@ -260,8 +262,9 @@ impl Steps<'_> {
     }
 
     fn go_on(&mut self, alarm: &Alarm, condition: &doorbook_store::alarm::Condition) {
-        let is_due =
-            alarm.acknowledged.is_none() && alarm.told.plus_seconds(REMINDER_SECONDS) <= self.now;
+        let is_due = !self.watchman.destinations.is_empty()
+            && alarm.acknowledged.is_none()
+            && alarm.told.plus_seconds(REMINDER_SECONDS) <= self.now;
         let told = if is_due { self.now } else { alarm.told };
         if *condition == alarm.condition && !is_due {
             return;

@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::syslog::Syslog;
+use super::webhook::Webhook;
 use super::*;
 use crate::api::atlas::tests::{GROUP, NOW, group, operator, registry_changes};
 use crate::app::{Secrets, Settings as AppSettings};
@@ -462,6 +463,21 @@ fn a_destination_that_was_taken_out_leaves_nothing_behind() {
     assert_eq!(scene.tools.store.alarms().open().count(), 1);
 }
 
+/// Goal: who is told of alarms only now hears of those that are open. Method: one that opened while nobody was
+/// to be told.
+#[test]
+fn a_new_destination_is_told_what_is_open() {
+    let mut scene = Scene::new();
+    scene.watchman = Watchman::new(scene.tools.clone(), Vec::new());
+    scene.tell(quiet(NOW, None));
+    scene.looks(&[]);
+    scene.pass(60);
+    scene.looks(&[]);
+    scene.restart();
+    scene.looks(&["coverage.gap.continues"]);
+    scene.looks(&[]);
+}
+
 /// A request as a receiver got it.
 struct Posted {
     head: String,
@@ -486,7 +502,11 @@ fn receiver(answers: Vec<&'static str>) -> (String, JoinHandle<Vec<Posted>>) {
 }
 
 fn take(listener: &TcpListener, answer: &str) -> Posted {
-    let (mut stream, _) = listener.accept().expect("comes");
+    let (stream, _) = listener.accept().expect("comes");
+    exchange(stream, answer)
+}
+
+fn exchange(mut stream: impl Read + Write, answer: &str) -> Posted {
     let mut bytes = Vec::new();
     loop {
         let mut part = [0; 4096];
@@ -506,6 +526,51 @@ fn take(listener: &TcpListener, answer: &str) -> Posted {
 }
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Goal: over TLS only the one is told whose certificate is trusted. Method: the same receiver, with its own
+/// authority and with another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_over_tls_must_be_the_one_that_is_meant() {
+    let mut scene = Scene::new();
+    scene.tell(quiet(NOW, None));
+    scene.looks(&[OPENED]);
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("made");
+    let key = rustls_pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.expect("a key"))
+        .expect("fits");
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let port = listener.local_addr().expect("an address").port();
+    let receiving = std::thread::spawn(move || {
+        for _ in 0..2 {
+            let (mut stream, _) = listener.accept().expect("comes");
+            let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).expect("begins");
+            if tls.complete_io(&mut stream).is_ok() {
+                return Some(exchange(rustls::StreamOwned::new(tls, stream), "200 OK"));
+            }
+        }
+        None
+    });
+    let url = format!("https://localhost:{port}/");
+    let open = |pem: String| {
+        let ca = scene.dir.path().join("ca.pem");
+        std::fs::write(&ca, pem).expect("is written");
+        std::fs::write(scene.dir.path().join("secret"), SECRET).expect("is written");
+        Webhook::open(&url, &scene.dir.path().join("secret"), Some(&ca)).expect("opens")
+    };
+    let message = scene.outbox().remove(0);
+    let refused = open(other.cert.pem()).deliver(&message, NOW).await.expect_err("is refused");
+    assert!(format!("{refused:?}").contains("certificate"), "{refused:?}");
+    open(made.cert.pem()).deliver(&message, NOW).await.expect("is taken");
+    let taken = tokio::task::spawn_blocking(|| receiving.join().expect("no panic")).await;
+    assert_eq!(taken.expect("no panic").expect("a request").body, *message.body);
+}
 
 fn webhook(scene: &Scene, url: &str) -> Destination {
     let file = scene.dir.path().join("secret");
