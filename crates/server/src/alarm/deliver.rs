@@ -16,7 +16,7 @@ use crate::admin::with_causes;
 /// Somebody who is told.
 pub enum Destination {
     /// By a signed POST.
-    Webhook(Webhook),
+    Webhook(Box<Webhook>),
     /// By a line.
     Syslog(Syslog),
 }

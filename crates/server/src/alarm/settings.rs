@@ -42,7 +42,8 @@ impl Settings {
         let mut destinations = Vec::new();
         if let Some(WebhookSettings { url, secret_file, ca_file }) = &self.webhook {
             let webhook = Webhook::open(url, secret_file, ca_file.as_ref())?;
-            destinations.push((Destination::WEBHOOK.into(), Destination::Webhook(webhook)));
+            destinations
+                .push((Destination::WEBHOOK.into(), Destination::Webhook(Box::new(webhook))));
         }
         if let Some(syslog) = &self.syslog {
             destinations.push((Destination::SYSLOG.into(), Destination::Syslog(syslog.clone())));
