@@ -6,7 +6,8 @@
     attempts.py monitor --port N --password P            makes the users `counter` (clusterMonitor) and `ghost`
     attempts.py quiet --port N --password P              a login, five of alice's while the log is quiet, and a last one
     attempts.py ghost --port N --password P              three logins of `ghost`
-    attempts.py counters --port N --password P           serverStatus' count of successful authentications, by mechanism
+    attempts.py counters --port N --password P           serverStatus' count of successful authentications, by mechanism,
+                                                         and then the login that it took
 
 Each line on stdout says who tried, from which of our ports, when, and what the driver was told:
 
@@ -200,11 +201,13 @@ def ghost(port, password):
 
 
 def counters(port, password):
+    begin = time.time()
     connection = client(port, "root", password, "admin")
     mechanisms = connection.admin.command("serverStatus")["security"]["authentication"]["mechanisms"]
     connection.close()
     counts = {m: int(c["authenticate"]["successful"]) for m, c in mechanisms.items()}
     print(json.dumps({k: v for k, v in counts.items() if v}), flush=True)
+    report_root("counters", begin)
 
 
 OTHERS = {"rotate": rotate, "monitor": monitor, "quiet": quiet, "ghost": ghost, "counters": counters}
@@ -223,4 +226,5 @@ def main():
         {"setup": setup, **OTHERS}[given.what](given.port, given.password)
 
 
-main()
+if __name__ == "__main__":
+    main()

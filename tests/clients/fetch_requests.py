@@ -1,6 +1,7 @@
 """Fetches with python `requests` and its own digest authentication, as people's scripts do.
 
-fetch_requests.py BASE PUBLIC PRIVATE PATH...    prints a JSON list with each path's answer
+fetch_requests.py BASE PUBLIC PRIVATE PATH...    prints a JSON list with each path's answer,
+                                                  and what its header says of coverage
 """
 
 import json
@@ -16,5 +17,5 @@ answers = []
 for path in paths:
     response = session.get(base + path, headers={"Accept": "application/vnd.atlas.2023-01-01+json"}, timeout=60)
     response.raise_for_status()
-    answers.append(response.json())
+    answers.append({"answer": response.json(), "coverage": response.headers.get("Doorbook-Coverage")})
 print(json.dumps(answers))

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::support::binary::{DataDir, Key, Project, Server};
+use crate::support::draw::Draw;
 use crate::support::http::{Connection, Reply};
 use crate::support::process::PATIENCE;
 
@@ -372,17 +373,4 @@ fn check(
 
 fn verify(data: &DataDir) -> Result<()> {
     data.run(&["verify", "--checksums"]).map(drop)
-}
-
-/// A generator of numbers: splitmix64.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % end
-    }
 }

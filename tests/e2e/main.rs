@@ -7,8 +7,10 @@
 mod support;
 
 mod counters;
+mod follow;
 mod kill;
 mod mongod;
 mod quickstart;
+mod replica_set;
 mod samples;
 mod surface;

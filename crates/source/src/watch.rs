@@ -12,6 +12,8 @@
 //! nothing of its beginning, which may be long ago), 4 what may be lost before the next line, which has
 //! the time that ends the interval. Empty bytes are the position before anything was read.
 
+use std::net::IpAddr;
+
 use doorbook_event::record::{Coverage, Grade, Hidden};
 use doorbook_event::source::SourceKind;
 use doorbook_event::{HostName, Target, Text, Timestamp};
@@ -40,7 +42,8 @@ pub struct Settings {
     pub path: Text,
     /// The host whose log it is.
     pub target: Target,
-    /// The names by which start-up lines may call that host. None: any name will do.
+    /// The names by which start-up lines may call that host, and its addresses. None: any name will
+    /// do.
     pub names: Vec<HostName>,
     /// The zone of times that have none.
     pub zone: TimeZone,
@@ -119,8 +122,9 @@ impl Watch {
     }
 
     /// Reads what was written since the last poll, as much as one durable write should be. After an
-    /// error `out` is as it was, and the watch is where it was before the poll; what can be tried again
-    /// at once is [`Polled::trouble`] instead.
+    /// error `out` is as it was, and the watch is where it was before the poll, at the price of reading
+    /// the context again: try once in a while. What can be tried again at once is
+    /// [`Polled::trouble`] instead.
     pub fn poll(&mut self, now: Timestamp, out: &mut Batch) -> Result<Polled, Error> {
         let before = self.position();
         let mut batch = Batch::default();
@@ -374,14 +378,16 @@ fn time_of(zone: TimeZone) -> TimeOf {
 }
 
 /// Whether a start-up line's name of the host is one of these. A host may call itself by the first
-/// part of its name.
+/// part of its name, and it never calls itself by its address, which therefore says nothing of its
+/// name; the port is the same in any case.
 fn is_known(names: &[HostName], host: &HostName) -> bool {
     let is_part = |short: &str, long: &str| {
         long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
     let is_it = |name: &HostName| {
+        let is_address = name.name.parse::<IpAddr>().is_ok() || &*name.name == "localhost";
         name.port == host.port
-            && (is_part(&name.name, &host.name) || is_part(&host.name, &name.name))
+            && (is_address || is_part(&name.name, &host.name) || is_part(&host.name, &name.name))
     };
     names.is_empty() || names.iter().any(is_it)
 }

@@ -226,6 +226,40 @@ fn a_restart_knows_what_earlier_lines_said() {
     assert_eq!(access.process_start, Some(Timestamp::from_seconds(BASE + 1)));
 }
 
+/// Goal: context is bounded, and where it begins changes no place. Method: 70 MB between two lines of
+/// the same connection; a line that is put aside tells its place.
+#[test]
+fn what_is_longer_ago_than_64_mib_is_not_read_again() {
+    let filler = entry(2, "COMMAND", 51803, &"x".repeat(1_000_000), "{}");
+    let broken = entry(4, "ACCESS", 20250, "Authentication succeeded", "{").replace("{}\n", "\n");
+    let mut scene = Scene::new("mongod.log");
+    scene.append("mongod.log", &login(1, "a"));
+    for _ in 0..70 {
+        scene.append("mongod.log", &filler);
+    }
+    scene.append("mongod.log", &login(3, "b"));
+    scene.poll(&["a", "b"]);
+    for is_packed in [false, true] {
+        let size_bytes = 2 * login(1, "a").len() + 70 * filler.len();
+        scene.append("mongod.log", &broken);
+        if is_packed {
+            fs::rename(scene.path("mongod.log"), scene.path("mongod.log.1")).expect("renamed");
+            gzip(&scene.path("mongod.log.1"));
+            scene.append("mongod.log", &login(9, "d"));
+        }
+        let position = scene.watch.position();
+        scene.restart();
+        scene.poll(if is_packed { &["d"] } else { &[] });
+        let place = &scene.batch.quarantine[0].place;
+        assert_eq!((place.line, place.offset_bytes), (73, size_bytes as u64), "{is_packed}");
+        scene.watch = Watch::open(scene.settings.clone(), Some(&position)).expect("a watch");
+        let file = File::options().write(true).open(scene.path("mongod.log")).expect("open");
+        if !is_packed {
+            file.set_len(size_bytes as u64).expect("cut");
+        }
+    }
+}
+
 /// Goal: that the log is quiet is told when it begins, once, and its end after a restart too, also
 /// where the line that began it is gone.
 #[test]
@@ -275,6 +309,13 @@ fn another_hosts_log_is_refused_whole() {
     fs::remove_file(scene.path("mongod.log")).expect("removed");
     scene.append("mongod.log", &(start(6, "db-1.example.com", 27017) + &login(7, "b")));
     scene.poll(&["b"]);
+    for name in ["127.0.0.1", "[::1]:27017", "localhost"] {
+        let mut scene = Scene::new("mongod.log");
+        scene.settings.names = vec![HostName::parse(name).expect("a name").0];
+        scene.watch = Watch::open(scene.settings.clone(), None).expect("a watch");
+        scene.append("mongod.log", &(start(1, "vm", 27017) + &login(2, "a")));
+        scene.poll(&["a"]);
+    }
     for (host, port) in [("db-1", 27018), ("db-11", 27017), ("db", 27017)] {
         let mut scene = Scene::new("mongod.log");
         scene.append("mongod.log", &start(1, host, port));
@@ -345,6 +386,32 @@ fn a_log_that_is_cut_short_without_a_copy_is_told() {
 
 /// Goal: at the very first start nothing shows that a rotated file is a copy but the age of the live
 /// one. Method: lines that are younger than the file, as with copytruncate.
+/// Goal: a reader that was away while a log was cut short twice tells of both. Method: it has read all,
+/// or not all, of what was there before the first time.
+#[test]
+fn each_cut_is_told() {
+    for has_read_all in [true, false] {
+        let mut scene = Scene::new("mongod.log");
+        scene.append("mongod.log", &login(1, "ann"));
+        scene.poll(&["ann"]);
+        if !has_read_all {
+            scene.append("mongod.log", &login(2, "bob"));
+        }
+        fs::copy(scene.path("mongod.log"), scene.path("mongod.log.2")).expect("copied");
+        fs::write(scene.path("mongod.log"), login(4, "cid")).expect("cut and written");
+        fs::copy(scene.path("mongod.log"), scene.path("mongod.log.1")).expect("copied");
+        fs::write(scene.path("mongod.log"), login(6, "dan")).expect("cut and written");
+        scene.restart();
+        let (expect, from): (&[&str], _) = match has_read_all {
+            true => (&["cid", "dan"], 1),
+            false => (&["bob", "cid", "dan"], 2),
+        };
+        scene.poll(expect);
+        let cause = "best_effort copied and cut short: what was written between the two is lost";
+        assert_eq!(scene.gaps(), [format!("{cause} {from}..4"), format!("{cause} 4..6")]);
+    }
+}
+
 #[test]
 fn copies_from_before_the_first_start_are_recognised() {
     let year = 365 * 86_400;

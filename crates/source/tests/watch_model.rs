@@ -27,6 +27,8 @@ enum Scheme {
     LogRotate,
     /// `mongod.log.1`, by copying and cutting short.
     CopyTruncate,
+    /// The same to a server that does not append: it goes on at its old offset, behind a hole.
+    CopyTruncateHole,
     /// `mongod.log` is a link to `mongod-7.log`.
     Link,
 }
@@ -71,6 +73,7 @@ fn scheme() -> impl Strategy<Value = Scheme> {
         Scheme::Rename,
         Scheme::LogRotate,
         Scheme::CopyTruncate,
+        Scheme::CopyTruncateHole,
         Scheme::Link,
     ])
 }
@@ -164,7 +167,10 @@ impl World {
         if scheme == Scheme::Link {
             link(&directory, &path, 0);
         }
-        let open = append_to(&path);
+        let open = match scheme {
+            Scheme::CopyTruncateHole => File::create(&path).expect("a directory to write to"),
+            _ => append_to(&path),
+        };
         let reader = watch(&path, &[]);
         World {
             _directory: temporary,
@@ -248,7 +254,7 @@ impl World {
                 fs::rename(&self.path, self.directory.join(name)).expect("renamed");
                 self.reopen();
             }
-            Scheme::CopyTruncate => {
+            Scheme::CopyTruncate | Scheme::CopyTruncateHole => {
                 self.shift();
                 fs::copy(&self.path, self.numbered(1, "")).expect("copied");
                 self.date(&append_to(&self.numbered(1, "")));
@@ -295,7 +301,7 @@ impl World {
             let digits: String = name.chars().filter(char::is_ascii_digit).collect();
             let number: i64 = digits.parse().unwrap_or_default();
             match self.scheme {
-                Scheme::Rename | Scheme::CopyTruncate => -number,
+                Scheme::Rename | Scheme::CopyTruncate | Scheme::CopyTruncateHole => -number,
                 Scheme::LogRotate | Scheme::Link => number,
             }
         };
@@ -425,7 +431,7 @@ impl World {
         for n in (0..self.n_lines).filter(|n| !seen.contains(n) && !self.gone.contains(n)) {
             prop_assert!(told(&n), "line {n} is lost, and only {gaps:?} is told");
         }
-        let cuts = self.scheme == Scheme::CopyTruncate;
+        let cuts = matches!(self.scheme, Scheme::CopyTruncate | Scheme::CopyTruncateHole);
         if !cuts && !may_delete {
             prop_assert_eq!(seen.len(), self.n_lines);
             prop_assert!(gaps.is_empty(), "nothing was lost, and {gaps:?} is told");

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::http::Connection;
 use super::process::{Ended, Running, command, outcome, run};
 use super::tools;
 
@@ -140,6 +141,16 @@ impl DataDir {
         Ok((project, key))
     }
 
+    /// Writes `doorbook.toml` with one project and applies it. Makes a key that may read its history.
+    pub fn apply(&self, file: &str) -> Result<(Project, Key)> {
+        std::fs::write(self.folder().join("doorbook.toml"), file)?;
+        self.run(&["apply"]).with_context(|| file.to_owned())?;
+        let mut projects: Vec<Project> = self.json(&["project", "list"])?;
+        let project = projects.pop().context("a project")?;
+        let key = self.json(&["key", "create", "--project", &project.id, "--role", ROLE])?;
+        Ok((project, key))
+    }
+
     /// Imports files or folders.
     pub fn import(&self, cluster: &str, host: &str, inputs: &[&Path]) -> Result<Imported> {
         let mut arguments = vec!["import", "--project", "Orders", "--cluster", cluster];
@@ -180,6 +191,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// How many events of a project it has.
+    pub fn events(&self, project: &Project, key: &Key) -> Result<u64> {
+        let path = format!("/api/v1/events?project={}&limit=1", project.id);
+        let caller = (&*key.public_key, &*key.private_key);
+        let reply = Connection::to(&self.base)?.send("GET", &path, caller, &[], "")?;
+        let answer: Value = serde_json::from_str(&reply.body)?;
+        answer["total"].as_u64().with_context(|| reply.body)
+    }
+
     /// Stops it with Ctrl-C. It must end well and must not have complained.
     pub fn stop(self) -> Result<()> {
         let ended = self.running.interrupt()?;

@@ -28,8 +28,26 @@ pub fn curl(base: &str, key: &Key, paths: &[&str], trusted: Option<&Path>) -> Re
     paths.iter().map(answer).collect()
 }
 
+/// An answer, and what its header says of coverage: it is not in the body.
+#[derive(Debug, Deserialize)]
+pub struct Covered {
+    pub answer: Answer,
+    pub coverage: String,
+}
+
 /// python `requests` with its `HTTPDigestAuth`.
 pub fn requests(python: &Path, base: &str, key: &Key, paths: &[&str]) -> Result<Vec<Answer>> {
+    let covered = requests_with_coverage(python, base, key, paths)?;
+    Ok(covered.into_iter().map(|covered| covered.answer).collect())
+}
+
+/// The same with the header.
+pub fn requests_with_coverage(
+    python: &Path,
+    base: &str,
+    key: &Key,
+    paths: &[&str],
+) -> Result<Vec<Covered>> {
     let mut command = Command::new(python);
     command.arg(tools::script("fetch_requests.py"));
     command.args([base, &key.public_key, &key.private_key]).args(paths);

@@ -150,9 +150,14 @@ fn port_in(line: &str) -> Option<u16> {
 /// When the line was written, where it is JSON: seconds since 1970, from `{"t":{"$date":...}}`.
 fn seconds(row: &Row) -> Option<f64> {
     let line: serde_json::Value = serde_json::from_str(&row.log_line).ok()?;
-    let written = line["t"]["$date"].as_str()?;
-    // 2026-11-23T05:22:54.180+00:00, and the tests run their mongod in UTC.
-    let (date, time) = written.strip_suffix("+00:00")?.split_once('T')?;
+    // The tests run their mongod in UTC.
+    seconds_since_1970(line["t"]["$date"].as_str()?)
+}
+
+/// Of a time such as `2026-11-23T05:22:54.180+00:00` or `2026-11-23T05:22:54.18Z`.
+pub fn seconds_since_1970(written: &str) -> Option<f64> {
+    let utc = written.strip_suffix("+00:00").or(written.strip_suffix('Z'))?;
+    let (date, time) = utc.split_once('T')?;
     let mut date = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);
     let mut time = time.splitn(3, ':').map(|part| part.parse::<f64>().ok());

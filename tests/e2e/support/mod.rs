@@ -2,10 +2,13 @@
 
 pub mod binary;
 pub mod clients;
+pub mod draw;
 pub mod history;
 pub mod http;
 pub mod mongod;
 pub mod process;
+pub mod replica_set;
+pub mod time;
 pub mod tools;
 
 pub use binary::DataDir;

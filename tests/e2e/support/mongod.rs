@@ -1,12 +1,16 @@
 //! A real mongod with `--auth`, and the list of attempts that was made at it.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{Running, run, until};
@@ -15,6 +19,7 @@ use super::tools;
 /// One login that `clients/attempts.py` tried, as it printed it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Attempt {
+    #[expect(dead_code, reason = "a failing comparison prints it")]
     pub name: String,
     pub user: String,
     pub db: String,
@@ -52,6 +57,7 @@ pub struct Mongod {
     /// What it calls itself, such as `6.0.5`.
     pub version: String,
     running: Option<Running>,
+    copies: u32,
 }
 
 impl Mongod {
@@ -62,6 +68,12 @@ impl Mongod {
 
     /// The same, with further arguments.
     pub fn start_with(binary: &Path, python: PathBuf, arguments: &[&OsStr]) -> Result<Mongod> {
+        let arguments = [&["--logappend".as_ref()], arguments].concat();
+        Mongod::start_as_it_is(binary, python, &arguments)
+    }
+
+    /// The same without `--logappend`: with these arguments only, and those without which no test can be.
+    pub fn start_as_it_is(binary: &Path, python: PathBuf, arguments: &[&OsStr]) -> Result<Mongod> {
         let folder = TempDir::with_prefix("doorbook-mongod-")?;
         for name in ["db", "log"] {
             std::fs::create_dir(folder.path().join(name))?;
@@ -71,8 +83,17 @@ impl Mongod {
         let (binary, arguments) =
             (binary.to_owned(), arguments.iter().map(OsString::from).collect());
         let (attempts, running) = (Vec::new(), None);
-        let mut mongod =
-            Mongod { folder, binary, arguments, port, python, attempts, version, running };
+        let mut mongod = Mongod {
+            folder,
+            binary,
+            arguments,
+            port,
+            python,
+            attempts,
+            version,
+            running,
+            copies: 0,
+        };
         mongod.run()?;
         mongod.attempt("setup", "")?;
         Ok(mongod)
@@ -88,7 +109,7 @@ impl Mongod {
         let folder = self.folder.path();
         let mut command = Command::new(&self.binary);
         command.arg("--auth").arg("--dbpath").arg(folder.join("db"));
-        command.arg("--logappend").arg("--logpath").arg(folder.join("log/mongod.log"));
+        command.arg("--logpath").arg(folder.join("log/mongod.log"));
         command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--unixSocketPrefix".as_ref(), folder.as_os_str()]);
         command.args(&self.arguments);
@@ -111,6 +132,11 @@ impl Mongod {
         format!("db-1.example.net:{}", self.port)
     }
 
+    /// The name that it calls itself by in its log.
+    pub fn own_name(&self) -> Result<String> {
+        name_in(&std::fs::read_to_string(self.log())?)
+    }
+
     /// Runs the scripted attempts. `round` tells the rounds of one test apart.
     pub fn run_attempts(&mut self, round: &str) -> Result<()> {
         self.attempt("run", round)
@@ -118,9 +144,33 @@ impl Mongod {
 
     /// Rotates the log, which needs a login, too.
     pub fn rotate(&mut self) -> Result<()> {
-        self.attempt("rotate", "")?;
         let logs = self.logs();
-        until("a rotated log", || Ok((std::fs::read_dir(&logs)?.count() == 2).then_some(())))
+        let files = || Ok::<_, anyhow::Error>(std::fs::read_dir(&logs)?.count());
+        let before = files()?;
+        // A rotated log has the second in its name, and mongod refuses to overwrite one.
+        let begun = self.log().metadata()?.created()?;
+        until("another second", || {
+            Ok((begun.elapsed().unwrap_or_default() > Duration::from_secs(1)).then_some(()))
+        })?;
+        self.attempt("rotate", "")?;
+        until("a rotated log", || Ok((files()? > before).then_some(())))
+    }
+
+    /// Rotates the log as `copytruncate` does: a copy beside it, then it is cut short. What mongod
+    /// writes in between is lost; `between` is done then.
+    pub fn copy_and_truncate(
+        &mut self,
+        between: impl FnOnce(&mut Mongod) -> Result<()>,
+    ) -> Result<()> {
+        let logs = self.logs();
+        let copy = |number: u32| logs.join(format!("mongod.log.{number}"));
+        for number in (1..=self.copies).rev() {
+            std::fs::rename(copy(number), copy(number + 1))?;
+        }
+        std::fs::copy(self.log(), copy(1))?;
+        self.copies += 1;
+        between(self)?;
+        Ok(File::options().write(true).open(self.log())?.set_len(0)?)
     }
 
     /// Makes the users `counter`, which may read the counters, and `ghost`. Returns the password of the
@@ -150,11 +200,18 @@ impl Mongod {
         &self.attempts
     }
 
+    /// Takes back what was tried after the first `n`.
+    pub fn take_attempts_after(&mut self, n: usize) -> Vec<Attempt> {
+        self.attempts.split_off(n)
+    }
+
     /// Successful logins as mongod itself counts them: a witness that is neither its log nor ours.
     /// Counting takes a login, which is the last one.
     pub fn successes_by_its_own_count(&mut self) -> Result<u64> {
         let printed = self.script("counters", "")?;
-        let counts: std::collections::BTreeMap<String, u64> = serde_json::from_str(&printed)?;
+        let (counts, login) = printed.split_once('\n').context("counts, and a login")?;
+        let counts: BTreeMap<String, u64> = serde_json::from_str(counts)?;
+        self.attempts.push(serde_json::from_str(login).with_context(|| login.to_string())?);
         Ok(counts.values().sum())
     }
 
@@ -197,7 +254,15 @@ fn version(binary: &Path) -> Result<String> {
         .to_string())
 }
 
+/// What mongod calls itself in the line "MongoDB starting".
+pub fn name_in(log: &str) -> Result<String> {
+    let line = log.lines().find(|line| line.contains("\"MongoDB starting\""));
+    let line: Value = serde_json::from_str(line.context("it does not say what it is called")?)?;
+    let (host, port) = (&line["attr"]["host"], &line["attr"]["port"]);
+    Ok(format!("{}:{port}", host.as_str().context("a host")?))
+}
+
 /// A port that nothing listens on. Another process may take it before mongod does, which then says so.
-fn free_port() -> Result<u16> {
+pub fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

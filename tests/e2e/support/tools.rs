@@ -53,6 +53,20 @@ pub fn mongods() -> Vec<PathBuf> {
     installed.into_iter().chain(named).collect()
 }
 
+/// The Python and the mongods that a test needs; says so where they are missing.
+pub fn needed(what: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
+    let Some(python) = python() else {
+        left_out(what, "no Python environment; `cargo xtask test` installs one");
+        return None;
+    };
+    let binaries = mongods();
+    if binaries.is_empty() {
+        left_out(what, "no mongod; `cargo xtask test` installs one");
+        return None;
+    }
+    Some((python, binaries))
+}
+
 /// The shared real logs with their counts.
 pub fn samples() -> Option<PathBuf> {
     let shared = match std::env::var_os(SHARED_VAR) {

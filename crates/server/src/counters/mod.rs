@@ -399,12 +399,14 @@ impl Tools {
         let known = all.entry(of).or_default();
         let missing = round.missing_successes;
         if missing > 0 {
-            eprintln!("doorbook: {host}: counters say {missing} logins missing");
+            tracing::warn!(host, missing, "counters say that logins are missing");
         }
         match &round.problem {
-            Some(problem) if known.problem.is_none() => eprintln!("doorbook: {host}: {problem}"),
+            Some(problem) if known.problem.is_none() => {
+                tracing::warn!(host, problem, "counters are not compared");
+            }
             None if known.problem.is_some() => {
-                eprintln!("doorbook: {host}: its counters are compared again");
+                tracing::info!(host, "counters are compared again");
             }
             _ => {}
         }

@@ -284,7 +284,7 @@ fn the_outputs_are_of_the_file_that_is_read() {
             .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
     let lines = example.lines().map(|line| match line.strip_prefix("# ") {
-        Some(key) if is_key(key) => key,
+        Some(whole) if is_key(whole) || whole.starts_with("[[") => whole,
         _ => line,
     });
     let whole = lines.collect::<Vec<_>>().join("\n");

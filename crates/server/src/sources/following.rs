@@ -174,6 +174,11 @@ impl Following {
             // Lines of one log are in order but for what its threads write at once.
             self.read.through = self.read.through.max(Some(latest.plus_seconds(-1).min(now)));
         }
+        // What was written before the end of a loss is known, or known to be lost. Were that said of less,
+        // what comes next would say of the rest of the loss that it was watched.
+        let losses = self.read.batch.coverage.iter().filter(|gap| gap.source.is_some());
+        let lost_through = losses.filter_map(|gap| gap.to).max();
+        self.read.through = self.read.through.max(lost_through.map(|to| to.min(now)));
         if let Some(error) = &polled.trouble {
             return self.fail(error, now);
         }

@@ -32,8 +32,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How long a source may be unreadable before that is a gap.
 pub const SILENCE_SECONDS: i64 = 60;
 
-/// What is read of one source before the next one's turn, and what may wait to be stored.
-const ROUND_SIZE_BYTES: usize = 16 << 20;
+/// What may wait to be stored, about: a source reads as much as it likes at once, and then the next one.
+const ROUND_SIZE_BYTES: usize = 4 << 20;
 
 /// What is needed to follow.
 #[derive(Clone)]

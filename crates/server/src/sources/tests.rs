@@ -10,6 +10,7 @@ use doorbook_event::registry::{Host, RegistryChange};
 use doorbook_event::source::{Source, SourceKind};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{HostName, Record, Scope, Timestamp};
+use doorbook_source::input;
 use doorbook_store::coverage::Gap;
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::filter::Kind;
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::api::atlas::tests::{GROUP, NOW, group, operator, registry_changes};
+use crate::pipeline;
 
 struct Scene {
     dir: TempDir,
@@ -369,4 +371,77 @@ fn what_cannot_be_stored_is_read_again() {
     scene.is_complete();
     let page = scene.store.select(&Filter::all(Scope::Project(group(GROUP)), 9)).expect("answers");
     assert!(page.rows.iter().all(|row| matches!(row.record, Record::Access(_))));
+}
+
+/// Goal: two losses that are found at once are told both, each from its one end to its other. Method: a
+/// log is copied and cut short twice while the server is down.
+#[test]
+fn each_of_two_losses_is_told() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.after(20);
+    scene.login();
+    for copy in ["log.2", "log.1"] {
+        fs::copy(scene.log(), scene.log().with_extension(copy)).expect("copied");
+        let log = File::options().write(true).open(scene.log());
+        log.and_then(|log| log.set_len(0)).expect("cut short");
+        for _ in 0..2 {
+            scene.pass(20);
+            scene.login();
+        }
+    }
+    scene.restart(0);
+    scene.after(20);
+    scene.is_complete();
+    let gaps = scene.coverage().gaps;
+    let told: Vec<_> = gaps.iter().map(|gap| (gap.grade, gap.from, gap.to)).collect();
+    let gap = |from, to| (Grade::BestEffort, NOW.plus_seconds(from), Some(NOW.plus_seconds(to)));
+    assert_eq!(told, [gap(60, 80), gap(20, 40)], "{gaps:?}");
+}
+
+/// Goal: what was rotated away unread is a gap, and importing just that closes it. Method: the file is
+/// taken away while the server is down, and imported from elsewhere afterwards.
+#[test]
+fn a_backfill_closes_the_gap_that_it_fills() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.after(20);
+    for _ in 0..3 {
+        scene.pass(20);
+        scene.login();
+    }
+    let away = tempfile::tempdir().expect("a temporary directory");
+    let away = away.path().join("mongod.log.1");
+    fs::copy(scene.log(), &away).expect("copied");
+    fs::remove_file(scene.log()).expect("removed");
+    scene.pass(20);
+    scene.login();
+    scene.restart(0);
+    scene.after(20);
+    assert_eq!(scene.recorded(), scene.written - 3);
+    let gaps = scene.coverage().gaps;
+    let [gap] = &gaps[..] else { panic!("{gaps:?}") };
+    assert_eq!((gap.grade, gap.source.as_deref()), (Grade::Blind, Some("db-1")));
+    let lost = |at: Timestamp| gap.from <= at && gap.to.is_some_and(|to| at < to);
+    assert!((1..=3).all(|n| lost(NOW.plus_seconds(20 + 20 * n))), "{gap:?}");
+
+    let job = pipeline::Job {
+        project: group(GROUP).to_string(),
+        cluster: "Cluster0".into(),
+        host: Some("db-1".into()),
+        add_host: false,
+        inputs: input::expand(&[away.display().to_string()]).expect("is there").inputs,
+        zone: jiff::tz::TimeZone::UTC,
+        follow: false,
+    };
+    let mut sink = pipeline::StoreSink::new(scene.store.clone(), operator());
+    let (stop, progress) = (Arc::default(), Arc::default());
+    pipeline::run(job, &mut sink, &stop, &progress, &mut |_| ()).expect("is imported");
+    scene.is_complete();
+    let gaps = scene.coverage().gaps;
+    // From the copy's last line to the first one after it nobody has seen anything.
+    let [gap] = &gaps[..] else { panic!("{gaps:?}") };
+    assert_eq!((gap.from, gap.to), (NOW.plus_seconds(80), Some(NOW.plus_seconds(100))));
 }

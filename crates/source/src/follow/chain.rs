@@ -1,5 +1,6 @@
 //! [`Chain`]: which files are one host's log, and in which order they were written.
 
+use std::collections::HashSet;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -32,7 +33,7 @@ enum Names {
 
 /// What tells a file from others while it exists. An inode number alone is given to a new file as
 /// soon as the old one is gone, so the time of its creation belongs to it where the system knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(array)]
 pub(super) struct Identity {
     #[n(0)]
@@ -62,6 +63,8 @@ pub(super) struct Entry {
     pub(super) is_live: bool,
     /// The first bytes of its content, as many as [`Entry::HEAD_BYTES`].
     pub(super) head: Vec<u8>,
+    /// Where its content begins: after the hole that a writer leaves which does not append.
+    pub(super) head_offset_bytes: u64,
     /// The time of its first line; of one whose first lines have none, when it was last written.
     pub(super) begins: Timestamp,
     pub(super) modified: Timestamp,
@@ -283,10 +286,11 @@ impl Chain {
         let (opened, metadata) = open_regular(&file.path)?;
         let modified = modified(&metadata);
         let mut content = Content::new(opened)?;
-        let mut bytes = content.first(Entry::HEAD_BYTES * 16)?;
+        let head_offset_bytes = content.skip_hole()?;
+        let mut bytes = content.first(head_offset_bytes, Entry::HEAD_BYTES * 16)?;
         let mut begins = self.first_time(&bytes, modified);
         if begins.is_none() && bytes.len() >= Entry::HEAD_BYTES * 16 {
-            bytes = content.first(Entry::SEARCHED_BYTES)?;
+            bytes = content.first(head_offset_bytes, Entry::SEARCHED_BYTES)?;
             begins = self.first_time(&bytes, modified);
         }
         let has_line = memchr::memchr(b'\n', &bytes).is_some();
@@ -301,6 +305,7 @@ impl Chain {
             is_packed: matches!(content, Content::Packed { .. }),
             is_live: file.is_live,
             head: bytes,
+            head_offset_bytes,
             begins: begins.unwrap_or(modified),
             modified,
         }))
@@ -328,12 +333,8 @@ impl Chain {
         }
         let files = &mut glance.files;
         files.sort_by(|a, b| (!a.is_live, &a.path).cmp(&(!b.is_live, &b.path)));
-        let mut seen = Vec::new();
-        files.retain(|file| {
-            let is_new = !seen.contains(&file.identity);
-            seen.push(file.identity);
-            is_new
-        });
+        let mut seen = HashSet::new();
+        files.retain(|file| seen.insert(file.identity));
         if files.len() > Chain::FILES_MAX {
             return Err(self.too_many());
         }

@@ -17,6 +17,8 @@ pub(super) struct AtHand {
     pub(super) identity: Identity,
     /// The first bytes, as far as they were read.
     pub(super) head: Vec<u8>,
+    /// Where they are.
+    pub(super) head_offset_bytes: u64,
     pub(super) begins: Timestamp,
     pub(super) size_bytes: u64,
     /// Of the content, by the splitter.
@@ -53,12 +55,34 @@ impl Content {
         Ok(Content::Packed { decoded: Box::new(decoded), first: Vec::new() })
     }
 
-    /// The first bytes, as many or as there are. Of packed content they are gone then.
-    pub(super) fn first(&mut self, n_bytes: usize) -> io::Result<Vec<u8>> {
+    /// How many NULs it begins with: a writer that does not append goes on at its old offset when its
+    /// file is cut short, and leaves a hole before it. Of packed content they are gone then.
+    pub(super) fn skip_hole(&mut self) -> io::Result<u64> {
+        match self {
+            Content::Plain(file) => hole_bytes(file),
+            Content::Packed { decoded, first } => {
+                let mut hole_bytes = 0;
+                while hole_bytes < HOLE_BYTES_MAX {
+                    let mut block = vec![0; HOLE_BLOCK_BYTES];
+                    let n = decoded.read(&mut block)?;
+                    let is_text = block[..n].iter().position(|b| *b != 0);
+                    hole_bytes += is_text.unwrap_or(n) as u64;
+                    if is_text.is_some() || n == 0 {
+                        first.extend_from_slice(&block[is_text.unwrap_or(n)..n]);
+                        break;
+                    }
+                }
+                Ok(hole_bytes)
+            }
+        }
+    }
+
+    /// The first bytes from an offset, as many or as there are. Of packed content they are gone then.
+    pub(super) fn first(&mut self, offset_bytes: u64, n_bytes: usize) -> io::Result<Vec<u8>> {
         match self {
             Content::Plain(file) => {
                 let mut bytes = vec![0; n_bytes];
-                let n = read_fully_at(file, &mut bytes, 0)?;
+                let n = read_fully_at(file, &mut bytes, offset_bytes)?;
                 bytes.truncate(n);
                 Ok(bytes)
             }
@@ -85,14 +109,20 @@ pub(super) enum Filled {
 impl AtHand {
     pub(super) fn open(entry: &Entry) -> io::Result<AtHand> {
         let (file, metadata) = open_regular(&entry.path)?;
+        let mut content = Content::new(file)?;
+        if let Content::Packed { decoded, .. } = &mut content {
+            let hole = &mut decoded.by_ref().take(entry.head_offset_bytes);
+            io::copy(hole, &mut io::sink())?;
+        }
         Ok(AtHand {
             path: entry.path.clone(),
-            content: Content::new(file)?,
+            content,
             identity: Identity::of(&metadata),
             head: entry.head.clone(),
+            head_offset_bytes: entry.head_offset_bytes,
             begins: entry.begins,
             size_bytes: metadata.len(),
-            read_bytes: 0,
+            read_bytes: entry.head_offset_bytes,
             is_live: entry.is_live,
             is_copy: false,
             is_context: false,
@@ -130,7 +160,7 @@ impl AtHand {
     fn is_cut(&mut self) -> io::Result<bool> {
         let Content::Plain(file) = &self.content else { return Ok(false) };
         let mut now = [0; Entry::HEAD_BYTES];
-        let n = read_fully_at(file, &mut now, 0)?;
+        let n = read_fully_at(file, &mut now, self.head_offset_bytes)?;
         if !now[..n].starts_with(&self.head) || file.metadata()?.len() < self.read_bytes {
             return Ok(true);
         }
@@ -138,6 +168,34 @@ impl AtHand {
             self.head = now[..n].to_vec();
         }
         Ok(false)
+    }
+}
+
+/// Zeros that are there as bytes are looked through as far as that; a hole without bytes costs nothing.
+const HOLE_BYTES_MAX: u64 = 64 << 20;
+const HOLE_BLOCK_BYTES: usize = 16 << 10;
+
+fn hole_bytes(file: &File) -> io::Result<u64> {
+    let mut block = [0; HOLE_BLOCK_BYTES];
+    let (mut offset_bytes, mut looked_bytes) = (0, 0);
+    loop {
+        // Nearly all files begin with text.
+        let wanted = if offset_bytes == 0 { 1 } else { HOLE_BLOCK_BYTES };
+        let n = read_fully_at(file, &mut block[..wanted], offset_bytes)?;
+        if let Some(at) = block[..n].iter().position(|b| *b != 0) {
+            return Ok(offset_bytes + at as u64);
+        }
+        offset_bytes += n as u64;
+        looked_bytes += n as u64;
+        if n == 0 || looked_bytes > HOLE_BYTES_MAX {
+            return Ok(offset_bytes);
+        }
+        match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset_bytes)) {
+            Ok(data) => offset_bytes = data,
+            Err(rustix::io::Errno::NXIO) => return Ok(file.metadata()?.len()),
+            // A file system that does not know.
+            Err(_) => {}
+        }
     }
 }
 

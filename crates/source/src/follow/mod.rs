@@ -28,6 +28,7 @@ mod place;
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use doorbook_event::record::Grade;
 use doorbook_event::{Text, Timestamp};
@@ -355,11 +356,12 @@ impl Follow {
             return Ok(false);
         }
         let is_cut = sought.is_cut || listing.has_file(sought.place.identity);
-        let cause = match is_cut {
-            true => "cut short before it was read to its end",
-            false => "rotated away",
+        let cause = match listing.unreadable_since(sought.place.begins) {
+            _ if is_cut => "cut short before it was read to its end".into(),
+            Some(path) => unreadable(path),
+            None => "rotated away".into(),
         };
-        let loss = Loss { grade: Grade::Blind, cause: cause.into() };
+        let loss = Loss { grade: Grade::Blind, cause };
         let is_copy = is_copied(&listing, next, is_cut || sought.place.is_copy);
         self.begin(&listing, next, is_copy, Some(loss), poll)
     }
@@ -400,8 +402,9 @@ impl Follow {
             Content::Plain(_) => place.offset_bytes.saturating_sub(before_bytes),
             Content::Packed { .. } => 0,
         };
+        let from = from.max(entry.head_offset_bytes);
         at_hand.read_bytes = from;
-        at_hand.skips_line = from > 0 && from < place.offset_bytes;
+        at_hand.skips_line = from > entry.head_offset_bytes && from < place.offset_bytes;
         if matches!(self.warmth, Warmth::Nearly) {
             poll.begun(entry, true);
         }
@@ -416,8 +419,9 @@ impl Follow {
         // What cannot be read any more gives no context.
         let Ok(mut at_hand) = AtHand::open(entry) else { return };
         at_hand.is_context = true;
+        let from = from.max(entry.head_offset_bytes);
         at_hand.read_bytes = from;
-        at_hand.skips_line = from > 0;
+        at_hand.skips_line = from > entry.head_offset_bytes;
         self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, from);
         poll.begun(entry, true);
         self.at_hand = Some(at_hand);
@@ -442,7 +446,7 @@ impl Follow {
             poll.lost(&loss);
         }
         poll.begun(entry, false);
-        self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, 0);
+        self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, entry.head_offset_bytes);
         self.sought = None;
         self.warmth = Warmth::Warm;
         self.at_hand = Some(at_hand);
@@ -524,12 +528,11 @@ impl Follow {
         }
         let Some(at_hand) = &self.at_hand else { return Ok(true) };
         let best_effort = |cause: &str| Loss { grade: Grade::BestEffort, cause: cause.into() };
-        let blind = |cause: String| Loss { grade: Grade::Blind, cause: cause.into() };
-        let unreadable = listing.unreadable_since(at_hand.begins);
+        let blind = |cause: Text| Loss { grade: Grade::Blind, cause };
         let loss = if at_hand.is_broken {
-            Some(blind(format!("{} is damaged", at_hand.path.display())))
-        } else if let Some(path) = unreadable {
-            Some(blind(format!("{} may not be read by this user", path.display())))
+            Some(blind(format!("{} is damaged", at_hand.path.display()).into()))
+        } else if let Some(path) = listing.unreadable_since(at_hand.begins) {
+            Some(blind(unreadable(path)))
         } else if at_hand.is_copy {
             Some(best_effort("copied and cut short: what was written between the two is lost"))
         } else if here.is_none() {
@@ -644,6 +647,10 @@ impl Poll<'_> {
     fn lost(&mut self, loss: &Loss) {
         (self.sink)(Found::Lost(loss));
     }
+}
+
+fn unreadable(path: &Path) -> Text {
+    format!("{} may not be read by this user", path.display()).into()
 }
 
 /// Whether what is next in a chain is a copy, where `before` says whether the one before it is.

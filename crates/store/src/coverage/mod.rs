@@ -6,7 +6,7 @@
 
 mod timeline;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -285,31 +285,67 @@ fn unseen(
     if end <= question.from {
         return vec![blind(NOTHING_SINCE, end, None)];
     }
-    let spans = || seen.iter().flat_map(|(_, line)| line.spans());
-    let mut edges: Vec<Timestamp> = spans().flat_map(|span| [span.from, span.to]).collect();
-    if question.from > Timestamp::MIN {
-        edges.push(question.from.min(edges[0]));
-    }
-    edges.sort_unstable();
-    edges.dedup();
     let mut gaps: Vec<Gap> = Vec::new();
-    for pair in edges.windows(2).filter(|pair| pair[0] <= question.to && question.from < pair[1]) {
-        let here = seen.iter().filter_map(|(by, line)| line.at(pair[0]).map(|span| (*by, span)));
-        let to = (pair[1] < Timestamp::MAX).then_some(pair[1]);
-        let new = match here.max_by_key(|(_, span)| span.grade) {
-            Some((_, span)) if span.grade == Grade::Watched => continue,
+    each_stretch(seen, question, |from, to, best| {
+        let to = (to < Timestamp::MAX).then_some(to);
+        let new = match best {
+            Some((_, span)) if span.grade == Grade::Watched => return,
             Some((by, span)) => {
                 let (grade, source) = (span.grade, Some(by.clone()));
-                Gap { grade, source, ..blind(&span.cause, pair[0], to) }
+                Gap { grade, source, ..blind(&span.cause, from, to) }
             }
-            None => blind(NO_SOURCE, pair[0], to),
+            None => blind(NO_SOURCE, from, to),
         };
         match gaps.last_mut().filter(|last| last.to == Some(new.from) && last.is_like(&new)) {
             Some(last) => last.to = new.to,
             None => gaps.push(new),
         }
-    }
+    });
     gaps
+}
+
+/// Hands on each stretch of time that the window meets and in which the same things were said, from the
+/// earliest, with the best of them. A sweep: a year of daily imports is as many views.
+fn each_stretch<'a>(
+    seen: &[(&'a Text, &'a Timeline)],
+    question: &Question<'_>,
+    mut each: impl FnMut(Timestamp, Timestamp, Option<(&'a Text, &'a Span)>),
+) {
+    let mut near: Vec<(&Text, &Span)> = Vec::new();
+    // What lies beside the window bounds what is said of it.
+    let mut edges: Vec<Timestamp> = Vec::new();
+    for (by, line) in seen {
+        let spans = line.spans();
+        let first = spans.partition_point(|span| span.to <= question.from);
+        let after = spans.partition_point(|span| span.from <= question.to);
+        near.extend(spans[first..after].iter().map(|span| (*by, span)));
+        edges.extend(first.checked_sub(1).map(|before| spans[before].to));
+        edges.extend(spans.get(after).map(|span| span.from));
+    }
+    edges.extend(near.iter().flat_map(|(_, span)| [span.from, span.to]));
+    if let Some(earliest) = edges.iter().min().filter(|_| question.from > Timestamp::MIN) {
+        edges.push(question.from.min(*earliest));
+    }
+    edges.sort_unstable();
+    edges.dedup();
+    near.sort_unstable_by_key(|(_, span)| span.from);
+    let mut ends: Vec<usize> = (0..near.len()).collect();
+    ends.sort_unstable_by_key(|at| near[*at].1.to);
+    let (mut begun, mut ended) = (0, 0);
+    let mut present: BTreeSet<(Grade, usize)> = BTreeSet::new();
+    for pair in edges.windows(2) {
+        while let Some((_, span)) = near.get(begun).filter(|(_, span)| span.from <= pair[0]) {
+            present.insert((span.grade, begun));
+            begun += 1;
+        }
+        while let Some(at) = ends.get(ended).filter(|at| near[**at].1.to <= pair[0]) {
+            present.remove(&(near[*at].1.grade, *at));
+            ended += 1;
+        }
+        if pair[0] <= question.to && question.from < pair[1] {
+            each(pair[0], pair[1], present.last().map(|(_, at)| near[*at]));
+        }
+    }
 }
 
 /// Why nothing is known where nobody was there to see.

@@ -12,17 +12,20 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use doorbook_event::record::{Coverage, Grade, Hidden, ImportId, ImportState, Quarantine};
-use doorbook_event::registry::{Cluster, Registry, RegistryChange};
+use doorbook_event::record::{
+    ClockState, Coverage, Grade, Heartbeat, Hidden, ImportId, ImportState, Quarantine,
+};
+use doorbook_event::registry::{Cluster, Host, Registry, RegistryChange};
 use doorbook_event::retention::{Limits, RetentionSet};
-use doorbook_event::{Access, Action, Record, Scope, Seq, Timestamp};
+use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::{Access, Action, HostName, Record, Scope, Seq, Timestamp};
 use doorbook_store::backup::restore;
 use doorbook_store::disk::Disk;
 use doorbook_store::filter::{AsOf, Kind};
 use doorbook_store::verify::Depth;
 use doorbook_store::{
-    Catalog, Did, Entry, Error, ErrorKind, Filter, ImportBatch, Ingest, IngestLine, LineResult,
-    Options, Placed, Store,
+    Advance, Catalog, Did, Entry, Error, ErrorKind, Filter, ImportBatch, Ingest, IngestLine,
+    LineResult, Options, Placed, Store, Watched,
 };
 use proptest::prelude::*;
 
@@ -53,6 +56,8 @@ pub enum Step {
     Ship { count: u64 },
     /// The last request again, by a shipper that did not hear the answer.
     IngestAgain,
+    /// What a source read from a further file, and where it goes on.
+    Advance { first: u64, count: u64, is_long: bool },
     /// Events that nobody looks up.
     Commit { count: u64 },
     /// All rows to segments.
@@ -77,6 +82,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Seen {
     catalog: Catalog,
+    watched: Watched,
     /// How many records each log has.
     pub next: BTreeSet<(u32, Seq)>,
     pub rows: Vec<Placed>,
@@ -100,6 +106,8 @@ pub struct Ledger {
     /// How many requests there were.
     requests: u64,
     last_request: Option<Request>,
+    /// How often the source came further.
+    advances: u64,
     secrets: BTreeMap<u8, [u8; 32]>,
     /// How far the clock is from [`NOW`].
     clock_seconds: i64,
@@ -239,6 +247,31 @@ impl Life<'_> {
                     let is_known = lines.iter().all(|line| *line == LineResult::Duplicate);
                     assert!(is_known, "was stored before: {lines:?}");
                 }
+            }
+            Step::Advance { first, count, is_long } => {
+                if ledger.registry.project(PROJECT).is_none() {
+                    return Ok(());
+                }
+                if ledger.registry.source("a").is_none() {
+                    let changes = source_changes();
+                    store.change_registry(&actor(), changes.clone())?;
+                    changes.iter().for_each(|change| ledger.registry.apply(change));
+                    return Ok(());
+                }
+                let numbers = *first..first + count;
+                let accesses = numbers.clone().map(|n| event(n, *is_long)).collect();
+                let advance = advance(ledger.advances, ledger.now(), accesses);
+                let advanced = store.advance(vec![advance]).pop().expect("an answer")?;
+                ledger.advances += 1;
+                let kept: Vec<_> = numbers.filter(|n| !ledger.is_too_old(*n)).collect();
+                let is_new = |n: &u64| !ledger.events.contains_key(n);
+                let new: Vec<_> = kept.iter().copied().filter(is_new).collect();
+                assert_eq!(advanced.events, new.len() as u64, "{step:?}");
+                assert_eq!(advanced.duplicates, (kept.len() - new.len()) as u64, "{step:?}");
+                // And its heartbeat, and the gap that it told.
+                ledger.next_seq += new.len() as u64 + 2;
+                ledger.events.extend(new.into_iter().map(|n| (n, None)));
+                ledger.use_numbers(first + count);
             }
             Step::Commit { count } => {
                 let numbers = ledger.next_number..ledger.next_number + count;
@@ -402,6 +435,8 @@ impl Ledger {
         let expected: BTreeSet<_> = self.gaps.iter().map(|(n, _)| gap(*n).from).collect();
         same("gaps", gaps.into_iter().eq(expected))?;
         same("registry", seen.catalog.registry == self.registry)?;
+        let position = seen.watched.sources.get("a").map(|progress| progress.position.clone());
+        same("position", position.unwrap_or_default() == position_after(self.advances))?;
         let states = seen.catalog.imports.iter().map(|(id, (_, receipt))| (id, receipt.state));
         let expected: BTreeMap<_, _> = self.imports.iter().map(|(id, s)| (id, *s)).collect();
         same("imports", states.eq(expected))?;
@@ -426,7 +461,8 @@ impl Seen {
             }
         }
         let catalog = Catalog::clone(&store.catalog());
-        Ok(Seen { catalog, next, rows })
+        let watched = Watched::clone(&store.watched());
+        Ok(Seen { catalog, watched, next, rows })
     }
 
     /// As a later process sees it.
@@ -760,7 +796,10 @@ pub fn script() -> Vec<Step> {
         Step::Commit { count: 5 },
         Step::Registry,
         Step::Secret(2),
+        Step::Advance { first: 0, count: 1, is_long: false },
+        Step::Advance { first: 64, count: 4, is_long: false },
         Step::IngestBulk { first: 45 },
+        Step::Advance { first: 66, count: 20, is_long: true },
         Step::Commit { count: 9 },
         Step::Maintain,
         Step::Ingest { first: 58, count: 4 },
@@ -957,7 +996,7 @@ fn drawn_steps(draw: &mut Draw, from: u64) -> Vec<Step> {
         let (first, count) = (draw.below(end + 4), 1 + draw.below(8));
         let is_long = draw.below(3) == 0;
         let count = if is_long { 20 } else { count };
-        let step = match draw.below(14) {
+        let step = match draw.below(16) {
             0 => Step::Registry,
             1 | 2 => Step::Begin,
             3..=5 => Step::Import { first, count, is_long, has_more: draw.coin() },
@@ -965,6 +1004,7 @@ fn drawn_steps(draw: &mut Draw, from: u64) -> Vec<Step> {
             7 => Step::Retract(draw.below(6) as usize),
             8 if is_long => Step::IngestBulk { first },
             8 => Step::Ingest { first, count },
+            14 | 15 => Step::Advance { first, count, is_long },
             9 => Step::IngestAgain,
             10 => Step::Commit { count },
             11 => Step::Ship { count },
@@ -980,6 +1020,61 @@ fn drawn_steps(draw: &mut Draw, from: u64) -> Vec<Step> {
         steps.push(step);
     }
     steps
+}
+
+/// A host, and a source of its log.
+fn source_changes() -> Vec<RegistryChange> {
+    let (cluster, name) = ("orders".into(), source().host);
+    let host = Host { project: PROJECT, cluster, name, aliases: Vec::new() };
+    vec![RegistryChange::HostAdded(host), RegistryChange::SourceSet(source())]
+}
+
+fn source() -> Source {
+    Source {
+        name: "a".into(),
+        kind: SourceKind::MongodLog,
+        project: PROJECT,
+        cluster: "orders".into(),
+        host: HostName::parse("db-1").expect("a host").0,
+        path: "/var/log/mongod.log".into(),
+        zone: "UTC".into(),
+        paused: false,
+    }
+}
+
+fn position_after(advances: u64) -> Vec<u8> {
+    match advances {
+        0 => Vec::new(),
+        n => n.to_string().into_bytes(),
+    }
+}
+
+fn advance(before: u64, now: Timestamp, accesses: Vec<Access>) -> Advance {
+    let source = source();
+    let heartbeat = Heartbeat {
+        source: source.name.clone(),
+        target: source.target(),
+        at: now,
+        through: Some(now),
+        lines: 1,
+        events: 1,
+        behind_bytes: 0,
+        delay_micros: None,
+        clock: ClockState::default(),
+    };
+    Advance {
+        after: position_after(before),
+        position: position_after(before + 1),
+        is_next_file: true,
+        lines: accesses.len() as u64,
+        accesses,
+        coverage: vec![Coverage { source: Some(source.name.clone()), ..gap(before) }],
+        quarantine: Vec::new(),
+        heartbeat: Some(heartbeat),
+        through: Some(now),
+        since: Some(NOW),
+        source,
+    }
 }
 
 pub fn place() -> Place {
