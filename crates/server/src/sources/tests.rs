@@ -280,6 +280,23 @@ fn what_cannot_be_read_for_a_minute_is_a_gap_until_it_can() {
     assert_eq!(scene.coverage().gaps, Vec::new(), "nothing was missed after all");
 }
 
+/// Goal: a gap lasts as long as what brought it about, also while the source tells that it is alive.
+/// Method: the log is away for an hour.
+#[test]
+fn a_gap_outlasts_heartbeats() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    scene.after(30);
+    fs::rename(scene.log(), scene.log().with_extension("away")).expect("renamed");
+    for _ in 0..120 {
+        scene.after(30);
+    }
+    let gaps = scene.coverage().gaps;
+    assert!(gaps.len() == 1 && gaps[0].to.is_none(), "{gaps:?}");
+}
+
 #[test]
 fn a_source_that_rests_is_blind_and_reads_later_what_it_missed() {
     let mut scene = Scene::new();
