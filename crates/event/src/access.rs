@@ -142,11 +142,20 @@ pub enum Action {
     /// Someone copied the whole data directory.
     #[n(71)]
     Backup,
+    /// Something was found that somebody should know, is over, or was acknowledged.
+    #[n(72)]
+    Alarm,
+    /// Doorbook's own clock was set.
+    #[n(73)]
+    ClockJump,
+    /// Doorbook's own clock began or ceased to be synchronised.
+    #[n(74)]
+    ClockSync,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 10] = [
+    pub const ALL: [Action; 13] = [
         Action::Authenticate,
         Action::Authorize,
         Action::ServerStart,
@@ -157,6 +166,9 @@ impl Action {
         Action::Retract,
         Action::Token,
         Action::Backup,
+        Action::Alarm,
+        Action::ClockJump,
+        Action::ClockSync,
     ];
 
     /// The word for it in answers and columns.
@@ -172,6 +184,9 @@ impl Action {
             Action::Retract => "retract",
             Action::Token => "token",
             Action::Backup => "backup",
+            Action::Alarm => "alarm",
+            Action::ClockJump => "clock_jump",
+            Action::ClockSync => "clock_sync",
         }
     }
 

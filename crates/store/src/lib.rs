@@ -5,7 +5,7 @@
 //! bytes come in through [`Options`]. Nothing here knows an input format or an API.
 //!
 //! Suggested reading order: [`catalog`] (what is known besides rows), [`coverage`] (who saw what, and
-//! what nobody saw), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
+//! what nobody saw), [`alarm`] (what was told of that), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
 //! `frame` and `wal` (what is written), `state` and `memtable` (what is seen), `queue` and `commit` (how
 //! it is written), `own`, `import`, `ingest` and `advance` (what is asked for), `identity` and
 //! `request_keys` (what is known already), `maintain`, `segment`, `flush`, `snapshot`, `compact` and
@@ -13,6 +13,7 @@
 //! `scan`, `joined`, `select`, `aggregate` and `look_up` (answers), [`status`], [`verify`] and [`backup`]
 //! (operation).
 
+pub mod alarm;
 pub mod catalog;
 pub mod coverage;
 pub mod disk;
@@ -43,6 +44,7 @@ mod names;
 mod own;
 mod queue;
 mod request_keys;
+mod resolve;
 mod retention;
 mod row_key;
 mod scan;
@@ -67,6 +69,7 @@ use doorbook_event::{
     Access, Clock, LogId, ProjectId, Random, Record, Scope, Seq, Text, Timestamp,
 };
 
+pub use alarm::Alarms;
 pub use catalog::Catalog;
 pub use coverage::{Answer, Question, Watched};
 pub use error::{Error, ErrorKind};
@@ -248,6 +251,30 @@ pub struct Ingested {
     pub lines: Vec<LineResult>,
 }
 
+/// Bytes that were put aside and can be read now.
+#[derive(Clone, Debug)]
+pub struct Resolve {
+    /// The project whose history they are in.
+    pub project: ProjectId,
+    /// The log that holds them.
+    pub log: LogId,
+    /// Which version read them.
+    pub version: Text,
+    /// Each of them.
+    pub lines: Vec<Resolution>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// Its position.
+    pub seq: Seq,
+    /// Which source told it.
+    pub source: Text,
+    /// What it tells; `None` if it is no record.
+    pub line: Option<IngestLine>,
+}
+
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineResult {
@@ -398,6 +425,14 @@ impl Store {
         self.0.ingest(requests)
     }
 
+    /// Stores what lines tell that were put aside, and that they are put aside no longer, both or
+    /// nothing: those of each source and import durable together. Returns what became of what each
+    /// line tells. [`ErrorKind::Missing`] if one of them is no such line, or not any more; those of other
+    /// sources may be stored then.
+    pub fn resolve(&self, by: &Actor, resolve: Resolve) -> Result<Vec<Option<LineResult>>, Error> {
+        self.0.resolve(by, resolve)
+    }
+
     /// Stores what sources read, each together with where it goes on. When this returns, each one is
     /// durable and visible as a whole, or was refused with nothing written:
     /// [`ErrorKind::Missing`] if the registry has no such source any more, [`ErrorKind::Exists`] if it
@@ -409,6 +444,17 @@ impl Store {
     /// What sources saw, and how far they have come. A snapshot; it never changes.
     pub fn watched(&self) -> Arc<Watched> {
         Arc::clone(&self.0.state().watched)
+    }
+
+    /// What was told, and what is to be told. A snapshot; it never changes.
+    pub fn alarms(&self) -> Arc<Alarms> {
+        Arc::clone(&self.0.state().alarms)
+    }
+
+    /// Lets alarms take steps, all or none. What opens, closes or is acknowledged is also an event of
+    /// the system scope. [`ErrorKind::Missing`] if there is no such alarm.
+    pub fn change_alarms(&self, by: &Actor, changes: Vec<alarm::Change>) -> Result<(), Error> {
+        self.0.change_alarms(by, changes)
     }
 
     /// What an answer can know; one state for all it says.

@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
+use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState, Resolved};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::source::Source;
 use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 
+use crate::alarm::Alarms;
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::coverage::Watched;
 use crate::filter::AsOf;
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) import_rows: Arc<BTreeMap<ImportId, Vec<LogRows>>>,
     /// What sources and imports saw, and how far sources have come.
     pub(crate) watched: Arc<Watched>,
+    /// What was told, and is to be told.
+    pub(crate) alarms: Arc<Alarms>,
     /// What each import said of what a target did not show, so that it can be taken back.
     pub(crate) gaps: Arc<BTreeMap<Scope, Vec<Told>>>,
     /// The log of each scope.
@@ -65,6 +68,9 @@ pub(crate) struct LogState {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Rows of retracted imports, by position.
     pub(crate) retracted: Vec<Range<Seq>>,
+    /// Bytes that were put aside and read later: their positions, each with that of the record which
+    /// says so.
+    pub(crate) resolved: Arc<BTreeMap<Seq, Seq>>,
     /// What retention did.
     pub(crate) expiry: Expiry,
     /// Keys of late requests.
@@ -136,6 +142,10 @@ impl State {
                 Arc::make_mut(&mut self.watched).advance(advanced);
                 Ok(())
             }
+            Op::Alarms(changes) => {
+                let alarms = Arc::make_mut(&mut self.alarms);
+                changes.into_iter().try_for_each(|change| alarms.apply(change))
+            }
         }
     }
 
@@ -150,6 +160,7 @@ impl State {
             memtable: Memtable::default(),
             segments: Vec::new(),
             retracted: Vec::new(),
+            resolved: Arc::default(),
             expiry: Expiry::default(),
             request_keys: RequestKeys::default(),
         }));
@@ -175,8 +186,11 @@ impl State {
         if let Some(import) = &import {
             self.add_import_rows(import, id, base_seq..base_seq + records.len() as u64);
         }
-        for record in &records {
-            self.learn(&scope, import.as_ref(), record)?;
+        for (record, seq) in records.iter().zip(base_seq..) {
+            match record {
+                Record::Resolved(resolved) => self.resolve(id, seq, resolved)?,
+                _ => self.learn(&scope, import.as_ref(), record)?,
+            }
         }
         let rows = records.into_iter().zip(base_seq..);
         let rows = rows
@@ -315,6 +329,7 @@ impl State {
             Record::Access(_)
             | Record::Own(_)
             | Record::Quarantine(_)
+            | Record::Resolved(_)
             | Record::Sighting(_)
             | Record::Amendment(_) => {}
             Record::Heartbeat(heartbeat) => {
@@ -349,6 +364,22 @@ impl State {
                 imports.insert(receipt.id.clone(), (*project, receipt.clone()));
             }
             Record::Retraction(retraction) => self.take_back(scope, &retraction.import)?,
+        }
+        Ok(())
+    }
+
+    /// A mark hides nothing of a state that was before it.
+    fn resolve(&mut self, id: LogId, mark: Seq, resolved: &Resolved) -> Result<(), Misfit> {
+        let is_before = |seq: &Seq| *seq < mark;
+        if resolved.log != id || !resolved.seqs.iter().all(is_before) {
+            return Err(Misfit(format!(
+                "record {mark} of log {} resolves what is not there",
+                id.0
+            )));
+        }
+        let known = Arc::make_mut(&mut self.log_mut(id)?.resolved);
+        for seq in &resolved.seqs {
+            known.entry(*seq).or_insert(mark);
         }
         Ok(())
     }
@@ -409,6 +440,13 @@ impl State {
             }
             _ => ranges.push((log, rows)),
         }
+    }
+}
+
+impl LogState {
+    /// Whether bytes that were put aside had been read in the state that ends at `bound`.
+    pub(crate) fn is_resolved(&self, seq: Seq, bound: Seq) -> bool {
+        self.resolved.get(&seq).is_some_and(|mark| *mark < bound)
     }
 }
 

@@ -106,6 +106,7 @@ impl Admin {
             Request::QuarantineShow { project: text, log, seq } => {
                 self.show_quarantined(by, only(&text)?, log, seq)
             }
+            Request::QuarantineReplay(replays) => self.replay_quarantine(by, &replays),
             Request::Doctor => self.examine(),
             Request::Events(query) => self.events(by, &query),
             Request::Coverage { project } => {
@@ -136,6 +137,10 @@ impl Admin {
             Request::SourceList { project } => Ok(Reply::Sources(self.sources_of(only(&project)?))),
             Request::SourceShow { name } => self.show_source(&name),
             Request::SourcePause { name, paused } => self.pause_source(by, &name, paused),
+            Request::AlarmList { all } => Ok(Reply::Alarms(self.alarms(all))),
+            Request::AlarmAcknowledge { id, cause, note } => {
+                self.acknowledge(by, &id, &cause, note.as_deref())
+            }
             Request::SourceReplay { name } => self.replay_source(by, &name),
         }
     }

@@ -19,7 +19,7 @@ use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::doctor::Finding;
-use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
+use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow};
 use crate::estate::{Differs, Problem, Wanted};
 use crate::sources::State as SourceState;
 
@@ -144,6 +144,8 @@ pub enum Request {
         /// Position in that log.
         seq: u64,
     },
+    /// Read lines again that could not be read.
+    QuarantineReplay(Box<Replays>),
     /// Known intervals of blindness.
     Coverage {
         /// Only of this project.
@@ -197,6 +199,20 @@ pub enum Request {
         name: String,
         /// Whether it is to rest.
         paused: bool,
+    },
+    /// Alarms that are open, or all that are remembered.
+    AlarmList {
+        /// Those that closed, too.
+        all: bool,
+    },
+    /// Say what came of an alarm.
+    AlarmAcknowledge {
+        /// Its id.
+        id: String,
+        /// Why it was.
+        cause: String,
+        /// What else there is to say.
+        note: Option<String>,
     },
     /// Read a source again from its oldest file.
     SourceReplay {
@@ -258,6 +274,30 @@ pub struct EventsQuery {
     pub after: Option<Cursor>,
 }
 
+/// Which lines that could not be read are read again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Replays {
+    /// From where; its `limit` says nothing.
+    pub query: EventsQuery,
+    /// Only those whose reason holds this text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Only tell what would become of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// A page of lines that were read again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replayed {
+    /// What became of each.
+    pub rows: Vec<ReplayRow>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
 /// A class by its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassWord(pub Class);
@@ -307,6 +347,8 @@ impl Cursor {
 pub enum Reply {
     /// A project.
     Project(ProjectView),
+    /// Alarms, the latest first.
+    Alarms(Vec<AlarmView>),
     /// Projects.
     Projects(Vec<ProjectView>),
     /// A cluster.
@@ -333,6 +375,8 @@ pub enum Reply {
     Events(Rows<EventRow>),
     /// Bytes that could not be read.
     Quarantine(Rows<QuarantineRow>),
+    /// Bytes that were read again.
+    Replayed(Replayed),
     /// Intervals of blindness.
     Coverage(Vec<CoverageRow>),
     /// Where the running server listens; `None` where none runs.
@@ -659,6 +703,61 @@ pub struct StatusView {
     pub status: Status,
     /// The name of each project, by its scope.
     pub projects: BTreeMap<String, Text>,
+}
+
+/// An alarm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlarmView {
+    /// Its id.
+    pub id: Text,
+    /// Which kind of condition.
+    pub kind: Text,
+    /// Its project, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Text>,
+    /// Its cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Text>,
+    /// Its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Text>,
+    /// Its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Text>,
+    /// In one sentence.
+    pub text: String,
+    /// Since when it holds.
+    pub from: Timestamp,
+    /// Until when it held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// How many accesses are known to be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
+    /// When it was found.
+    pub opened: Timestamp,
+    /// When it was found to be over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
+    /// Who looked, and what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<AcknowledgementView>,
+}
+
+/// Who looked at an alarm, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcknowledgementView {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why it was.
+    pub cause: Text,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Text>,
 }
 
 /// Names by which roles may be given, for the error that lists them.

@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::registry::{Host, RegistryChange};
 use doorbook_event::source::{Source, SourceKind};
 use doorbook_event::time::{CountingRandom, ManualClock};
-use doorbook_event::{HostName, Record, Scope, Timestamp};
+use doorbook_event::{Action, HostName, Record, Scope, Timestamp};
 use doorbook_source::input;
 use doorbook_store::coverage::Gap;
 use doorbook_store::disk::SystemDisk;
@@ -180,7 +181,10 @@ fn open(dir: &TempDir, clock: &Arc<ManualClock>, reserve_size_bytes: u64) -> Sto
 
 fn round_of(store: &Store, clock: &Arc<ManualClock>) -> Round {
     let clock_state = || ClockState { synchronised: Some(true), ..ClockState::default() };
-    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+    let steady = Arc::clone(clock);
+    let steady = move || Duration::from_micros(steady.now().micros().unsigned_abs());
+    let steady = Arc::new(steady);
+    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
     Round::new(tools, Board::default())
 }
 
@@ -276,6 +280,23 @@ fn what_cannot_be_read_for_a_minute_is_a_gap_until_it_can() {
     assert_eq!(scene.coverage().gaps, Vec::new(), "nothing was missed after all");
 }
 
+/// Goal: a gap lasts as long as what brought it about, also while the source tells that it is alive.
+/// Method: the log is away for an hour.
+#[test]
+fn a_gap_outlasts_heartbeats() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    scene.after(30);
+    fs::rename(scene.log(), scene.log().with_extension("away")).expect("renamed");
+    for _ in 0..120 {
+        scene.after(30);
+    }
+    let gaps = scene.coverage().gaps;
+    assert!(gaps.len() == 1 && gaps[0].to.is_none(), "{gaps:?}");
+}
+
 #[test]
 fn a_source_that_rests_is_blind_and_reads_later_what_it_missed() {
     let mut scene = Scene::new();
@@ -354,6 +375,42 @@ fn what_cannot_be_stored_is_read_again() {
     scene.is_complete();
     let page = scene.store.select(&Filter::all(Scope::Project(group(GROUP)), 9)).expect("answers");
     assert!(page.rows.iter().all(|row| matches!(row.record, Record::Access(_))));
+}
+
+/// Goal: a clock that is set is an event of the system, once. Method: the other clock goes on by a second
+/// while ours goes on by an hour, and goes back.
+#[test]
+fn a_clock_that_jumps_is_an_event() {
+    let mut scene = Scene::new();
+    let jumps = |store: &Store| {
+        let actions = vec![Action::ClockJump];
+        let page = store.select(&Filter { actions, ..Filter::all(Scope::System, 9) });
+        let rows = page.expect("answers").rows.into_iter();
+        rows.map(|row| match row.record {
+            Record::Own(access) => {
+                access.attributes.get("by_seconds").expect("is said").to_string()
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect::<Vec<_>>()
+    };
+    let steady = Arc::new(AtomicU64::new(0));
+    let seconds = Arc::clone(&steady);
+    scene.round.tools.steady =
+        Arc::new(move || Duration::from_secs(seconds.load(Ordering::SeqCst)));
+    let pass = |scene: &mut Scene, ours: i64| {
+        steady.fetch_add(1, Ordering::SeqCst);
+        scene.after(ours);
+    };
+    pass(&mut scene, 1);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), [""; 0]);
+    pass(&mut scene, 3600);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), ["3599"]);
+    pass(&mut scene, -3600);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), ["3599", "-3601"]);
 }
 
 /// Goal: two losses that are found at once are told both, each from its one end to its other. Method: a
