@@ -10,6 +10,7 @@ use doorbook_event::ProjectId;
 use doorbook_event::registry::Registry;
 use doorbook_server::admin::request::AppliedView;
 use doorbook_server::admin::{Admin, Failure, Reply, Request, os_user};
+use doorbook_server::alarm;
 use doorbook_server::app::RateLimit;
 use doorbook_server::counters::ClusterSettings;
 use doorbook_server::estate::read::SIZE_BYTES_MAX;
@@ -85,6 +86,20 @@ impl Config {
         counters.iter().filter_map(|counters| counters.settings(registry)).collect()
     }
 
+    /// Who is told of alarms.
+    pub fn alarm(&self) -> alarm::Settings {
+        let Some(alarm) = &self.document.estate.alarm else { return alarm::Settings::default() };
+        let webhook = alarm.webhook_url.as_ref().zip(alarm.webhook_secret_file.as_ref());
+        alarm::Settings {
+            webhook: webhook.map(|(url, secret_file)| alarm::WebhookSettings {
+                url: url.to_string(),
+                secret_file: secret_file.as_str().into(),
+                ca_file: alarm.webhook_ca_file.as_ref().map(|file| file.as_str().into()),
+            }),
+            syslog: alarm.syslog.as_ref().map(|to| to.parse().expect("the file was checked")),
+        }
+    }
+
     /// Opens the files that it names, as a server would.
     pub fn check_files(&self) -> anyhow::Result<()> {
         let counters = self.document.counters(&self.wanted);
@@ -94,6 +109,13 @@ impl Config {
             let error = counters.settings_of(any).check_files().err()?;
             Some(Problem { place: counters.place, message: error.to_string() })
         });
+        let untold = self.alarm().destinations().err().map(|error| {
+            let alarm = self.document.estate.alarm.as_ref();
+            let url = alarm.and_then(|alarm| alarm.webhook_url.as_ref());
+            let place = url.map(|url| self.document.place(&url.bytes())).unwrap_or_default();
+            Problem { place, message: error.to_string() }
+        });
+        let unusable = unusable.chain(untold);
         let unusable: Vec<_> = unusable.collect();
         if !unusable.is_empty() {
             return Err(self.refused(unusable));

@@ -142,6 +142,9 @@ pub enum Action {
     /// Someone copied the whole data directory.
     #[n(71)]
     Backup,
+    /// Something was found that somebody should know, is over, or was acknowledged.
+    #[n(72)]
+    Alarm,
     /// Doorbook's own clock was set.
     #[n(73)]
     ClockJump,
@@ -152,7 +155,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 12] = [
+    pub const ALL: [Action; 13] = [
         Action::Authenticate,
         Action::Authorize,
         Action::ServerStart,
@@ -163,6 +166,7 @@ impl Action {
         Action::Retract,
         Action::Token,
         Action::Backup,
+        Action::Alarm,
         Action::ClockJump,
         Action::ClockSync,
     ];
@@ -180,6 +184,7 @@ impl Action {
             Action::Retract => "retract",
             Action::Token => "token",
             Action::Backup => "backup",
+            Action::Alarm => "alarm",
             Action::ClockJump => "clock_jump",
             Action::ClockSync => "clock_sync",
         }

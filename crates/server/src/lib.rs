@@ -5,9 +5,10 @@
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
 //! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::native`], [`usage`],
-//! [`http`], [`metrics`], [`vitals`], [`admin`], [`pipeline`], [`estate`].
+//! [`http`], [`metrics`], [`vitals`], [`alarm`], [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
+pub mod alarm;
 pub mod api;
 pub mod app;
 pub mod auth;

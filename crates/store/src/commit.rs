@@ -13,6 +13,7 @@ use doorbook_event::{
     Access, Action, Class, Client, LogId, ProjectId, Record, Scope, Seq, Text, Timestamp,
 };
 
+use crate::alarm::Change;
 use crate::coverage::Rows;
 use crate::error::{Error, ErrorKind};
 use crate::frame::{self, Advanced, Op, Records};
@@ -43,6 +44,8 @@ pub(crate) struct Part {
     pub(crate) key: Option<(Text, [u8; 16])>,
     /// How far a source comes with it; the rows are added to its own here.
     pub(crate) advanced: Option<Advanced>,
+    /// Steps of alarms.
+    pub(crate) alarms: Vec<Change>,
 }
 
 impl Part {
@@ -50,8 +53,8 @@ impl Part {
     pub(crate) fn new(scope: Scope, source: Text) -> Part {
         let records = Vec::new();
         let (import, counts, segment, encoded) = (None, None, None, None);
-        let (key, advanced) = (None, None);
-        Part { scope, source, import, counts, segment, records, encoded, key, advanced }
+        let (key, advanced, alarms) = (None, None, Vec::new());
+        Part { scope, source, import, counts, segment, records, encoded, key, advanced, alarms }
     }
 }
 
@@ -264,7 +267,8 @@ impl Draft {
 
     /// Gives a part its place in its log, and a log to a scope that has none.
     fn add(&mut self, part: Part) -> Range<Seq> {
-        let Part { scope, source, import, counts, segment, records, encoded, key, advanced } = part;
+        let Part { scope, source, import, counts, segment, records, encoded, .. } = part;
+        let (key, advanced, alarms) = (part.key, part.advanced, part.alarms);
         let count = segment.as_ref().map_or(0, SegmentMeta::rows) + records.len() as u64;
         let mut rows = 0..0;
         // Before what it told: a gap is a gap in what was seen.
@@ -304,6 +308,9 @@ impl Draft {
         }
         if let (Some(import), Some(counts)) = (import, counts) {
             self.put(Op::Counts { import, counts });
+        }
+        if !alarms.is_empty() {
+            self.put(Op::Alarms(alarms));
         }
         rows
     }

@@ -8,6 +8,7 @@ use doorbook_event::record::{ImportCounts, ImportId};
 use doorbook_event::{Action, LogId, Record, Scope, Seq, Target, Text, Timestamp};
 use minicbor::{Decode, Encode};
 
+use crate::alarm::Change;
 use crate::coverage::Rows;
 use crate::request_keys::RequestKey;
 use crate::retention::Notice;
@@ -78,6 +79,9 @@ pub(crate) enum Op {
     /// A source came further; what it told stands before it in the same frame.
     #[n(10)]
     Advanced(#[n(0)] Advanced),
+    /// Alarms took steps; the events that tell of it stand before them in the same frame.
+    #[n(11)]
+    Alarms(#[n(0)] Vec<Change>),
 }
 
 /// How far a source came.
@@ -205,9 +209,10 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Op>, minicbor::decode::Error>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use doorbook_event::Principal;
-    use doorbook_event::record::Retraction;
+    use doorbook_event::record::{Actor, Grade, Retraction};
+    use doorbook_event::{Peer, Principal, ProjectId};
 
+    use crate::alarm::{Acknowledgement, Alarm, AlarmKind, Condition, Message};
     use crate::segment::Member;
 
     /// Frames as the first version that knew these operations wrote them: they are read for ever.
@@ -241,6 +246,7 @@ mod tests {
         for (op, expected) in [
             (Op::FlushedUpTo(flushed), FLUSHED_UP_TO),
             (Op::RequestKey { log: LogId(1), key }, REQUEST_KEY),
+            (alarms(), ALARMS),
         ] {
             let mut payload = Vec::new();
             put(&mut payload, &op);
@@ -250,6 +256,64 @@ mod tests {
         }
     }
 
+    fn alarms() -> Op {
+        let at = Timestamp::from_seconds(4);
+        let condition = Condition {
+            kind: AlarmKind::Counters,
+            project: Some(ProjectId::new([3; 12])),
+            cluster: Some("c".into()),
+            host: Some("h".into()),
+            source: Some("s".into()),
+            grade: Grade::BestEffort,
+            cause: "q".into(),
+            actor: Some(Actor { principal: Principal::Doorbook, peer: Peer::Unknown }),
+            from: at,
+            to: Some(at),
+            missing: Some(41),
+        };
+        let by = Actor { principal: Principal::Doorbook, peer: Peer::Unknown };
+        let what = Acknowledgement { by, at, cause: "why".into(), note: Some("n".into()) };
+        let message = Message {
+            id: "m".into(),
+            alarm: "a".into(),
+            kind: "k".into(),
+            at,
+            text: "t".into(),
+            body: "{}".into(),
+            waiting: vec!["webhook".into()],
+            is_end: true,
+        };
+        let acknowledged = Some(what.clone());
+        let id = Text::from("a");
+        let (closed, condition) = (Some(at), Box::new(condition));
+        let alarm = Alarm {
+            id: id.clone(),
+            condition: (*condition).clone(),
+            opened: at,
+            told: at,
+            closed,
+            acknowledged,
+        };
+        Op::Alarms(vec![
+            Change::Opened(Box::new(alarm)),
+            Change::Continues { id: id.clone(), condition: condition.clone(), told: at },
+            Change::Closed { id: id.clone(), condition, at },
+            Change::Acknowledged { id, what: Box::new(what) },
+            Change::Queued(Box::new(message)),
+            Change::Settled { message: "m".into(), destination: "syslog".into() },
+        ])
+    }
+
+    const ALARMS: &str = concat!(
+        "820b8186820081a600616101ab0001014c030303030303030303030303026163036168046173050106617107",
+        "a20082058001f6081a003d0900091a003d09000a1829021a003d0900031a003d0900041a003d090005a400a2",
+        "0082058001f6011a003d0900026377687903616e8201836161ab0001014c0303030303030303030303030261",
+        "63036168046173050106617107a20082058001f6081a003d0900091a003d09000a18291a003d090082028361",
+        "61ab0001014c030303030303030303030303026163036168046173050106617107a20082058001f6081a003d",
+        "0900091a003d09000a18291a003d09008203826161a400a20082058001f6011a003d0900026377687903616e",
+        "820481a800616d01616102616b031a003d090004617405627b7d068167776562686f6f6b07f5820582616d66",
+        "7379736c6f67",
+    );
     const FLUSHED_UP_TO: &str = concat!(
         "820681a20081a90069782e70617271756574010102000305040605090781a600616701616d0202031a000f4240",
         "041a001e84800502080709f40181820107",

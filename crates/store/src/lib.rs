@@ -5,7 +5,7 @@
 //! bytes come in through [`Options`]. Nothing here knows an input format or an API.
 //!
 //! Suggested reading order: [`catalog`] (what is known besides rows), [`coverage`] (who saw what, and
-//! what nobody saw), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
+//! what nobody saw), [`alarm`] (what was told of that), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
 //! `frame` and `wal` (what is written), `state` and `memtable` (what is seen), `queue` and `commit` (how
 //! it is written), `own`, `import`, `ingest` and `advance` (what is asked for), `identity` and
 //! `request_keys` (what is known already), `maintain`, `segment`, `flush`, `snapshot`, `compact` and
@@ -13,6 +13,7 @@
 //! `scan`, `joined`, `select`, `aggregate` and `look_up` (answers), [`status`], [`verify`] and [`backup`]
 //! (operation).
 
+pub mod alarm;
 pub mod catalog;
 pub mod coverage;
 pub mod disk;
@@ -68,6 +69,7 @@ use doorbook_event::{
     Access, Clock, LogId, ProjectId, Random, Record, Scope, Seq, Text, Timestamp,
 };
 
+pub use alarm::Alarms;
 pub use catalog::Catalog;
 pub use coverage::{Answer, Question, Watched};
 pub use error::{Error, ErrorKind};
@@ -442,6 +444,17 @@ impl Store {
     /// What sources saw, and how far they have come. A snapshot; it never changes.
     pub fn watched(&self) -> Arc<Watched> {
         Arc::clone(&self.0.state().watched)
+    }
+
+    /// What was told, and what is to be told. A snapshot; it never changes.
+    pub fn alarms(&self) -> Arc<Alarms> {
+        Arc::clone(&self.0.state().alarms)
+    }
+
+    /// Lets alarms take steps, all or none. What opens, closes or is acknowledged is also an event of
+    /// the system scope. [`ErrorKind::Missing`] if there is no such alarm.
+    pub fn change_alarms(&self, by: &Actor, changes: Vec<alarm::Change>) -> Result<(), Error> {
+        self.0.change_alarms(by, changes)
     }
 
     /// What an answer can know; one state for all it says.

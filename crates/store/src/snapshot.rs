@@ -21,6 +21,7 @@ use doorbook_event::registry::Registry;
 use doorbook_event::{LogId, ProjectId, Scope, Seq, Target, Text};
 use minicbor::{Decode, Encode};
 
+use crate::alarm::Alarms;
 use crate::catalog::{Catalog, merge_coverage};
 use crate::coverage::{Progress, View, Watched};
 use crate::directory::{numbered_files, read_file, write_file};
@@ -55,6 +56,8 @@ struct Snapshot {
     sources: Vec<(Text, Progress)>,
     #[cbor(n(6), default, skip_if = "Vec::is_empty")]
     views: Vec<TargetView>,
+    #[cbor(n(7), default, skip_if = "Alarms::is_none")]
+    alarms: Alarms,
 }
 
 /// What a source or an import saw of a target.
@@ -239,6 +242,7 @@ impl Snapshot {
             imports: imports.collect(),
             gaps: gaps.collect(),
             logs: logs.collect(),
+            alarms: Alarms::clone(&state.alarms),
         }
     }
 
@@ -295,6 +299,7 @@ impl Snapshot {
             catalog: Arc::new(catalog),
             import_rows: Arc::new(import_rows),
             watched: Arc::new(watched),
+            alarms: Arc::new(self.alarms),
             gaps: Arc::new(gaps),
             scopes: Arc::new(scopes),
             logs,

@@ -13,6 +13,7 @@ use doorbook_event::registry::RegistryChange;
 use doorbook_event::source::Source;
 use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
 
+use crate::alarm::Alarms;
 use crate::catalog::{Catalog, is_same, merge_coverage};
 use crate::coverage::Watched;
 use crate::filter::AsOf;
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) import_rows: Arc<BTreeMap<ImportId, Vec<LogRows>>>,
     /// What sources and imports saw, and how far sources have come.
     pub(crate) watched: Arc<Watched>,
+    /// What was told, and is to be told.
+    pub(crate) alarms: Arc<Alarms>,
     /// What each import said of what a target did not show, so that it can be taken back.
     pub(crate) gaps: Arc<BTreeMap<Scope, Vec<Told>>>,
     /// The log of each scope.
@@ -138,6 +141,10 @@ impl State {
             Op::Advanced(advanced) => {
                 Arc::make_mut(&mut self.watched).advance(advanced);
                 Ok(())
+            }
+            Op::Alarms(changes) => {
+                let alarms = Arc::make_mut(&mut self.alarms);
+                changes.into_iter().try_for_each(|change| alarms.apply(change))
             }
         }
     }

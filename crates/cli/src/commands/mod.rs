@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod alarm;
 mod apply;
 mod backup;
 mod cluster;
@@ -88,6 +89,9 @@ enum Command {
     Quarantine(quarantine::Command),
     /// Show when the logs could not see everything
     Coverage(coverage::Args),
+    /// Alarms: what is not seen, and what came of it
+    #[command(subcommand)]
+    Alarm(alarm::Command),
     /// How long events are kept
     #[command(subcommand)]
     Retention(retention::Command),
@@ -121,6 +125,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Events(args) => events::run(&data_dir, args),
         Command::Quarantine(command) => quarantine::run(&data_dir, command),
         Command::Coverage(args) => coverage::run(&data_dir, args),
+        Command::Alarm(command) => alarm::run(&data_dir, command),
         Command::Retention(command) => retention::run(&data_dir, command),
         Command::Status(args) => status::run(&data_dir, args),
         Command::Doctor(args) => doctor::run(&data_dir, args),

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use doorbook_event::{Action, Clock, Random};
+use doorbook_event::{Action, Clock, Random, Text};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
+use doorbook_server::alarm::deliver::Destination;
+use doorbook_server::alarm::{self, Alarms};
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
@@ -100,6 +102,8 @@ pub struct Server {
     base_url: String,
     /// Comparing, if the file of the estate says whose counters to read.
     counters: Option<Counters>,
+    /// Who is told of alarms.
+    destinations: Vec<(Text, Destination)>,
 }
 
 impl Server {
@@ -139,13 +143,26 @@ impl Server {
             Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        let counters = None;
-        Ok(Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters })
+        let (counters, destinations) = (None, Vec::new());
+        Ok(Server {
+            runtime,
+            listener,
+            tls,
+            admin,
+            sources,
+            socket,
+            app,
+            base_url,
+            counters,
+            destinations,
+        })
     }
 
     /// Brings about what the file of the estate says.
     fn follow(&mut self, file: &Config) -> anyhow::Result<()> {
         file.apply_at_start(&self.admin)?;
+        let destinations = file.alarm().destinations();
+        self.destinations = destinations.map_err(|error| Failure::invalid(error.to_string()))?;
         let Admin { store, clock, random, .. } = &self.admin;
         let clusters = file.counters(&store.catalog().registry);
         if clusters.is_empty() {
@@ -170,13 +187,15 @@ impl Server {
     }
 
     /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
-    /// 1. `/ready` says no; requests are still answered. 2. Counters are no longer read, and sources
-    ///    store what they read and stop. 3. No new commands; those that run are waited for, imports end
+    /// 1. `/ready` says no; requests are still answered. 2. Counters are no longer read, nobody is
+    ///    alarmed any more, and sources store what they read and stop. 3. No new commands; those that run are waited for, imports end
     ///    as interrupted. 4. No new connections; the answers under way are finished. 5. The record of
     ///    who asked. 6. What is in memory becomes segments. 7. The data directory is let go.
-    pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
-        let Server { runtime, listener, tls, admin, sources, socket, app, base_url, counters } =
-            self;
+    pub fn run(mut self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
+        let alarms = self.alarms(stop);
+        let Server {
+            runtime, listener, tls, admin, sources, socket, app, base_url, counters, ..
+        } = self;
         let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
         let beat = {
             let manager = manager.clone();
@@ -197,6 +216,9 @@ impl Server {
                 app.reach(Stage::Stopping);
                 if let Some(counters) = counters {
                     counters.stop().await;
+                }
+                if let Some(alarms) = alarms {
+                    alarms.stop().await;
                 }
                 let stopped = tokio::task::spawn_blocking(move || {
                     sources.stop();
@@ -221,6 +243,26 @@ impl Server {
         flushed?;
         tracing::info!("stopped");
         served.context("the listener failed")
+    }
+}
+
+impl Server {
+    /// Begins to look for what somebody should know; not in a server that only closes what it opened.
+    fn alarms(&mut self, stop: &Interrupt) -> Option<Alarms> {
+        let destinations = std::mem::take(&mut self.destinations);
+        if stop.is_raised() {
+            return None;
+        }
+        let tools = alarm::Tools {
+            store: self.admin.store.clone(),
+            clock: Arc::clone(&self.admin.clock),
+            random: Arc::clone(&self.admin.random),
+            clock_state: system::clock_state,
+            board: self.sources.board(),
+            app: self.app.clone(),
+            pause: alarm::Tools::PAUSE,
+        };
+        Some(Alarms::start(destinations, &tools, self.runtime.handle()))
     }
 }
 

@@ -137,6 +137,10 @@ impl Admin {
             Request::SourceList { project } => Ok(Reply::Sources(self.sources_of(only(&project)?))),
             Request::SourceShow { name } => self.show_source(&name),
             Request::SourcePause { name, paused } => self.pause_source(by, &name, paused),
+            Request::AlarmList { all } => Ok(Reply::Alarms(self.alarms(all))),
+            Request::AlarmAcknowledge { id, cause, note } => {
+                self.acknowledge(by, &id, &cause, note.as_deref())
+            }
             Request::SourceReplay { name } => self.replay_source(by, &name),
         }
     }

@@ -22,6 +22,7 @@ use doorbook_store::Store;
 
 use crate::sources::Board;
 
+mod alarms;
 pub mod client;
 pub mod doctor;
 mod execute;

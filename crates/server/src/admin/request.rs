@@ -200,6 +200,20 @@ pub enum Request {
         /// Whether it is to rest.
         paused: bool,
     },
+    /// Alarms that are open, or all that are remembered.
+    AlarmList {
+        /// Those that closed, too.
+        all: bool,
+    },
+    /// Say what came of an alarm.
+    AlarmAcknowledge {
+        /// Its id.
+        id: String,
+        /// Why it was.
+        cause: String,
+        /// What else there is to say.
+        note: Option<String>,
+    },
     /// Read a source again from its oldest file.
     SourceReplay {
         /// Its name.
@@ -333,6 +347,8 @@ impl Cursor {
 pub enum Reply {
     /// A project.
     Project(ProjectView),
+    /// Alarms, the latest first.
+    Alarms(Vec<AlarmView>),
     /// Projects.
     Projects(Vec<ProjectView>),
     /// A cluster.
@@ -687,6 +703,61 @@ pub struct StatusView {
     pub status: Status,
     /// The name of each project, by its scope.
     pub projects: BTreeMap<String, Text>,
+}
+
+/// An alarm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AlarmView {
+    /// Its id.
+    pub id: Text,
+    /// Which kind of condition.
+    pub kind: Text,
+    /// Its project, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Text>,
+    /// Its cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Text>,
+    /// Its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Text>,
+    /// Its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Text>,
+    /// In one sentence.
+    pub text: String,
+    /// Since when it holds.
+    pub from: Timestamp,
+    /// Until when it held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+    /// How many accesses are known to be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u64>,
+    /// When it was found.
+    pub opened: Timestamp,
+    /// When it was found to be over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
+    /// Who looked, and what came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<AcknowledgementView>,
+}
+
+/// Who looked at an alarm, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AcknowledgementView {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why it was.
+    pub cause: Text,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Text>,
 }
 
 /// Names by which roles may be given, for the error that lists them.

@@ -33,7 +33,7 @@ struct Open {
 const OPEN_MAX: usize = 64;
 
 /// What the causes of our gaps begin with.
-const BY_COUNTERS: &str = "counters: ";
+pub(crate) const BY_COUNTERS: &str = "counters: ";
 
 /// No server has as many mechanisms.
 const MECHANISMS_MAX: usize = 64;

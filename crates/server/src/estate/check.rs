@@ -8,6 +8,8 @@ use doorbook_event::Text;
 use super::read::{Document, Place, Problem};
 use super::shape::At;
 use super::wanted::Wanted;
+use crate::alarm::syslog::Syslog;
+use crate::alarm::webhook;
 use crate::app::RateLimit;
 use crate::http;
 
@@ -52,6 +54,36 @@ pub fn server(document: &Document, problems: &mut Vec<Problem>) {
                 );
             }
         }
+    }
+}
+
+/// `[alarm]`: what it names must be what it says; its files are opened by whoever serves.
+pub fn alarm(document: &Document, problems: &mut Vec<Problem>) {
+    let Some(alarm) = &document.estate.alarm else { return };
+    let mut tell = |value: &At<String>, message: String| {
+        problems.push(Problem::new(document.place(&value.bytes()), message));
+    };
+    let files = [&alarm.webhook_secret_file, &alarm.webhook_ca_file];
+    match (&alarm.webhook_url, &alarm.webhook_secret_file) {
+        (Some(url), None) => tell(url, "write webhook_secret_file = \"/PATH\", too".to_owned()),
+        (None, _) => {
+            let lonely = files.iter().copied().flatten().next();
+            lonely.inspect(|file| tell(file, "write webhook_url = \"https://…\", too".to_owned()));
+        }
+        _ => {}
+    }
+    for file in files.into_iter().flatten().filter(|file| !file.starts_with('/')) {
+        tell(file, format!("{:?} is not an absolute path; write it from / on", **file));
+    }
+    if let Some(url) = &alarm.webhook_url
+        && let Err(message) = webhook::check_url(url)
+    {
+        tell(url, message);
+    }
+    if let Some(syslog) = &alarm.syslog
+        && let Err(message) = syslog.parse::<Syslog>()
+    {
+        tell(syslog, message);
     }
 }
 

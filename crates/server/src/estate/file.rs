@@ -29,6 +29,8 @@ sections! {
         /// Whose counts of logins are compared with what is recorded, so that hidden logins are
         /// noticed. Read when `doorbook serve` starts.
         counters: Option<Vec<Counters>> = "";
+        /// Who is told when something is not seen. Read when `doorbook serve` starts.
+        alarm: Option<Alarm> = "";
     }
 
     /// How `doorbook serve` serves. Words of the command line stand before these.
@@ -125,6 +127,21 @@ sections! {
         password_file: At<String> = "\"/etc/doorbook/counters.password\"";
         /// The file with the authority of the hosts' certificates, in PEM; no TLS without it.
         ca_file: Option<At<String>> = "\"/etc/doorbook/ca.pem\"";
+    }
+
+    /// Who is told when something is not seen. Read when `doorbook serve` starts; without it alarms are
+    /// in `doorbook alarm list` and in `/metrics` only.
+    Alarm {
+        /// Where messages are posted to, signed as Standard Webhooks says; http only on this machine.
+        webhook_url: Option<At<String>> = "\"https://hooks.example.com/doorbook\"";
+        /// The file with the secret that they are signed with: whsec_ and 24 to 64 bytes in base64.
+        webhook_secret_file: Option<At<String>> = "\"/etc/doorbook/webhook.secret\"";
+        /// The file with the authority of the webhook's certificate, in PEM; without it those of the
+        /// system.
+        webhook_ca_file: Option<At<String>> = "\"/etc/doorbook/ca.pem\"";
+        /// Where messages are sent to as lines of RFC 5424: udp://HOST:PORT, tcp://HOST:PORT or
+        /// unix:/dev/log.
+        syslog: Option<At<String>> = "\"udp://127.0.0.1:514\"";
     }
 }
 

@@ -111,6 +111,7 @@ pub struct WantedSource {
 pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
     let mut problems = Vec::new();
     check::server(document, &mut problems);
+    check::alarm(document, &mut problems);
     let projects = projects(document, &mut problems);
     let sources = Expansion { document, projects: &projects }.sources(&mut problems);
     counters::of(document, &projects, &mut problems);

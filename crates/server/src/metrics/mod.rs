@@ -43,6 +43,8 @@ pub struct Metrics {
     expired: AtomicU64,
     sources: OnceLock<Board>,
     counters: OnceLock<counters::Board>,
+    deliveries: Mutex<BTreeMap<(Text, &'static str), u64>>,
+    dropped_messages: AtomicU64,
 }
 
 /// A surface and its operation. Both come from our own tables: what callers send makes no series.
@@ -95,6 +97,17 @@ impl Metrics {
         }
     }
 
+    /// Counts a try to deliver a message of an alarm.
+    pub fn delivered(&self, destination: &Text, result: &'static str) {
+        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
+        *deliveries.entry((destination.clone(), result)).or_default() += 1;
+    }
+
+    /// Counts messages that no destination will get.
+    pub fn dropped_messages(&self, n: u64) {
+        self.dropped_messages.fetch_add(n, Ordering::Relaxed);
+    }
+
     /// Says who follows the sources. Only the first one is asked.
     pub fn set_sources(&self, sources: Board) {
         let _the_first_one_stays = self.sources.set(sources);
@@ -113,6 +126,11 @@ impl Metrics {
     /// How the checks of each host are, if any is checked.
     fn counters(&self) -> counters::Status {
         self.counters.get().map_or_else(BTreeMap::new, counters::Board::status)
+    }
+
+    /// Tries to deliver, by destination and result.
+    fn deliveries(&self) -> BTreeMap<(Text, &'static str), u64> {
+        self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn requests(&self) -> BTreeMap<Operation, Requests> {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use doorbook_event::record::ImportState;
 use doorbook_event::{ProjectId, Scope, Text, Timestamp};
+use doorbook_store::alarm::AlarmKind;
 use doorbook_store::coverage::Progress;
 use doorbook_store::filter::{self, Dimension};
 use doorbook_store::measure::{Done, Measures, ScopeMeasures};
@@ -35,6 +36,7 @@ pub fn tell(app: &App, only: Option<ProjectId>) -> Result<String, Error> {
     let put_aside = quarantined(app, is_shown, &mut out);
     sources(app, is_shown, &put_aside, &mut out);
     counters(app.metrics(), is_shown, &mut out);
+    alarms(app, only, &mut out);
     Ok(out.finish())
 }
 
@@ -314,6 +316,24 @@ fn counters(metrics: &Metrics, is_shown: impl Fn(&ProjectId) -> bool, out: &mut 
             family.sample(&[("project", project), ("kind", kind)], n);
         }
     }
+}
+
+fn alarms(app: &App, only: Option<ProjectId>, out: &mut Exposition) {
+    let alarms = app.store().alarms();
+    let help = "Alarms that are open, by kind.";
+    let mut family = out.family("doorbook_alarms_open", Gauge, help);
+    for kind in AlarmKind::ALL {
+        let of_kind = alarms.open().filter(|alarm| alarm.condition.kind == kind);
+        let shown = of_kind.filter(|alarm| only.is_none() || alarm.condition.project == only);
+        family.sample(&[("kind", kind.word())], shown.count());
+    }
+    let help = "Tries to deliver messages of alarms, and messages that were dropped.";
+    let mut family = out.family("doorbook_alarm_deliveries_total", Counter, help);
+    for ((destination, result), n) in app.metrics().deliveries() {
+        family.sample(&[("destination", &destination), ("result", result)], n);
+    }
+    let dropped = app.metrics().dropped_messages.load(Ordering::Relaxed);
+    family.sample(&[("destination", "all"), ("result", "dropped")], dropped);
 }
 
 fn seconds(at: Timestamp) -> f64 {

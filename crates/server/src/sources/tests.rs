@@ -280,6 +280,23 @@ fn what_cannot_be_read_for_a_minute_is_a_gap_until_it_can() {
     assert_eq!(scene.coverage().gaps, Vec::new(), "nothing was missed after all");
 }
 
+/// Goal: a gap lasts as long as what brought it about, also while the source tells that it is alive.
+/// Method: the log is away for an hour.
+#[test]
+fn a_gap_outlasts_heartbeats() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.run();
+    scene.after(30);
+    fs::rename(scene.log(), scene.log().with_extension("away")).expect("renamed");
+    for _ in 0..120 {
+        scene.after(30);
+    }
+    let gaps = scene.coverage().gaps;
+    assert!(gaps.len() == 1 && gaps[0].to.is_none(), "{gaps:?}");
+}
+
 #[test]
 fn a_source_that_rests_is_blind_and_reads_later_what_it_missed() {
     let mut scene = Scene::new();
@@ -409,18 +426,19 @@ fn each_of_two_losses_is_told() {
         fs::copy(scene.log(), scene.log().with_extension(copy)).expect("copied");
         let log = File::options().write(true).open(scene.log());
         log.and_then(|log| log.set_len(0)).expect("cut short");
-        for _ in 0..2 {
-            scene.pass(20);
-            scene.login();
-        }
+        scene.pass(20);
+        scene.login();
+        scene.clock.set(scene.clock.now().plus_micros(500_000));
+        scene.login();
     }
     scene.restart(0);
     scene.after(20);
     scene.is_complete();
     let gaps = scene.coverage().gaps;
     let told: Vec<_> = gaps.iter().map(|gap| (gap.grade, gap.from, gap.to)).collect();
-    let gap = |from, to| (Grade::BestEffort, NOW.plus_seconds(from), Some(NOW.plus_seconds(to)));
-    assert_eq!(told, [gap(60, 80), gap(20, 40)], "{gaps:?}");
+    let at = |millis: i64| NOW.plus_micros(millis * 1000);
+    let gap = |from, to| (Grade::BestEffort, at(from), Some(at(to)));
+    assert_eq!(told, [gap(40_500, 60_500), gap(20_000, 40_000)], "{gaps:?}");
 }
 
 /// Goal: what was rotated away unread is a gap, and importing just that closes it. Method: the file is

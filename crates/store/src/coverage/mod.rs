@@ -103,7 +103,11 @@ impl Watched {
         progress.at = at;
         progress.own = own;
         let Some((from, through)) = seen else { return };
-        progress.through = progress.through.max(Some(through));
+        // One that only says that it is alive sees no more than before: what it does not see stays so.
+        if progress.through >= Some(through) {
+            return;
+        }
+        progress.through = Some(through);
         let timeline = &mut self.view(&scope, &target, &source, &actions).timeline;
         timeline.forget_from(through);
         let (grade, cause) = (Grade::Watched, Text::default());
@@ -279,7 +283,7 @@ fn unseen(
         return vec![blind(NO_SOURCE, question.from, None)];
     };
     if end <= question.from {
-        return vec![blind("nothing was read since", end, None)];
+        return vec![blind(NOTHING_SINCE, end, None)];
     }
     let mut gaps: Vec<Gap> = Vec::new();
     each_stretch(seen, question, |from, to, best| {
@@ -347,7 +351,15 @@ fn each_stretch<'a>(
 /// Why nothing is known where nobody was there to see.
 const NO_SOURCE: &str = "no source";
 
+/// Why nothing is known where nobody is there to see any more.
+const NOTHING_SINCE: &str = "nothing was read since";
+
 impl Gap {
+    /// Whether nobody was there to see, as opposed to somebody or the target itself having failed.
+    pub fn is_unwatched(&self) -> bool {
+        self.source.is_none() && [NO_SOURCE, NOTHING_SINCE].contains(&&*self.cause)
+    }
+
     /// Whether the other one says the same, of whatever interval.
     fn is_like(&self, other: &Gap) -> bool {
         let said = |gap: &Gap| (gap.grade, gap.cause.clone(), gap.source.clone());

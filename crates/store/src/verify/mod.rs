@@ -667,7 +667,8 @@ fn segments_of(op: &Op) -> Vec<SegmentMeta> {
         | Op::Records(_)
         | Op::Counts { .. }
         | Op::RequestKey { .. }
-        | Op::Advanced(_) => Vec::new(),
+        | Op::Advanced(_)
+        | Op::Alarms(_) => Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod advance;
 mod adversity;
+mod alarm;
 mod backup;
 mod compact;
 mod faults;

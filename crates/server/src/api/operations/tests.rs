@@ -169,6 +169,8 @@ async fn labels_are_ours() {
     let exposed = Exposed::parse(text);
     let names: BTreeSet<_> = exposed.samples.keys().flat_map(|(_, labels)| labels.keys()).collect();
     let known = [
+        "destination",
+        "kind",
         "le",
         "operation",
         "part",
