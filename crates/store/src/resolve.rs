@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use doorbook_event::record::{Actor, ImportId, Resolved};
-use doorbook_event::{Access, Action, LogId, ProjectId, Record, Scope, Seq, Text};
+use doorbook_event::{Access, Action, LogId, ProjectId, Record, Scope, Seq, Text, Timestamp};
 
 use crate::commit::Part;
 use crate::directory::segment_dir;
@@ -14,7 +14,7 @@ use crate::import::count;
 use crate::ingest::Request;
 use crate::memtable::{Row, kind};
 use crate::scan::View;
-use crate::state::{State, contains};
+use crate::state::{LogRows, State, contains};
 use crate::{Ingest, Inner, LineResult, Resolution, Resolve, own};
 
 /// What is written together: lines of one source, and of one import if they are of any, so that who
@@ -146,9 +146,7 @@ impl Inner {
 
 /// The import that added a row.
 fn import_of(state: &State, log: LogId, seq: Seq) -> Option<ImportId> {
-    let has = |rows: &[(LogId, std::ops::Range<Seq>)]| {
-        rows.iter().any(|(of, rows)| *of == log && rows.contains(&seq))
-    };
+    let has = |rows: &[LogRows]| rows.iter().any(|(of, rows)| *of == log && rows.contains(&seq));
     state.import_rows.iter().find(|(_, rows)| has(rows)).map(|(import, _)| import.clone())
 }
 
@@ -171,7 +169,7 @@ fn told_of(
     project: ProjectId,
     mark: &Resolved,
     records: usize,
-    now: doorbook_event::Timestamp,
+    now: Timestamp,
 ) -> Record {
     let attributes = [
         ("verb", Text::from("replay")),

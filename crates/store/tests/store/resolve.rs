@@ -3,7 +3,7 @@
 use doorbook_event::record::Quarantine;
 use doorbook_event::{LogId, Record, Seq};
 use doorbook_store::error::ErrorKind;
-use doorbook_store::filter::Kind;
+use doorbook_store::filter::{Dimension, Kind};
 use doorbook_store::verify::Depth;
 use doorbook_store::{
     Did, Filter, ImportBatch, Ingest, IngestLine, LineResult, Page, Resolution, Resolve, Store,
@@ -73,6 +73,9 @@ fn what_was_read_is_put_aside_no_longer() {
     let check = |store: &Store| {
         let page = select(store, Kind::Quarantine);
         assert_eq!((seqs(&page), page.total), (vec![lines[1]], 1));
+        let filter = Filter { kind: Kind::Quarantine, ..Filter::all(scope(), 0) };
+        let top = store.top(&filter, Dimension::Source, 9).expect("counts");
+        assert_eq!((top.values, top.total), (vec![(Some("test".into()), 1)], 1));
         assert_eq!(select(store, Kind::Access).total, 11);
         assert_eq!(store.get(&scope(), log, lines[0]).expect("reads"), None);
         assert!(store.get(&scope(), log, lines[1]).expect("reads").is_some());
