@@ -67,6 +67,7 @@ impl Admin {
         let (state, message, behind_bytes) = match live.map(|live| live.get(&source.name)) {
             // At once, and not only when the next round has seen it.
             _ if source.paused => (State::Paused, None, None),
+            Some(Some(live)) if live.state == State::Paused => (State::CatchingUp, None, None),
             Some(Some(live)) => (live.state, live.message.clone(), Some(live.behind_bytes)),
             Some(None) => (State::Waiting, None, None),
             None => (State::Stopped, Some("no server follows it".into()), None),

@@ -205,7 +205,9 @@ impl Following {
     }
 
     fn trouble(&mut self, state: State, message: Text, now: Timestamp) {
-        let retry_at = now.plus_seconds(RETRY_SECONDS);
+        // A log has no name for a moment at each rotation, and to look for it costs a `stat`.
+        let wait_seconds = if state == State::Waiting { 0 } else { RETRY_SECONDS };
+        let retry_at = now.plus_seconds(wait_seconds);
         let before = self.trouble.take();
         let (since, is_told) = before.map_or((now, false), |t| (t.since, t.is_told));
         self.status.state = state;

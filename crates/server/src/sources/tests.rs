@@ -252,6 +252,44 @@ fn a_host_whose_clock_is_behind_is_not_watched_through_our_present() {
     scene.is_complete();
 }
 
+/// A log whose clock is ahead is watched like any other, by our clock.
+#[test]
+fn a_host_whose_clock_is_ahead_is_watched() {
+    let mut scene = Scene::new();
+    let login = |scene: &mut Scene| {
+        scene.pass(3600);
+        scene.login();
+        scene.pass(-3600);
+    };
+    login(&mut scene);
+    scene.follow();
+    scene.run();
+    for _ in 0..5 {
+        scene.after(20);
+        login(&mut scene);
+    }
+    scene.after(20);
+    scene.is_complete();
+    let answer = scene.coverage();
+    assert_eq!((answer.grade, answer.through), (Grade::Watched, Some(scene.clock.now())));
+}
+
+/// mongod goes on writing to a log that was renamed until it opens the next one.
+#[test]
+fn no_time_is_lost_while_a_log_has_no_name() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.follow();
+    scene.after(1);
+    fs::rename(scene.log(), scene.log().with_extension("log.1")).expect("renamed");
+    scene.after(1);
+    assert_eq!(scene.status().state, State::Waiting);
+    scene.login();
+    scene.after(1);
+    scene.is_complete();
+    assert_eq!(scene.status().state, State::Following);
+}
+
 #[test]
 fn what_cannot_be_read_for_a_minute_is_a_gap_until_it_can() {
     let mut scene = Scene::new();

@@ -21,6 +21,7 @@ use doorbook_store::status::Status;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, Failure, Reply};
+use crate::sources::{self, Board};
 
 /// What came of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,12 +79,14 @@ impl Admin {
         ];
         let catalog = self.store.catalog();
         let watched = self.store.watched();
+        let live = self.sources.as_ref().map(Board::statuses).unwrap_or_default();
         let now = self.clock.now();
         let mut followed = BTreeSet::new();
         for source in catalog.registry.sources() {
             followed.insert((source.project, source.host.clone()));
             findings.push(path(source, readable(Path::new(&*source.path))));
             findings.extend(zone(source, jiff::tz::TimeZone::get(&source.zone).is_ok()));
+            findings.extend(live.get(&source.name).and_then(|status| trouble(source, status)));
             findings.push(progress(source, watched.sources.get(&source.name), now));
         }
         let projects = catalog.registry.projects();
@@ -222,6 +225,20 @@ fn zone(source: &Source, is_known: bool) -> Option<Finding> {
             "correct it in the file of the estate, or install tzdata",
         )
     })
+}
+
+/// What keeps a source from reading, as the thread that follows it says.
+fn trouble(source: &Source, status: &sources::Status) -> Option<Finding> {
+    let check = format!("source {}", source.name);
+    let message = status.message.as_deref().unwrap_or("it cannot go on").to_owned();
+    match status.state {
+        sources::State::Failed => Some(Finding::fail(
+            &check,
+            message,
+            "mend it, and it goes on by itself; until then its host is not watched",
+        )),
+        _ => None,
+    }
 }
 
 /// A source reports at least every minute.
@@ -367,6 +384,18 @@ mod tests {
         assert_eq!(zone(&source(&log), true), None);
         is(&zone(&source(&log), false).expect("found"), State::Fail, "UTC is not known");
 
+        let mut status = sources::Status {
+            state: sources::State::Failed,
+            message: Some("is the log of db-9:27017".into()),
+            through: None,
+            behind_bytes: 0,
+            lines: 0,
+            events: 0,
+        };
+        let failed = trouble(&source(&log), &status).expect("is told");
+        is(&failed, State::Fail, "is the log of db-9");
+        status.state = sources::State::Following;
+        assert_eq!(trouble(&source(&log), &status), None);
         let of = source(&log);
         let at = |seconds: i64| {
             let mut progress = Progress::default();
