@@ -5,7 +5,7 @@
 //! told, and writes the difference together with the messages that tell of it. Each destination takes its
 //! messages from there. The rules, and what survives what, are in `docs/design/alarm.md`.
 //!
-//! Suggested reading order: [`condition`], [`message`], here, [`deliver`], [`webhook`], [`syslog`],
+//! Suggested reading order: [`condition`], [`mod@message`], here, [`deliver`], [`webhook`], [`syslog`],
 //! [`settings`].
 
 pub mod condition;
