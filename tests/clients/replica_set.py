@@ -92,6 +92,9 @@ def all_follow(ports):
 
 
 def setup(ports, password):
+    for port in ports:
+        with direct(port) as connection:
+            connection.admin.command("ping")
     members = [
         {"_id": n, "host": f"127.0.0.1:{port}", "priority": 1 if n == 0 else 0.5} for n, port in enumerate(ports)
     ]

@@ -10,6 +10,7 @@ mod counters;
 mod follow;
 mod kill;
 mod mongod;
+mod pages;
 mod quickstart;
 mod replica_set;
 mod samples;

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorbook_event::record::ClockState;
 use doorbook_event::{Clock, Random, Timestamp};
 use doorbook_store::Options;
 use doorbook_store::disk::SystemDisk;
+use rustix::time::{ClockId, clock_gettime};
 
 /// The system's clock.
 pub struct SystemClock;
@@ -43,6 +45,16 @@ pub fn clock_state() -> ClockState {
 #[cfg(not(target_os = "linux"))]
 pub fn clock_state() -> ClockState {
     ClockState::default()
+}
+
+/// How long the machine has run, sleep included, by a clock that nobody sets.
+pub fn uptime() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = ClockId::Monotonic;
+    // It does not go below zero.
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 /// The operating system's random generator.

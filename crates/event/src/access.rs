@@ -145,11 +145,17 @@ pub enum Action {
     /// Something was found that somebody should know, is over, or was acknowledged.
     #[n(72)]
     Alarm,
+    /// Doorbook's own clock was set.
+    #[n(73)]
+    ClockJump,
+    /// Doorbook's own clock began or ceased to be synchronised.
+    #[n(74)]
+    ClockSync,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 11] = [
+    pub const ALL: [Action; 13] = [
         Action::Authenticate,
         Action::Authorize,
         Action::ServerStart,
@@ -161,6 +167,8 @@ impl Action {
         Action::Token,
         Action::Backup,
         Action::Alarm,
+        Action::ClockJump,
+        Action::ClockSync,
     ];
 
     /// The word for it in answers and columns.
@@ -177,6 +185,8 @@ impl Action {
             Action::Token => "token",
             Action::Backup => "backup",
             Action::Alarm => "alarm",
+            Action::ClockJump => "clock_jump",
+            Action::ClockSync => "clock_sync",
         }
     }
 

@@ -384,6 +384,42 @@ fn a_log_that_is_cut_short_without_a_copy_is_told() {
     assert_eq!(scene.gaps(), ["best_effort cut short 5..7"]);
 }
 
+/// Goal: a hole at a file's beginning, longer than any line may be, is neither content nor a line, whether
+/// it has blocks or none, in a live file, a copy and an archive. Method: a writer that does not append,
+/// whose file is cut short twice.
+#[test]
+fn a_hole_is_no_content() {
+    const HOLE_BYTES: u64 = 40 << 20;
+    for has_blocks in [false, true] {
+        let mut scene = Scene::new("mongod.log");
+        let live = scene.path("mongod.log");
+        let write_behind_hole = |bytes: &str| {
+            let file = File::create(&live).expect("cut");
+            match has_blocks {
+                true => (&file).write_all(&vec![0; HOLE_BYTES as usize]).expect("written"),
+                false => file.set_len(HOLE_BYTES).expect("long"),
+            }
+            append(&live, bytes);
+        };
+        write_behind_hole(&login(1, "a"));
+        scene.poll(&["a"]);
+        append(&live, &login(2, "b"));
+        fs::copy(&live, scene.path("mongod.log.1")).expect("copied");
+        write_behind_hole(&login(5, "c"));
+        scene.restart();
+        scene.poll(&["b", "c"]);
+        let cause = "copied and cut short: what was written between the two is lost";
+        assert_eq!(scene.gaps(), [format!("best_effort {cause} 2..5")]);
+        assert_eq!(scene.batch.quarantine, []);
+
+        gzip(&scene.path("mongod.log.1"));
+        scene.settings.start = Start::Oldest;
+        scene.watch = Watch::open(scene.settings.clone(), None).expect("a watch");
+        scene.poll(&["a", "b", "c"]);
+        assert_eq!(scene.batch.quarantine, []);
+    }
+}
+
 /// Goal: at the very first start nothing shows that a rotated file is a copy but the age of the live
 /// one. Method: lines that are younger than the file, as with copytruncate.
 /// Goal: a reader that was away while a log was cut short twice tells of both. Method: it has read all,

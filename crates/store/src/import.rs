@@ -357,7 +357,11 @@ impl Inner {
 }
 
 /// What an import found in a batch.
-fn count(accesses: &[Access], quarantine: &[Quarantine], is_stored: &[bool]) -> ImportCounts {
+pub(crate) fn count(
+    accesses: &[Access],
+    quarantine: &[Quarantine],
+    is_stored: &[bool],
+) -> ImportCounts {
     // A forged line carries any date that its author likes.
     let believed = || accesses.iter().filter(|access| !access.classes.contains(Class::Suspect));
     let mut counts = ImportCounts {

@@ -6,14 +6,15 @@
 //! sighting or an amendment is recognised by all that it says.
 
 use doorbook_event::record::{Amendment, Sighting};
-use doorbook_event::{Access, Record, Scope, Text, Timestamp};
+use doorbook_event::{Access, LogId, Record, Scope, Seq, Text, Timestamp};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::HashSet;
 use std::hash::Hasher;
+use std::ops::Range;
 
 use crate::commit::{Draft, Part, Proposal, mark_future, normalize};
 use crate::error::{Error, ErrorKind};
-use crate::identity::{CurrentFile, Fact, Hash128, Keys, Known, Since, Wanted};
+use crate::identity::{ByHash, CurrentFile, Fact, Hash128, Keys, Known, Since, Wanted};
 use crate::import::is_bulk;
 use crate::request_keys::KEY_SIZE_BYTES_MAX;
 use crate::retention::is_kept;
@@ -24,13 +25,13 @@ use crate::{Ingest, IngestLine, Ingested, Inner, LineResult};
 /// A request on its way.
 pub(crate) struct Request {
     scope: Scope,
-    source: Text,
+    pub(crate) source: Text,
     /// The sender's key, and what the request says.
     key: Option<(Text, [u8; 16])>,
     /// Which lines are not too old to be stored; `None` if all are.
     kept: Option<Vec<bool>>,
     /// For each of those its record.
-    records: Vec<Record>,
+    pub(crate) records: Vec<Record>,
     /// Of each record that can be recognised, by what.
     hashes: Vec<Option<Hash128>>,
     /// The records in their WAL form, one after the other, and where each ends.
@@ -149,9 +150,7 @@ impl Inner {
         let wanted = request.wanted();
         loop {
             let known = self.stored(scope, &[], &wanted)?;
-            let hashes = request.hashes.iter().copied();
-            let mut is_stored = CurrentFile::default().judge(&known.counts, hashes).is_stored;
-            request.mark_repeated(&mut is_stored);
+            let is_stored = request.judge(&known.counts);
             let new =
                 || request.records.iter().zip(&is_stored).filter(|(_, is_stored)| !**is_stored);
             let ingest_time = self.options.clock.now();
@@ -206,7 +205,7 @@ impl Inner {
 
 impl Request {
     /// What of a request is from `start` on.
-    fn new(
+    pub(crate) fn new(
         ingest: Ingest,
         start: Timestamp,
         now: Timestamp,
@@ -273,7 +272,7 @@ impl Request {
     }
 
     /// What can be recognised.
-    fn wanted(&self) -> Vec<Wanted<'_>> {
+    pub(crate) fn wanted(&self) -> Vec<Wanted<'_>> {
         let hashed = self.records.iter().zip(&self.hashes);
         let wanted = hashed.filter_map(|(record, hash)| match record {
             Record::Access(access) => Some(((*hash)?, Fact::Access(access))),
@@ -284,6 +283,31 @@ impl Request {
             _ => None,
         });
         wanted.collect()
+    }
+
+    /// Which records are stored already, by how often each identity is.
+    pub(crate) fn judge(&self, counts: &ByHash<u32>) -> Vec<bool> {
+        let hashes = self.hashes.iter().copied();
+        let mut is_stored = CurrentFile::default().judge(counts, hashes).is_stored;
+        self.mark_repeated(&mut is_stored);
+        is_stored
+    }
+
+    /// What became of each line, if what was not stored got these rows, in order.
+    pub(crate) fn answer(
+        &self,
+        log: LogId,
+        mut rows: Range<Seq>,
+        is_stored: &[bool],
+    ) -> Vec<LineResult> {
+        let lines = is_stored.iter().map(|is_stored| match is_stored {
+            true => LineResult::Duplicate,
+            false => {
+                let seq = rows.next().expect("a place for every record that is written");
+                LineResult::Stored { log, seq }
+            }
+        });
+        answer(self.kept.as_deref(), lines).lines
     }
 
     /// What is told of an access twice is told once.

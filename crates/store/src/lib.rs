@@ -44,6 +44,7 @@ mod names;
 mod own;
 mod queue;
 mod request_keys;
+mod resolve;
 mod retention;
 mod row_key;
 mod scan;
@@ -250,6 +251,30 @@ pub struct Ingested {
     pub lines: Vec<LineResult>,
 }
 
+/// Bytes that were put aside and can be read now.
+#[derive(Clone, Debug)]
+pub struct Resolve {
+    /// The project whose history they are in.
+    pub project: ProjectId,
+    /// The log that holds them.
+    pub log: LogId,
+    /// Which version read them.
+    pub version: Text,
+    /// Each of them.
+    pub lines: Vec<Resolution>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Resolution {
+    /// Its position.
+    pub seq: Seq,
+    /// Which source told it.
+    pub source: Text,
+    /// What it tells; `None` if it is no record.
+    pub line: Option<IngestLine>,
+}
+
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineResult {
@@ -398,6 +423,14 @@ impl Store {
     /// the queue has room for them together. Returns what became of each, in their order.
     pub fn ingest_all(&self, requests: Vec<Ingest>) -> Vec<Result<Ingested, Error>> {
         self.0.ingest(requests)
+    }
+
+    /// Stores what lines tell that were put aside, and that they are put aside no longer, both or
+    /// nothing: those of each source and import durable together. Returns what became of what each
+    /// line tells. [`ErrorKind::Missing`] if one of them is no such line, or not any more; those of other
+    /// sources may be stored then.
+    pub fn resolve(&self, by: &Actor, resolve: Resolve) -> Result<Vec<Option<LineResult>>, Error> {
+        self.0.resolve(by, resolve)
     }
 
     /// Stores what sources read, each together with where it goes on. When this returns, each one is

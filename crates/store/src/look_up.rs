@@ -7,7 +7,6 @@ use crate::error::Error;
 use crate::filter::Filter;
 use crate::memtable::{Row, kind};
 use crate::scan::View;
-use crate::state::contains;
 use crate::{Inner, Placed};
 
 impl Inner {
@@ -22,7 +21,7 @@ impl Inner {
         if view.id != log {
             return Ok(None);
         }
-        if seq >= held.next_seq || contains(&held.retracted, seq) {
+        if !view.shows(seq) {
             return Ok(None);
         }
         let mut found = held.memtable.row(seq).cloned();

@@ -30,6 +30,7 @@ pub(crate) mod kind {
     pub(crate) const RETRACTION: u8 = 8;
     pub(crate) const OWN: u8 = 10;
     pub(crate) const QUARANTINE: u8 = 11;
+    pub(crate) const RESOLVED: u8 = 12;
 }
 
 impl Row {
@@ -46,6 +47,7 @@ impl Row {
             Record::Retraction(_) => kind::RETRACTION,
             Record::Own(_) => kind::OWN,
             Record::Quarantine(_) => kind::QUARANTINE,
+            Record::Resolved(_) => kind::RESOLVED,
         }
     }
 
@@ -58,7 +60,10 @@ impl Row {
             Record::Coverage(coverage) => Some(&coverage.target),
             Record::Heartbeat(heartbeat) => Some(&heartbeat.target),
             Record::Quarantine(quarantine) => Some(&quarantine.target),
-            Record::Registry(_) | Record::ImportReceipt(_) | Record::Retraction(_) => None,
+            Record::Registry(_)
+            | Record::ImportReceipt(_)
+            | Record::Retraction(_)
+            | Record::Resolved(_) => None,
         }
     }
 
@@ -126,6 +131,7 @@ fn record_heap_bytes(record: &Record) -> usize {
         }
         Record::Sighting(sighting) => SMALL_BYTES + sighting.raw.capacity(),
         Record::Amendment(amendment) => SMALL_BYTES + amendment.raw.capacity(),
+        Record::Resolved(resolved) => SMALL_BYTES + resolved.seqs.capacity() * size_of::<Seq>(),
         _ => SMALL_BYTES,
     }
 }

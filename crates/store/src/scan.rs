@@ -7,7 +7,7 @@
 //! which rows match, column by column: a condition is decided once for each text of a dictionary, and
 //! for rows by their numbers.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +59,9 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn shows(&self, seq: Seq) -> bool {
-        seq < self.bound && !contains(&self.log.retracted, seq)
+        seq < self.bound
+            && !contains(&self.log.retracted, seq)
+            && !self.log.is_resolved(seq, self.bound)
     }
 
     pub(crate) fn shows_nothing_of(&self, meta: &SegmentMeta) -> bool {
@@ -69,7 +71,15 @@ impl<'a> View<'a> {
 
     fn shows_all_of(&self, meta: &SegmentMeta) -> bool {
         let meets = |rows: &Range<Seq>| rows.start <= meta.last_seq && meta.first_seq < rows.end;
-        meta.last_seq < self.bound && !self.log.retracted.iter().any(meets)
+        meta.last_seq < self.bound
+            && !self.log.retracted.iter().any(meets)
+            && !self.has_resolved(meta.first_seq..=meta.last_seq)
+    }
+
+    /// Whether any of these is hidden because it was read later. No event ever is.
+    fn has_resolved(&self, rows: RangeInclusive<Seq>) -> bool {
+        let mut marks = self.log.resolved.range(rows).map(|(_, mark)| *mark);
+        self.filter.kind == Kind::Quarantine && marks.any(|mark| mark < self.bound)
     }
 }
 

@@ -119,6 +119,9 @@ struct Log {
     /// Keys of late requests, from the oldest; absent where there is none.
     #[n(3)]
     request_keys: Option<Vec<RequestKey>>,
+    /// Positions that were put aside and read later, each with that of the record which says so.
+    #[cbor(n(6), default, skip_if = "Vec::is_empty")]
+    resolved: Vec<(Seq, Seq)>,
 }
 
 /// Writes a snapshot of a state that has no rows in memory.
@@ -219,6 +222,7 @@ impl Snapshot {
             expiry: log.expiry.clone(),
             request_keys: Some(log.request_keys.iter().cloned().collect())
                 .filter(|keys: &Vec<RequestKey>| !keys.is_empty()),
+            resolved: log.resolved.iter().map(|(seq, mark)| (*seq, *mark)).collect(),
         });
         let Watched { sources, targets } = &*state.watched;
         let sources = sources.iter().map(|(name, progress)| (name.clone(), progress.clone()));
@@ -272,7 +276,7 @@ impl Snapshot {
         let mut scopes = BTreeMap::new();
         let mut logs = Vec::new();
         for (id, log) in (0..).map(LogId).zip(self.logs) {
-            let Log { scope, next_seq, segments, expiry, request_keys } = log;
+            let Log { scope, next_seq, segments, expiry, request_keys, resolved } = log;
             let mut retracted = retracted.remove(&id).unwrap_or_default();
             retracted.sort_by_key(|rows| rows.start);
             scopes.insert(scope.clone(), id);
@@ -285,6 +289,7 @@ impl Snapshot {
                 memtable,
                 segments,
                 retracted,
+                resolved: Arc::new(resolved.into_iter().collect()),
                 expiry,
                 request_keys,
             }));

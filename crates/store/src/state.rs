@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState};
+use doorbook_event::record::{Coverage, ImportCounts, ImportId, ImportState, Resolved};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::source::Source;
 use doorbook_event::{LogId, Record, Scope, Seq, Text, Timestamp};
@@ -68,6 +68,9 @@ pub(crate) struct LogState {
     pub(crate) segments: Vec<Arc<Segment>>,
     /// Rows of retracted imports, by position.
     pub(crate) retracted: Vec<Range<Seq>>,
+    /// Bytes that were put aside and read later: their positions, each with that of the record which
+    /// says so.
+    pub(crate) resolved: Arc<BTreeMap<Seq, Seq>>,
     /// What retention did.
     pub(crate) expiry: Expiry,
     /// Keys of late requests.
@@ -157,6 +160,7 @@ impl State {
             memtable: Memtable::default(),
             segments: Vec::new(),
             retracted: Vec::new(),
+            resolved: Arc::default(),
             expiry: Expiry::default(),
             request_keys: RequestKeys::default(),
         }));
@@ -182,8 +186,11 @@ impl State {
         if let Some(import) = &import {
             self.add_import_rows(import, id, base_seq..base_seq + records.len() as u64);
         }
-        for record in &records {
-            self.learn(&scope, import.as_ref(), record)?;
+        for (record, seq) in records.iter().zip(base_seq..) {
+            match record {
+                Record::Resolved(resolved) => self.resolve(id, seq, resolved)?,
+                _ => self.learn(&scope, import.as_ref(), record)?,
+            }
         }
         let rows = records.into_iter().zip(base_seq..);
         let rows = rows
@@ -322,6 +329,7 @@ impl State {
             Record::Access(_)
             | Record::Own(_)
             | Record::Quarantine(_)
+            | Record::Resolved(_)
             | Record::Sighting(_)
             | Record::Amendment(_) => {}
             Record::Heartbeat(heartbeat) => {
@@ -356,6 +364,22 @@ impl State {
                 imports.insert(receipt.id.clone(), (*project, receipt.clone()));
             }
             Record::Retraction(retraction) => self.take_back(scope, &retraction.import)?,
+        }
+        Ok(())
+    }
+
+    /// A mark hides nothing of a state that was before it.
+    fn resolve(&mut self, id: LogId, mark: Seq, resolved: &Resolved) -> Result<(), Misfit> {
+        let is_before = |seq: &Seq| *seq < mark;
+        if resolved.log != id || !resolved.seqs.iter().all(is_before) {
+            return Err(Misfit(format!(
+                "record {mark} of log {} resolves what is not there",
+                id.0
+            )));
+        }
+        let known = Arc::make_mut(&mut self.log_mut(id)?.resolved);
+        for seq in &resolved.seqs {
+            known.entry(*seq).or_insert(mark);
         }
         Ok(())
     }
@@ -416,6 +440,13 @@ impl State {
             }
             _ => ranges.push((log, rows)),
         }
+    }
+}
+
+impl LogState {
+    /// Whether bytes that were put aside had been read in the state that ends at `bound`.
+    pub(crate) fn is_resolved(&self, seq: Seq, bound: Seq) -> bool {
+        self.resolved.get(&seq).is_some_and(|mark| *mark < bound)
     }
 }
 

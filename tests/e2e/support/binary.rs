@@ -176,7 +176,7 @@ impl DataDir {
 pub const ROLE: &str = "GROUP_OWNER";
 
 /// The first `127.0.0.1:PORT` in a line.
-fn address_in(line: &str) -> Option<String> {
+pub fn address_in(line: &str) -> Option<String> {
     let start = line.find("127.0.0.1:")?;
     let rest = &line[start..];
     let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));

@@ -105,12 +105,15 @@ pub fn compare(rows: &[Row], attempts: &[Attempt]) -> Result<()> {
     Ok(())
 }
 
-/// The attempt that used the client port which the log line names; where the line names none (a
-/// restricted user), the attempt of that user at that time.
+/// The attempt that used the client port which the log line names, at that time, because a port is
+/// given out again; where the line names none (a restricted user), the attempt of that user.
 fn attempt_of<'a>(row: &Row, attempts: &'a [Attempt]) -> Option<(usize, &'a Attempt)> {
     let mut candidates = attempts.iter().enumerate();
     match port_in(&row.log_line) {
-        Some(port) => candidates.find(|(_, attempt)| attempt.ports.contains(&port)),
+        Some(port) => candidates.find(|(_, attempt)| {
+            attempt.ports.contains(&port)
+                && seconds(row).is_none_or(|time| happened_during(time, attempt))
+        }),
         None => {
             let time = seconds(row)?;
             candidates.find(|(_, attempt)| {

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::Subcommand;
-use doorbook_server::admin::request::{Cursor, EventsQuery};
-use doorbook_server::admin::rows::QuarantineRow;
+use doorbook_server::admin::request::{Cursor, EventsQuery, Replays};
+use doorbook_server::admin::rows::{Became, QuarantineRow, ReplayRow};
 use doorbook_server::admin::{Connection, Reply, Request};
 
 use super::{DataDir, out_of_turn};
@@ -17,6 +17,9 @@ pub enum Command {
     List(List),
     /// Show one of them: where it stood, why it could not be read, and its bytes
     Show(Show),
+    /// Read them again, by this version and with the hosts that are known now: what can be read is
+    /// stored, once, and is put aside no longer
+    Replay(Replay),
 }
 
 #[derive(clap::Args)]
@@ -56,6 +59,31 @@ pub struct Show {
     json: bool,
 }
 
+#[derive(clap::Args)]
+pub struct Replay {
+    /// The project, by id or name [default: the only one there is]
+    #[arg(long, value_name = "P")]
+    project: Option<String>,
+    /// Only of this cluster
+    #[arg(long, value_name = "C")]
+    cluster: Option<String>,
+    /// Only of this host, by any of its names
+    #[arg(long, value_name = "HOST[:PORT]")]
+    host: Option<String>,
+    /// Only what this source told
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only those whose reason holds this text
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only show what would be read
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
 /// A place in the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Id {
@@ -89,6 +117,12 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             listed
         }
         Command::Show(args) => show(data_dir, &args),
+        Command::Replay(args) => {
+            let mut connection = data_dir.open()?;
+            let replayed = replay(&mut connection, &args);
+            connection.close()?;
+            replayed
+        }
     }
 }
 
@@ -161,6 +195,102 @@ fn cells(row: &QuarantineRow) -> Vec<String> {
 
 const fn id(row: &QuarantineRow) -> Id {
     Id { log: row.log, seq: row.seq }
+}
+
+fn replay(connection: &mut Connection, args: &Replay) -> anyhow::Result<()> {
+    let mut tally = Tally::default();
+    let mut after: Option<Cursor> = None;
+    loop {
+        let query = EventsQuery {
+            project: args.project.clone(),
+            cluster: args.cluster.clone(),
+            host: args.host.clone(),
+            source: args.source.clone(),
+            after,
+            ..EventsQuery::default()
+        };
+        let reason = args.reason.clone().unwrap_or_default();
+        let replays = Replays { query, reason, dry_run: args.dry_run };
+        let reply = connection.execute(Request::QuarantineReplay(Box::new(replays)))?;
+        let Reply::Replayed(page) = reply else { return Err(out_of_turn(&reply)) };
+        page.rows.iter().for_each(|row| tally.count(&row.became));
+        match args.json {
+            true => page.rows.iter().try_for_each(output::json)?,
+            false if page.rows.is_empty() => {}
+            false => {
+                let rows: Vec<_> = page.rows.iter().map(replayed_cells).collect();
+                output::table(&["ID", "TARGET", "SOURCE", "PLACE", "BECAME", "REASON"], &rows)?;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            eprintln!("{}", tally.sentence());
+            return Ok(());
+        }
+    }
+}
+
+/// What became of all lines.
+#[derive(Default)]
+struct Tally {
+    lines: u64,
+    stored: u64,
+    duplicates: u64,
+    expired: u64,
+    none: u64,
+    readable: u64,
+    unreadable: u64,
+}
+
+impl Tally {
+    fn count(&mut self, became: &Became) {
+        self.lines += 1;
+        *match became {
+            Became::Stored { .. } => &mut self.stored,
+            Became::Duplicate => &mut self.duplicates,
+            Became::Expired => &mut self.expired,
+            Became::NoRecord => &mut self.none,
+            Became::Readable => &mut self.readable,
+            Became::Unreadable { .. } => &mut self.unreadable,
+        } += 1;
+    }
+
+    fn sentence(&self) -> String {
+        let parts = [
+            (self.stored, "stored"),
+            (self.duplicates, "stored before"),
+            (self.expired, "too old to be kept"),
+            (self.none, "no record"),
+            (self.readable, "can be read"),
+            (self.unreadable, "still cannot be read"),
+        ];
+        let parts = parts.into_iter().filter(|(count, _)| *count > 0);
+        let parts: Vec<_> = parts.map(|(count, what)| format!("{count} {what}")).collect();
+        let lines = output::count(self.lines, "line", "lines");
+        match parts.is_empty() {
+            true => format!("{lines} read again."),
+            false => format!("{lines} read again: {}.", parts.join(", ")),
+        }
+    }
+}
+
+fn replayed_cells(row: &ReplayRow) -> Vec<String> {
+    let (became, reason) = match &row.became {
+        Became::Stored { log, seq } => (Id { log: *log, seq: *seq }.to_string(), ""),
+        Became::Duplicate => ("stored before".to_owned(), ""),
+        Became::Expired => ("too old".to_owned(), ""),
+        Became::NoRecord => ("no record".to_owned(), ""),
+        Became::Readable => ("readable".to_owned(), ""),
+        Became::Unreadable { reason } => ("unreadable".to_owned(), &**reason),
+    };
+    vec![
+        Id { log: row.log, seq: row.seq }.to_string(),
+        row.target.short(),
+        row.source.to_string(),
+        format!("{}:{}", row.file, row.line),
+        became,
+        reason.to_owned(),
+    ]
 }
 
 fn show(data_dir: &DataDir, args: &Show) -> anyhow::Result<()> {

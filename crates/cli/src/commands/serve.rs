@@ -133,7 +133,8 @@ impl Server {
         let store = open(options)?;
         let app = app(&store, &clock, &random, settings)?;
         let clock_state = system::clock_state;
-        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+        let steady = Arc::new(system::uptime);
+        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
@@ -169,7 +170,9 @@ impl Server {
         }
         let settings = counters::Settings::new(clusters);
         let started = Counters::start(&settings, store, clock, random, self.runtime.handle());
-        self.counters = Some(started.map_err(|error| Failure::invalid(error.to_string()))?);
+        let counters = started.map_err(|error| Failure::invalid(error.to_string()))?;
+        self.app.metrics().set_counters(counters.board());
+        self.counters = Some(counters);
         Ok(())
     }
 

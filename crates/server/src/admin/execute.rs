@@ -106,6 +106,7 @@ impl Admin {
             Request::QuarantineShow { project: text, log, seq } => {
                 self.show_quarantined(by, only(&text)?, log, seq)
             }
+            Request::QuarantineReplay(replays) => self.replay_quarantine(by, &replays),
             Request::Doctor => self.examine(),
             Request::Events(query) => self.events(by, &query),
             Request::Coverage { project } => {

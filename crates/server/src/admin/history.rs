@@ -67,7 +67,7 @@ impl Admin {
         })
     }
 
-    fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
+    pub(super) fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
         let project = match (&query.project, query.system) {

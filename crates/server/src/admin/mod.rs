@@ -11,7 +11,8 @@
 //! that the kernel vouches for. Every change and every look at the history is recorded with that
 //! user.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], `history`, [`wire`], [`socket`],
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], `history`,
+//! `replay`, [`wire`], [`socket`],
 //! [`client`].
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ mod execute;
 pub mod failure;
 mod history;
 pub mod os_user;
+mod replay;
 pub mod request;
 pub mod rows;
 mod secrets;

@@ -19,7 +19,7 @@ use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::doctor::Finding;
-use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
+use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow};
 use crate::estate::{Differs, Problem, Wanted};
 use crate::sources::State as SourceState;
 
@@ -144,6 +144,8 @@ pub enum Request {
         /// Position in that log.
         seq: u64,
     },
+    /// Read lines again that could not be read.
+    QuarantineReplay(Box<Replays>),
     /// Known intervals of blindness.
     Coverage {
         /// Only of this project.
@@ -272,6 +274,30 @@ pub struct EventsQuery {
     pub after: Option<Cursor>,
 }
 
+/// Which lines that could not be read are read again.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Replays {
+    /// From where; its `limit` says nothing.
+    pub query: EventsQuery,
+    /// Only those whose reason holds this text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Only tell what would become of them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// A page of lines that were read again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replayed {
+    /// What became of each.
+    pub rows: Vec<ReplayRow>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<Cursor>,
+}
+
 /// A class by its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClassWord(pub Class);
@@ -349,6 +375,8 @@ pub enum Reply {
     Events(Rows<EventRow>),
     /// Bytes that could not be read.
     Quarantine(Rows<QuarantineRow>),
+    /// Bytes that were read again.
+    Replayed(Replayed),
     /// Intervals of blindness.
     Coverage(Vec<CoverageRow>),
     /// Where the running server listens; `None` where none runs.

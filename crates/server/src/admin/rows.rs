@@ -350,6 +350,71 @@ impl QuarantineRow {
     }
 }
 
+/// A line that could not be read, and what became of it when it was read again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReplayRow {
+    /// Which log.
+    pub log: u32,
+    /// Position in that log.
+    pub seq: u64,
+    /// What was accessed.
+    #[serde(flatten)]
+    pub target: TargetRow,
+    /// Which source told it.
+    pub source: Text,
+    /// The input's name.
+    pub file: Text,
+    /// Line number, from 1.
+    pub line: u64,
+    /// Why it was put aside.
+    pub was: Text,
+    /// What became of it.
+    pub became: Became,
+}
+
+/// What became of a line that was read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Became {
+    /// It is stored now.
+    Stored {
+        /// Which log.
+        log: u32,
+        /// Position in that log.
+        seq: u64,
+    },
+    /// What it tells was stored already.
+    Duplicate,
+    /// It is older than its project keeps events.
+    Expired,
+    /// It is no record.
+    NoRecord,
+    /// It would be read, if this were no trial.
+    Readable,
+    /// It stays where it is.
+    Unreadable {
+        /// Why.
+        reason: Text,
+    },
+}
+
+impl ReplayRow {
+    /// The row of what became of a line.
+    pub fn new(placed: &Placed, bytes: &Quarantine, became: Became) -> ReplayRow {
+        ReplayRow {
+            log: placed.log.0,
+            seq: placed.seq,
+            target: TargetRow::from(&bytes.target),
+            source: placed.source.clone(),
+            file: bytes.place.file.clone(),
+            line: bytes.place.line,
+            was: bytes.reason.clone(),
+            became,
+        }
+    }
+}
+
 /// An interval that was not, or not surely, seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

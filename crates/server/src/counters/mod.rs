@@ -14,7 +14,7 @@ pub mod mongod;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use doorbook_event::{Clock, HostName, ProjectId, Random, Target, Text, Timestamp};
@@ -94,11 +94,26 @@ pub struct HostStatus {
 /// The state of all checks, by project and host.
 pub type Status = BTreeMap<(ProjectId, HostName), HostStatus>;
 
+/// The state of all checks, for those who ask. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Board(Arc<Mutex<Status>>);
+
+impl Board {
+    /// As it is now.
+    pub fn status(&self) -> Status {
+        self.lock().clone()
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The running checks.
 pub struct Counters {
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    status: Arc<Mutex<Status>>,
+    board: Board,
 }
 
 /// Readings that wait for their source: eight hours of them. Counts are sums, so that a reading which is
@@ -118,7 +133,7 @@ impl Counters {
         runtime: &Handle,
     ) -> Result<Counters, SettingsError> {
         let (stop, stopping) = watch::channel(false);
-        let status = Arc::default();
+        let board = Board::default();
         let mut checks = Vec::with_capacity(settings.clusters.len());
         for cluster in &settings.clusters {
             checks.push(ClusterCheck {
@@ -130,7 +145,7 @@ impl Counters {
                     store: store.clone(),
                     clock: Arc::clone(clock),
                     random: Arc::clone(random),
-                    status: Arc::clone(&status),
+                    board: board.clone(),
                 }),
                 hosts: BTreeMap::new(),
             });
@@ -138,12 +153,17 @@ impl Counters {
         let start =
             |check: ClusterCheck| runtime.spawn(check.run(settings.interval, stopping.clone()));
         let tasks = checks.into_iter().map(start).collect();
-        Ok(Counters { stop, tasks, status })
+        Ok(Counters { stop, tasks, board })
     }
 
     /// How the checks are doing.
     pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.board.status()
+    }
+
+    /// The same, for who outlives the checks.
+    pub fn board(&self) -> Board {
+        self.board.clone()
     }
 
     /// Ends the checks: what is being told is told, nothing is waited for otherwise.
@@ -214,7 +234,7 @@ struct Tools {
     store: Store,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    status: Arc<Mutex<Status>>,
+    board: Board,
 }
 
 /// The checks of a cluster's hosts.
@@ -269,7 +289,7 @@ impl ClusterCheck {
             });
         }
         for gone in before.into_keys() {
-            self.tools.status().remove(&(self.project, gone));
+            self.tools.board.lock().remove(&(self.project, gone));
         }
         while let Some(ended) = rounds.join_next().await {
             // A check that panicked begins anew in the next round.
@@ -388,14 +408,10 @@ impl Judge {
 }
 
 impl Tools {
-    fn status(&self) -> std::sync::MutexGuard<'_, Status> {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Adds a round to what is known of a host. Says what changed, once.
     fn note(&self, of: (ProjectId, HostName), round: HostStatus) {
         let host = of.1.to_string();
-        let mut all = self.status();
+        let mut all = self.board.lock();
         let known = all.entry(of).or_default();
         let missing = round.missing_successes;
         if missing > 0 {

@@ -15,6 +15,7 @@ use axum::body::Body;
 use axum::http::Response;
 use doorbook_event::Text;
 
+use crate::counters;
 use crate::sources::{Board, Status};
 
 pub use tell::tell;
@@ -41,6 +42,7 @@ pub struct Metrics {
     quarantined: AtomicU64,
     expired: AtomicU64,
     sources: OnceLock<Board>,
+    counters: OnceLock<counters::Board>,
     deliveries: Mutex<BTreeMap<(Text, &'static str), u64>>,
     dropped_messages: AtomicU64,
 }
@@ -114,6 +116,16 @@ impl Metrics {
     /// What each source does now, if any is followed.
     fn sources(&self) -> BTreeMap<Text, Status> {
         self.sources.get().map_or_else(BTreeMap::new, Board::statuses)
+    }
+
+    /// Says who compares counters. Only the first one is asked.
+    pub fn set_counters(&self, counters: counters::Board) {
+        let _the_first_one_stays = self.counters.set(counters);
+    }
+
+    /// How the checks of each host are, if any is checked.
+    fn counters(&self) -> counters::Status {
+        self.counters.get().map_or_else(BTreeMap::new, counters::Board::status)
     }
 
     /// Tries to deliver, by destination and result.

@@ -1,13 +1,15 @@
 //! All families, in the order in which they are told.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use doorbook_event::record::ImportState;
 use doorbook_event::{ProjectId, Scope, Text, Timestamp};
-use doorbook_store::Error;
 use doorbook_store::alarm::AlarmKind;
 use doorbook_store::coverage::Progress;
+use doorbook_store::filter::{self, Dimension};
 use doorbook_store::measure::{Done, Measures, ScopeMeasures};
+use doorbook_store::{Error, Filter};
 
 use super::text::Kind::{Counter, Gauge, Histogram, Summary};
 use super::text::{Exposition, Kind};
@@ -31,7 +33,9 @@ pub fn tell(app: &App, only: Option<ProjectId>) -> Result<String, Error> {
     });
     scopes(&measures.scopes, &mut out);
     imports(app, is_shown, &mut out);
-    sources(app, is_shown, &mut out);
+    let put_aside = quarantined(app, is_shown, &mut out);
+    sources(app, is_shown, &put_aside, &mut out);
+    counters(app.metrics(), is_shown, &mut out);
     alarms(app, only, &mut out);
     Ok(out.finish())
 }
@@ -149,17 +153,47 @@ fn imports(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositio
     }
 }
 
+/// How many lines of each project are put aside, by their source.
+type PutAside = BTreeMap<ProjectId, BTreeMap<Text, u64>>;
+
+/// Those of all sources together, also of those that the registry does not know: callers name them.
+fn quarantined(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Exposition) -> PutAside {
+    let help = "Lines that could not be read and wait in quarantine.";
+    let mut family = out.family("doorbook_quarantined_lines", Gauge, help);
+    let catalog = app.store().catalog();
+    let mut put_aside = PutAside::new();
+    for project in catalog.registry.projects().filter(|project| is_shown(&project.id)) {
+        let all = Filter::all(Scope::Project(project.id), 0);
+        let filter = Filter { kind: filter::Kind::Quarantine, ..all };
+        // A segment that cannot be read now is told by who reads it for its events.
+        let Ok(top) = app.store().top(&filter, Dimension::Source, usize::MAX) else { continue };
+        family.sample(&[("project", &project.id.to_string())], top.total);
+        let by_source = top.values.into_iter().filter_map(|(name, lines)| Some((name?, lines)));
+        put_aside.insert(project.id, by_source.collect());
+    }
+    put_aside
+}
+
 /// A source at one instant.
 struct SourceSample {
     name: Text,
     project: String,
+    /// Lines that it put aside and that still are.
+    quarantined: Option<u64>,
+    /// Whether it does not see what is written.
+    is_blind: bool,
     /// What it does, where a server follows it, and bytes that it has not read.
     live: Option<(State, u64)>,
     progress: Option<Progress>,
     now: Timestamp,
 }
 
-fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Exposition) {
+fn sources(
+    app: &App,
+    is_shown: impl Fn(&ProjectId) -> bool,
+    put_aside: &PutAside,
+    out: &mut Exposition,
+) {
     let catalog = app.store().catalog();
     let watched = app.store().watched();
     let live = app.metrics().sources();
@@ -167,6 +201,13 @@ fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositio
     let samples = sources.map(|source| SourceSample {
         name: source.name.clone(),
         project: source.project.to_string(),
+        quarantined: put_aside
+            .get(&source.project)
+            .map(|lines| lines.get(&source.name).copied().unwrap_or(0)),
+        is_blind: {
+            let scope = Scope::Project(source.project);
+            watched.end(&scope, &source.target(), &source.name) == Some(Timestamp::MAX)
+        },
         live: live.get(&source.name).map(|live| (live.state, live.behind_bytes)),
         progress: watched.sources.get(&source.name).cloned(),
         now: app.clock().now(),
@@ -176,7 +217,7 @@ fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositio
         return;
     }
     type Read = fn(&SourceSample) -> Option<f64>;
-    let families: [(&str, Kind, &str, Read); 6] = [
+    let families: [(&str, Kind, &str, Read); 8] = [
         ("doorbook_source_up", Gauge, "1 if the source is read.", |of| {
             let is_up = |(state, _)| matches!(state, State::Following | State::CatchingUp);
             of.live.map(is_up).map(|is_up| f64::from(u8::from(is_up)))
@@ -193,6 +234,15 @@ fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositio
             Gauge,
             "Everything written before this was read, since 1970.",
             |of| of.through().map(seconds),
+        ),
+        ("doorbook_source_gaps_open", Gauge, "Gaps of the source that last: 0 or 1.", |of| {
+            Some(f64::from(u8::from(of.is_blind)))
+        }),
+        (
+            "doorbook_source_quarantined_lines",
+            Gauge,
+            "Lines of the source that could not be read and wait in quarantine.",
+            |of| of.quarantined.map(|lines| lines as f64),
         ),
         ("doorbook_source_lines_total", Counter, "Lines read since the source is there.", |of| {
             Some(of.progress.as_ref().map_or(0, |progress| progress.lines) as f64)
@@ -214,6 +264,57 @@ fn sources(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositio
 impl SourceSample {
     fn through(&self) -> Option<Timestamp> {
         self.progress.as_ref().and_then(|progress| progress.through)
+    }
+}
+
+/// How the checks of a project's hosts are, together: a host is no label.
+#[derive(Default)]
+struct Checks {
+    hosts: u64,
+    failing: u64,
+    /// Of the host that was checked longest ago; `None` if one never was.
+    through: Option<Option<Timestamp>>,
+    missing_successes: u64,
+    missing_attempts: u64,
+}
+
+fn counters(metrics: &Metrics, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Exposition) {
+    let mut projects: BTreeMap<String, Checks> = BTreeMap::new();
+    for ((project, _), host) in metrics.counters() {
+        if !is_shown(&project) {
+            continue;
+        }
+        let checks = projects.entry(project.to_string()).or_default();
+        checks.hosts += 1;
+        checks.failing += u64::from(host.problem.is_some());
+        let through = host.checked_through;
+        checks.through = Some(checks.through.map_or(through, |least| least.min(through)));
+        checks.missing_successes += host.missing_successes;
+        checks.missing_attempts += host.missing_attempts;
+    }
+    let help = "Hosts whose counters are compared.";
+    let mut family = out.family("doorbook_counters_hosts", Gauge, help);
+    for (project, of) in &projects {
+        family.sample(&[("project", project)], of.hosts);
+    }
+    let help = "Those whose counters cannot be read or compared now.";
+    let mut family = out.family("doorbook_counters_failing_hosts", Gauge, help);
+    for (project, of) in &projects {
+        family.sample(&[("project", project)], of.failing);
+    }
+    let help = "Up to when the counters of every host were compared, since 1970.";
+    let mut family = out.family("doorbook_counters_checked_timestamp_seconds", Gauge, help);
+    for (project, of) in &projects {
+        if let Some(through) = of.through.flatten() {
+            family.sample(&[("project", project)], seconds(through));
+        }
+    }
+    let help = "Logins and attempts that hosts counted and that left no record.";
+    let mut family = out.family("doorbook_counters_missing_total", Counter, help);
+    for (project, of) in &projects {
+        for (kind, n) in [("success", of.missing_successes), ("attempt", of.missing_attempts)] {
+            family.sample(&[("project", project), ("kind", kind)], n);
+        }
     }
 }
 

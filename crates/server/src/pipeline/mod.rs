@@ -5,6 +5,7 @@
 //!
 //! Suggested reading order: [`import`], [`inputs`], [`hosts`], [`sink`], [`session`].
 
+pub(crate) mod documents;
 pub mod hosts;
 pub mod import;
 pub mod inputs;

@@ -9,6 +9,7 @@
 //! a gap from the last time that it could. The gap ends by itself when the source goes on: if it finds
 //! its place again it has missed nothing.
 
+mod clock;
 mod following;
 mod status;
 
@@ -19,12 +20,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use doorbook_event::record::ClockState;
-use doorbook_event::{Clock, Text};
-use doorbook_store::{Advance, Store};
+use doorbook_event::{Clock, Record, Scope, Text};
+use doorbook_store::{Advance, Entry, Store};
 
 pub use status::{State, Status};
 
+use clock::{ClockNews, ClockWatch, Look};
 use following::{Following, Place};
+use status::Change;
 
 /// Between two looks at files that had nothing new.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -44,6 +47,8 @@ pub struct Tools {
     pub clock: Arc<dyn Clock>,
     /// How far that can be trusted.
     pub clock_state: fn() -> ClockState,
+    /// How long the machine has run, by a clock that nobody sets.
+    pub steady: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
 
 /// How each source is, by its name. Cheap to clone.
@@ -118,15 +123,17 @@ pub(crate) struct Round {
     tools: Tools,
     board: Board,
     following: BTreeMap<Text, Following>,
+    own_clock: ClockWatch,
 }
 
 impl Round {
     pub(crate) fn new(tools: Tools, board: Board) -> Round {
-        Round { tools, board, following: BTreeMap::new() }
+        Round { tools, board, following: BTreeMap::new(), own_clock: ClockWatch::default() }
     }
 
     /// Lets each source read once, and stores it. Whether there is more to read already.
     pub(crate) fn run(&mut self, stop: &AtomicBool) -> bool {
+        self.look_at_the_clock();
         self.follow_registry();
         let mut more = false;
         let mut waiting = Vec::new();
@@ -151,6 +158,22 @@ impl Round {
         self.store(waiting);
         self.tell();
         more
+    }
+
+    /// What our clock did is an event, and told once it is one.
+    fn look_at_the_clock(&mut self) {
+        let Tools { store, clock, clock_state, steady } = &self.tools;
+        let look = Look { wall: clock.now(), steady: steady(), state: clock_state() };
+        let news = self.own_clock.news(&look);
+        if !news.is_empty() {
+            let events = news.iter().map(|news| Record::Own(news.event(look.wall)));
+            let (scope, source, records) = (Scope::System, "doorbook".into(), events.collect());
+            if store.commit(vec![Entry { scope, source, records }]).is_err() {
+                return;
+            }
+            news.into_iter().for_each(ClockNews::tell);
+        }
+        self.own_clock.told(look);
     }
 
     /// Begins and ends following as the registry says.
@@ -202,7 +225,15 @@ impl Round {
     fn tell(&self) {
         let statuses = self.following.iter();
         let statuses = statuses.map(|(name, following)| (name.clone(), following.status()));
-        self.board.set(statuses.collect());
+        let statuses: BTreeMap<Text, Status> = statuses.collect();
+        let before = self.board.statuses();
+        for (name, now) in &statuses {
+            let before = before.get(name).map(|before| before.state);
+            if let Some(change) = Change::between(before, now.state) {
+                change.tell(name);
+            }
+        }
+        self.board.set(statuses);
     }
 }
 

@@ -35,6 +35,47 @@ impl State {
     }
 }
 
+/// What an operator should know of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It cannot go on.
+    Stopped,
+    /// Its file is not there.
+    Waits,
+    /// It is read again.
+    Reads,
+}
+
+impl Change {
+    /// What changed, if that is one of these.
+    pub(super) fn between(before: Option<State>, now: State) -> Option<Change> {
+        match now {
+            _ if before == Some(now) => None,
+            State::Failed => Some(Change::Stopped),
+            State::Waiting => Some(Change::Waits),
+            State::Following | State::CatchingUp => {
+                matches!(before, Some(State::Failed | State::Waiting)).then_some(Change::Reads)
+            }
+            State::Paused | State::Stopped => None,
+        }
+    }
+
+    /// Writes it to the server's log. What exactly is the matter may hold what somebody wrote into a
+    /// log of mongod: that is shown where it is asked for.
+    pub(super) fn tell(self, source: &Text) {
+        let source = &**source;
+        match self {
+            Change::Stopped => tracing::error!(
+                source,
+                advice = "doorbook source show says why; it is tried again by itself",
+                "a source cannot go on"
+            ),
+            Change::Waits => tracing::info!(source, "a source waits for its file"),
+            Change::Reads => tracing::info!(source, "a source is read again"),
+        }
+    }
+}
+
 /// How a source is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -50,4 +91,36 @@ pub struct Status {
     pub lines: u64,
     /// Events recorded since the server began.
     pub events: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: each change is told once, and what goes on as it was is not. Method: a source's life.
+    #[test]
+    fn what_keeps_a_source_from_reading_is_told_once() {
+        use State::{CatchingUp, Failed, Following, Paused, Waiting};
+        let life = [
+            (Waiting, Some(Change::Waits)),
+            (Waiting, None),
+            (CatchingUp, Some(Change::Reads)),
+            (Following, None),
+            (CatchingUp, None),
+            (Failed, Some(Change::Stopped)),
+            (Failed, None),
+            (Waiting, Some(Change::Waits)),
+            (Failed, Some(Change::Stopped)),
+            (Paused, None),
+            (Following, None),
+            (Failed, Some(Change::Stopped)),
+            (Following, Some(Change::Reads)),
+        ];
+        let mut before = None;
+        for (now, expected) in life {
+            assert_eq!(Change::between(before, now), expected, "{before:?} {now:?}");
+            before = Some(now);
+        }
+        assert_eq!(Change::between(None, Following), None);
+    }
 }

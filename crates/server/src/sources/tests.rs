@@ -4,12 +4,13 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::registry::{Host, RegistryChange};
 use doorbook_event::source::{Source, SourceKind};
 use doorbook_event::time::{CountingRandom, ManualClock};
-use doorbook_event::{HostName, Record, Scope, Timestamp};
+use doorbook_event::{Action, HostName, Record, Scope, Timestamp};
 use doorbook_source::input;
 use doorbook_store::coverage::Gap;
 use doorbook_store::disk::SystemDisk;
@@ -180,7 +181,10 @@ fn open(dir: &TempDir, clock: &Arc<ManualClock>, reserve_size_bytes: u64) -> Sto
 
 fn round_of(store: &Store, clock: &Arc<ManualClock>) -> Round {
     let clock_state = || ClockState { synchronised: Some(true), ..ClockState::default() };
-    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state };
+    let steady = Arc::clone(clock);
+    let steady = move || Duration::from_micros(steady.now().micros().unsigned_abs());
+    let steady = Arc::new(steady);
+    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
     Round::new(tools, Board::default())
 }
 
@@ -373,6 +377,42 @@ fn what_cannot_be_stored_is_read_again() {
     assert!(page.rows.iter().all(|row| matches!(row.record, Record::Access(_))));
 }
 
+/// Goal: a clock that is set is an event of the system, once. Method: the other clock goes on by a second
+/// while ours goes on by an hour, and goes back.
+#[test]
+fn a_clock_that_jumps_is_an_event() {
+    let mut scene = Scene::new();
+    let jumps = |store: &Store| {
+        let actions = vec![Action::ClockJump];
+        let page = store.select(&Filter { actions, ..Filter::all(Scope::System, 9) });
+        let rows = page.expect("answers").rows.into_iter();
+        rows.map(|row| match row.record {
+            Record::Own(access) => {
+                access.attributes.get("by_seconds").expect("is said").to_string()
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect::<Vec<_>>()
+    };
+    let steady = Arc::new(AtomicU64::new(0));
+    let seconds = Arc::clone(&steady);
+    scene.round.tools.steady =
+        Arc::new(move || Duration::from_secs(seconds.load(Ordering::SeqCst)));
+    let pass = |scene: &mut Scene, ours: i64| {
+        steady.fetch_add(1, Ordering::SeqCst);
+        scene.after(ours);
+    };
+    pass(&mut scene, 1);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), [""; 0]);
+    pass(&mut scene, 3600);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), ["3599"]);
+    pass(&mut scene, -3600);
+    pass(&mut scene, 1);
+    assert_eq!(jumps(&scene.store), ["3599", "-3601"]);
+}
+
 /// Goal: two losses that are found at once are told both, each from its one end to its other. Method: a
 /// log is copied and cut short twice while the server is down.
 #[test]
@@ -386,18 +426,19 @@ fn each_of_two_losses_is_told() {
         fs::copy(scene.log(), scene.log().with_extension(copy)).expect("copied");
         let log = File::options().write(true).open(scene.log());
         log.and_then(|log| log.set_len(0)).expect("cut short");
-        for _ in 0..2 {
-            scene.pass(20);
-            scene.login();
-        }
+        scene.pass(20);
+        scene.login();
+        scene.clock.set(scene.clock.now().plus_micros(500_000));
+        scene.login();
     }
     scene.restart(0);
     scene.after(20);
     scene.is_complete();
     let gaps = scene.coverage().gaps;
     let told: Vec<_> = gaps.iter().map(|gap| (gap.grade, gap.from, gap.to)).collect();
-    let gap = |from, to| (Grade::BestEffort, NOW.plus_seconds(from), Some(NOW.plus_seconds(to)));
-    assert_eq!(told, [gap(60, 80), gap(20, 40)], "{gaps:?}");
+    let at = |millis: i64| NOW.plus_micros(millis * 1000);
+    let gap = |from, to| (Grade::BestEffort, at(from), Some(at(to)));
+    assert_eq!(told, [gap(40_500, 60_500), gap(20_000, 40_000)], "{gaps:?}");
 }
 
 /// Goal: what was rotated away unread is a gap, and importing just that closes it. Method: the file is

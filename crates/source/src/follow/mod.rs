@@ -11,6 +11,8 @@
 //!   otherwise; its new content may have outgrown the old one. Each block that was read counts only if
 //!   the file began as before after it was read. The rest is looked for in a copy with the same
 //!   beginning; after a copy lines may be missing, and that is told ([`Loss`]).
+//! - *The writer does not append*: cut short, its file begins with a hole up to where it had been. The
+//!   content is taken to begin after it.
 //! - *The file to go on in is gone*: what the chain has after it is next, and that is told.
 //! - *Not there, or not readable*: told with each poll, and tried again with the next.
 //!

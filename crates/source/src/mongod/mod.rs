@@ -58,6 +58,7 @@
 //! - a start or options line: it can open or close a gap of the coverage (`blindness`);
 //! - lines without an address (3.4 and older): nothing but the connection's number can be judged.
 
+mod alone;
 mod blindness;
 mod client;
 mod connections;
@@ -89,6 +90,7 @@ use facts::Version;
 use text_lines::Continued;
 use time::{Time, Times};
 
+pub use alone::{Reread, read_alone};
 pub use finder::{HostFinder, host_of};
 pub use time::{line_time, rotation_suffix};
 
@@ -241,6 +243,12 @@ struct Draft<'a> {
     attributes: Attributes,
 }
 
+/// Why a line without its end is put aside.
+const CUT: &str = "the end of the line is missing";
+
+/// Why a line is put aside that may have been written by a client, within a record.
+const PART: &str = "the line may be a part of another";
+
 /// Unknown ids are handed out when there are this many, at the end of a file, or at the end.
 const UNKNOWN_IDS_MAX: usize = 1024;
 
@@ -327,7 +335,7 @@ impl Interpreter {
         out.lines += 1;
         self.give_up_record(out);
         if facts::looks_like_access(line) {
-            self.quarantine("the end of the line is missing", line, place, out);
+            self.quarantine(CUT, line, place, out);
         }
     }
 

@@ -12,7 +12,7 @@ use super::facts::{self, Version};
 use super::text::{self, Failure, Prefix, Said};
 use super::time::Time;
 use super::{
-    ANNOUNCED_MAX, Draft, Format, Interpreter, JSON_BYTES_CERTAIN, Life, LinePlace, hand_out,
+    ANNOUNCED_MAX, Draft, Format, Interpreter, JSON_BYTES_CERTAIN, Life, LinePlace, PART, hand_out,
 };
 use crate::Batch;
 
@@ -487,7 +487,7 @@ impl Interpreter {
         }
         let Some(parts) = self.doubted_parts(line, place) else {
             if facts::looks_like_access(line) {
-                self.quarantine("the line may be a part of another", line, place, out);
+                self.quarantine(PART, line, place, out);
             }
             return;
         };
@@ -509,7 +509,7 @@ impl Interpreter {
             }
         }
         if said != Said::Other {
-            self.quarantine("the line may be a part of another", line, place, out);
+            self.quarantine(PART, line, place, out);
         }
     }
 

@@ -35,7 +35,8 @@ pub(super) fn spec() -> Spec {
     Spec {
         name: "hidden",
         description: "Positions (seq + base_seq, both ends included) of records that are in no \
-                      answer of Doorbook, because their import was taken back.",
+                      answer of Doorbook, because their import was taken back, or because they are bytes \
+                      that could be read later.",
         columns: SchemaDescriptor::new(Arc::new(message)),
         partition: None,
     }
@@ -50,7 +51,10 @@ impl Stretches {
         let stretches = state.logs.iter().flat_map(|log| {
             let scope = log.scope.to_string();
             let retracted = log.retracted.iter().filter(|range| !range.is_empty());
-            retracted.map(move |range| (scope.clone(), range.start, range.end - 1))
+            let retracted = retracted.map(|range| (range.start, range.end - 1));
+            let resolved = log.resolved.keys().map(|seq| (*seq, *seq));
+            let stretches = retracted.chain(resolved);
+            stretches.map(move |(first, last)| (scope.clone(), first, last))
         });
         Stretches(stretches.collect())
     }

@@ -12,6 +12,7 @@ mod joined;
 mod life;
 mod look_up;
 mod power_cut;
+mod resolve;
 mod retention;
 mod select;
 mod sim_disk;

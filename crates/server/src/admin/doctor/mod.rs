@@ -275,7 +275,10 @@ fn quarantine(project: &str, lines: u64) -> Option<Finding> {
         Finding::warn(
             "quarantine",
             format!("{lines} lines of {project} could not be read"),
-            format!("doorbook quarantine list --project '{project}' says which and why"),
+            format!(
+                "doorbook quarantine list --project '{project}' says which and why; \
+                 replay reads them again"
+            ),
         )
     })
 }

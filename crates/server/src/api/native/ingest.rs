@@ -3,22 +3,19 @@
 //! Each line is stored, or was stored before, or cannot be read and is put aside with its reason;
 //! none of them keeps another one out. When the answer comes, all of it is durable.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 
 use doorbook_event::public_id::Names;
-use doorbook_event::record::{Amendment, Place, Quarantine, Sighting, Subject};
-use doorbook_event::registry::Registry;
-use doorbook_event::{HostName, LogId, ProjectId, PublicIds, Scope, Target, Text};
-use doorbook_source::document::{self, About, Reader, write_text};
-use doorbook_store::{Ingest, IngestLine, Ingested, LineResult};
-use sha2::{Digest, Sha256};
+use doorbook_event::record::Place;
+use doorbook_event::{ProjectId, PublicIds, Text};
+use doorbook_source::document::{Reader, write_text};
+use doorbook_store::{Ingest, Ingested, LineResult};
 
 use super::lane::Waiting;
 use super::problem::Problem;
 use crate::app::App;
 use crate::metrics::IngestLines;
-use crate::pipeline::hosts::{NamedBy, no_cluster, resolve_host};
+use crate::pipeline::documents::{Hosts, Note, ReadLine, find_subjects, read_line};
 
 /// Lines of one request: an event in memory is larger than a short line.
 pub const LINES_MAX: usize = 50_000;
@@ -120,16 +117,6 @@ struct Notes {
     lines: Vec<Note>,
 }
 
-/// A line's number, and why it cannot be read.
-type Note = (u64, Option<Text>);
-
-/// A line whose event, if it is about one, is not found yet.
-struct ReadLine<'b> {
-    place: Place,
-    bytes: &'b [u8],
-    content: Result<document::Line, Text>,
-}
-
 /// The request to the store; `None` if there is no line, and nothing to wait for the disk with.
 fn read(
     app: &App,
@@ -152,144 +139,11 @@ fn read(
             return Err(Problem::too_large(detail));
         }
         let place = Place { file: source.clone(), line: index as u64 + 1, offset_bytes };
-        lines.push(ReadLine { place, bytes, content: content(reader, hosts, bytes) });
+        lines.push(ReadLine { place, bytes, content: read_line(reader, hosts, bytes) });
     }
-    let (noted, lines) = find_subjects(app, project, &source, lines)?;
+    let (noted, lines) = find_subjects(app.store(), app.doors().ids(), project, &source, lines)?;
     let request = (!lines.is_empty()).then_some(Ingest { project, source, key, lines });
     Ok((Notes { listed, lines: noted }, request))
-}
-
-fn content(
-    reader: &mut Reader,
-    hosts: &mut Hosts<'_>,
-    bytes: &[u8],
-) -> Result<document::Line, Text> {
-    let mut line = reader.line(bytes).map_err(|unreadable| unreadable.0)?;
-    if let document::Line::Event(access) = &mut line {
-        access.target = hosts.resolve(access.target.clone(), reader)?;
-    }
-    Ok(line)
-}
-
-/// Finds the events that lines are about, all at once.
-fn find_subjects(
-    app: &App,
-    project: ProjectId,
-    source: &Text,
-    lines: Vec<ReadLine<'_>>,
-) -> Result<(Vec<Note>, Vec<IngestLine>), Problem> {
-    let ids = app.doors().ids();
-    let place = |line: &ReadLine<'_>| match &line.content {
-        // No log has a last place of all, so that an id which is none of ours finds nothing.
-        Ok(document::Line::About(about)) => {
-            let place = about.id.parse().ok().and_then(|id| ids.place(Names::Record, id));
-            Some(place.unwrap_or((LogId(u32::MAX), u64::MAX)))
-        }
-        _ => None,
-    };
-    let places: Vec<(LogId, u64)> = lines.iter().filter_map(place).collect();
-    let mut subjects = match places.is_empty() {
-        true => Vec::new(),
-        false => app.store().subjects(&Scope::Project(project), &places)?,
-    }
-    .into_iter();
-    let lines = lines.into_iter().map(|ReadLine { place, bytes, content }| {
-        let content = content.and_then(|content| match content {
-            document::Line::Event(access) => Ok(IngestLine::Event(access)),
-            document::Line::About(about) => match subjects.next().flatten() {
-                Some(of) => Ok(told(*about, of)),
-                None => Err("amends names no event of this project".into()),
-            },
-        });
-        let (number, reason) = (place.line, content.as_ref().err().cloned());
-        let content = content.unwrap_or_else(|reason| {
-            IngestLine::Unreadable(Box::new(unreadable(source, reason, place, bytes)))
-        });
-        ((number, reason), content)
-    });
-    Ok(lines.unzip())
-}
-
-/// What a line says of an event that is there.
-fn told(about: About, of: Subject) -> IngestLine {
-    let About { time, facts, raw, .. } = about;
-    match time {
-        Some(event_time) if facts.is_empty() => {
-            IngestLine::Sighting(Box::new(Sighting { of, event_time, raw }))
-        }
-        event_time => IngestLine::Amendment(Box::new(Amendment { of, facts, raw, event_time })),
-    }
-}
-
-/// Which host a line is of is not known, so it stands under its source.
-fn unreadable(source: &Text, reason: Text, place: Place, bytes: &[u8]) -> Quarantine {
-    Quarantine {
-        // No cluster can be called so.
-        target: Target::Own { kind: "ingest_source".into(), name: source.clone() },
-        reason,
-        place,
-        bytes: bytes[..bytes.len().min(Quarantine::BYTES_MAX)].to_vec(),
-        length_bytes: bytes.len() as u64,
-        sha256: Sha256::digest(bytes).into(),
-    }
-}
-
-/// Which host a sender means. Nothing is guessed, and no host is added.
-struct Hosts<'a> {
-    registry: &'a Registry,
-    project: ProjectId,
-    known: HashMap<(Text, Text), Result<Target, Text>>,
-    /// Neighbours are mostly of one host.
-    last: Option<((Text, Text), Result<Target, Text>)>,
-}
-
-impl<'a> Hosts<'a> {
-    fn new(registry: &'a Registry, project: ProjectId) -> Hosts<'a> {
-        Hosts { registry, project, known: HashMap::new(), last: None }
-    }
-
-    fn resolve(&mut self, target: Target, reader: &mut Reader) -> Result<Target, Text> {
-        let Target::Host { cluster, host } = target else {
-            return Err("arrays belong to a namespace, and none can be sent to yet".into());
-        };
-        let names = (cluster, host);
-        if let Some((known, resolved)) = &self.last
-            && *known == names
-        {
-            return resolved.clone();
-        }
-        let resolved = match self.known.get(&names) {
-            Some(resolved) => resolved.clone(),
-            None => {
-                let resolved = self.look_up(&names.0, &names.1, reader);
-                self.known.insert(names.clone(), resolved.clone());
-                resolved
-            }
-        };
-        self.last = Some((names, resolved.clone()));
-        resolved
-    }
-
-    fn look_up(&self, cluster: &Text, host: &Text, reader: &mut Reader) -> Result<Target, Text> {
-        let Hosts { registry, project, .. } = *self;
-        let named = |host: &HostName, reader: &mut Reader| {
-            let host = reader.text(&host.to_string());
-            Target::Host { cluster: cluster.clone(), host }
-        };
-        // The canonical name needs no search.
-        if let Ok((name, true)) = HostName::parse(host)
-            && registry.host(project, &name).is_some_and(|known| known.cluster == *cluster)
-        {
-            return Ok(named(&name, reader));
-        }
-        if registry.cluster(project, cluster).is_none() {
-            return Err(no_cluster(registry, project, cluster).message.into());
-        }
-        match resolve_host(registry, project, cluster, host, NamedBy::Sender, false) {
-            Ok(resolved) => Ok(named(&resolved.host, reader)),
-            Err(failure) => Err(failure.message.into()),
-        }
-    }
 }
 
 fn answer(app: &App, notes: &Notes, ingested: &Ingested) -> Answer {

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use doorbook_event::HostName;
+use doorbook_event::record::{Coverage, Grade, Hidden, Place, Quarantine};
 use doorbook_event::registry::{Host, Key, RegistryChange, Role};
 use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::{HostName, Record, Scope, Text, Timestamp};
+use doorbook_store::Entry;
 
 use crate::api::atlas::tests::{GROUP, KeyPair, NOW, SECRET_GROUP, group, operator};
 use crate::api::native::tests::{Doors, LOCAL, OWNER, READER, Reply, basic, line, request};
 use crate::app::Stage;
 use crate::auth::digest::ha1;
+use crate::counters::{self, HostStatus};
 use crate::http::Connection;
 use crate::sources::{Board, State, Status};
 
@@ -132,6 +135,7 @@ async fn counters_move_by_what_was_done() {
     let lines = |result| moved("doorbook_ingest_lines_total", &[("result", result)]);
     assert_eq!((lines("stored"), lines("duplicate")), (2.0, 1.0));
     assert_eq!((lines("quarantined"), lines("expired")), (1.0, 0.0));
+    assert_eq!(moved("doorbook_quarantined_lines", &[("project", GROUP)]), 1.0);
     let requests = |surface, operation, status| {
         let labels = [("operation", operation), ("status", status), ("surface", surface)];
         moved("doorbook_http_requests_total", &labels)
@@ -170,6 +174,7 @@ async fn labels_are_ours() {
         "le",
         "operation",
         "part",
+        "project",
         "result",
         "scope",
         "state",
@@ -231,6 +236,85 @@ async fn a_source_is_up_or_it_is_not() {
     let followed = metrics(&doors).await;
     assert_eq!(followed.value("doorbook_source_up", &labels), 1.0);
     assert_eq!(followed.value("doorbook_source_behind_bytes", &labels), 7.0);
+}
+
+/// Goal: what a source does not see, and what of it cannot be read, is told under its name. Method: a gap
+/// that lasts and a line that was put aside, of the source and of another one.
+#[tokio::test]
+async fn what_a_source_misses_is_told() {
+    let doors = Doors::new();
+    add_source(&doors, GROUP);
+    let name: Text = format!("of-{GROUP}").into();
+    let labels = [("project", GROUP), ("source", &*name)];
+    let of_source = |exposed: &Exposed| {
+        let value = |name| exposed.value(name, &labels);
+        (value("doorbook_source_gaps_open"), value("doorbook_source_quarantined_lines"))
+    };
+    assert_eq!(of_source(&metrics(&doors).await), (0.0, 0.0));
+    let store = doors.server.app.store();
+    let target = store.catalog().registry.source(&name).expect("was added").target();
+    let gap = Coverage {
+        target: target.clone(),
+        actions: SourceKind::MongodLog.actions().to_vec(),
+        hidden: Hidden::All,
+        cause: "cannot be read".into(),
+        actor: None,
+        from: NOW,
+        to: None,
+        last_seen: NOW,
+        source: Some(name.clone()),
+        grade: Grade::Blind,
+        missing: None,
+    };
+    let line = |sha256| {
+        let (reason, bytes) = ("no user".into(), vec![sha256]);
+        let (place, length_bytes, sha256) = (Place::default(), 1, [sha256; 32]);
+        Record::Quarantine(Quarantine {
+            target: target.clone(),
+            reason,
+            place,
+            bytes,
+            length_bytes,
+            sha256,
+        })
+    };
+    let scope = Scope::Project(group(GROUP));
+    let own = vec![Record::Coverage(gap), line(1), line(2)];
+    for (source, records) in [(name.clone(), own), ("other".into(), vec![line(3)])] {
+        store.commit(vec![Entry { scope: scope.clone(), source, records }]).expect("commits");
+    }
+    let told = metrics(&doors).await;
+    assert_eq!(of_source(&told), (1.0, 2.0));
+    assert_eq!(told.value("doorbook_quarantined_lines", &[("project", GROUP)]), 3.0);
+}
+
+/// Goal: how counters compare is told by project, as the worst of its hosts. Method: two hosts of one
+/// project, one of which cannot be asked, and one of another.
+#[tokio::test]
+async fn what_counters_say_is_told() {
+    let doors = Doors::new();
+    let board = counters::Board::default();
+    let host = |name| HostName::parse(name).expect("a host").0;
+    let checked = |seconds, missing| HostStatus {
+        checked_through: Some(Timestamp::from_seconds(seconds)),
+        missing_successes: missing,
+        missing_attempts: missing + 1,
+        ..HostStatus::default()
+    };
+    board.lock().insert((group(GROUP), host("db-1")), checked(100, 3));
+    let failing = HostStatus { problem: Some("no answer".into()), ..checked(50, 4) };
+    board.lock().insert((group(GROUP), host("db-2")), failing);
+    board.lock().insert((group(SECRET_GROUP), host("db-1")), HostStatus::default());
+    doors.server.app.metrics().set_counters(board);
+    let told = metrics(&doors).await;
+    let of = |name: &str, project| told.value(name, &[("project", project)]);
+    assert_eq!(of("doorbook_counters_hosts", GROUP), 2.0);
+    assert_eq!(of("doorbook_counters_failing_hosts", GROUP), 1.0);
+    assert_eq!(of("doorbook_counters_checked_timestamp_seconds", GROUP), 50.0);
+    assert_eq!(of("doorbook_counters_hosts", SECRET_GROUP), 1.0);
+    let missing =
+        |kind| told.value("doorbook_counters_missing_total", &[("kind", kind), ("project", GROUP)]);
+    assert_eq!((missing("success"), missing("attempt")), (7.0, 9.0));
 }
 
 fn add_source(doors: &Doors, project: &str) {
