@@ -648,6 +648,35 @@ async fn a_webhook_that_fails_gets_it_after_a_restart_under_the_same_id() {
     assert_eq!(taken.header("webhook-timestamp"), now.to_string());
 }
 
+/// Goal: only 2xx means that it was taken. Method: one try for each kind of answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_taken_for_what_it_says() {
+    let mut scene = Scene::new();
+    scene.tell(quiet(NOW, None));
+    scene.looks(&[OPENED]);
+    let message = scene.outbox().remove(0);
+    for (answer, expected) in [
+        ("200 OK", "taken"),
+        ("204 No Content", "taken"),
+        ("302 Found", "again"),
+        ("404 Not Found", "again"),
+        ("410 Gone", "gone"),
+        ("503 Service Unavailable", "again"),
+        ("", "again"),
+        ("nonsense", "again"),
+    ] {
+        let (url, receiving) = receiver(vec![answer]);
+        let Destination::Webhook(webhook) = webhook(&scene, &url) else { panic!("a webhook") };
+        let found = match webhook.deliver(&message, NOW).await {
+            Ok(()) => "taken",
+            Err(deliver::Failure::Again(_)) => "again",
+            Err(deliver::Failure::Gone) => "gone",
+        };
+        assert_eq!(found, expected, "{answer}");
+        receiving.join().expect("no panic");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_is_gone_is_left_alone() {
     let mut scene = Scene::new();
