@@ -5,9 +5,9 @@
 //! read costs a `stat`, and what has to be read is read one file at a time, so that memory does not grow
 //! with the number of sources.
 //!
-//! What cannot be read is tried again, less often. Once that has lasted for [`SILENCE_SECONDS`], it is
-//! a gap from the last time that it could. The gap ends by itself when the source goes on: if it finds
-//! its place again it has missed nothing.
+//! What cannot be read is tried again, a file that is not there with the next round and the rest less
+//! often. Once that has lasted for [`SILENCE_SECONDS`], it is a gap from the last time that it could. The
+//! gap ends by itself when the source goes on: if it finds its place again it has missed nothing.
 
 mod clock;
 mod following;
