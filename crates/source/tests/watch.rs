@@ -448,6 +448,24 @@ fn each_cut_is_told() {
     }
 }
 
+/// Goal: a copy is recognised although the file that was cut short has no line yet. Method: the first
+/// look falls between the two.
+#[test]
+fn a_copy_is_recognised_beside_an_empty_file() {
+    let year = 365 * 86_400;
+    let mut scene = Scene::new("mongod.log");
+    scene.append("mongod.log", "");
+    scene.poll(&[]);
+    scene.append("mongod.log", &(login(100 * year, "a") + &login(100 * year + 1, "b")));
+    fs::copy(scene.path("mongod.log"), scene.path("mongod.log.1")).expect("copied");
+    fs::write(scene.path("mongod.log"), "").expect("cut short");
+    scene.poll(&["a", "b"]);
+    scene.append("mongod.log", &login(100 * year + 4, "c"));
+    scene.poll(&["c"]);
+    let grades: Vec<Grade> = scene.batch.coverage.iter().map(|gap| gap.grade).collect();
+    assert_eq!(grades, [Grade::BestEffort], "{:?}", scene.gaps());
+}
+
 #[test]
 fn copies_from_before_the_first_start_are_recognised() {
     let year = 365 * 86_400;

@@ -115,6 +115,8 @@ pub(super) struct Listing {
     pub(super) trouble: Option<Error>,
     /// Two live files can be live at the same time only where they have two names.
     has_one_name: bool,
+    /// The file of the one name, also if it is empty.
+    live: Option<Identity>,
 }
 
 impl Listing {
@@ -137,8 +139,7 @@ impl Listing {
     pub(super) fn is_copy(&self, entry: &Entry) -> bool {
         // mongod writes milliseconds, and file systems have clocks of their own.
         const SLACK_MICROS: i64 = 100_000;
-        let live = self.entries.iter().find(|entry| self.is_last(entry));
-        let created = live.and_then(|live| live.identity.created);
+        let created = self.live.and_then(|live| live.created);
         let until = entry.begins.plus_micros(SLACK_MICROS);
         !entry.is_live && created.is_some_and(|created| created <= until)
     }
@@ -239,9 +240,13 @@ impl Chain {
             unreadable: Vec::new(),
             trouble: glance.trouble,
             has_one_name: matches!(self.names, Names::One(_)),
+            live: None,
         };
         for file in &glance.files {
             listing.identities.push(file.identity);
+            if file.is_live && listing.has_one_name {
+                listing.live = Some(file.identity);
+            }
             match self.entry(file) {
                 Ok(Some(entry)) if entry.identity != file.identity => return None,
                 Ok(Some(entry)) => listing.entries.push(entry),
