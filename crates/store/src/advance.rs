@@ -15,7 +15,7 @@ use crate::commit::{Part, mark_future, normalize};
 use crate::coverage::Rows;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
-use crate::identity::{CurrentFile, Fact, Known, Verdict, Wanted};
+use crate::identity::{CurrentFile, Fact, Hash128, Known, Verdict, Wanted};
 use crate::state::State;
 use crate::{Advance, Advanced, Inner};
 
@@ -29,6 +29,8 @@ const FRAME_SIZE_BYTES: usize = 8 << 20;
 struct Prepared {
     advance: Advance,
     expired: u64,
+    /// Of each event and each line put aside, by what it is recognised.
+    hashes: Vec<Hash128>,
     /// What was stored when it was looked at, and what that makes of each event.
     known: Known,
     verdict: Verdict,
@@ -111,20 +113,15 @@ impl Inner {
             normalize(access);
             mark_future(access, now);
         }
-        let wanted = self.wanted_of(&advance);
+        let wanted: Vec<Wanted<'_>> = facts(&advance).map(|fact| self.keys.wanted(fact)).collect();
         let known = match wanted.is_empty() {
             true => Known::nothing(),
             false => self.stored(&scope, &file.own, &wanted)?,
         };
-        let verdict = file.judge(&known.counts, wanted.iter().map(|(hash, _)| Some(*hash)));
+        let hashes: Vec<Hash128> = wanted.iter().map(|(hash, _)| *hash).collect();
+        let verdict = file.judge(&known.counts, hashes.iter().map(|hash| Some(*hash)));
         drop(wanted);
-        Ok(Prepared { advance, expired, known, verdict })
-    }
-
-    fn wanted_of<'a>(&self, advance: &'a Advance) -> Vec<Wanted<'a>> {
-        let quarantine = advance.quarantine.iter().map(Fact::Quarantine);
-        let facts = advance.accesses.iter().map(Fact::Access).chain(quarantine);
-        facts.map(|fact| self.keys.wanted(fact)).collect()
+        Ok(Prepared { advance, expired, hashes, known, verdict })
     }
 
     /// Writes what was prepared in one frame; returns what has to be looked at again.
@@ -220,12 +217,16 @@ impl Inner {
             return Err(Error::new(ErrorKind::Exists, message));
         }
         let own = following.get(&source.name).map_or(&[][..], |file| &file.own);
-        let wanted = self.wanted_of(&one.advance);
+        let wanted: Vec<Wanted<'_>> = one.hashes.iter().copied().zip(facts(&one.advance)).collect();
         if self.is_stale(state, &part.scope, &one.known, own, &wanted)? {
             return Ok(None);
         }
         let told = state.catalog.coverage.get(&part.scope);
-        let mut told = told.cloned().unwrap_or_default();
+        // What the target did not show may be known already; mostly there is nothing of it.
+        let mut told = match coverage.iter().any(|gap| gap.source.is_none()) {
+            true => told.cloned().unwrap_or_default(),
+            false => Vec::new(),
+        };
         for gap in coverage {
             let is_known = gap.source.is_none() && merge_coverage(&mut told, gap) == Merged::Known;
             if !is_known {
@@ -248,6 +249,12 @@ impl Inner {
         });
         Ok(Some(part))
     }
+}
+
+/// What has an identity, in the order of [`Prepared::hashes`].
+fn facts(advance: &Advance) -> impl Iterator<Item = Fact<'_>> {
+    let quarantine = advance.quarantine.iter().map(Fact::Quarantine);
+    advance.accesses.iter().map(Fact::Access).chain(quarantine)
 }
 
 enum Fate {
