@@ -22,8 +22,9 @@ pub enum Command {
     Replay(Replay),
 }
 
+/// Which of the lines that were put aside.
 #[derive(clap::Args)]
-pub struct List {
+pub struct Which {
     /// The project, by id or name [default: the only one there is]
     #[arg(long, value_name = "P")]
     project: Option<String>,
@@ -39,6 +40,12 @@ pub struct List {
     /// Only those whose reason holds this text
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+#[derive(clap::Args)]
+pub struct List {
+    #[command(flatten)]
+    which: Which,
     /// At most this many, the newest; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
@@ -61,21 +68,8 @@ pub struct Show {
 
 #[derive(clap::Args)]
 pub struct Replay {
-    /// The project, by id or name [default: the only one there is]
-    #[arg(long, value_name = "P")]
-    project: Option<String>,
-    /// Only of this cluster
-    #[arg(long, value_name = "C")]
-    cluster: Option<String>,
-    /// Only of this host, by any of its names
-    #[arg(long, value_name = "HOST[:PORT]")]
-    host: Option<String>,
-    /// Only what this source told
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// Only those whose reason holds this text
-    #[arg(long, value_name = "TEXT")]
-    reason: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// Only show what would be read
     #[arg(long)]
     dry_run: bool,
@@ -131,9 +125,11 @@ fn list(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
     let mut shown = 0;
     let mut after: Option<Cursor> = None;
     loop {
-        let reply = connection.execute(Request::Events(Box::new(query(args, limit, after))))?;
+        let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+        let query = args.which.query(wanted, after);
+        let reply = connection.execute(Request::Events(Box::new(query)))?;
         let Reply::Quarantine(page) = reply else { return Err(out_of_turn(&reply)) };
-        let reason = args.reason.as_deref().unwrap_or("");
+        let reason = args.which.reason();
         let rows = page.rows.iter().filter(|row| row.reason.contains(reason));
         let left = usize::try_from(limit - shown).unwrap_or(usize::MAX);
         let rows: Vec<&QuarantineRow> = rows.take(left).collect();
@@ -157,28 +153,23 @@ fn list(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
     }
 }
 
-fn query(args: &List, limit: u64, after: Option<Cursor>) -> EventsQuery {
-    EventsQuery {
-        project: args.project.clone(),
-        system: false,
-        cluster: args.cluster.clone(),
-        host: args.host.clone(),
-        from: None,
-        to: None,
-        success: None,
-        user: None,
-        address: None,
-        unix_socket: false,
-        with: Vec::new(),
-        without: Vec::new(),
-        source: args.source.clone(),
-        quarantine: true,
-        // What the reason leaves out has to be looked at.
-        limit: match args.reason {
-            Some(_) => usize::MAX,
-            None => usize::try_from(limit).unwrap_or(usize::MAX),
-        },
-        after,
+impl Which {
+    /// A page of them; what the reason leaves out has to be looked at.
+    fn query(&self, limit: usize, after: Option<Cursor>) -> EventsQuery {
+        EventsQuery {
+            project: self.project.clone(),
+            cluster: self.cluster.clone(),
+            host: self.host.clone(),
+            source: self.source.clone(),
+            quarantine: true,
+            limit: if self.reason.is_some() { usize::MAX } else { limit },
+            after,
+            ..EventsQuery::default()
+        }
+    }
+
+    fn reason(&self) -> &str {
+        self.reason.as_deref().unwrap_or_default()
     }
 }
 
@@ -201,15 +192,9 @@ fn replay(connection: &mut Connection, args: &Replay) -> anyhow::Result<()> {
     let mut tally = Tally::default();
     let mut after: Option<Cursor> = None;
     loop {
-        let query = EventsQuery {
-            project: args.project.clone(),
-            cluster: args.cluster.clone(),
-            host: args.host.clone(),
-            source: args.source.clone(),
-            after,
-            ..EventsQuery::default()
-        };
-        let reason = args.reason.clone().unwrap_or_default();
+        // The server's pages have a size of their own.
+        let query = args.which.query(0, after);
+        let reason = args.which.reason().to_owned();
         let replays = Replays { query, reason, dry_run: args.dry_run };
         let reply = connection.execute(Request::QuarantineReplay(Box::new(replays)))?;
         let Reply::Replayed(page) = reply else { return Err(out_of_turn(&reply)) };
