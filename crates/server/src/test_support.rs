@@ -14,19 +14,23 @@ use crate::app::{App, Secrets, Settings};
 pub fn app_in(dir: &Path, settings: Settings) -> App {
     let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_700_000_000)));
     let random: Arc<CountingRandom> = Arc::default();
-    let store = Store::open(Options {
+    let store = Store::open(options_in(dir, &clock, &random)).expect("opens");
+    let secrets = Secrets::of(&store).expect("secrets");
+    App::new(store, clock, random, settings, &secrets)
+}
+
+/// What opens a store in a directory: one thread, and no time but the test's.
+pub fn options_in(dir: &Path, clock: &Arc<ManualClock>, random: &Arc<CountingRandom>) -> Options {
+    Options {
         data_dir: dir.join("data"),
         clock: clock.clone(),
         random: random.clone(),
         disk: Arc::new(SystemDisk),
-        memtable_size_bytes: 1 << 20,
+        memtable_size_bytes: 48 << 20,
         reserve_size_bytes: 0,
         cache_size_bytes: Options::CACHE_SIZE_BYTES,
         background: false,
         queue_size_bytes: Options::QUEUE_SIZE_BYTES,
         wait_max: Options::WAIT_MAX,
-    })
-    .expect("opens");
-    let secrets = Secrets::of(&store).expect("secrets");
-    App::new(store, clock, random, settings, &secrets)
+    }
 }

@@ -14,8 +14,7 @@ use doorbook_event::source::{Source, SourceKind};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{HostName, Peer, Principal, Record, Scope, Target};
 use doorbook_store::alarm::{Acknowledgement, AlarmKind, Message};
-use doorbook_store::disk::SystemDisk;
-use doorbook_store::{Advance, Entry, Options};
+use doorbook_store::{Advance, Entry};
 use ring::hmac;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -26,6 +25,7 @@ use super::*;
 use crate::api::atlas::tests::{GROUP, NOW, group, operator, registry_changes};
 use crate::app::{Secrets, Settings as AppSettings};
 use crate::sources::{State, Status};
+use crate::test_support::options_in;
 
 struct Scene {
     dir: TempDir,
@@ -134,19 +134,7 @@ impl Scene {
 
 fn tools(dir: &TempDir, clock: &Arc<ManualClock>) -> Tools {
     let random: Arc<CountingRandom> = Arc::default();
-    let store = Store::open(Options {
-        data_dir: dir.path().join("data"),
-        clock: clock.clone(),
-        random: random.clone(),
-        disk: Arc::new(SystemDisk),
-        memtable_size_bytes: 1 << 20,
-        reserve_size_bytes: 0,
-        cache_size_bytes: Options::CACHE_SIZE_BYTES,
-        background: false,
-        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
-        wait_max: Options::WAIT_MAX,
-    })
-    .expect("opens");
+    let store = Store::open(options_in(dir.path(), clock, &random)).expect("opens");
     let secrets = Secrets::of(&store).expect("secrets");
     let app =
         App::new(store.clone(), clock.clone(), random.clone(), AppSettings::default(), &secrets);

@@ -206,7 +206,7 @@ fn sources(
             .map(|lines| lines.get(&source.name).copied().unwrap_or(0)),
         is_blind: {
             let scope = Scope::Project(source.project);
-            watched.end(&scope, &source.target(), &source.name) == Some(Timestamp::MAX)
+            watched.is_blind(&scope, &source.target(), &source.name)
         },
         live: live.get(&source.name).map(|live| (live.state, live.behind_bytes)),
         progress: watched.sources.get(&source.name).cloned(),

@@ -9,11 +9,10 @@ use std::sync::atomic::AtomicU64;
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::registry::{Host, RegistryChange};
 use doorbook_event::source::{Source, SourceKind};
-use doorbook_event::time::{CountingRandom, ManualClock};
+use doorbook_event::time::ManualClock;
 use doorbook_event::{Action, HostName, Record, Scope, Timestamp};
 use doorbook_source::input;
 use doorbook_store::coverage::Gap;
-use doorbook_store::disk::SystemDisk;
 use doorbook_store::filter::Kind;
 use doorbook_store::{Answer, Filter, Options, Store};
 use tempfile::TempDir;
@@ -21,6 +20,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::api::atlas::tests::{GROUP, NOW, group, operator, registry_changes};
 use crate::pipeline;
+use crate::test_support::options_in;
 
 struct Scene {
     dir: TempDir,
@@ -164,19 +164,8 @@ impl Scene {
 }
 
 fn open(dir: &TempDir, clock: &Arc<ManualClock>, reserve_size_bytes: u64) -> Store {
-    Store::open(Options {
-        data_dir: dir.path().join("data"),
-        clock: clock.clone(),
-        random: Arc::<CountingRandom>::default(),
-        disk: Arc::new(SystemDisk),
-        memtable_size_bytes: 48 << 20,
-        reserve_size_bytes,
-        cache_size_bytes: Options::CACHE_SIZE_BYTES,
-        background: false,
-        queue_size_bytes: Options::QUEUE_SIZE_BYTES,
-        wait_max: Options::WAIT_MAX,
-    })
-    .expect("opens")
+    let options = options_in(dir.path(), clock, &Arc::default());
+    Store::open(Options { reserve_size_bytes, ..options }).expect("opens")
 }
 
 fn round_of(store: &Store, clock: &Arc<ManualClock>) -> Round {

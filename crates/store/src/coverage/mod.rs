@@ -138,10 +138,12 @@ impl Watched {
         }
     }
 
-    /// From when on nothing more is known of what a source saw of a target.
-    pub fn end(&self, scope: &Scope, target: &Target, by: &str) -> Option<Timestamp> {
-        let views = self.targets.get(&(scope.clone(), target.clone()))?;
-        views.get(by)?.timeline.spans().last().map(|span| span.to)
+    /// Whether a source does not see a target now, as far as it told.
+    pub fn is_blind(&self, scope: &Scope, target: &Target, by: &str) -> bool {
+        let views = self.targets.get(&(scope.clone(), target.clone()));
+        let view = views.and_then(|views| views.get(by));
+        let last = view.and_then(|view| view.timeline.spans().last());
+        last.is_some_and(|span| span.to == Timestamp::MAX)
     }
 
     fn view(&mut self, scope: &Scope, target: &Target, by: &Text, actions: &[Action]) -> &mut View {

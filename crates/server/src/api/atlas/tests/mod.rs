@@ -26,8 +26,7 @@ use doorbook_event::{
     Access, Action, Attributes, Class, Classes, HostName, Outcome, Peer, Principal, ProjectId,
     Random, Target, Timestamp, WrittenTime,
 };
-use doorbook_store::disk::SystemDisk;
-use doorbook_store::{Advance, ImportBatch, ImportEnd, ImportStart, Options, Store};
+use doorbook_store::{Advance, ImportBatch, ImportEnd, ImportStart, Store};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
@@ -35,6 +34,7 @@ use crate::app::{App, Secrets, Settings};
 use crate::auth::digest::{ha1, tests_support::sign};
 use crate::auth::oauth::hash_of;
 use crate::http::Connection;
+use crate::test_support::options_in;
 
 pub use history::accesses;
 
@@ -83,19 +83,7 @@ impl Server {
         let clock = Arc::new(ManualClock::new(NOW));
         let random: Arc<CountingRandom> = Arc::default();
         random.fill(&mut vec![0; skip_bytes]);
-        let store = Store::open(Options {
-            data_dir: dir.path().join("data"),
-            clock: clock.clone(),
-            random: random.clone(),
-            disk: Arc::new(SystemDisk),
-            memtable_size_bytes: 48 << 20,
-            reserve_size_bytes: 0,
-            cache_size_bytes: Options::CACHE_SIZE_BYTES,
-            background: false,
-            queue_size_bytes: Options::QUEUE_SIZE_BYTES,
-            wait_max: Options::WAIT_MAX,
-        })
-        .expect("opens");
+        let store = Store::open(options_in(dir.path(), &clock, &random)).expect("opens");
         store.change_registry(&operator(), registry_changes()).expect("allowed");
         let secrets = Secrets::of(&store).expect("secrets");
         let app = App::new(store, clock.clone(), random, settings, &secrets);
