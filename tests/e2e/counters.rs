@@ -166,6 +166,8 @@ impl Recording {
             path: mongod.log().to_string_lossy().into_owned().into(),
             zone: "UTC".into(),
             paused: false,
+            agent: None,
+            rules: Vec::new(),
         };
         register(&store, &source)?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

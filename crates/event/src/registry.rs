@@ -83,6 +83,9 @@ pub struct Key {
     /// When it was created, by our clock.
     #[n(4)]
     pub created: Timestamp,
+    /// The agent whose key it is: the only one it can speak for.
+    #[cbor(n(5), default)]
+    pub agent: Option<Text>,
 }
 
 impl fmt::Debug for Key {
@@ -547,6 +550,9 @@ impl Registry {
             }
             RegistryChange::KeyCreated(key) => {
                 project_exists(key.project)?;
+                if let Some(agent) = key.agent.as_deref().filter(|agent| !is_source_name(agent)) {
+                    return Err(not_an_agent(agent));
+                }
                 match self.key(&key.public) {
                     Some(_) => Err(Exists(format!("there is a key {} already", key.public))),
                     None => Ok(()),
@@ -586,6 +592,7 @@ impl Registry {
                     )));
                 }
                 project_exists(source.project)?;
+                check_way(source)?;
                 match self.host(source.project, &source.host) {
                     Some(host) if host.cluster == source.cluster => Ok(()),
                     _ => Err(Missing(format!(
@@ -664,6 +671,38 @@ impl Registry {
     }
 }
 
+/// A source has a file or rules, and what it names can be named.
+fn check_way(source: &Source) -> Result<(), RegistryError> {
+    const RULES_MAX: usize = 16;
+    const TEXT_MAX_BYTES: usize = 1024;
+    let Source { name, path, agent, rules, .. } = source;
+    let invalid = |why: &str| Err(RegistryError::Invalid(format!("source {name} {why}")));
+    let fits = |text: &Text| (1..=TEXT_MAX_BYTES).contains(&text.len());
+    match (path.is_empty(), rules.is_empty()) {
+        (true, true) => return invalid("has neither a file nor rules"),
+        (false, false) => return invalid("has a file and rules: make two of it"),
+        _ => {}
+    }
+    if rules.len() > RULES_MAX {
+        return invalid("has more than 16 rules");
+    }
+    if !rules.iter().all(|rule| fits(&rule.label) && fits(&rule.pattern)) {
+        return invalid("has a rule whose label or pattern is empty or longer than 1024 bytes");
+    }
+    match agent.as_deref() {
+        Some(_) if !rules.is_empty() => invalid("has an agent and rules: an agent follows a file"),
+        Some(agent) if !is_source_name(agent) => Err(not_an_agent(agent)),
+        _ => Ok(()),
+    }
+}
+
+fn not_an_agent(name: &str) -> RegistryError {
+    RegistryError::Invalid(format!(
+        "{name:?} is not an agent's name: 1 to 64 lower-case letters, digits and -_. and not \
+         doorbook"
+    ))
+}
+
 /// Whether the text can name a cluster (Atlas's pattern `^[a-zA-Z0-9][a-zA-Z0-9-]*$`, 64 at most).
 pub fn is_cluster_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
@@ -673,6 +712,7 @@ pub fn is_cluster_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::{Rule, SourceKind};
 
     fn sample() -> (Registry, ProjectId) {
         let id = ProjectId::new([1; 12]);
@@ -744,6 +784,45 @@ mod tests {
         check("[2001:DB8::0:5]:31002", &["db-2:27017"]);
         check("[2001:db8::5]:27017", &[]);
         check("[fe80::1]:27017", &["db-2:27017"]);
+    }
+
+    #[test]
+    fn a_source_has_a_file_or_rules() {
+        let (registry, project) = sample();
+        let source = |path: &str, agent: Option<&str>, labels: &[&str]| Source {
+            name: "orders".into(),
+            kind: SourceKind::MongodLog,
+            project,
+            cluster: "orders".into(),
+            host: HostName::parse("db-2").expect("valid").0,
+            path: path.into(),
+            zone: "UTC".into(),
+            paused: false,
+            agent: agent.map(Text::from),
+            rules: labels
+                .iter()
+                .map(|label| Rule { label: (*label).into(), pattern: "db-2".into() })
+                .collect(),
+        };
+        let check = |source: Source| registry.check(&RegistryChange::SourceSet(source));
+        for allowed in [
+            source("/var/log/mongod.log", None, &[]),
+            source("/var/log/mongod.log", Some("edge-1"), &[]),
+            source("", None, &["host.name", "syslog.tag"]),
+        ] {
+            check(allowed).expect("allowed");
+        }
+        for refused in [
+            source("", None, &[]),
+            source("", Some("edge-1"), &[]),
+            source("/var/log/mongod.log", None, &["host.name"]),
+            source("", Some("edge-1"), &["host.name"]),
+            source("", None, &[""]),
+            source("", None, &["host.name"; 17]),
+            source("/var/log/mongod.log", Some("Edge 1"), &[]),
+        ] {
+            check(refused.clone()).expect_err(&format!("{refused:?}"));
+        }
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! [`Source`]: an input that is followed.
+//! [`Source`]: an input of one host's records, for as long as it is in the registry.
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::{Action, HostName, ProjectId, Target, Text};
 
-/// An input that is followed for as long as it is in the registry.
+/// An input of one host's records, for as long as it is in the registry.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Source {
@@ -25,6 +25,7 @@ pub struct Source {
     #[n(4)]
     pub host: HostName,
     /// The live file: an absolute path, or a pattern with `*`, `?` and `[…]` where the name changes.
+    /// Empty where its lines are sent to us.
     #[n(5)]
     pub path: Text,
     /// The zone of times that have none: `UTC` or a name of the time zone database.
@@ -33,6 +34,36 @@ pub struct Source {
     /// Whether it rests.
     #[n(7)]
     pub paused: bool,
+    /// The agent that follows the file, on a machine of its own; `None` where we do.
+    #[cbor(n(8), default)]
+    pub agent: Option<Text>,
+    /// Which of the lines that are sent to us are this host's: those of which every rule holds. None
+    /// where there is a file.
+    #[cbor(n(9), default, skip_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
+}
+
+/// What must hold of that with which a line came, its labels.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(map)]
+pub struct Rule {
+    /// The label, in its sender's words: `host.name`, `syslog.tag`, `kubernetes.labels.app`.
+    #[n(0)]
+    pub label: Text,
+    /// What its value is: a pattern with `*`, `?` and `[…]`.
+    #[n(1)]
+    pub pattern: Text,
+}
+
+/// How the records of a source come to us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way<'a> {
+    /// We follow its file.
+    Followed,
+    /// This agent follows its file.
+    Shipped(&'a Text),
+    /// Its lines are sent to us.
+    Received,
 }
 
 /// What a source reads.
@@ -51,6 +82,15 @@ impl Source {
     /// What it watches.
     pub fn target(&self) -> Target {
         Target::Host { cluster: self.cluster.clone(), host: self.host.to_string().into() }
+    }
+
+    /// How its records come to us.
+    pub fn way(&self) -> Way<'_> {
+        match &self.agent {
+            _ if !self.rules.is_empty() => Way::Received,
+            Some(agent) => Way::Shipped(agent),
+            None => Way::Followed,
+        }
     }
 }
 

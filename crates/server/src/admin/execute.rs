@@ -242,8 +242,14 @@ impl Admin {
             public = secrets::public_key(&*self.random);
         }
         let private = secrets::private_key(&*self.random);
-        let key =
-            Key { public: public.into(), ha1: [0; 16], project, role, created: self.clock.now() };
+        let key = Key {
+            public: public.into(),
+            ha1: [0; 16],
+            project,
+            role,
+            created: self.clock.now(),
+            agent: None,
+        };
         let key = Key { ha1: secrets::ha1(&key.public, &private), ..key };
         let public_key = key.public.clone();
         self.store.change_registry(by, vec![RegistryChange::KeyCreated(key)])?;

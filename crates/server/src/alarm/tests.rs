@@ -163,6 +163,8 @@ fn source() -> Source {
         path: "/var/log/mongodb/mongod.log".into(),
         zone: "UTC".into(),
         paused: false,
+        agent: None,
+        rules: Vec::new(),
     }
 }
 

@@ -180,6 +180,7 @@ mod tests {
             project: id,
             role: Role::Owner,
             created: NOW,
+            agent: None,
         }));
         registry
     }

@@ -292,6 +292,7 @@ mod tests {
             project: OWN,
             role,
             created,
+            agent: None,
         }));
         registry.apply(&RegistryChange::ServiceAccountCreated(ServiceAccount {
             client_id: "account".into(),

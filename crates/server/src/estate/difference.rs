@@ -265,6 +265,8 @@ impl Comparison<'_> {
             path: wanted.path.clone(),
             zone: wanted.zone.clone(),
             paused: known.as_ref().is_some_and(|known| known.paused),
+            agent: None,
+            rules: Vec::new(),
         };
         let (action, detail) = match &known {
             Some(known) if *known == source => return,

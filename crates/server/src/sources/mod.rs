@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use doorbook_event::record::ClockState;
+use doorbook_event::source::{Source, Way};
 use doorbook_event::{Clock, Record, Scope, Text};
 use doorbook_store::{Advance, Entry, Store};
 
@@ -188,7 +189,8 @@ impl Round {
             catalog.registry.source(&source.name) == Some(source) && following.is_at(position)
         };
         self.following.retain(|_, following| is_wanted(following));
-        for source in catalog.registry.sources() {
+        let followed = |source: &&Source| source.way() == Way::Followed;
+        for source in catalog.registry.sources().filter(followed) {
             if self.following.contains_key(&source.name) {
                 continue;
             }

@@ -60,6 +60,8 @@ impl Scene {
             path: self.log().to_str().expect("is UTF-8").into(),
             zone: "UTC".into(),
             paused: false,
+            agent: None,
+            rules: Vec::new(),
         }
     }
 

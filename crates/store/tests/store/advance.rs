@@ -24,6 +24,8 @@ fn source(name: &str) -> Source {
         path: "/var/log/mongodb/mongod.log".into(),
         zone: "UTC".into(),
         paused: false,
+        agent: None,
+        rules: Vec::new(),
     }
 }
 

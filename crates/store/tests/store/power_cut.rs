@@ -1039,6 +1039,8 @@ fn source() -> Source {
         path: "/var/log/mongod.log".into(),
         zone: "UTC".into(),
         paused: false,
+        agent: None,
+        rules: Vec::new(),
     }
 }
 

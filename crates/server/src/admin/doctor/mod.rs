@@ -341,6 +341,8 @@ mod tests {
             path: path.to_str().expect("UTF-8").into(),
             zone: "UTC".into(),
             paused: false,
+            agent: None,
+            rules: Vec::new(),
         }
     }
 

@@ -73,6 +73,7 @@ async fn metrics_are_for_this_machine_and_for_keys_that_may() {
         project: group(GROUP),
         role: Role::MonitoringAdmin,
         created: NOW,
+        agent: None,
     };
     let created = vec![RegistryChange::KeyCreated(key)];
     doors.server.app.store().change_registry(&operator(), created).expect("allowed");
@@ -331,6 +332,8 @@ fn add_source(doors: &Doors, project: &str) {
         path: format!("/var/log/{project}.log").into(),
         zone: "UTC".into(),
         paused: false,
+        agent: None,
+        rules: Vec::new(),
     };
     let changes = vec![RegistryChange::HostAdded(added), RegistryChange::SourceSet(source)];
     doors.server.app.store().change_registry(&operator(), changes).expect("allowed");

@@ -128,6 +128,8 @@ impl Server {
                 path: format!("/var/log/{n}.log").into(),
                 zone: "UTC".into(),
                 paused: false,
+                agent: None,
+                rules: Vec::new(),
             };
             let set = vec![RegistryChange::SourceSet(source.clone())];
             store.change_registry(&operator(), set).expect("allowed");
@@ -284,6 +286,7 @@ pub fn registry_changes() -> Vec<RegistryChange> {
             project: group(project),
             role,
             created,
+            agent: None,
         })
     };
     vec![

@@ -56,6 +56,7 @@ impl Doors {
             project: group(GROUP),
             role: Role::Shipper,
             created: NOW,
+            agent: None,
         };
         let created = vec![RegistryChange::KeyCreated(key)];
         server.app.store().change_registry(&operator(), created).expect("allowed");
