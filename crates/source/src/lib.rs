@@ -8,6 +8,7 @@
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
 //! [`watch`] (all of these for one host), [`document`] (our own form of an event).
 
+pub mod arrival;
 pub mod batch;
 pub mod document;
 pub mod follow;
@@ -19,5 +20,6 @@ pub mod wrapping;
 mod intern;
 mod json;
 
+pub use arrival::{Arrival, Labels};
 pub use batch::Batch;
 pub use watch::Watch;
