@@ -10,7 +10,6 @@
 //! gap ends by itself when the source goes on: if it finds its place again it has missed nothing.
 
 mod clock;
-mod following;
 mod status;
 
 use std::collections::BTreeMap;
@@ -19,22 +18,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use doorbook_event::advance::Advance;
 use doorbook_event::record::ClockState;
 use doorbook_event::source::{Source, Way};
 use doorbook_event::{Clock, Record, Scope, Text};
-use doorbook_store::{Advance, Entry, Store};
+use doorbook_source::following::{Following, Place};
+use doorbook_store::coverage::Progress;
+use doorbook_store::{Entry, Store};
 
-pub use status::{State, Status};
+pub use doorbook_event::source::State;
+pub use doorbook_source::following::{SILENCE_SECONDS, Status};
 
+use crate::admin::with_causes;
 use clock::{ClockNews, ClockWatch, Look};
-use following::{Following, Place};
 use status::Change;
 
 /// Between two looks at files that had nothing new.
 const INTERVAL: Duration = Duration::from_millis(500);
-
-/// How long a source may be unreadable before that is a gap.
-pub const SILENCE_SECONDS: i64 = 60;
 
 /// What may wait to be stored, about: a source reads as much as it likes at once, and then the next one.
 const ROUND_SIZE_BYTES: usize = 4 << 20;
@@ -196,9 +196,9 @@ impl Round {
             }
             let host = catalog.registry.host(source.project, &source.host);
             let aliases = host.into_iter().flat_map(|host| &host.aliases).cloned().collect();
-            let progress = watched.sources.get(&source.name);
+            let from = watched.sources.get(&source.name).map(place_of).unwrap_or_default();
             let now = self.tools.clock.now();
-            let following = Following::new(source.clone(), aliases, progress, now);
+            let following = Following::new(source.clone(), aliases, from, now);
             self.following.insert(source.name.clone(), following);
         }
     }
@@ -216,10 +216,13 @@ impl Round {
         for ((name, place), answer) in places.into_iter().zip(answers) {
             let Some(following) = self.following.get_mut(&name) else { continue };
             match answer {
-                Ok(advanced) => following.stored(place, &advanced, now),
+                Ok(advanced) => following.stored(place, advanced.events, now),
                 // Where it really is is in the store.
                 Err(error) if is_elsewhere(&error) => drop(self.following.remove(&name)),
-                Err(error) => following.not_stored(&error, now),
+                Err(error) => {
+                    let why = format!("what was read cannot be stored: {}", with_causes(&error));
+                    following.not_stored(why.into(), now);
+                }
             }
         }
     }
@@ -237,6 +240,10 @@ impl Round {
         }
         self.board.set(statuses);
     }
+}
+
+fn place_of(progress: &Progress) -> Place {
+    Place { position: progress.position.clone(), through: progress.through }
 }
 
 /// Whether the source was changed or replayed meanwhile.
