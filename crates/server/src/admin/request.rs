@@ -181,8 +181,12 @@ pub enum Request {
     },
     /// Make the registry say what a file says: all of it or nothing.
     Apply {
-        /// What the file says.
+        /// What the file says of the registry.
         wanted: Box<Wanted>,
+        /// The file, as an absolute path.
+        file: PathBuf,
+        /// The titles of what it says beside, and a server does.
+        sections: Vec<String>,
         /// Only tell what would change.
         dry_run: bool,
     },

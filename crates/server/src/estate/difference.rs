@@ -53,6 +53,14 @@ pub enum Action {
     Remove,
 }
 
+impl Differs {
+    /// A section that is no part of the registry is another one.
+    pub(crate) fn section(title: &str) -> Differs {
+        let (kind, name) = ("section".to_owned(), title.to_owned());
+        Differs { action: Action::Change, kind, name, detail: String::new() }
+    }
+}
+
 impl fmt::Display for Differs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.action {

@@ -27,9 +27,9 @@ sections! {
         /// stays.
         source: Option<Vec<Source>> = "";
         /// Whose counts of logins are compared with what is recorded, so that hidden logins are
-        /// noticed. Read when `doorbook serve` starts.
+        /// noticed.
         counters: Option<Vec<Counters>> = "";
-        /// Who is told when something is not seen. Read when `doorbook serve` starts.
+        /// Who is told when something is not seen.
         alarm: Option<Alarm> = "";
     }
 
@@ -116,8 +116,7 @@ sections! {
     }
 
     /// Whose counts of logins are compared with what is recorded, so that hidden logins are noticed.
-    /// Without `cluster` it stands for every cluster of its project that no other one names. Read
-    /// when `doorbook serve` starts.
+    /// Without `cluster` it stands for every cluster of its project that no other one names.
     Counters {
         /// The project of its clusters; may be left out where there is one.
         project: Option<At<String>> = "\"shop\"";
@@ -132,8 +131,8 @@ sections! {
         ca_file: Option<At<String>> = "\"/etc/doorbook/ca.pem\"";
     }
 
-    /// Who is told when something is not seen. Read when `doorbook serve` starts; without it alarms are
-    /// in `doorbook alarm list` and in `/metrics` only.
+    /// Who is told when something is not seen; without it alarms are in `doorbook alarm list` and in
+    /// `/metrics` only.
     Alarm {
         /// Where messages are posted to, signed as Standard Webhooks says; http only on this machine.
         webhook_url: Option<At<String>> = "\"https://hooks.example.com/doorbook\"";
