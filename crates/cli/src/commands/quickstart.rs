@@ -83,8 +83,11 @@ fn prepare(admin: &Admin) -> anyhow::Result<Prepared> {
     let project = project(admin, &by)?;
     retract_old_samples(admin, &by)?;
     let import = import_sample(admin, &by)?;
-    let request =
-        Request::KeyCreate { project: PROJECT.to_owned(), role: Role::DatabaseAccessAdmin };
+    let request = Request::KeyCreate {
+        project: PROJECT.to_owned(),
+        role: Role::DatabaseAccessAdmin,
+        agent: None,
+    };
     let key = match admin.execute(&by, request)? {
         Reply::NewKey(key) => key,
         other => return Err(out_of_turn(&other)),

@@ -132,7 +132,9 @@ impl Server {
         let app = app(&store, &clock, &random, settings)?;
         let clock_state = system::clock_state;
         let steady = Arc::new(system::uptime);
-        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
+        let agents = app.agents().clone();
+        let tools =
+            Tools { store: store.clone(), clock: clock.clone(), clock_state, steady, agents };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());

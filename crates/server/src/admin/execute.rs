@@ -54,8 +54,8 @@ impl Admin {
                 self.store.change_registry(by, vec![change])?;
                 self.show_host(id, &host)
             }
-            Request::KeyCreate { project: text, role } => {
-                self.create_key(by, project(&text)?, role)
+            Request::KeyCreate { project: text, role, agent } => {
+                self.create_key(by, project(&text)?, role, agent)
             }
             Request::KeyList { project } => {
                 let only = only(&project)?;
@@ -265,7 +265,13 @@ impl Admin {
             .ok_or_else(|| Failure::failed("the host is gone"))
     }
 
-    fn create_key(&self, by: &Actor, project: ProjectId, role: Role) -> Result<Reply, Failure> {
+    fn create_key(
+        &self,
+        by: &Actor,
+        project: ProjectId,
+        role: Role,
+        agent: Option<Text>,
+    ) -> Result<Reply, Failure> {
         let mut public = secrets::public_key(&*self.random);
         // Eight letters are few enough that a collision is thinkable.
         while self.store.catalog().registry.key(&public).is_some() {
@@ -278,7 +284,7 @@ impl Admin {
             project,
             role,
             created: self.clock.now(),
-            agent: None,
+            agent,
         };
         let key = Key { ha1: secrets::ha1(&key.public, &private), ..key };
         let public_key = key.public.clone();

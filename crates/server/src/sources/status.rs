@@ -10,6 +10,8 @@ pub(super) enum Change {
     Stopped,
     /// Its file is not there.
     Waits,
+    /// Its agent does not report.
+    Away,
     /// It is read again.
     Reads,
 }
@@ -22,9 +24,11 @@ impl Change {
             State::Failed => Some(Change::Stopped),
             State::Waiting => Some(Change::Waits),
             State::Following | State::CatchingUp => {
-                matches!(before, Some(State::Failed | State::Waiting)).then_some(Change::Reads)
+                let could_not = [State::Failed, State::Waiting, State::Away];
+                before.is_some_and(|before| could_not.contains(&before)).then_some(Change::Reads)
             }
-            State::Paused | State::Stopped | State::Away => None,
+            State::Away => Some(Change::Away),
+            State::Paused | State::Stopped => None,
         }
     }
 
@@ -39,6 +43,12 @@ impl Change {
                 "a source cannot go on"
             ),
             Change::Waits => tracing::info!(source, "a source waits for its file"),
+            Change::Away => tracing::error!(
+                source,
+                advice = "see whether doorbook-agent runs there and reaches this server; what it \
+                          spools fills the gap",
+                "the agent of a source is away"
+            ),
             Change::Reads => tracing::info!(source, "a source is read again"),
         }
     }
@@ -51,7 +61,7 @@ mod tests {
     /// Goal: each change is told once, and what goes on as it was is not. Method: a source's life.
     #[test]
     fn what_keeps_a_source_from_reading_is_told_once() {
-        use State::{CatchingUp, Failed, Following, Paused, Waiting};
+        use State::{Away, CatchingUp, Failed, Following, Paused, Waiting};
         let life = [
             (Waiting, Some(Change::Waits)),
             (Waiting, None),
@@ -66,6 +76,9 @@ mod tests {
             (Following, None),
             (Failed, Some(Change::Stopped)),
             (Following, Some(Change::Reads)),
+            (Away, Some(Change::Away)),
+            (Away, None),
+            (CatchingUp, Some(Change::Reads)),
         ];
         let mut before = None;
         for (now, expected) in life {
