@@ -18,6 +18,20 @@ pub struct Arrival {
     pub line: Vec<u8>,
     /// All of it exactly as received: what is kept if nobody knows whose it is.
     pub received: Vec<u8>,
+    /// What is wrong with it, if all of the line did not come: half a line is no line, whatever it reads
+    /// like, and waits in quarantine.
+    pub cut: Option<Cut>,
+}
+
+/// Why a line is not whole, and what there was of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Why, for a person.
+    pub reason: Text,
+    /// How many bytes came.
+    pub length_bytes: u64,
+    /// SHA-256 of them.
+    pub sha256: [u8; 32],
 }
 
 /// What is said of a line, by name: `host.name`, `syslog.tag`.
