@@ -16,6 +16,7 @@ use doorbook_server::counters::ClusterSettings;
 use doorbook_server::estate::read::SIZE_BYTES_MAX;
 use doorbook_server::estate::{Document, Problem, Wanted};
 use doorbook_server::http::TlsFiles;
+use doorbook_server::receiver;
 
 use crate::exit::InFile;
 use crate::output;
@@ -86,6 +87,15 @@ impl Config {
         counters.iter().filter_map(|counters| counters.settings(registry)).collect()
     }
 
+    /// Where lines are received, given the registry to which it was applied.
+    pub fn receivers(&self, registry: &Registry) -> Vec<receiver::Settings> {
+        let receivers = self.document.receivers(&self.wanted);
+        let settings = receivers.iter().filter_map(|receiver| {
+            Some(receiver.settings_of(registry.project_named(&receiver.project)?.id))
+        });
+        settings.collect()
+    }
+
     /// Who is told of alarms.
     pub fn alarm(&self) -> alarm::Settings {
         let Some(alarm) = &self.document.estate.alarm else { return alarm::Settings::default() };
@@ -115,7 +125,12 @@ impl Config {
             let place = url.map(|url| self.document.place(&url.bytes())).unwrap_or_default();
             Problem { place, message: error.to_string() }
         });
-        let unusable = unusable.chain(untold);
+        let receivers = self.document.receivers(&self.wanted);
+        let deaf = receivers.iter().filter_map(|receiver| {
+            let error = receiver.settings_of(any).check_files().err()?;
+            Some(Problem { place: receiver.place, message: error.to_string() })
+        });
+        let unusable = unusable.chain(untold).chain(deaf);
         let unusable: Vec<_> = unusable.collect();
         if !unusable.is_empty() {
             return Err(self.refused(unusable));

@@ -13,6 +13,8 @@ use doorbook_server::alarm::{self, Alarms};
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
+use doorbook_server::receiver::{self, Receivers};
+use doorbook_server::routing::{self, Router};
 use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
@@ -102,6 +104,8 @@ pub struct Server {
     base_url: String,
     /// Comparing, if the file of the estate says whose counters to read.
     counters: Option<Counters>,
+    /// Receiving, if it says where.
+    receivers: Option<Receivers>,
     /// Who is told of alarms.
     destinations: Vec<(Text, Destination)>,
 }
@@ -138,12 +142,19 @@ impl Server {
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
-        let board = Some(sources.board());
-        let admin =
-            Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
+        let heard = receiver::Board::default();
+        app.metrics().set_receivers(heard.clone());
+        let admin = Admin {
+            store,
+            clock,
+            random,
+            base_url: Some(base_url.clone()),
+            sources: Some(sources.board()),
+            receivers: Some(heard),
+        };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        let (counters, destinations) = (None, Vec::new());
+        let (counters, receivers, destinations) = (None, None, Vec::new());
         Ok(Server {
             runtime,
             listener,
@@ -154,6 +165,7 @@ impl Server {
             app,
             base_url,
             counters,
+            receivers,
             destinations,
         })
     }
@@ -163,6 +175,7 @@ impl Server {
         file.apply_at_start(&self.admin)?;
         let destinations = file.alarm().destinations();
         self.destinations = destinations.map_err(|error| Failure::invalid(error.to_string()))?;
+        self.receive(file)?;
         let Admin { store, clock, random, .. } = &self.admin;
         let clusters = file.counters(&store.catalog().registry);
         if clusters.is_empty() {
@@ -173,6 +186,25 @@ impl Server {
         let counters = started.map_err(|error| Failure::invalid(error.to_string()))?;
         self.app.metrics().set_counters(counters.board());
         self.counters = Some(counters);
+        Ok(())
+    }
+
+    /// Listens where the file says that lines are sent to.
+    fn receive(&mut self, file: &Config) -> anyhow::Result<()> {
+        let Admin { store, clock, receivers: board, .. } = &self.admin;
+        let settings = file.receivers(&store.catalog().registry);
+        if settings.is_empty() {
+            return Ok(());
+        }
+        let router = Router::new(routing::Tools { store: store.clone(), clock: clock.clone() });
+        let tools = receiver::Tools {
+            sink: Arc::new(move |door, arrivals| router.take(door, arrivals.to_vec()).map(drop)),
+            clock: clock.clone(),
+            board: board.clone().unwrap_or_default(),
+            limits: receiver::Limits::default(),
+        };
+        let started = Receivers::start(settings, &tools, self.runtime.handle());
+        self.receivers = Some(started.map_err(|error| Failure::invalid(error.to_string()))?);
         Ok(())
     }
 
@@ -188,13 +220,24 @@ impl Server {
 
     /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
     /// 1. `/ready` says no; requests are still answered. 2. Counters are no longer read, nobody is
-    ///    alarmed any more, and sources store what they read and stop. 3. No new commands; those that run are waited for, imports end
+    ///    alarmed any more, receivers let nobody in and store what was sent, and sources store what they
+    ///    read and stop. 3. No new commands; those that run are waited for, imports end
     ///    as interrupted. 4. No new connections; the answers under way are finished. 5. The record of
     ///    who asked. 6. What is in memory becomes segments. 7. The data directory is let go.
     pub fn run(mut self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
         let alarms = self.alarms(stop);
         let Server {
-            runtime, listener, tls, admin, sources, socket, app, base_url, counters, ..
+            runtime,
+            listener,
+            tls,
+            admin,
+            sources,
+            socket,
+            app,
+            base_url,
+            counters,
+            receivers,
+            ..
         } = self;
         let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
         let beat = {
@@ -219,6 +262,9 @@ impl Server {
                 }
                 if let Some(alarms) = alarms {
                     alarms.stop().await;
+                }
+                if let Some(receivers) = receivers {
+                    receivers.stop().await;
                 }
                 let stopped = tokio::task::spawn_blocking(move || {
                     sources.stop();

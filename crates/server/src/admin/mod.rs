@@ -20,6 +20,7 @@ use std::sync::Arc;
 use doorbook_event::{Clock, Random};
 use doorbook_store::Store;
 
+use crate::receiver;
 use crate::sources::Board;
 
 mod alarms;
@@ -57,4 +58,6 @@ pub struct Admin {
     pub base_url: Option<String>,
     /// Who follows sources, in a server's process.
     pub sources: Option<Board>,
+    /// Who receives, in a server's process.
+    pub receivers: Option<receiver::Board>,
 }

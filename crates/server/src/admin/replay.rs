@@ -218,6 +218,7 @@ mod tests {
             random: Arc::<CountingRandom>::default(),
             base_url: None,
             sources: None,
+            receivers: None,
         };
         let replay = || {
             let mut rows = Vec::new();
