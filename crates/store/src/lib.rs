@@ -317,6 +317,9 @@ pub struct Advance {
     pub since: Option<Timestamp>,
     /// Lines it read.
     pub lines: u64,
+    /// Why something may be missing of what it saw without a sign of it: that is best effort then, and
+    /// never watched.
+    pub doubt: Option<Text>,
 }
 
 /// What became of an [`Advance`].

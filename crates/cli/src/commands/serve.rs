@@ -14,7 +14,6 @@ use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver::{self, Receivers};
-use doorbook_server::routing::{self, Router};
 use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
@@ -196,7 +195,7 @@ impl Server {
         if settings.is_empty() {
             return Ok(());
         }
-        let router = Router::new(routing::Tools { store: store.clone(), clock: clock.clone() });
+        let router = self.app.lines().clone();
         let tools = receiver::Tools {
             sink: Arc::new(move |door, arrivals| router.take(door, arrivals.to_vec()).map(drop)),
             clock: clock.clone(),

@@ -73,7 +73,10 @@ fn list(sources: &[SourceView]) -> anyhow::Result<()> {
             source.events.to_string(),
             format!("{}/{}", source.project, source.cluster),
             source.host.clone(),
-            source.path.to_string(),
+            match source.rules.is_empty() {
+                true => source.path.to_string(),
+                false => format!("match {}", source.rules),
+            },
             source.message.as_deref().unwrap_or("").to_owned(),
         ]
     };
@@ -93,6 +96,7 @@ fn show(data_dir: &DataDir, one: One, request: impl Fn(String) -> Request) -> an
         ("kind", source.kind.word().to_owned()),
         ("of", format!("{} in {}/{}", source.host, source.project, source.cluster)),
         ("path", source.path.to_string()),
+        ("match", source.rules.clone()),
         ("zone", source.zone.to_string()),
         ("state", source.state.word().to_owned()),
         ("because", source.message.as_deref().unwrap_or("").to_owned()),

@@ -677,6 +677,9 @@ pub struct SourceView {
     pub host: String,
     /// The live file, or a pattern for it.
     pub path: Text,
+    /// Which of the lines that are sent to us are its host's, in words; empty where there is a file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rules: String,
     /// The zone of times that name none.
     pub zone: Text,
     /// What it does.

@@ -92,7 +92,7 @@ sections! {
     /// What is followed. Without `host` it stands for every host of its cluster, without `cluster`
     /// for every host of its project, each as a source of its own; a source that names a host
     /// stands before one that names the cluster, and that before one that names the project only.
-    /// In `name` and `path`, `{host}`, `{port}`, `{cluster}` and `{project}` are what the host at
+    /// In `name`, `path` and `match`, `{host}`, `{port}`, `{cluster}` and `{project}` are what the host at
     /// hand has.
     Source {
         /// Its name, unique: 1 to 64 of a-z, 0-9 and -_. (what placeholders bring is made to fit).
@@ -107,8 +107,12 @@ sections! {
         /// Only this host.
         host: Option<At<String>> = "\"db-1:27017\"";
         /// The live file: an absolute path, or a pattern with *, ? and [...] where its name changes.
-        /// Rotated files beside it are found.
-        path: At<String> = "\"/srv/logs/{host}/mongod.log\"";
+        /// Rotated files beside it are found. A source has either this or `match`.
+        path: Option<At<String>> = "\"/srv/logs/{host}/mongod.log\"";
+        /// Instead of `path`, for lines that are sent to Doorbook: which of them are the host's. Each
+        /// label that is named must be there and have this value, a pattern with *, ? and [...]. No
+        /// line may fit two sources.
+        r#match: Option<At<Match>> = "{ \"host.name\" = \"{host}\", \"syslog.tag\" = \"mongod*\" }";
         /// The zone of times that name none: UTC (also without this), or a name such as
         /// Europe/Berlin.
         zone: Option<At<String>> = "\"UTC\"";
@@ -233,6 +237,42 @@ impl<'de> Deserialize<'de> for Keep {
         }
         deserializer.deserialize_any(KeepVisitor)
     }
+}
+
+/// Labels, each with what its value must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match(pub Vec<(String, String)>);
+
+impl Shape for Match {
+    fn form() -> Form {
+        Form::Texts
+    }
+}
+
+impl<'de> Deserialize<'de> for Match {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Match, D::Error> {
+        let table = toml::Table::deserialize(deserializer)?;
+        let mut rules = Vec::new();
+        match flatten("", &table, &mut rules) {
+            true => Ok(Match(rules)),
+            false => Err(D::Error::custom("write match = { \"LABEL\" = \"VALUE\" }")),
+        }
+    }
+}
+
+/// TOML reads `host.name` without quotation marks as a table `host` with a key `name`.
+fn flatten(path: &str, table: &toml::Table, rules: &mut Vec<(String, String)>) -> bool {
+    table.iter().all(|(key, value)| {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            toml::Value::String(value) => {
+                rules.push((path, value.clone()));
+                true
+            }
+            toml::Value::Table(inner) => flatten(&path, inner, rules),
+            _ => false,
+        }
+    })
 }
 
 /// A host: its name alone, or a table that says more.

@@ -253,6 +253,7 @@ impl Following {
             heartbeat,
             through: through.max(self.through),
             lines,
+            doubt: None,
         })
     }
 

@@ -10,7 +10,6 @@
 //! user write the frames that follow.
 
 use std::fmt;
-use std::mem;
 
 use sha2::{Digest, Sha256};
 
@@ -97,15 +96,14 @@ impl Framer {
 
     /// What is left when the connection ends: a message that was being sent.
     pub fn finish(mut self) -> Option<Frame> {
-        let rest = trimmed(&self.buffer[self.start..]);
+        if self.long.is_some() {
+            self.outgrow(self.buffer.len());
+            return self.long.take().map(Long::frame);
+        }
         // Of a length alone nothing was said yet.
         let begun = self.framing == Some(Framing::Lines) || self.counted.is_some();
-        if self.long.is_none() && (rest.is_empty() || !begun) {
-            return None;
-        }
-        let end = self.buffer.len();
-        self.outgrow(end);
-        self.long.take().map(|long| long.frame("the connection ended in the middle of it"))
+        let bytes = trimmed(self.rest()).to_vec();
+        (begun && !bytes.is_empty()).then_some(Frame { bytes, cut: Some(Cut::Unfinished) })
     }
 
     /// How many bytes are held.
@@ -166,7 +164,7 @@ impl Framer {
         }
         self.counted = None;
         if let Some(long) = self.long.take() {
-            return Ok(Some(long.too_long()));
+            return Ok(Some(long.frame()));
         }
         let bytes = trimmed(&self.rest()[..counted]).to_vec();
         self.pass(self.start + counted);
@@ -186,7 +184,7 @@ impl Framer {
         if self.long.is_some() || end - self.start > MESSAGE_BYTES_MAX {
             self.outgrow(end);
             self.pass(end + 1);
-            return self.long.take().map(Long::too_long);
+            return self.long.take().map(Long::frame);
         }
         let bytes = trimmed(&self.buffer[self.start..end]).to_vec();
         self.pass(end + 1);
@@ -236,17 +234,9 @@ impl Long {
         self.sha256.update(part);
     }
 
-    fn too_long(self) -> Frame {
-        self.frame("it is longer than a message may be")
-    }
-
-    fn frame(mut self, reason: &str) -> Frame {
-        let cut = Cut {
-            reason: reason.into(),
-            length_bytes: self.length_bytes,
-            sha256: self.sha256.finalize().into(),
-        };
-        Frame { bytes: mem::take(&mut self.head), cut: Some(cut) }
+    fn frame(self) -> Frame {
+        let (length_bytes, sha256) = (self.length_bytes, self.sha256.finalize().into());
+        Frame { bytes: self.head, cut: Some(Cut::TooLong { length_bytes, sha256 }) }
     }
 }
 
@@ -292,7 +282,7 @@ mod tests {
 
     use super::*;
 
-    /// Messages as text, those that were cut with `…` and their length, and at the end the error.
+    /// Messages as text, those that were cut with `…`, and at the end the error.
     fn framed(parts: &[&[u8]]) -> Vec<String> {
         let mut framer = Framer::new();
         let mut shown = Vec::new();
@@ -321,7 +311,10 @@ mod tests {
         };
         match &frame.cut {
             None => text,
-            Some(cut) => format!("{text}… {} {}", cut.length_bytes, cut.sha256.escape_ascii()),
+            Some(Cut::Unfinished) => format!("{text}…"),
+            Some(Cut::TooLong { length_bytes, sha256 }) => {
+                format!("{text}… {length_bytes} {}", sha256.escape_ascii())
+            }
         }
     }
 
@@ -330,17 +323,6 @@ mod tests {
         assert_eq!(framed(&[bytes]), expected, "{}", bytes.escape_ascii());
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(framed(&single), expected, "byte by byte: {}", bytes.escape_ascii());
-    }
-
-    fn half(bytes: &[u8]) -> String {
-        show(&Frame {
-            bytes: bytes.to_vec(),
-            cut: Some(Cut {
-                reason: "".into(),
-                length_bytes: bytes.len() as u64,
-                sha256: Sha256::digest(bytes).into(),
-            }),
-        })
     }
 
     #[test]
@@ -362,8 +344,8 @@ mod tests {
 
     #[test]
     fn half_a_message_is_told_as_such() {
-        check(b"<1>a\n<2>b", &["<1>a", &half(b"<2>b")]);
-        check(b"4 <1>a5 <2>", &["<1>a", &half(b"<2>")]);
+        check(b"<1>a\n<2>b", &["<1>a", "<2>b…"]);
+        check(b"4 <1>a5 <2>", &["<1>a", "<2>…"]);
         for nothing in [&b"4 <1>a5"[..], b"4 <1>a5 ", b"4 <1>a\n"] {
             check(nothing, &["<1>a"]);
         }
@@ -384,11 +366,8 @@ mod tests {
         for length in [MESSAGE_BYTES_MAX, MESSAGE_BYTES_MAX + 1, 3 * MESSAGE_BYTES_MAX + 7] {
             let long: Vec<u8> = (0..length).map(|n| b'a' + (n % 23) as u8).collect();
             let kept = &long[..length.min(MESSAGE_BYTES_MAX)];
-            let cut = Cut {
-                reason: "".into(),
-                length_bytes: length as u64,
-                sha256: Sha256::digest(&long).into(),
-            };
+            let sha256 = Sha256::digest(&long).into();
+            let cut = Cut::TooLong { length_bytes: length as u64, sha256 };
             let cut = Some(cut).filter(|_| length > MESSAGE_BYTES_MAX);
             let expected =
                 ["<1>a", &show(&Frame { bytes: kept.to_vec(), cut }), "<2>b"].map(str::to_owned);

@@ -12,7 +12,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use doorbook_event::source::Source;
+use doorbook_event::source::{Source, Way};
 use doorbook_event::{Scope, Text, Timestamp};
 use doorbook_store::Filter;
 use doorbook_store::coverage::Progress;
@@ -85,7 +85,9 @@ impl Admin {
         let mut followed = BTreeSet::new();
         for source in catalog.registry.sources() {
             followed.insert((source.project, source.host.clone()));
-            findings.push(path(source, readable(Path::new(&*source.path))));
+            if source.way() == Way::Followed {
+                findings.push(path(source, readable(Path::new(&*source.path))));
+            }
             findings.extend(zone(source, jiff::tz::TimeZone::get(&source.zone).is_ok()));
             findings.extend(live.get(&source.name).and_then(|status| trouble(source, status)));
             findings.push(progress(source, watched.sources.get(&source.name), now));

@@ -15,6 +15,7 @@ mod events;
 mod filter;
 mod ingest;
 mod lane;
+mod lines;
 mod problem;
 mod query;
 #[cfg(test)]
@@ -59,6 +60,15 @@ enum Serve {
     Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
     /// Events come in.
     Ingest,
+    /// Raw lines come in.
+    Lines,
+}
+
+impl Serve {
+    /// Whether something comes in.
+    const fn takes_in(self) -> bool {
+        matches!(self, Serve::Ingest | Serve::Lines)
+    }
 }
 
 /// Every operation that is served.
@@ -69,6 +79,13 @@ pub static OPERATIONS: &[Operation] = &[
         path: "ingest/{source}",
         needs: auth::Operation::Ingest,
         serve: Serve::Ingest,
+    },
+    Operation {
+        id: "lines",
+        method: "POST",
+        path: "lines",
+        needs: auth::Operation::Ingest,
+        serve: Serve::Lines,
     },
     Operation {
         id: "listEvents",
