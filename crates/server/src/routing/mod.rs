@@ -95,7 +95,7 @@ pub struct Counts {
 }
 
 /// Where a line went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It was read as a line of this source.
     Read(Text),
@@ -530,7 +530,8 @@ impl Taken {
 }
 
 impl Counts {
-    fn add(&mut self, other: &Counts) {
+    /// Adds what became of further lines.
+    pub fn add(&mut self, other: &Counts) {
         self.stored += other.stored;
         self.duplicates += other.duplicates;
         self.expired += other.expired;
