@@ -12,8 +12,7 @@
 //! user.
 //!
 //! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], `history`,
-//! `replay`, [`wire`], [`socket`],
-//! [`client`].
+//! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::sync::Arc;
 
@@ -36,6 +35,7 @@ pub mod rows;
 mod secrets;
 pub mod socket;
 pub mod sources;
+mod unrouted;
 pub(crate) mod views;
 pub mod wire;
 

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use doorbook_event::Text;
-use doorbook_source::Arrival;
 use doorbook_source::syslog::{self, Frame, Framer};
+use doorbook_source::{Arrival, Labels};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, watch};
 
@@ -68,12 +68,16 @@ where
         status.accepted += 1;
     });
     tracing::debug!(receiver, tls_client = client.is_some(), "a sender connected");
-    let said = [("syslog.peer", Some(peer.to_string().into())), ("tls.client", client)];
+    let mut known = Labels::default();
+    known.set("syslog.peer", peer.to_string());
+    if let Some(client) = client {
+        known.set("tls.client", client);
+    }
     let conversation = Conversation {
         stream,
         framer: Framer::new(),
         block: vec![0; BLOCK_BYTES],
-        said,
+        known,
         stopping: shared.stopping.clone(),
         last_bytes: LAST_BYTES,
         shared,
@@ -92,7 +96,7 @@ struct Conversation<'a, S> {
     framer: Framer,
     block: Vec<u8>,
     /// What we know of the sender: labels of every message.
-    said: [(&'static str, Option<Text>); 2],
+    known: Labels,
     stopping: watch::Receiver<bool>,
     /// What may still be read once the server stops.
     last_bytes: usize,
@@ -137,7 +141,7 @@ impl<S: AsyncRead + Unpin> Conversation<'_, S> {
                 }
                 Read::End => {
                     let rest = mem::take(&mut self.framer).finish();
-                    waiting.extend(rest.map(|frame| self.arrival(frame)));
+                    waiting.extend(rest.map(|frame| self.arrival(&frame)));
                     self.store(&mut waiting).await?;
                     return Ok(true);
                 }
@@ -146,7 +150,7 @@ impl<S: AsyncRead + Unpin> Conversation<'_, S> {
             let mut is_enough = false;
             loop {
                 match self.framer.next_frame() {
-                    Ok(Some(frame)) => waiting.extend([self.arrival(frame)]),
+                    Ok(Some(frame)) => waiting.extend([self.arrival(&frame)]),
                     Ok(None) => break,
                     Err(lost) => {
                         self.store(&mut waiting).await?;
@@ -200,14 +204,8 @@ impl<S: AsyncRead + Unpin> Conversation<'_, S> {
         read
     }
 
-    fn arrival(&self, frame: Frame) -> Arrival {
-        let mut arrival = syslog::arrival(frame);
-        for (label, value) in &self.said {
-            if let Some(value) = value {
-                arrival.labels.set(*label, value.clone());
-            }
-        }
-        arrival
+    fn arrival(&self, frame: &Frame) -> Arrival {
+        syslog::arrival(frame, &self.known)
     }
 
     async fn store(&self, waiting: &mut Waiting) -> Result<(), NotStored> {

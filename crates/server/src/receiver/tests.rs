@@ -111,7 +111,7 @@ async fn messages_are_stored_with_their_labels() {
     let _lines = scene.send(b"<14>Nov 23 17:14:42 db-1 mongod: a\n<14>x").await;
     let arrival = scene.next().await;
     assert_eq!(arrival.line, b"a");
-    assert_eq!(arrival.received, b"<14>Nov 23 17:14:42 db-1 mongod: a");
+    assert!(arrival.received.ends_with(b"}\n<14>Nov 23 17:14:42 db-1 mongod: a"));
     let labels = [
         ("syslog.host", "db-1"),
         ("syslog.tag", "mongod"),
@@ -231,7 +231,7 @@ async fn slow_and_hostile_senders_harm_nobody() {
     let mut tls = scene.send(b"\x16\x03\x01\x02\x00\x01").await;
     is_closed(&mut tls).await;
     let mut garbage = scene.send(b"5 <14>ax 5 <14>a").await;
-    assert_eq!(scene.next().await.received, b"<14>a");
+    assert!(scene.next().await.received.ends_with(b"\n<14>a"));
     is_closed(&mut garbage).await;
     scene.refused(Refusal::Framing).await;
     let _good = scene.send(b"<14>a: good\n").await;

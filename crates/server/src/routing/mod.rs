@@ -95,7 +95,7 @@ pub struct Counts {
 }
 
 /// Where a line went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It was read as a line of this source.
     Read(Text),
@@ -533,7 +533,8 @@ impl Taken {
 }
 
 impl Counts {
-    fn add(&mut self, other: &Counts) {
+    /// Adds what became of further lines.
+    pub fn add(&mut self, other: &Counts) {
         self.stored += other.stored;
         self.duplicates += other.duplicates;
         self.expired += other.expired;
@@ -555,8 +556,7 @@ impl Form {
     pub fn again(self, received: &[u8]) -> Option<Arrival> {
         match self {
             Form::Lines => Some(doorbook_source::labelled::again(received)),
-            // Its reader says what its messages are.
-            Form::Syslog => None,
+            Form::Syslog => Some(doorbook_source::syslog::again(received)),
         }
     }
 }

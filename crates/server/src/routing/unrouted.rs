@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{HostName, ProjectId, Target, Text};
+use doorbook_source::wrapping::{Unwrapped, Unwrapper};
 use doorbook_source::{Arrival, Cut, Labels};
 use sha2::{Digest, Sha256};
 
@@ -97,6 +98,33 @@ pub fn door_of(place: &str, project: ProjectId) -> Option<Door> {
     let (form, name) = place.split_once('/')?;
     let form = [Form::Lines, Form::Syslog].into_iter().find(|known| known.word() == form)?;
     Some(Door { name: name.into(), form, project })
+}
+
+/// What is known of lines that wait under one name, by looking at the newest of them.
+#[derive(Default)]
+pub struct Samples {
+    labels: Option<Labels>,
+    learnt: Learnt,
+}
+
+impl Samples {
+    /// Looks at a line; the newest comes first.
+    pub fn add(&mut self, arrival: &Arrival) {
+        let mut learnt = Learnt::default();
+        let mut unwrapper = Unwrapper::new();
+        if let Unwrapped::Line(line) = unwrapper.unwrap(&arrival.line) {
+            learnt.line(line);
+        }
+        self.learnt.complete(learnt);
+        self.labels.get_or_insert_with(|| arrival.labels.clone());
+    }
+
+    /// The labels, with what the lines say of themselves.
+    pub fn labels(&self) -> Labels {
+        let mut labels = self.labels.clone().unwrap_or_default();
+        self.learnt.label(&mut labels);
+        labels
+    }
 }
 
 /// Under which name lines wait.
@@ -201,12 +229,6 @@ pub fn rule(labels: &Labels, project: &str) -> String {
 
 /// The host that is most likely meant.
 fn host(labels: &Labels) -> HostName {
-    let mut learnt = Labels::default();
-    for label in ["mongod.host", "mongod.port"] {
-        if let Some(value) = labels.get(label) {
-            learnt.set(label, value.clone());
-        }
-    }
     let port = labels.get("mongod.port").map_or("27017", |port| port);
     let said = first(labels, &HOST_LABELS).map(|(_, host)| host);
     let said = said.or_else(|| labels.get("mongod.host"));
