@@ -95,7 +95,7 @@ pub struct Counts {
 }
 
 /// Where a line went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
     /// It was read as a line of this source.
     Read(Text),
@@ -343,13 +343,15 @@ impl State {
         for arrival in arrivals {
             let key = streams::key(door, &arrival.labels, &self.ruled);
             let hash = streams::line_hash(&key, &arrival.line);
-            let fate = match self.streams.seen(&hash) {
+            // A line that comes again after its beginning is no repetition of that.
+            let seen = self.streams.seen(&hash).filter(|_| arrival.cut.is_none());
+            let fate = match seen {
                 Some(is_event) => self.repeated(door, key, &arrival.labels, is_event),
                 None => None,
             };
             let fate = fate.unwrap_or_else(|| {
                 let (fate, is_event) = self.line(door, key, arrival, now);
-                if matches!(fate, Fate::Read(_)) {
+                if matches!(fate, Fate::Read(_)) && arrival.cut.is_none() {
                     new_lines.push((hash, is_event));
                 }
                 fate
@@ -385,7 +387,7 @@ impl State {
         let mut is_event = false;
         // Where a shipper joined lines, or sends more than one.
         for line in arrival.line.split(|byte| *byte == b'\n') {
-            let (of_line, told) = self.physical_line(door, key, &arrival.labels, line, now);
+            let (of_line, told) = self.physical_line(door, key, arrival, line, now);
             is_event |= told;
             if fate == Fate::Nothing || matches!(of_line, Fate::Waits(_)) {
                 fate = of_line;
@@ -398,10 +400,11 @@ impl State {
         &mut self,
         door: &Door,
         key: StreamKey,
-        labels: &Labels,
+        arrival: &Arrival,
         line: &[u8],
         now: Timestamp,
     ) -> (Fate, bool) {
+        let Arrival { labels, cut, .. } = arrival;
         // Lent, so that a line can stand in it while everything else changes.
         let mut unwrapper = std::mem::take(&mut self.streams.get(key).unwrapper);
         let unwrapped = unwrapper.unwrap(line);
@@ -423,7 +426,7 @@ impl State {
                             received.repeated(false);
                             false
                         }
-                        false => received.line(&door.name, bytes, now),
+                        false => received.line(&door.name, bytes, *cut, now),
                     }
                 });
                 (Fate::Read(name), told)
@@ -530,7 +533,8 @@ impl Taken {
 }
 
 impl Counts {
-    fn add(&mut self, other: &Counts) {
+    /// Adds what became of further lines.
+    pub fn add(&mut self, other: &Counts) {
         self.stored += other.stored;
         self.duplicates += other.duplicates;
         self.expired += other.expired;
@@ -552,8 +556,7 @@ impl Form {
     pub fn again(self, received: &[u8]) -> Option<Arrival> {
         match self {
             Form::Lines => Some(doorbook_source::labelled::again(received)),
-            // Its reader says what its messages are.
-            Form::Syslog => None,
+            Form::Syslog => Some(doorbook_source::syslog::again(received)),
         }
     }
 }

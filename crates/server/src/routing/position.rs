@@ -39,6 +39,12 @@ impl Learnt {
         is_new
     }
 
+    /// Adds what another one knows that this one does not.
+    pub(super) fn complete(&mut self, other: Learnt) {
+        self.host = self.host.take().or(other.host);
+        self.replica_set = self.replica_set.take().or(other.replica_set);
+    }
+
     pub(super) fn host(&self) -> Option<HostName> {
         let (host, _) = HostName::parse(self.host.as_deref()?).ok()?;
         Some(host)

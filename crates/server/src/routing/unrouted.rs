@@ -9,7 +9,8 @@ use std::fmt::Write;
 
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{HostName, ProjectId, Target, Text};
-use doorbook_source::{Arrival, Labels};
+use doorbook_source::wrapping::{Unwrapped, Unwrapper};
+use doorbook_source::{Arrival, Cut, Labels};
 use sha2::{Digest, Sha256};
 
 use super::position::Learnt;
@@ -62,13 +63,19 @@ pub(super) fn put_aside(
     let mut labels = arrival.labels.clone();
     learnt.label(&mut labels);
     let received = &arrival.received;
+    let (length_bytes, sha256) = match arrival.cut {
+        Some(Cut::TooLong { length_bytes, sha256 }) => (length_bytes, sha256),
+        // At least one more, so that nobody takes it for a line when it is read again.
+        Some(Cut::Unfinished) => (received.len() as u64 + 1, Sha256::digest(received).into()),
+        None => (received.len() as u64, Sha256::digest(received).into()),
+    };
     Quarantine {
         target: Target::Own { kind: KIND.into(), name: name(&labels) },
         reason,
         place: Place { file: place_of(door), line: 0, offset_bytes: 0 },
         bytes: received[..received.len().min(Quarantine::BYTES_MAX)].to_vec(),
-        length_bytes: received.len() as u64,
-        sha256: Sha256::digest(received).into(),
+        length_bytes,
+        sha256,
     }
 }
 
@@ -91,6 +98,33 @@ pub fn door_of(place: &str, project: ProjectId) -> Option<Door> {
     let (form, name) = place.split_once('/')?;
     let form = [Form::Lines, Form::Syslog].into_iter().find(|known| known.word() == form)?;
     Some(Door { name: name.into(), form, project })
+}
+
+/// What is known of lines that wait under one name, by looking at the newest of them.
+#[derive(Default)]
+pub struct Samples {
+    labels: Option<Labels>,
+    learnt: Learnt,
+}
+
+impl Samples {
+    /// Looks at a line; the newest comes first.
+    pub fn add(&mut self, arrival: &Arrival) {
+        let mut learnt = Learnt::default();
+        let mut unwrapper = Unwrapper::new();
+        if let Unwrapped::Line(line) = unwrapper.unwrap(&arrival.line) {
+            learnt.line(line);
+        }
+        self.learnt.complete(learnt);
+        self.labels.get_or_insert_with(|| arrival.labels.clone());
+    }
+
+    /// The labels, with what the lines say of themselves.
+    pub fn labels(&self) -> Labels {
+        let mut labels = self.labels.clone().unwrap_or_default();
+        self.learnt.label(&mut labels);
+        labels
+    }
 }
 
 /// Under which name lines wait.
@@ -195,12 +229,6 @@ pub fn rule(labels: &Labels, project: &str) -> String {
 
 /// The host that is most likely meant.
 fn host(labels: &Labels) -> HostName {
-    let mut learnt = Labels::default();
-    for label in ["mongod.host", "mongod.port"] {
-        if let Some(value) = labels.get(label) {
-            learnt.set(label, value.clone());
-        }
-    }
     let port = labels.get("mongod.port").map_or("27017", |port| port);
     let said = first(labels, &HOST_LABELS).map(|(_, host)| host);
     let said = said.or_else(|| labels.get("mongod.host"));
