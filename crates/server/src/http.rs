@@ -215,7 +215,7 @@ fn never<T>(never: Infallible) -> T {
 }
 
 /// The files of a TLS server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate and those that lead to its authority, in PEM.
     pub certificate: PathBuf,

@@ -274,7 +274,8 @@ fn what_cannot_be_made_so_is_refused_with_its_place() {
 }
 
 /// Goal: the example, the schema and the reference are of the file that is read. Method: the example
-/// is read as it is and with every key that is only a comment; every key of it is in the others.
+/// is read as it is and with every key that is only a comment, but `match`, which stands in the place of
+/// another one; every key of it is in the others.
 #[test]
 fn the_outputs_are_of_the_file_that_is_read() {
     let example = outputs::example();
@@ -284,6 +285,7 @@ fn the_outputs_are_of_the_file_that_is_read() {
             .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
     let lines = example.lines().map(|line| match line.strip_prefix("# ") {
+        Some(whole) if whole.starts_with("match = ") => line,
         Some(whole) if is_key(whole) || whole.starts_with("[[") => whole,
         _ => line,
     });
@@ -293,7 +295,7 @@ fn the_outputs_are_of_the_file_that_is_read() {
     let schema: serde_json::Value = serde_json::from_str(&outputs::schema()).expect("JSON");
     assert_eq!(
         schema["properties"]["source"]["items"]["required"],
-        serde_json::json!(["name", "kind", "path"])
+        serde_json::json!(["name", "kind"])
     );
     assert_eq!(schema["additionalProperties"], false);
     let reference = outputs::reference();
@@ -389,4 +391,28 @@ proptest! {
             prop_assert!(problem.place.column >= 1, "{}", problem);
         }
     }
+}
+
+/// Goal: who follows a file is written beside it, for many hosts at once, and one path on several machines
+/// is as many files. Method: a file, what it makes, and what a change of it says.
+#[test]
+fn a_source_names_its_agent() {
+    let keys = |agent: &str| {
+        source(&format!("name = \"{{host}}\"\npath = \"/var/log/mongod.log\"\n{agent}"))
+    };
+    let by_agents = good(&shop(&keys("agent = \"on-{host}\"")));
+    let agents: Vec<_> = by_agents.sources.iter().map(|source| source.agent.as_deref()).collect();
+    assert_eq!(agents, [Some("on-db-1"), Some("on-db-2")]);
+    let mut registry = Registry::default();
+    let told = apply(&mut registry, &by_agents);
+    assert!(told.iter().any(|told| told.ends_with("mongod.log (by agent on-db-1)")), "{told:#?}");
+    assert_eq!(registry.source("db-2").expect("is there").agent.as_deref(), Some("on-db-2"));
+    let told = apply(&mut registry, &good(&shop(&keys("host = \"db-1\""))));
+    assert!(told.iter().any(|told| told.ends_with("agent on-db-1 -> none")), "{told:#?}");
+    for wrong in ["agent = \"one\"", "agent = \"{user}\"", "host = \"db-1\"\nagent = \"One\""] {
+        let problems = wanted(&shop(&keys(wrong))).expect_err("is wrong");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+    }
+    let two = format!("{}{}", keys("host = \"db-1\"\nagent = \"one\""), keys("host = \"db-2\""));
+    assert_eq!(good(&shop(&two)).sources.len(), 2);
 }

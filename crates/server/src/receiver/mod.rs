@@ -43,7 +43,7 @@ use crate::routing::{Door, Form};
 pub use network::Network;
 
 /// What an operator sets of one receiver.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Its name.
     pub name: Text,
@@ -170,6 +170,11 @@ impl Board {
     /// As it is now.
     pub fn statuses(&self) -> BTreeMap<Text, Status> {
         self.lock().clone()
+    }
+
+    /// Nobody receives any more.
+    pub fn clear(&self) {
+        self.lock().clear();
     }
 
     fn change(&self, receiver: &Text, change: impl FnOnce(&mut Status)) {
