@@ -26,7 +26,7 @@ sections! {
         /// What is followed. One that is taken out of the file is no longer followed; what it told
         /// stays.
         source: Option<Vec<Source>> = "";
-        /// Where lines are sent to us. Read when `doorbook serve` starts.
+        /// Where lines are sent to us.
         receiver: Option<Vec<Receiver>> = "";
         /// Whose counts of logins are compared with what is recorded, so that hidden logins are
         /// noticed.
@@ -121,8 +121,7 @@ sections! {
         agent: Option<At<String>> = "\"{host}\"";
     }
 
-    /// Where lines are sent to us; sources with `match` say of which host each is. Read when `doorbook
-    /// serve` starts.
+    /// Where lines are sent to us; sources with `match` say of which host each is.
     Receiver {
         /// Its name, unique: 1 to 64 of a-z, 0-9 and -_.
         name: At<String> = "\"syslog\"";
