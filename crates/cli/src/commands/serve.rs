@@ -13,6 +13,7 @@ use doorbook_server::alarm::{self, Alarms};
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
+use doorbook_server::routing::Beats;
 use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
@@ -97,6 +98,8 @@ pub struct Server {
     tls: Option<Arc<rustls::ServerConfig>>,
     admin: Admin,
     sources: Sources,
+    /// Tells that sources are alive whose lines are sent to us.
+    beats: Beats,
     socket: AdminSocket,
     app: App,
     base_url: String,
@@ -138,6 +141,9 @@ impl Server {
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
+        app.lines().set_board(sources.board());
+        let beats = Beats::start(app.lines().clone(), system::clock_state);
+        let beats = beats.context("cannot start the thread of received sources")?;
         let board = Some(sources.board());
         let admin =
             Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
@@ -150,6 +156,7 @@ impl Server {
             tls,
             admin,
             sources,
+            beats,
             socket,
             app,
             base_url,
@@ -194,7 +201,17 @@ impl Server {
     pub fn run(mut self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
         let alarms = self.alarms(stop);
         let Server {
-            runtime, listener, tls, admin, sources, socket, app, base_url, counters, ..
+            runtime,
+            listener,
+            tls,
+            admin,
+            sources,
+            beats,
+            socket,
+            app,
+            base_url,
+            counters,
+            ..
         } = self;
         let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
         let beat = {
@@ -222,6 +239,7 @@ impl Server {
                 }
                 let stopped = tokio::task::spawn_blocking(move || {
                     sources.stop();
+                    drop(beats);
                     socket.stop();
                 });
                 drop(stopped.await);

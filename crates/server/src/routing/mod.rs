@@ -342,6 +342,7 @@ impl State {
         let mut fates = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
             let key = streams::key(door, &arrival.labels, &self.ruled);
+            self.complete(key);
             let hash = streams::line_hash(&key, &arrival.line);
             let fate = match self.streams.seen(&hash) {
                 Some(is_event) => self.repeated(door, key, &arrival.labels, is_event),
@@ -358,6 +359,15 @@ impl State {
         }
         self.streams.remember(new_lines);
         fates
+    }
+
+    /// What a stream said of itself before a restart, or among lines that were routed later.
+    fn complete(&mut self, key: StreamKey) {
+        let stream = self.streams.get(key);
+        if !std::mem::replace(&mut stream.is_complete, true) {
+            let known = self.sources.values().find_map(|received| received.learnt(&key));
+            stream.learnt.complete(known.cloned().unwrap_or_default());
+        }
     }
 
     /// A line that was read in an earlier call.
@@ -447,12 +457,7 @@ impl State {
         if let Some(choice) = &self.streams.get(key).choice {
             return choice.clone();
         }
-        let mut learnt = self.streams.get(key).learnt.clone();
-        if learnt == Default::default() {
-            let known = self.sources.values().find_map(|received| received.learnt(&key));
-            learnt = known.cloned().unwrap_or_default();
-            self.streams.get(key).learnt = learnt.clone();
-        }
+        let learnt = self.streams.get(key).learnt.clone();
         let mut labels = labels.clone();
         learnt.label(&mut labels);
         let of_project = |received: &&Received| received.source.project == door.project;
