@@ -5,9 +5,10 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`], [`source`], [`retention`], [`public_id`].
+//! [`canonical`], [`registry`], [`source`], [`advance`], [`shipment`], [`retention`], [`public_id`].
 
 pub mod access;
+pub mod advance;
 pub mod attributes;
 pub mod canonical;
 pub mod identity;
@@ -15,6 +16,7 @@ pub mod public_id;
 pub mod record;
 pub mod registry;
 pub mod retention;
+pub mod shipment;
 pub mod source;
 pub mod target;
 pub mod text;

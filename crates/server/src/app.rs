@@ -15,6 +15,7 @@ use crate::api::{atlas, native, operations};
 use crate::auth::Auth;
 use crate::metrics::Metrics;
 use crate::routing;
+use crate::sources::Agents;
 use crate::usage::Usage;
 
 /// What an operator can set. The defaults work.
@@ -134,6 +135,7 @@ struct Inner {
     doors: native::Doors,
     lines: routing::Router,
     metrics: Metrics,
+    agents: Agents,
     started: Timestamp,
     stage: AtomicU8,
 }
@@ -194,6 +196,7 @@ impl App {
                 clock: Arc::clone(&clock),
             }),
             metrics: Metrics::default(),
+            agents: Agents::default(),
             started: clock.now(),
             stage: AtomicU8::new(Stage::Starting as u8),
             store,
@@ -262,6 +265,11 @@ impl App {
     /// What the server counts of itself.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// What agents said of themselves.
+    pub fn agents(&self) -> &Agents {
+        &self.0.agents
     }
 
     /// When this was made.

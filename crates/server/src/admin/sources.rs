@@ -85,6 +85,7 @@ impl Admin {
             path: source.path.clone(),
             rules: source.rules_in_words(),
             zone: source.zone.clone(),
+            agent: source.agent.clone(),
             state,
             message,
             through,

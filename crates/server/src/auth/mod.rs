@@ -39,11 +39,13 @@ pub enum Operation {
     Ingest,
     /// Read how the server fares, and of the project how much there is.
     ReadMetrics,
+    /// Follow sources of the project on another host.
+    FollowAsAgent,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 7] = [
+    pub const ALL: [Operation; 8] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -51,6 +53,7 @@ impl Operation {
         Operation::ReadHosts,
         Operation::Ingest,
         Operation::ReadMetrics,
+        Operation::FollowAsAgent,
     ];
 }
 
@@ -98,8 +101,12 @@ pub fn authorize(
         | Operation::ReadProject
         | Operation::ReadClusters
         | Operation::ReadHosts => role != Role::Shipper,
-        Operation::Ingest => matches!(role, Role::Owner | Role::Shipper),
+        // An agent speaks for its sources and for nothing else.
+        Operation::Ingest => {
+            matches!(role, Role::Owner | Role::Shipper) && agent_of(registry, caller).is_none()
+        }
         Operation::ReadMetrics => matches!(role, Role::Owner | Role::MonitoringAdmin),
+        Operation::FollowAsAgent => agent_of(registry, caller).is_some(),
     };
     if is_enough { Decision::Allowed } else { Decision::RoleMissing }
 }
@@ -107,6 +114,14 @@ pub fn authorize(
 /// The project that a caller's own right is of: what a request means that names none.
 pub fn home_of(registry: &Registry, principal: &Principal) -> Option<ProjectId> {
     right_of(registry, principal).map(|(project, _)| project)
+}
+
+/// The agent whose key a caller has.
+pub fn agent_of<'a>(registry: &'a Registry, caller: &Caller) -> Option<&'a Text> {
+    match &caller.principal {
+        Principal::ApiKey(public) => registry.key(public)?.agent.as_ref(),
+        _ => None,
+    }
 }
 
 fn role_in(registry: &Registry, principal: &Principal, project: ProjectId) -> Option<Role> {
@@ -280,6 +295,10 @@ mod tests {
     const ABSENT: ProjectId = ProjectId::new([3; 12]);
 
     fn registry(role: Role) -> Registry {
+        registry_with(role, None)
+    }
+
+    fn registry_with(role: Role, agent: Option<Text>) -> Registry {
         let created = Timestamp::from_seconds(0);
         let mut registry = Registry::default();
         for (id, name) in [(OWN, "own"), (OTHER, "other")] {
@@ -292,7 +311,7 @@ mod tests {
             project: OWN,
             role,
             created,
-            agent: None,
+            agent,
         }));
         registry.apply(&RegistryChange::ServiceAccountCreated(ServiceAccount {
             client_id: "account".into(),
@@ -314,12 +333,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAA"),
-            (ReadOnly, "RAAAARR"),
-            (MonitoringAdmin, "AAAAARA"),
-            (DatabaseAccessAdmin, "AAAAARR"),
-            (ClusterLogViewer, "AAAAARR"),
-            (Shipper, "RRRRRAR"),
+            (Owner, "AAAAAAAR"),
+            (ReadOnly, "RAAAARRR"),
+            (MonitoringAdmin, "AAAAARAR"),
+            (DatabaseAccessAdmin, "AAAAARRR"),
+            (ClusterLogViewer, "AAAAARRR"),
+            (Shipper, "RRRRRARR"),
         ] {
             let registry = registry(role);
             for principal in
@@ -332,12 +351,27 @@ mod tests {
                     Operation::ALL.map(decide).map(letter).iter().collect()
                 };
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
-                assert_eq!(row(Some(OTHER)), "IIIIIII", "{role} {principal}, another's project");
-                assert_eq!(row(Some(ABSENT)), "IIIIIII", "{role} {principal}, no such project");
-                assert_eq!(row(None), "IAIIIII", "{role} {principal}, no project named");
+                assert_eq!(row(Some(OTHER)), "IIIIIIII", "{role} {principal}, another's project");
+                assert_eq!(row(Some(ABSENT)), "IIIIIIII", "{role} {principal}, no such project");
+                assert_eq!(row(None), "IAIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
+    }
+
+    /// The key of an agent can do what an agent does, in its project, and nothing else.
+    #[test]
+    fn an_agent_follows_and_does_nothing_else() {
+        let registry = registry_with(Role::Shipper, Some("edge-1".into()));
+        let caller = caller(Principal::ApiKey("key".into()));
+        let row = |project: Option<ProjectId>| -> String {
+            let decide = |operation| authorize(&registry, &caller, operation, project);
+            Operation::ALL.map(decide).map(letter).iter().collect()
+        };
+        assert_eq!(row(Some(OWN)), "RRRRRRRA");
+        assert_eq!(row(Some(OTHER)), "IIIIIIII");
+        assert_eq!(row(None), "IAIIIIII");
+        assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
     #[test]

@@ -108,6 +108,9 @@ pub struct WantedSource {
     pub rules: Vec<Rule>,
     /// The zone of times that name none.
     pub zone: Text,
+    /// The agent that follows it.
+    #[serde(default)]
+    pub agent: Option<Text>,
 }
 
 /// What a file wants, if all of it holds together; problems are in the file's order.
@@ -362,6 +365,7 @@ impl<'a> Expansion<'a> {
         if let Some(zone) = &source.zone {
             check::zone(zone).map_err(|problem| at(problem, zone))?;
         }
+        let agent = source.agent.as_ref().map(|agent| fill(agent, name_part)).transpose()?;
         Ok(WantedSource {
             place,
             name: fill(&source.name, name_part)?.into(),
@@ -372,6 +376,7 @@ impl<'a> Expansion<'a> {
             path: path.into(),
             rules,
             zone: source.zone.as_ref().map_or_else(|| "UTC".into(), |zone| zone.as_str().into()),
+            agent: agent.map(Text::from),
         })
     }
 }
@@ -425,7 +430,8 @@ fn distinct(
             return Err(Problem::new(place, message));
         }
         // Rules that are the same are told where all sources are compared.
-        if let Some(other) = paths.insert(&one.path, &one.host).filter(|_| one.rules.is_empty()) {
+        let other = paths.insert((&one.agent, &one.path), &one.host);
+        if let Some(other) = other.filter(|_| one.rules.is_empty()) {
             let message = format!(
                 "this source stands for {n_hosts} hosts, and {other} and {} would both be read \
                  from {:?}: put {} in its path, or name one host",

@@ -7,11 +7,13 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::registry::Registry;
+use doorbook_event::shipment;
 use doorbook_event::source::is_source_name;
 use doorbook_event::{Action, Principal, ProjectId, Target, Text, Timestamp};
 use doorbook_store::Catalog;
 use percent_encoding::percent_decode_str;
 
+use super::agent::{self, Agent};
 use super::cursor::Cursor;
 use super::ingest::{self, Arrival, Listed};
 use super::lines::{self, Lines};
@@ -20,7 +22,7 @@ use super::query::Query;
 use super::{DiskIs, Operation, Serve, body, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
-use crate::auth::{Caller, Decision, Identified, authorize, home_of};
+use crate::auth::{self, Caller, Decision, Identified, authorize, home_of};
 use crate::http::Connection;
 use crate::usage::Use;
 
@@ -57,6 +59,7 @@ pub async fn dispatch(
         Err(response) => *response,
         Ok((caller, operation)) => match operation.serve {
             Serve::Ingest | Serve::Lines => exchange.ingest(caller, operation, body).await,
+            Serve::Orders | Serve::Advances => exchange.agent(caller, operation, body).await,
             Serve::Read(serve) => return exchange.read(caller, operation, serve).await,
         },
     };
@@ -245,6 +248,61 @@ impl Exchange {
         self.finish(answered.unwrap_or_else(|problem| problem.response()))
     }
 
+    /// Answers an agent.
+    async fn agent(
+        self: Arc<Exchange>,
+        caller: Caller,
+        operation: &'static Operation,
+        body: Body,
+    ) -> Response<Vec<u8>> {
+        let mut project = None;
+        let answered = match self.agent_of(&caller, operation, &mut project) {
+            Ok(agent) => self.serve_agent(agent, operation, body).await,
+            Err(problem) => Err(problem),
+        };
+        let (answered, events) = match answered {
+            Ok((body, events)) => (Ok(cbor(body)), events),
+            Err(problem) => (Err(problem), 0),
+        };
+        self.record(caller, project, answered.as_ref().err(), events);
+        self.finish(answered.unwrap_or_else(|problem| problem.response()))
+    }
+
+    async fn serve_agent(
+        &self,
+        agent: Agent,
+        operation: &Operation,
+        body: Body,
+    ) -> Result<(Vec<u8>, u64), Problem> {
+        if operation.method == "GET" {
+            return Ok((agent::orders(&self.app, &agent), 0));
+        }
+        check_content_type(&self.parts.headers, &[shipment::CONTENT_TYPE])?;
+        let mut taken = body::take(&self.app, &self.parts.headers, body).await?;
+        let app = self.app.clone();
+        let served = tokio::task::spawn_blocking(move || {
+            let body = taken.decompress(agent::BODY_BYTES_MAX)?;
+            agent::take(&app, &agent, &body)
+        });
+        // It panicked, and the panic has been printed.
+        served.await.unwrap_or_else(|_| Err(Problem::unexpected()))
+    }
+
+    /// The agent that asks; which one, and of which project, its key says.
+    fn agent_of(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        project: &mut Option<ProjectId>,
+    ) -> Result<Agent, Problem> {
+        Query::parse(self.parts.uri.query().unwrap_or_default())?.finish()?;
+        let id = self.project(caller, operation, None)?;
+        *project = Some(id);
+        let name = auth::agent_of(&self.catalog.registry, caller);
+        let name = name.ok_or_else(Problem::forbidden)?.clone();
+        Ok(Agent { project: id, name })
+    }
+
     /// What can be checked before the body is read.
     fn arrival(
         &self,
@@ -261,7 +319,7 @@ impl Exchange {
             let expected = "1 to 64 lower-case letters, digits and -_., and not doorbook";
             Problem::invalid_parameter("source", expected)
         })?;
-        check_content_type(&self.parts.headers)?;
+        check_content_type(&self.parts.headers, &LINES)?;
         Ok(Arrival {
             project: id,
             source,
@@ -284,7 +342,7 @@ impl Exchange {
         let lines = Lines::new(id, &caller.principal, headers, &mut query)?;
         match content_type(headers).eq_ignore_ascii_case("text/plain") {
             true => Ok(lines),
-            false => check_content_type(headers).map(|()| lines),
+            false => check_content_type(headers, &LINES).map(|()| lines),
         }
     }
 
@@ -380,17 +438,20 @@ impl Exchange {
         problem: Option<&Problem>,
         rows: u64,
     ) {
-        let is_ingest = self.found.is_some_and(|operation| operation.serve.takes_in());
+        let is_ingest = self.is(Serve::is_ingest);
+        let is_agent = self.is(Serve::is_agent);
         let status = problem.map_or(StatusCode::OK, |problem| problem.status);
         let refusal = problem.map(|problem| problem.name.into());
         let details = match (is_ingest, self.source()) {
             (true, Some(source)) => vec![("source", source)],
             // What cannot be a source is anything at all, and would not add up.
             (true, None) => Vec::new(),
+            // Which one it is its key says.
+            (false, _) if is_agent => Vec::new(),
             (false, _) => self.details(),
         };
         let used = self.used(caller, project, status.as_u16(), refusal, rows, details);
-        match is_ingest {
+        match is_ingest || is_agent {
             true => self.app.usage().record_summed(used),
             false => self.app.usage().record(used),
         }
@@ -405,7 +466,7 @@ impl Exchange {
         rows: u64,
         details: Vec<(&'static str, Text)>,
     ) -> Use {
-        let is_ingest = self.found.is_some_and(|operation| operation.serve.takes_in());
+        let brings = self.is(Serve::is_ingest) || self.is(Serve::is_advances);
         let operation = self.found.map_or("none", |operation| operation.id);
         let target = match project {
             Some(id) => Target::Own { kind: "project".into(), name: id.to_string().into() },
@@ -413,7 +474,7 @@ impl Exchange {
         };
         Use {
             caller,
-            action: if is_ingest { Action::Import } else { Action::Query },
+            action: if brings { Action::Import } else { Action::Query },
             operation: format!("native.v1.{operation}").into(),
             target,
             status,
@@ -423,12 +484,30 @@ impl Exchange {
         }
     }
 
+    fn is(&self, what: fn(Serve) -> bool) -> bool {
+        self.found.is_some_and(|operation| what(operation.serve))
+    }
+
     /// What was asked for, as it was sent, cut to what is worth keeping.
     fn details(&self) -> Vec<(&'static str, Text)> {
         let cut = |text: &str| -> Text { text.chars().take(1024).collect::<String>().into() };
         let mut details = vec![("path", cut(self.parts.uri.path()))];
         details.extend(self.parts.uri.query().map(|query| ("filter", cut(query))));
         details
+    }
+}
+
+impl Serve {
+    fn is_ingest(self) -> bool {
+        matches!(self, Serve::Ingest | Serve::Lines)
+    }
+
+    fn is_advances(self) -> bool {
+        matches!(self, Serve::Advances)
+    }
+
+    fn is_agent(self) -> bool {
+        matches!(self, Serve::Orders | Serve::Advances)
     }
 }
 
@@ -442,22 +521,26 @@ impl Operation {
     }
 }
 
+/// The types of a body of lines, as they are called in the wild.
+const LINES: [&str; 5] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/json",
+];
+
 /// A page of a browser can send forms anywhere with the credentials it remembers; no form has one
 /// of these types.
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_content_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
     let kind = content_type(headers);
-    let known = [
-        "application/x-ndjson",
-        "application/ndjson",
-        "application/jsonl",
-        "application/x-jsonlines",
-        "application/json",
-    ];
     match known.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         true => Ok(()),
-        false => Err(Problem::unsupported_media_type(
-            "Content-Type must be application/x-ndjson: one JSON object a line.",
-        )),
+        false => {
+            let hint = if known.len() > 1 { ": one JSON object a line" } else { "" };
+            let detail = format!("Content-Type must be {}{hint}.", known[0]);
+            Err(Problem::unsupported_media_type(&detail))
+        }
     }
 }
 
@@ -478,6 +561,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text>, Problem> {
         true => Ok(Some(text.into())),
         false => Err(wrong()),
     }
+}
+
+fn cbor(body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
+    let cbor = HeaderValue::from_static(shipment::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, cbor);
+    response
 }
 
 fn json(body: Vec<u8>) -> Response<Vec<u8>> {
