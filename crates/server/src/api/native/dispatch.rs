@@ -438,7 +438,7 @@ impl Exchange {
         problem: Option<&Problem>,
         rows: u64,
     ) {
-        let is_ingest = self.is(Serve::takes_in);
+        let is_ingest = self.is(Serve::is_ingest);
         let is_agent = self.is(Serve::is_agent);
         let status = problem.map_or(StatusCode::OK, |problem| problem.status);
         let refusal = problem.map(|problem| problem.name.into());
@@ -466,7 +466,7 @@ impl Exchange {
         rows: u64,
         details: Vec<(&'static str, Text)>,
     ) -> Use {
-        let brings = self.is(Serve::takes_in) || self.is(Serve::is_advances);
+        let brings = self.is(Serve::is_ingest) || self.is(Serve::is_advances);
         let operation = self.found.map_or("none", |operation| operation.id);
         let target = match project {
             Some(id) => Target::Own { kind: "project".into(), name: id.to_string().into() },
@@ -498,7 +498,7 @@ impl Exchange {
 }
 
 impl Serve {
-    fn takes_in(self) -> bool {
+    fn is_ingest(self) -> bool {
         matches!(self, Serve::Ingest | Serve::Lines)
     }
 
