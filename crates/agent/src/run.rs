@@ -60,7 +60,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let clock = Arc::new(system::SystemClock);
     let reader = reader::Tools { clock: clock.clone(), clock_state: system::clock_state, allowed };
     let random: Arc<dyn Random> = Arc::new(system::SystemRandom);
-    let tools = shipper::Tools { clock, steady: system::uptime, random };
+    let tools = shipper::Tools { clock, steady: Arc::new(system::uptime), random };
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "following");
     let shipping = {
         let shipper = Shipper::new(server, tools, Arc::clone(&shared));

@@ -34,7 +34,7 @@ pub struct Tools {
     /// Where the present comes from.
     pub clock: Arc<dyn Clock>,
     /// A clock that nobody sets.
-    pub steady: fn() -> Duration,
+    pub steady: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// What waits are drawn by, so that many agents do not come back at one instant.
     pub random: Arc<dyn Random>,
 }
@@ -207,7 +207,7 @@ impl State {
         match answer {
             Answer::Stored(_) | Answer::StoredBefore => self.spool.drop_entry(one.id),
             Answer::Elsewhere { position, through } => {
-                if self.spool.pass(&one.source, &Place { position, through }) {
+                if self.spool.pass(one.id, &Place { position, through }) {
                     tracing::info!(
                         source = &*one.source,
                         "what was read of a source is void, since the server has it elsewhere"

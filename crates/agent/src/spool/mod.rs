@@ -44,9 +44,8 @@ struct File {
 struct Entry {
     id: u64,
     source: Text,
-    /// Digests of positions.
+    /// A digest of where it begins.
     after: u64,
-    position: u64,
     file: u64,
     offset: u64,
     size_bytes: u32,
@@ -120,9 +119,9 @@ impl Spool {
         let mut cut_bytes = 0;
         let mut numbers = numbers.into_iter();
         for number in numbers.by_ref() {
-            let rest_bytes = spool.recover(number)?;
-            if rest_bytes > 0 {
-                cut_bytes += rest_bytes;
+            let (is_whole, rest_bytes) = spool.recover(number)?;
+            cut_bytes += rest_bytes;
+            if !is_whole {
                 break;
             }
         }
@@ -130,6 +129,10 @@ impl Spool {
         for number in numbers {
             cut_bytes += spool.folder.read(&name(number), 0, u64::MAX)?.len() as u64;
             spool.folder.remove(&name(number))?;
+        }
+        // What a process that ended wrote and did not wait for.
+        if let Some(last) = spool.files.back() {
+            spool.folder.sync(&name(last.number))?;
         }
         spool.drop_files();
         Ok(Opened { spool, cut_bytes })
@@ -231,30 +234,35 @@ impl Spool {
     /// The server says where a source is. What it has is dropped; if it is at none of the places that the
     /// source came by, it was replayed or changed, and all of the source is void. Whether it was.
     pub fn meet(&mut self, source: &Text, place: &Place) -> bool {
-        let position = digest(&place.position);
-        let first = self.entries.iter().find(|entry| entry.source == *source);
-        let is_here = match first {
-            Some(first) => first.after == position,
-            None => self.places.get(source).is_some_and(|own| own.position == place.position),
-        };
-        !is_here && self.pass(source, place)
+        self.go_on(source, place, 0)
     }
 
-    /// The server takes no entry of a source from where it is now: what it has is dropped, and if that is
-    /// nothing, all of the source is void. Whether it was.
-    pub fn pass(&mut self, source: &Text, place: &Place) -> bool {
+    /// The server does not take an entry, since its source is there: as [`Spool::meet`], but what goes on
+    /// comes after that entry.
+    pub fn pass(&mut self, id: u64, place: &Place) -> bool {
+        match self.entries.binary_search_by_key(&id, |entry| entry.id) {
+            Ok(at) => self.go_on(&self.entries[at].source.clone(), place, id + 1),
+            Err(_) => false,
+        }
+    }
+
+    /// Drops what is before a place of a source, or all of the source if nothing after this entry goes on
+    /// from there.
+    fn go_on(&mut self, source: &Text, place: &Place, from: u64) -> bool {
         let position = digest(&place.position);
-        let is_last = |entry: &&Entry| entry.source == *source && entry.position == position;
-        match self.entries.iter().rev().find(is_last).map(|entry| entry.id) {
-            Some(last) => {
-                self.drop_where(|entry| entry.source == *source && entry.id <= last);
-                false
-            }
+        let is_at_end = self.places.get(source).is_some_and(|own| own.position == place.position);
+        let own = || self.entries.iter().filter(|entry| entry.source == *source);
+        let next = own().find(|entry| from <= entry.id && entry.after == position);
+        let first_kept = match next.map(|entry| entry.id) {
+            Some(id) => id,
+            None if is_at_end => u64::MAX,
             None => {
                 self.void(source, place);
-                true
+                return true;
             }
-        }
+        };
+        self.drop_where(|entry| entry.source == *source && entry.id < first_kept);
+        false
     }
 
     /// Keeps what is to be followed, for a start while the server is away.
@@ -268,8 +276,8 @@ impl Spool {
         frame::body(&bytes).map(<[u8]>::to_vec)
     }
 
-    /// Reads a file that is there; how many bytes at its end were cut off.
-    fn recover(&mut self, number: u64) -> io::Result<u64> {
+    /// Reads a file that is there. Whether it was whole, and how many bytes at its end were cut off.
+    fn recover(&mut self, number: u64) -> io::Result<(bool, u64)> {
         let bytes = self.folder.read(&name(number), 0, u64::MAX)?;
         self.files.push_back(File { number, size_bytes: 0, entries: 0 });
         let mut at = 0;
@@ -302,7 +310,7 @@ impl Spool {
         } else if rest_bytes > 0 {
             self.folder.cut(&name(number), at as u64)?;
         }
-        Ok(rest_bytes)
+        Ok((at > 0 && rest_bytes == 0, rest_bytes))
     }
 
     /// Takes note of an advance whose frame ends there in the last file.
@@ -313,7 +321,6 @@ impl Spool {
             id: self.next_id,
             source: head.source.clone(),
             after: digest(&head.after),
-            position: digest(&head.place.position),
             file: file.number,
             offset: end - head.body_bytes,
             size_bytes: u32::try_from(head.body_bytes).expect("a frame is shorter"),
