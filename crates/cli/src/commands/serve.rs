@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use doorbook_agent::logging;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::alarm;
@@ -23,7 +24,7 @@ use crate::config::Config;
 use crate::interrupt::{self, Interrupt};
 use crate::service_manager::ServiceManager;
 use crate::services::{self, Services};
-use crate::{logging, output, system};
+use crate::{output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
