@@ -5,9 +5,10 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`], [`source`], [`retention`], [`public_id`].
+//! [`canonical`], [`registry`], [`arrays`], [`source`], [`retention`], [`public_id`].
 
 pub mod access;
+pub mod arrays;
 pub mod attributes;
 pub mod canonical;
 pub mod identity;

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Place;
-use doorbook_event::{ProjectId, PublicIds, Text};
+use doorbook_event::{ProjectId, PublicIds, Scope, Text};
 use doorbook_source::document::{Reader, write_text};
 use doorbook_store::{Ingest, Ingested, LineResult};
 
@@ -142,7 +142,12 @@ fn read(
         lines.push(ReadLine { place, bytes, content: read_line(reader, hosts, bytes) });
     }
     let (noted, lines) = find_subjects(app.store(), app.doors().ids(), project, &source, lines)?;
-    let request = (!lines.is_empty()).then_some(Ingest { project, source, key, lines });
+    let request = (!lines.is_empty()).then_some(Ingest {
+        scope: Scope::Project(project),
+        source,
+        key,
+        lines,
+    });
     Ok((Notes { listed, lines: noted }, request))
 }
 
