@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::registry::Registry;
 use doorbook_event::source::is_source_name;
-use doorbook_event::{Action, Principal, ProjectId, Target, Text, Timestamp};
+use doorbook_event::{Action, Principal, ProjectId, Scope, Target, Text, Timestamp};
 use doorbook_store::Catalog;
 use percent_encoding::percent_decode_str;
 
@@ -19,21 +19,22 @@ use super::query::Query;
 use super::{DiskIs, Operation, Serve, body, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
-use crate::auth::{Caller, Decision, Identified, authorize, home_of};
+use crate::auth::{Caller, Decision, Identified, Object, authorize, home_of};
 use crate::http::Connection;
+use crate::pipeline::documents::Whose;
 use crate::usage::Use;
 
 /// Room for a cursor that repeats a filter of many conditions.
 const TARGET_MAX_BYTES: usize = 16 * 1024;
 
-/// A request to a reading operation, whose caller and project are known.
+/// A request to a reading operation, whose caller and scope are known.
 pub struct Call<'a> {
     /// The server.
     pub app: &'a App,
     /// The registry at the beginning of the request.
     pub registry: &'a Registry,
-    /// The project.
-    pub project: ProjectId,
+    /// Whose history.
+    pub scope: Scope,
     /// The parameters that were not asked for yet; with a cursor, those of its first page.
     pub query: Query,
     /// Where the page before ended.
@@ -154,9 +155,9 @@ impl Exchange {
         };
         let answered = tokio::task::spawn_blocking(move || {
             let mut rows = 0;
-            let mut project = None;
-            let answered = self.answer(&caller, operation, serve, &mut project, &mut rows);
-            self.record(caller, project, answered.as_ref().err(), rows);
+            let mut scope = None;
+            let answered = self.answer(&caller, operation, serve, &mut scope, &mut rows);
+            self.record(caller, scope.as_ref(), answered.as_ref().err(), rows);
             let response = answered.unwrap_or_else(|problem| problem.response());
             until_taken(self.finish(response), permit)
         });
@@ -169,30 +170,30 @@ impl Exchange {
         caller: &Caller,
         operation: &Operation,
         serve: fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>,
-        project: &mut Option<ProjectId>,
+        scope: &mut Option<Scope>,
         rows: &mut u64,
     ) -> Answered {
         let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
         let ids = self.app.doors().ids();
         let cursor =
             query.read("cursor", "the cursor of an answer", |text| Cursor::open(ids, text))?;
-        let id = match &cursor {
+        let named = match &cursor {
             Some(cursor) => {
                 let limit = query.all("limit");
                 // The question is the cursor's; another one would have another answer.
                 query.finish()?;
                 let limit = limit.iter().map(|limit| format!("&limit={limit}"));
                 query = Query::parse(&(cursor.query.clone() + &limit.collect::<String>()))?;
-                Some(cursor.project.to_string())
+                Named::of(&cursor.scope)
             }
-            None => query.one("project")?,
+            None => Named::take(&mut query)?,
         };
-        let id = self.project(caller, operation, id.as_deref())?;
-        *project = Some(id);
+        let id = self.scope(caller, operation, named, &query)?;
+        *scope = Some(id.clone());
         let mut call = Call {
             app: &self.app,
             registry: &self.catalog.registry,
-            project: id,
+            scope: id,
             query,
             cursor,
             last_segment: self.last_segment(),
@@ -216,8 +217,8 @@ impl Exchange {
         operation: &'static Operation,
         body: Body,
     ) -> Response<Vec<u8>> {
-        let mut project = None;
-        let arrival = self.arrival(&caller, operation, &mut project);
+        let mut scope = None;
+        let arrival = self.arrival(&caller, operation, &mut scope);
         let answered = match arrival {
             Ok(arrival) => self.store(arrival, body).await,
             Err(problem) => Err(problem),
@@ -235,7 +236,7 @@ impl Exchange {
             Some(DiskIs::Roomy) => tracing::info!("events are taken in again"),
             None => {}
         }
-        self.record(caller, project, problem, stored);
+        self.record(caller, scope.as_ref(), problem, stored);
         self.finish(answered.unwrap_or_else(|problem| problem.response()))
     }
 
@@ -244,11 +245,13 @@ impl Exchange {
         &self,
         caller: &Caller,
         operation: &Operation,
-        project: &mut Option<ProjectId>,
+        scope: &mut Option<Scope>,
     ) -> Result<Arrival, Problem> {
         let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
-        let id = self.project(caller, operation, query.one("project")?.as_deref())?;
-        *project = Some(id);
+        let named = Named::take(&mut query)?;
+        let id = self.scope(caller, operation, named, &query)?;
+        *scope = Some(id.clone());
+        let whose = whose(id, caller).ok_or_else(Problem::forbidden)?;
         let listed = query.read("lines", "quarantined, all or none", Listed::from_word)?;
         query.finish()?;
         let source = self.source().ok_or_else(|| {
@@ -257,7 +260,7 @@ impl Exchange {
         })?;
         check_content_type(&self.parts.headers)?;
         Ok(Arrival {
-            project: id,
+            whose,
             source,
             key: idempotency_key(&self.parts.headers)?,
             listed: listed.unwrap_or(Listed::Quarantined),
@@ -287,25 +290,71 @@ impl Exchange {
         served.await.unwrap_or_else(|_| Err(Problem::unexpected()))
     }
 
-    /// The project that is meant, if the caller may do this there.
+    /// Whose history is meant, if the caller may do this there. A request that names none means the
+    /// caller's own.
+    fn scope(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        named: Named,
+        query: &Query,
+    ) -> Result<Scope, Problem> {
+        let registry = &self.catalog.registry;
+        match (named, &caller.principal) {
+            (Named::Namespace(name), _) => self.namespace(caller, operation, &name, query),
+            (Named::Nothing, Principal::User { name, .. }) => {
+                self.namespace(caller, operation, name, query)
+            }
+            (Named::Project(text), _) => {
+                let project = registry.find_project(&text).map(|project| project.id);
+                self.project(caller, operation, project, &text)
+            }
+            (Named::Nothing, principal) => {
+                self.project(caller, operation, home_of(registry, principal), "of this key")
+            }
+        }
+    }
+
     fn project(
         &self,
         caller: &Caller,
         operation: &Operation,
-        named: Option<&str>,
-    ) -> Result<ProjectId, Problem> {
-        let registry = &self.catalog.registry;
-        let project = match named {
-            Some(text) => registry.find_project(text).map(|project| project.id),
-            None => home_of(registry, &caller.principal),
-        };
-        let shown = named.unwrap_or("of this key");
+        project: Option<ProjectId>,
+        shown: &str,
+    ) -> Result<Scope, Problem> {
         let invisible = || Problem::not_found(format!("There is no project {shown}."));
         let project = project.ok_or_else(invisible)?;
-        match authorize(registry, caller, operation.needs, Some(project)) {
-            Decision::Allowed => Ok(project),
+        match authorize(&self.catalog.registry, caller, operation.needs, Some(project)) {
+            Decision::Allowed => Ok(Scope::Project(project)),
             Decision::RoleMissing => Err(Problem::forbidden()),
             Decision::Invisible => Err(invisible()),
+        }
+    }
+
+    /// All of a namespace is its owner's; of arrays that are shared with the caller, those that are named.
+    fn namespace(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        name: &str,
+        query: &Query,
+    ) -> Result<Scope, Problem> {
+        let registry = &self.catalog.registry;
+        let may = |object: Object<'_>| authorize(registry, caller, operation.needs, object);
+        let named = query.clone().all("array");
+        let may_read_named = !named.is_empty()
+            && named.iter().all(|text| {
+                let array = registry.arrays().find(name, text);
+                array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
+            });
+        match may(Object::Namespace(name)) {
+            Decision::Allowed => Ok(Scope::Namespace(name.into())),
+            Decision::RoleMissing if may_read_named => Ok(Scope::Namespace(name.into())),
+            Decision::RoleMissing => Err(Problem::forbidden()),
+            Decision::Invisible => {
+                let shown: String = name.chars().take(64).collect();
+                Err(Problem::not_found(format!("There is no namespace {shown}.")))
+            }
         }
     }
 
@@ -338,13 +387,7 @@ impl Exchange {
     }
 
     /// Takes note of an answer to a known caller: of each read, and of what came in only sums.
-    fn record(
-        &self,
-        caller: Caller,
-        project: Option<ProjectId>,
-        problem: Option<&Problem>,
-        rows: u64,
-    ) {
+    fn record(&self, caller: Caller, scope: Option<&Scope>, problem: Option<&Problem>, rows: u64) {
         let is_ingest = self.found.is_some_and(|operation| operation.id == "ingest");
         let status = problem.map_or(StatusCode::OK, |problem| problem.status);
         let refusal = problem.map(|problem| problem.name.into());
@@ -354,7 +397,7 @@ impl Exchange {
             (true, None) => Vec::new(),
             (false, _) => self.details(),
         };
-        let used = self.used(caller, project, status.as_u16(), refusal, rows, details);
+        let used = self.used(caller, scope, status.as_u16(), refusal, rows, details);
         match is_ingest {
             true => self.app.usage().record_summed(used),
             false => self.app.usage().record(used),
@@ -364,7 +407,7 @@ impl Exchange {
     fn used(
         &self,
         caller: Caller,
-        project: Option<ProjectId>,
+        scope: Option<&Scope>,
         status: u16,
         refusal: Option<Text>,
         rows: u64,
@@ -372,9 +415,14 @@ impl Exchange {
     ) -> Use {
         let is_ingest = self.found.is_some_and(|operation| operation.id == "ingest");
         let operation = self.found.map_or("none", |operation| operation.id);
-        let target = match project {
-            Some(id) => Target::Own { kind: "project".into(), name: id.to_string().into() },
-            None => Target::Own { kind: "api".into(), name: "native".into() },
+        let target = match scope {
+            Some(Scope::Project(id)) => {
+                Target::Own { kind: "project".into(), name: id.to_string().into() }
+            }
+            Some(Scope::Namespace(name)) => {
+                Target::Own { kind: "namespace".into(), name: name.clone() }
+            }
+            Some(Scope::System) | None => Target::Own { kind: "api".into(), name: "native".into() },
         };
         Use {
             caller,
@@ -394,6 +442,45 @@ impl Exchange {
         let mut details = vec![("path", cut(self.parts.uri.path()))];
         details.extend(self.parts.uri.query().map(|query| ("filter", cut(query))));
         details
+    }
+}
+
+/// Whose history a request names.
+enum Named {
+    Project(String),
+    Namespace(String),
+    Nothing,
+}
+
+impl Named {
+    fn take(query: &mut Query) -> Result<Named, Problem> {
+        match (query.one("project")?, query.one("namespace")?) {
+            (Some(_), Some(_)) => {
+                Err(Problem::invalid_parameter("namespace", "either this or project"))
+            }
+            (Some(project), None) => Ok(Named::Project(project)),
+            (None, Some(namespace)) => Ok(Named::Namespace(namespace)),
+            (None, None) => Ok(Named::Nothing),
+        }
+    }
+
+    fn of(scope: &Scope) -> Named {
+        match scope {
+            Scope::Project(id) => Named::Project(id.to_string()),
+            Scope::Namespace(name) => Named::Namespace(name.to_string()),
+            Scope::System => Named::Nothing,
+        }
+    }
+}
+
+/// Whose history a caller sends to.
+fn whose(scope: Scope, caller: &Caller) -> Option<Whose> {
+    match (scope, &caller.principal) {
+        (Scope::Project(project), _) => Some(Whose::Project(project)),
+        (Scope::Namespace(name), Principal::User { name: by, .. }) => {
+            Some(Whose::Namespace { name, by: by.clone() })
+        }
+        _ => None,
     }
 }
 
