@@ -15,6 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
         names: Vec::new(),
         zone: jiff::tz::TimeZone::UTC,
         start: Start::Oldest,
+        batch_size_bytes: doorbook_source::Batch::SIZE_BYTES_MAX,
     };
     if let Ok(watch) = Watch::open(settings.clone(), Some(bytes)) {
         assert!(Watch::open(settings, Some(&watch.position())).is_ok());

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use doorbook_event::ProjectId;
-use doorbook_event::registry::Registry;
 use doorbook_server::admin::request::AppliedView;
 use doorbook_server::admin::{Admin, Failure, Reply, Request, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::RateLimit;
-use doorbook_server::counters::ClusterSettings;
+use doorbook_server::estate::counters::WantedCounters;
 use doorbook_server::estate::read::SIZE_BYTES_MAX;
 use doorbook_server::estate::{Document, Problem, Wanted};
 use doorbook_server::http::TlsFiles;
@@ -56,6 +55,11 @@ impl Config {
         Ok(Config { path: path.to_owned(), document, wanted })
     }
 
+    /// Its path, by which a server knows it as its own.
+    pub fn file(&self) -> PathBuf {
+        self.path.canonicalize().unwrap_or_else(|_| self.path.clone())
+    }
+
     /// What it wants of the registry.
     pub fn wanted(&self) -> &Wanted {
         &self.wanted
@@ -80,10 +84,9 @@ impl Config {
         }
     }
 
-    /// Whose counters are read, given the registry to which it was applied.
-    pub fn counters(&self, registry: &Registry) -> Vec<ClusterSettings> {
-        let counters = self.document.counters(&self.wanted);
-        counters.iter().filter_map(|counters| counters.settings(registry)).collect()
+    /// Whose counters are read.
+    pub fn counters(&self) -> Vec<WantedCounters> {
+        self.document.counters(&self.wanted)
     }
 
     /// Who is told of alarms.
@@ -100,26 +103,9 @@ impl Config {
         }
     }
 
-    /// Opens the files that it names, as a server would.
+    /// Opens the files that it names, as a server would at its start.
     pub fn check_files(&self) -> anyhow::Result<()> {
-        let counters = self.document.counters(&self.wanted);
-        // To open files, it does not matter what the registry calls the project.
-        let any = ProjectId::new([0; 12]);
-        let unusable = counters.iter().filter_map(|counters| {
-            let error = counters.settings_of(any).check_files().err()?;
-            Some(Problem { place: counters.place, message: error.to_string() })
-        });
-        let untold = self.alarm().destinations().err().map(|error| {
-            let alarm = self.document.estate.alarm.as_ref();
-            let url = alarm.and_then(|alarm| alarm.webhook_url.as_ref());
-            let place = url.map(|url| self.document.place(&url.bytes())).unwrap_or_default();
-            Problem { place, message: error.to_string() }
-        });
-        let unusable = unusable.chain(untold);
-        let unusable: Vec<_> = unusable.collect();
-        if !unusable.is_empty() {
-            return Err(self.refused(unusable));
-        }
+        self.check_services()?;
         let Some(tls) = self.server().tls else { return Ok(()) };
         let Err(error) = tls.load() else { return Ok(()) };
         let server = self.document.estate.server.as_ref();
@@ -131,9 +117,44 @@ impl Config {
         Err(self.refused(vec![Problem { place, message: error.to_string() }]))
     }
 
+    /// Opens those of what a server does beside serving.
+    pub fn check_services(&self) -> anyhow::Result<()> {
+        // To open files, it does not matter what the registry calls the project.
+        let any = ProjectId::new([0; 12]);
+        let counters = self.counters();
+        let unusable = counters.iter().filter_map(|counters| {
+            let error = counters.settings_of(any).check_files().err()?;
+            Some(Problem { place: counters.place, message: error.to_string() })
+        });
+        let untold = self.alarm().destinations().err().map(|error| {
+            let alarm = self.document.estate.alarm.as_ref();
+            let url = alarm.and_then(|alarm| alarm.webhook_url.as_ref());
+            let place = url.map(|url| self.document.place(&url.bytes())).unwrap_or_default();
+            Problem { place, message: error.to_string() }
+        });
+        let unusable: Vec<_> = unusable.chain(untold).collect();
+        match unusable.is_empty() {
+            true => Ok(()),
+            false => Err(self.refused(unusable)),
+        }
+    }
+
     /// What of it cannot be, as an error that names the file.
     pub fn refused(&self, problems: Vec<Problem>) -> anyhow::Error {
         InFile { file: self.path.clone(), problems }.into()
+    }
+
+    /// The request to apply it.
+    pub fn request(&self, dry_run: bool) -> Request {
+        let estate = &self.document.estate;
+        let counters = estate.counters.as_ref().map(|_| "[[counters]]".to_owned());
+        let alarm = estate.alarm.as_ref().map(|_| "[alarm]".to_owned());
+        Request::Apply {
+            wanted: Box::new(self.wanted.clone()),
+            file: self.file(),
+            sections: counters.into_iter().chain(alarm).collect(),
+            dry_run,
+        }
     }
 
     /// What came of a request to apply it.
@@ -147,9 +168,7 @@ impl Config {
 
     /// Applies it before a server begins to serve.
     pub fn apply_at_start(&self, admin: &Admin) -> anyhow::Result<()> {
-        let wanted = Box::new(self.wanted.clone());
-        let request = Request::Apply { wanted, dry_run: false };
-        let view = self.applied(admin.execute(&os_user::current(), request)?)?;
+        let view = self.applied(admin.execute(&os_user::current(), self.request(false))?)?;
         if view.applied {
             let changes = output::count(view.changes.len() as u64, "change", "changes");
             eprintln!("doorbook: {changes} made as {} says", self.path.display());

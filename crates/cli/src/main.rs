@@ -15,6 +15,7 @@ mod logging;
 mod output;
 mod quickstart;
 mod service_manager;
+mod services;
 mod system;
 mod values;
 

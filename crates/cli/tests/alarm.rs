@@ -5,7 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, UdpSocket};
 
-use common::{Home, line, log};
+use common::{Home, eventually, line, log};
 use serde_json::Value;
 
 const SHOP: &str = r#"version = 1
@@ -115,6 +115,63 @@ fn a_quiet_log_is_told_and_acknowledged() {
     let acknowledgement = events.iter().find(of_alarm).expect("an event");
     assert_eq!(acknowledgement["attributes"]["cause"], "planned upgrade");
     assert_eq!(acknowledgement["attributes"]["note"], "INC-7");
+}
+
+/// Goal: what `[alarm]` and `[[counters]]` say holds from `doorbook apply` on, without a restart, and nothing
+/// begins anew that is as it was. Method: a server whose file gets the sections, wrong ones, other ones and
+/// loses them; who is told, and whose counters are compared, shows what runs.
+#[test]
+fn to_apply_sections_needs_no_restart() {
+    let home = Home::new();
+    let log_file = home.file("mongod.log", log(1..20).as_bytes());
+    let password = home.file("password", b"secret");
+    let shop = SHOP.replace("LOG", &log_file);
+    let file = home.file("doorbook.toml", shop.as_bytes());
+    let server = home.serve_with(&["--config", &file]);
+    let apply = |sections: &str, words: &[&str]| {
+        home.file("doorbook.toml", format!("{shop}\n{sections}").as_bytes());
+        home.run(&[&["apply", "--config", "doorbook.toml"], words].concat())
+    };
+    let syslog = UdpSocket::bind("127.0.0.1:0").expect("binds");
+    syslog.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("a timeout");
+    let alarm = format!("[alarm]\nsyslog = \"udp://{}\"\n", syslog.local_addr().expect("bound"));
+    let unusable = format!(
+        "{alarm}webhook_url = \"https://a.example/\"\nwebhook_secret_file = \"/nowhere\"\n"
+    );
+    for words in [&[][..], &["--dry-run"]] {
+        apply(&unusable, words).fails(2, "doorbook.toml:17:15: /nowhere cannot be read");
+    }
+    let done = apply(&alarm, &["--dry-run"]);
+    assert_eq!(done.stdout, "~ section [alarm]\n");
+    done.fails(5, "1 change to make");
+    assert_eq!(apply(&alarm, &[]).ok().stdout, "~ section [alarm]\n");
+    assert_eq!(apply(&alarm, &[]).ok().stdout, "nothing to change\n");
+    let quiet = line(
+        "04:00:00.000",
+        "COMMAND",
+        23_435,
+        "conn7",
+        r#""msg":"Successfully set parameter to new value","attr":{"parameterName":"quiet","newValue":"true","oldValue":"false"}"#,
+    );
+    home.file("mongod.log", format!("{}{quiet}", log(1..20)).as_bytes());
+    let mut line = [0; 4096];
+    let length = syslog.recv(&mut line).expect("comes");
+    let line = String::from_utf8_lossy(&line[..length]).into_owned();
+    assert!(line.contains("setParameter quiet=true"), "{line}");
+
+    let both = format!("{alarm}\n[[counters]]\nuser = \"u\"\npassword_file = \"{password}\"\n");
+    assert_eq!(apply(&both, &[]).ok().stdout, "~ section [[counters]]\n");
+    let is_compared = || ask_metrics(&server.ready).contains("doorbook_counters_hosts{");
+    eventually("the host's counters are asked for", is_compared);
+    home.file("password", b"another one");
+    assert_eq!(apply(&both, &[]).ok().stdout, "~ section [[counters]]\n");
+    assert_eq!(apply("", &[]).ok().stdout, "~ section [[counters]]\n~ section [alarm]\n");
+    assert!(!is_compared());
+    // Another file is not the server's.
+    home.file("other.toml", format!("{shop}\n{both}").as_bytes());
+    let done = home.run(&["apply", "--config", "other.toml"]).ok();
+    assert_eq!(done.stdout, "nothing to change\n");
+    assert!(done.stderr.contains("[[counters]] and [alarm]"), "{done:?}");
 }
 
 /// What `/metrics` says, given the server's first line.

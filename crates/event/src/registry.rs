@@ -566,6 +566,9 @@ impl Registry {
                 if let Some(agent) = key.agent.as_deref().filter(|agent| !is_source_name(agent)) {
                     return Err(not_an_agent(agent));
                 }
+                if key.agent.is_some() && key.role != Role::Shipper {
+                    return Err(Invalid("the key of an agent has the role GROUP_SHIPPER".into()));
+                }
                 match self.key(&key.public) {
                     Some(_) => Err(Exists(format!("there is a key {} already", key.public))),
                     None => Ok(()),

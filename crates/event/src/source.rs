@@ -78,6 +78,49 @@ pub enum SourceKind {
     MongodLog,
 }
 
+/// What a source does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// It has read everything that was written.
+    #[n(0)]
+    Following,
+    /// It reads what was written before.
+    #[n(1)]
+    CatchingUp,
+    /// There is no file yet, or none any more.
+    #[n(2)]
+    Waiting,
+    /// It rests, because someone said so.
+    #[n(3)]
+    Paused,
+    /// It cannot go on.
+    #[n(4)]
+    Failed,
+    /// No server runs that would follow it.
+    #[n(5)]
+    Stopped,
+    /// Its agent does not report.
+    #[n(6)]
+    Away,
+}
+
+impl State {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            State::Following => "following",
+            State::CatchingUp => "catching_up",
+            State::Waiting => "waiting",
+            State::Paused => "paused",
+            State::Failed => "failed",
+            State::Stopped => "stopped",
+            State::Away => "away",
+        }
+    }
+}
+
 impl Source {
     /// What it watches.
     pub fn target(&self) -> Target {

@@ -15,6 +15,7 @@ use crate::api::{atlas, native, operations, tiledb};
 use crate::arrays::Places;
 use crate::auth::Auth;
 use crate::metrics::Metrics;
+use crate::sources::Agents;
 use crate::usage::Usage;
 
 /// What an operator can set. The defaults work.
@@ -136,6 +137,7 @@ struct Inner {
     answers: Arc<Semaphore>,
     doors: native::Doors,
     metrics: Metrics,
+    agents: Agents,
     started: Timestamp,
     stage: AtomicU8,
 }
@@ -192,6 +194,7 @@ impl App {
             answers: Arc::new(Semaphore::new(settings.concurrent_answers_max.max(1))),
             doors: native::Doors::new(PublicIds::new(&secrets.public_ids), &settings),
             metrics: Metrics::default(),
+            agents: Agents::default(),
             started: clock.now(),
             stage: AtomicU8::new(Stage::Starting as u8),
             store,
@@ -258,6 +261,11 @@ impl App {
     /// What the server counts of itself.
     pub fn metrics(&self) -> &Metrics {
         &self.0.metrics
+    }
+
+    /// What agents said of themselves.
+    pub fn agents(&self) -> &Agents {
+        &self.0.agents
     }
 
     /// When this was made.

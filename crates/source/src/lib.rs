@@ -6,12 +6,13 @@
 //!
 //! Suggested reading order: [`batch`], [`input`] (files to physical lines), [`wrapping`] (what
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
-//! [`watch`] (all of these for one host), [`document`] (our own form of an event).
+//! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`document`] (our own form of an event).
 
 pub mod arrival;
 pub mod batch;
 pub mod document;
 pub mod follow;
+pub mod following;
 pub mod input;
 pub mod mongod;
 pub mod watch;

@@ -49,6 +49,8 @@ pub struct Settings {
     pub zone: TimeZone,
     /// Where to begin without a position.
     pub start: Start,
+    /// A poll ends once it has found as many bytes of records; [`Batch::SIZE_BYTES_MAX`] at most.
+    pub batch_size_bytes: usize,
 }
 
 /// What a poll came to, beside the batch.
@@ -92,6 +94,7 @@ impl Watch {
             source: settings.source.clone(),
             target: settings.target.clone(),
             names: settings.names.clone(),
+            batch_size_bytes: settings.batch_size_bytes,
             unwrapper: Unwrapper::new(),
             hints: FileHints::default(),
             told: Vec::new(),
@@ -231,6 +234,7 @@ struct Reader {
     source: Text,
     target: Target,
     names: Vec<HostName>,
+    batch_size_bytes: usize,
     unwrapper: Unwrapper,
     interpreter: Interpreter,
     /// Of the file at hand.
@@ -271,7 +275,7 @@ impl Reader {
                 self.line(&line, out, false);
             }
         }
-        self.foreign.is_none() && !out.is_full()
+        self.foreign.is_none() && !out.is_full() && out.size_bytes < self.batch_size_bytes
     }
 
     fn lost(&mut self, loss: &Loss) {

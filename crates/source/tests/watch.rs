@@ -33,6 +33,7 @@ impl Scene {
             names: vec![HostName::parse("db-1.example.com").expect("a name").0],
             zone: jiff::tz::TimeZone::UTC,
             start: Start::Oldest,
+            batch_size_bytes: doorbook_source::Batch::SIZE_BYTES_MAX,
         };
         let watch = Watch::open(settings.clone(), None).expect("a watch");
         let batch = Batch::default();

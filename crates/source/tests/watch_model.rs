@@ -466,6 +466,7 @@ fn watch(path: &Path, position: &[u8]) -> Watch {
         names: Vec::new(),
         zone: jiff::tz::TimeZone::UTC,
         start: Start::Oldest,
+        batch_size_bytes: doorbook_source::Batch::SIZE_BYTES_MAX,
     };
     Watch::open(settings, Some(position)).expect("a watch")
 }

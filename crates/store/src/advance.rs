@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use doorbook_event::record::{Coverage, Heartbeat, Quarantine};
-use doorbook_event::{Access, Record, Scope, Seq, Text, Timestamp};
+use doorbook_event::advance::{Advance, Advanced};
+use doorbook_event::{Record, Scope, Seq, Text, Timestamp};
 
+use crate::Inner;
 use crate::catalog::{Merged, merge_coverage};
 use crate::commit::{Part, mark_future, normalize};
 use crate::coverage::Rows;
@@ -17,7 +18,6 @@ use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::identity::{CurrentFile, Fact, Hash128, Known, Verdict, Wanted};
 use crate::state::State;
-use crate::{Advance, Advanced, Inner};
 
 /// The file at hand of each source, by its name.
 pub(crate) type Following = HashMap<Text, CurrentFile>;
@@ -279,16 +279,6 @@ impl Prepared {
             expired: self.expired,
             quarantined: new - events,
         }
-    }
-}
-
-impl Advance {
-    /// About how much memory it takes.
-    pub fn size_bytes(&self) -> usize {
-        let raw = self.accesses.iter().map(|access| access.raw.len() + size_of::<Access>());
-        let bytes = self.quarantine.iter().map(|quarantine| quarantine.bytes.len());
-        let others = self.coverage.len() * size_of::<Coverage>() + size_of::<Heartbeat>();
-        raw.sum::<usize>() + bytes.sum::<usize>() + size_of::<Quarantine>() + others
     }
 }
 

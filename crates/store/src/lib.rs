@@ -60,11 +60,10 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use doorbook_event::record::{
-    Actor, Amendment, Coverage, Heartbeat, ImportCounts, ImportId, ImportedFile, Quarantine,
-    Sighting, Subject, UnknownId,
+    Actor, Amendment, Coverage, ImportCounts, ImportId, ImportedFile, Quarantine, Sighting,
+    Subject, UnknownId,
 };
 use doorbook_event::registry::RegistryChange;
-use doorbook_event::source::Source;
 use doorbook_event::{
     Access, Clock, LogId, ProjectId, Random, Record, Scope, Seq, Text, Timestamp,
 };
@@ -72,6 +71,7 @@ use doorbook_event::{
 pub use alarm::Alarms;
 pub use catalog::Catalog;
 pub use coverage::{Answer, Question, Watched};
+pub use doorbook_event::advance::{Advance, Advanced};
 pub use error::{Error, ErrorKind};
 pub use filter::{Dimension, Filter, Histogram, Page, Top};
 
@@ -289,47 +289,6 @@ pub enum LineResult {
     Duplicate,
     /// It is older than its scope keeps events; not stored.
     Expired,
-}
-
-/// What a source read since it last came further, and where it goes on.
-#[derive(Clone, Debug)]
-pub struct Advance {
-    /// The source, as the registry has it.
-    pub source: Source,
-    /// Where it was before; empty if it begins.
-    pub after: Vec<u8>,
-    /// Where it is now, in its own form.
-    pub position: Vec<u8>,
-    /// Whether this is the beginning of another file: equal events of one file are as many events, the
-    /// same events in the next file are the same ones.
-    pub is_next_file: bool,
-    /// Events, in the order of the input.
-    pub accesses: Vec<Access>,
-    /// What the target did not show, and what this source did not see.
-    pub coverage: Vec<Coverage>,
-    /// Bytes that could not be read.
-    pub quarantine: Vec<Quarantine>,
-    /// That it is alive.
-    pub heartbeat: Option<Heartbeat>,
-    /// It has read everything that was written before; never later than our clock.
-    pub through: Option<Timestamp>,
-    /// Where what it sees begins, if it never came anywhere yet.
-    pub since: Option<Timestamp>,
-    /// Lines it read.
-    pub lines: u64,
-}
-
-/// What became of an [`Advance`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Advanced {
-    /// Events that were new.
-    pub events: u64,
-    /// Events that were stored before.
-    pub duplicates: u64,
-    /// Events that are older than their scope keeps any; not stored.
-    pub expired: u64,
-    /// Lines put aside that were new.
-    pub quarantined: u64,
 }
 
 /// What [`Store::maintain`] did.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use doorbook_server::admin::request::AppliedView;
-use doorbook_server::admin::{Reply, Request, compare_with_nothing};
+use doorbook_server::admin::{Reply, compare_with_nothing};
 
 use super::{DataDir, exists};
 use crate::config::{Config, DEFAULT_FILE};
@@ -43,14 +43,14 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
 }
 
 fn ask(data_dir: &DataDir, config: &Config, dry_run: bool) -> anyhow::Result<Reply> {
-    let wanted = Box::new(config.wanted().clone());
     // To look is no reason to make a directory.
     if dry_run && !exists(&data_dir.path()) {
-        let view = compare_with_nothing(&wanted, &system::SystemClock, &system::SystemRandom);
+        let view =
+            compare_with_nothing(config.wanted(), &system::SystemClock, &system::SystemRandom);
         return Ok(Reply::Applied(Box::new(view)));
     }
     let mut connection = data_dir.open_or_create()?;
-    let reply = connection.execute(Request::Apply { wanted, dry_run });
+    let reply = connection.execute(config.request(dry_run));
     connection.close()?;
     Ok(reply?)
 }

@@ -16,8 +16,12 @@ pub enum Command {
         #[arg(long, value_name = "P")]
         project: String,
         /// What it may do there, such as GROUP_OWNER or "Project Read Only"
-        #[arg(long, value_parser = values::role)]
-        role: Role,
+        #[arg(long, value_parser = values::role, required_unless_present = "agent")]
+        role: Option<Role>,
+        /// The agent whose key it is: with it an agent on another host follows the sources that name
+        /// it, and can do nothing else
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
         /// Print {"publicKey","privateKey"}
         #[arg(long)]
         json: bool,
@@ -40,8 +44,9 @@ pub enum Command {
 
 pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { project, role, json } => {
-            let key = match data_dir.execute(Request::KeyCreate { project, role })? {
+        Command::Create { project, role, agent, json } => {
+            let (role, agent) = (role.unwrap_or(Role::Shipper), agent.map(Into::into));
+            let key = match data_dir.execute(Request::KeyCreate { project, role, agent })? {
                 Reply::NewKey(key) => key,
                 other => return Err(out_of_turn(&other)),
             };
@@ -61,10 +66,11 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             }
             let row = |key: &KeyView| {
                 let (public, project) = (key.public_key.to_string(), key.project.to_string());
-                vec![public, project, key.role.to_string(), key.created.to_string()]
+                let agent = key.agent.as_deref().unwrap_or("").to_owned();
+                vec![public, project, key.role.to_string(), key.created.to_string(), agent]
             };
             let rows: Vec<_> = keys.iter().map(row).collect();
-            output::table(&["PUBLIC KEY", "PROJECT", "ROLE", "CREATED"], &rows)
+            output::table(&["PUBLIC KEY", "PROJECT", "ROLE", "CREATED", "AGENT"], &rows)
         }
         Command::Delete { public_key } => {
             data_dir.execute(Request::KeyDelete { public_key: public_key.clone() })?;

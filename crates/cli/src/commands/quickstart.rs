@@ -60,7 +60,7 @@ fn start(data_dir: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Server> 
     if let Some(listen) = listen {
         doorbook_server::http::check_listen(listen, false, false)
             .map_err(doorbook_server::admin::Failure::invalid)?;
-        return Server::start(data_dir, listen, None, Settings::default());
+        return Server::start(data_dir, listen, None, Settings::default(), None);
     }
     let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
     // Tried beforehand: an occupied port is no reason to fail, all others are.
@@ -68,7 +68,7 @@ fn start(data_dir: &Path, listen: Option<SocketAddr>) -> anyhow::Result<Server> 
         Ok(_) => PORT,
         Err(_) => 0,
     };
-    Server::start(data_dir, local(port), None, Settings::default())
+    Server::start(data_dir, local(port), None, Settings::default(), None)
 }
 
 /// What there is to show.
@@ -83,8 +83,11 @@ fn prepare(admin: &Admin) -> anyhow::Result<Prepared> {
     let project = project(admin, &by)?;
     retract_old_samples(admin, &by)?;
     let import = import_sample(admin, &by)?;
-    let request =
-        Request::KeyCreate { project: PROJECT.to_owned(), role: Role::DatabaseAccessAdmin };
+    let request = Request::KeyCreate {
+        project: PROJECT.to_owned(),
+        role: Role::DatabaseAccessAdmin,
+        agent: None,
+    };
     let key = match admin.execute(&by, request)? {
         Reply::NewKey(key) => key,
         other => return Err(out_of_turn(&other)),

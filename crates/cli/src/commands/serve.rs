@@ -6,12 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use doorbook_event::{Action, Clock, Random, Text};
+use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
-use doorbook_server::alarm::deliver::Destination;
-use doorbook_server::alarm::{self, Alarms};
+use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
-use doorbook_server::counters::{self, Counters};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
@@ -22,6 +20,7 @@ use super::DataDir;
 use crate::config::Config;
 use crate::interrupt::{self, Interrupt};
 use crate::service_manager::ServiceManager;
+use crate::services::Services;
 use crate::{logging, output, system};
 
 #[derive(clap::Args)]
@@ -72,7 +71,8 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let stop = interrupt::listen()?;
     logging::start(args.log);
     let manager = ServiceManager::of_environment();
-    let mut server = Server::start(&data_dir.path(), listen, tls, settings)?;
+    let follows = file.as_ref().map(Config::file);
+    let server = Server::start(&data_dir.path(), listen, tls, settings, follows)?;
     if let Some(file) = file
         && let Err(error) = server.follow(&file)
     {
@@ -100,20 +100,18 @@ pub struct Server {
     socket: AdminSocket,
     app: App,
     base_url: String,
-    /// Comparing, if the file of the estate says whose counters to read.
-    counters: Option<Counters>,
-    /// Who is told of alarms.
-    destinations: Vec<(Text, Destination)>,
+    services: Arc<Services>,
 }
 
 impl Server {
     /// Opens the data directory and listens. Nothing is served before [`Server::run`], but from
-    /// here on the address is taken and other commands find the admin socket.
+    /// here on the address is taken and other commands find the admin socket. `file` is the estate's.
     pub fn start(
         data_dir: &Path,
         listen: SocketAddr,
         tls: Option<TlsFiles>,
         settings: Settings,
+        file: Option<PathBuf>,
     ) -> anyhow::Result<Server> {
         let scheme = if tls.is_some() { "https" } else { "http" };
         let tls = match tls {
@@ -134,46 +132,40 @@ impl Server {
         let app = app(&store, &clock, &random, settings)?;
         let clock_state = system::clock_state;
         let steady = Arc::new(system::uptime);
-        let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
+        let agents = app.agents().clone();
+        let tools =
+            Tools { store: store.clone(), clock: clock.clone(), clock_state, steady, agents };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
-        let board = Some(sources.board());
-        let admin =
-            Admin { store, clock, random, base_url: Some(base_url.clone()), sources: board };
+        let board = sources.board();
+        let tools = alarm::Tools {
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            clock_state,
+            board: board.clone(),
+            app: app.clone(),
+            pause: alarm::Tools::PAUSE,
+        };
+        let services = Arc::new(Services::new(file, tools, runtime.handle().clone()));
+        let admin = Admin {
+            store,
+            clock,
+            random,
+            base_url: Some(base_url.clone()),
+            sources: Some(board),
+            services: Some(services.clone()),
+        };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        let (counters, destinations) = (None, Vec::new());
-        Ok(Server {
-            runtime,
-            listener,
-            tls,
-            admin,
-            sources,
-            socket,
-            app,
-            base_url,
-            counters,
-            destinations,
-        })
+        Ok(Server { runtime, listener, tls, admin, sources, socket, app, base_url, services })
     }
 
     /// Brings about what the file of the estate says.
-    fn follow(&mut self, file: &Config) -> anyhow::Result<()> {
+    fn follow(&self, file: &Config) -> anyhow::Result<()> {
         file.apply_at_start(&self.admin)?;
-        let destinations = file.alarm().destinations();
-        self.destinations = destinations.map_err(|error| Failure::invalid(error.to_string()))?;
-        let Admin { store, clock, random, .. } = &self.admin;
-        let clusters = file.counters(&store.catalog().registry);
-        if clusters.is_empty() {
-            return Ok(());
-        }
-        let settings = counters::Settings::new(clusters);
-        let started = Counters::start(&settings, store, clock, random, self.runtime.handle());
-        let counters = started.map_err(|error| Failure::invalid(error.to_string()))?;
-        self.app.metrics().set_counters(counters.board());
-        self.counters = Some(counters);
-        Ok(())
+        Ok(self.services.start(Some(file))?)
     }
 
     /// Where it listens.
@@ -191,11 +183,13 @@ impl Server {
     ///    alarmed any more, and sources store what they read and stop. 3. No new commands; those that run are waited for, imports end
     ///    as interrupted. 4. No new connections; the answers under way are finished. 5. The record of
     ///    who asked. 6. What is in memory becomes segments. 7. The data directory is let go.
-    pub fn run(mut self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
-        let alarms = self.alarms(stop);
-        let Server {
-            runtime, listener, tls, admin, sources, socket, app, base_url, counters, ..
-        } = self;
+    pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
+        let Server { runtime, listener, tls, admin, sources, socket, app, base_url, services } =
+            self;
+        // Alarms are kept also where no file says who is told.
+        if !stop.is_raised() && !services.have_begun() {
+            services.start(None)?;
+        }
         let pause = manager.pause().unwrap_or(vitals::PAUSE).min(vitals::PAUSE);
         let beat = {
             let manager = manager.clone();
@@ -214,13 +208,8 @@ impl Server {
                 tracing::info!(cause, "stopping");
                 manager.stopping();
                 app.reach(Stage::Stopping);
-                if let Some(counters) = counters {
-                    counters.stop().await;
-                }
-                if let Some(alarms) = alarms {
-                    alarms.stop().await;
-                }
                 let stopped = tokio::task::spawn_blocking(move || {
+                    services.stop();
                     sources.stop();
                     socket.stop();
                 });
@@ -243,26 +232,6 @@ impl Server {
         flushed?;
         tracing::info!("stopped");
         served.context("the listener failed")
-    }
-}
-
-impl Server {
-    /// Begins to look for what somebody should know; not in a server that only closes what it opened.
-    fn alarms(&mut self, stop: &Interrupt) -> Option<Alarms> {
-        let destinations = std::mem::take(&mut self.destinations);
-        if stop.is_raised() {
-            return None;
-        }
-        let tools = alarm::Tools {
-            store: self.admin.store.clone(),
-            clock: Arc::clone(&self.admin.clock),
-            random: Arc::clone(&self.admin.random),
-            clock_state: system::clock_state,
-            board: self.sources.board(),
-            app: self.app.clone(),
-            pause: alarm::Tools::PAUSE,
-        };
-        Some(Alarms::start(destinations, &tools, self.runtime.handle()))
     }
 }
 

@@ -74,10 +74,11 @@ fn list(sources: &[SourceView]) -> anyhow::Result<()> {
             format!("{}/{}", source.project, source.cluster),
             source.host.clone(),
             source.path.to_string(),
+            source.agent.as_deref().unwrap_or("").to_owned(),
             source.message.as_deref().unwrap_or("").to_owned(),
         ]
     };
-    let headings = ["SOURCE", "STATE", "LAG", "EVENTS", "CLUSTER", "HOST", "PATH", ""];
+    let headings = ["SOURCE", "STATE", "LAG", "EVENTS", "CLUSTER", "HOST", "PATH", "AGENT", ""];
     output::table(&headings, &sources.iter().map(row).collect::<Vec<_>>())
 }
 
@@ -93,6 +94,7 @@ fn show(data_dir: &DataDir, one: One, request: impl Fn(String) -> Request) -> an
         ("kind", source.kind.word().to_owned()),
         ("of", format!("{} in {}/{}", source.host, source.project, source.cluster)),
         ("path", source.path.to_string()),
+        ("agent", source.agent.as_deref().unwrap_or("").to_owned()),
         ("zone", source.zone.to_string()),
         ("state", source.state.word().to_owned()),
         ("because", source.message.as_deref().unwrap_or("").to_owned()),

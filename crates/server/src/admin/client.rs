@@ -37,8 +37,9 @@ pub fn open(options: Options, by: Actor) -> Result<Connection, Failure> {
     Ok(match here_or_there(&options.data_dir, || Store::open(options.clone()))? {
         Held::Here(store) => {
             let Options { clock, random, .. } = options;
-            let (base_url, sources) = (None, None);
-            Connection::Here(Box::new(Admin { store, clock, random, base_url, sources }), by)
+            let (base_url, sources, services) = (None, None, None);
+            let admin = Admin { store, clock, random, base_url, sources, services };
+            Connection::Here(Box::new(admin), by)
         }
         Held::There(client) => Connection::There(client),
     })

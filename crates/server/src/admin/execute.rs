@@ -1,6 +1,9 @@
 //! [`Admin::execute`]: the one function that carries commands out, and those that change the
 //! registry. Those that read the history are in `history`.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use doorbook_event::record::Actor;
 use doorbook_event::registry::{
     Cluster, Host, Key, Project, Registry, RegistryChange, Role, ServiceAccount,
@@ -9,8 +12,8 @@ use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::{Clock, HostName, ProjectId, Random, Scope, Text};
 
 use crate::admin::request::{AppliedView, NewKey, NewServiceAccount};
-use crate::admin::{Admin, Failure, Reply, Request, secrets, views};
-use crate::estate::difference::difference;
+use crate::admin::{Admin, Failure, Reload, Reply, Request, secrets, views};
+use crate::estate::difference::{Differs, difference};
 use crate::estate::{Difference, Wanted};
 use crate::pipeline::hosts::{find_project, list, resolve_cluster};
 use crate::pipeline::session::{self, Begin};
@@ -51,8 +54,8 @@ impl Admin {
                 self.store.change_registry(by, vec![change])?;
                 self.show_host(id, &host)
             }
-            Request::KeyCreate { project: text, role } => {
-                self.create_key(by, project(&text)?, role)
+            Request::KeyCreate { project: text, role, agent } => {
+                self.create_key(by, project(&text)?, role, agent)
             }
             Request::KeyList { project } => {
                 let only = only(&project)?;
@@ -133,7 +136,15 @@ impl Admin {
                 Ok(Reply::Status(Box::new(views::status(registry, status))))
             }
             Request::Backup { to } => self.backup(by, &to),
-            Request::Apply { wanted, dry_run } => self.apply(by, &wanted, dry_run),
+            Request::Apply { wanted, file, sections, dry_run } => {
+                let mut view = self.apply(by, &wanted, &file, dry_run)?;
+                let is_elsewhere = |services: &Arc<dyn Reload>| !services.is_of(&file);
+                if !sections.is_empty() && self.services.as_ref().is_some_and(is_elsewhere) {
+                    let titles = sections.join(" and ");
+                    view.notes.push(format!("the server does not do as {titles} of this file say: it was started with another one"));
+                }
+                Ok(Reply::Applied(Box::new(view)))
+            }
             Request::SourceList { project } => Ok(Reply::Sources(self.sources_of(only(&project)?))),
             Request::SourceShow { name } => self.show_source(&name),
             Request::SourcePause { name, paused } => self.pause_source(by, &name, paused),
@@ -145,15 +156,34 @@ impl Admin {
         }
     }
 
-    /// Makes the registry say what a file says, in one change.
-    fn apply(&self, by: &Actor, wanted: &Wanted, dry_run: bool) -> Result<Reply, Failure> {
+    /// Makes the registry say what a file says, in one change, and a running server do what it says
+    /// beside that.
+    fn apply(
+        &self,
+        by: &Actor,
+        wanted: &Wanted,
+        file: &Path,
+        dry_run: bool,
+    ) -> Result<AppliedView, Failure> {
         let registry = &self.store.catalog().registry;
         let (mut view, changes) = compare(registry, wanted, &*self.clock, &*self.random);
-        if !dry_run && !changes.is_empty() {
-            self.store.change_registry(by, changes)?;
-            view.applied = true;
+        let services = self.services.as_ref().filter(|services| services.is_of(file));
+        let sections = match services {
+            Some(services) if view.problems.is_empty() => services.differs()?,
+            _ => Vec::new(),
+        };
+        view.changes.extend(sections.iter().map(|title| Differs::section(title)));
+        if dry_run || view.changes.is_empty() {
+            return Ok(view);
         }
-        Ok(Reply::Applied(Box::new(view)))
+        if !changes.is_empty() {
+            self.store.change_registry(by, changes)?;
+        }
+        if let Some(services) = services.filter(|_| !sections.is_empty()) {
+            services.reload()?;
+        }
+        view.applied = true;
+        Ok(view)
     }
 
     fn set_retention(
@@ -235,7 +265,13 @@ impl Admin {
             .ok_or_else(|| Failure::failed("the host is gone"))
     }
 
-    fn create_key(&self, by: &Actor, project: ProjectId, role: Role) -> Result<Reply, Failure> {
+    fn create_key(
+        &self,
+        by: &Actor,
+        project: ProjectId,
+        role: Role,
+        agent: Option<Text>,
+    ) -> Result<Reply, Failure> {
         let mut public = secrets::public_key(&*self.random);
         // Eight letters are few enough that a collision is thinkable.
         while self.store.catalog().registry.key(&public).is_some() {
@@ -248,7 +284,7 @@ impl Admin {
             project,
             role,
             created: self.clock.now(),
-            agent: None,
+            agent,
         };
         let key = Key { ha1: secrets::ha1(&key.public, &private), ..key };
         let public_key = key.public.clone();

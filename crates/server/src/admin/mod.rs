@@ -15,6 +15,7 @@
 //! `replay`, [`wire`], [`socket`],
 //! [`client`].
 
+use std::path::Path;
 use std::sync::Arc;
 
 use doorbook_event::{Clock, Random};
@@ -57,4 +58,17 @@ pub struct Admin {
     pub base_url: Option<String>,
     /// Who follows sources, in a server's process.
     pub sources: Option<Board>,
+    /// What runs as the estate's file says, in a server's process.
+    pub services: Option<Arc<dyn Reload>>,
+}
+
+/// What a server runs as the estate's file says, and is no part of the registry.
+pub trait Reload: Send + Sync {
+    /// Whether this, an absolute path, is the file that it does as.
+    fn is_of(&self, file: &Path) -> bool;
+    /// The titles of the sections in that file that are not what runs; a failure if they could not be
+    /// brought about.
+    fn differs(&self) -> Result<Vec<&'static str>, Failure>;
+    /// Brings them about.
+    fn reload(&self) -> Result<(), Failure>;
 }

@@ -219,6 +219,7 @@ mod tests {
             random: Arc::<CountingRandom>::default(),
             base_url: None,
             sources: None,
+            services: None,
         };
         let replay = || {
             let mut rows = Vec::new();

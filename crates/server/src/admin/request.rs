@@ -77,6 +77,9 @@ pub enum Request {
         project: String,
         /// What it may do there.
         role: Role,
+        /// The agent whose key it is to be.
+        #[serde(default)]
+        agent: Option<Text>,
     },
     /// The keys of a project, or all.
     KeyList {
@@ -178,8 +181,12 @@ pub enum Request {
     },
     /// Make the registry say what a file says: all of it or nothing.
     Apply {
-        /// What the file says.
+        /// What the file says of the registry.
         wanted: Box<Wanted>,
+        /// The file, as an absolute path.
+        file: PathBuf,
+        /// The titles of what it says beside, and a server does.
+        sections: Vec<String>,
         /// Only tell what would change.
         dry_run: bool,
     },
@@ -480,6 +487,9 @@ pub struct KeyView {
     pub project: Text,
     /// What it may do there.
     pub role: Role,
+    /// The agent whose key it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Text>,
     /// When it was created.
     pub created: Timestamp,
 }
@@ -679,6 +689,9 @@ pub struct SourceView {
     pub path: Text,
     /// The zone of times that name none.
     pub zone: Text,
+    /// The agent that follows it, where the server does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Text>,
     /// What it does.
     pub state: SourceState,
     /// Why it does not do more.

@@ -81,6 +81,7 @@ impl Admin {
             host: source.host.to_string(),
             path: source.path.clone(),
             zone: source.zone.clone(),
+            agent: source.agent.clone(),
             state,
             message,
             through,

@@ -42,6 +42,7 @@ pub(crate) fn key(registry: &Registry, key: &Key) -> KeyView {
         project_id: key.project,
         project: project_name(registry, key.project),
         role: key.role,
+        agent: key.agent.clone(),
         created: key.created,
     }
 }

@@ -10,7 +10,7 @@ use super::syslog::Syslog;
 use super::webhook::Webhook;
 
 /// Who is told; nobody by default.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// A webhook.
     pub webhook: Option<WebhookSettings>,
@@ -19,7 +19,7 @@ pub struct Settings {
 }
 
 /// A webhook, and the files that it needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {
     /// Its address.
     pub url: String,

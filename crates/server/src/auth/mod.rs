@@ -41,6 +41,8 @@ pub enum Operation {
     Ingest,
     /// Read how the server fares, and of the project how much there is.
     ReadMetrics,
+    /// Follow sources of the project on another host.
+    FollowAsAgent,
     /// Read what is known of an array.
     ReadArray,
     /// Change an array's name, description and tags.
@@ -53,7 +55,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 11] = [
+    pub const ALL: [Operation; 12] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -61,6 +63,7 @@ impl Operation {
         Operation::ReadHosts,
         Operation::Ingest,
         Operation::ReadMetrics,
+        Operation::FollowAsAgent,
         Operation::ReadArray,
         Operation::EditArray,
         Operation::ManageArray,
@@ -192,8 +195,12 @@ fn in_project(
         | Operation::ReadProject
         | Operation::ReadClusters
         | Operation::ReadHosts => role != Role::Shipper,
-        Operation::Ingest => matches!(role, Role::Owner | Role::Shipper),
+        // An agent speaks for its sources and for nothing else.
+        Operation::Ingest => {
+            matches!(role, Role::Owner | Role::Shipper) && agent_of(registry, caller).is_none()
+        }
         Operation::ReadMetrics => matches!(role, Role::Owner | Role::MonitoringAdmin),
+        Operation::FollowAsAgent => agent_of(registry, caller).is_some(),
         // A project has no arrays.
         Operation::ReadArray
         | Operation::EditArray
@@ -206,6 +213,14 @@ fn in_project(
 /// The project that a caller's own right is of: what a request means that names none.
 pub fn home_of(registry: &Registry, principal: &Principal) -> Option<ProjectId> {
     right_of(registry, principal).map(|(project, _)| project)
+}
+
+/// The agent whose key a caller has.
+pub fn agent_of<'a>(registry: &'a Registry, caller: &Caller) -> Option<&'a Text> {
+    match &caller.principal {
+        Principal::ApiKey(public) => registry.key(public)?.agent.as_ref(),
+        _ => None,
+    }
 }
 
 fn role_in(registry: &Registry, principal: &Principal, project: ProjectId) -> Option<Role> {
@@ -387,6 +402,10 @@ mod tests {
     const ABSENT: ProjectId = ProjectId::new([3; 12]);
 
     fn registry(role: Role) -> Registry {
+        registry_with(role, None)
+    }
+
+    fn registry_with(role: Role, agent: Option<Text>) -> Registry {
         let created = Timestamp::from_seconds(0);
         let mut registry = Registry::default();
         for (id, name) in [(OWN, "own"), (OTHER, "other")] {
@@ -399,7 +418,7 @@ mod tests {
             project: OWN,
             role,
             created,
-            agent: None,
+            agent,
         }));
         registry.apply(&RegistryChange::ServiceAccountCreated(ServiceAccount {
             client_id: "account".into(),
@@ -421,12 +440,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAAIIII"),
-            (ReadOnly, "RAAAARRIIII"),
-            (MonitoringAdmin, "AAAAARAIIII"),
-            (DatabaseAccessAdmin, "AAAAARRIIII"),
-            (ClusterLogViewer, "AAAAARRIIII"),
-            (Shipper, "RRRRRARIIII"),
+            (Owner, "AAAAAAARIIII"),
+            (ReadOnly, "RAAAARRRIIII"),
+            (MonitoringAdmin, "AAAAARARIIII"),
+            (DatabaseAccessAdmin, "AAAAARRRIIII"),
+            (ClusterLogViewer, "AAAAARRRIIII"),
+            (Shipper, "RRRRRARRIIII"),
         ] {
             let registry = registry(role);
             for principal in
@@ -441,14 +460,33 @@ mod tests {
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
                 assert_eq!(
                     row(Some(OTHER)),
-                    "IIIIIIIIIII",
+                    "IIIIIIIIIIII",
                     "{role} {principal}, another's project"
                 );
-                assert_eq!(row(Some(ABSENT)), "IIIIIIIIIII", "{role} {principal}, no such project");
-                assert_eq!(row(None), "IAIIIIIIIII", "{role} {principal}, no project named");
+                assert_eq!(
+                    row(Some(ABSENT)),
+                    "IIIIIIIIIIII",
+                    "{role} {principal}, no such project"
+                );
+                assert_eq!(row(None), "IAIIIIIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
+    }
+
+    /// The key of an agent can do what an agent does, in its project, and nothing else.
+    #[test]
+    fn an_agent_follows_and_does_nothing_else() {
+        let registry = registry_with(Role::Shipper, Some("edge-1".into()));
+        let caller = caller(Principal::ApiKey("key".into()));
+        let row = |project: Option<ProjectId>| -> String {
+            let decide = |operation| authorize(&registry, &caller, operation, project);
+            Operation::ALL.map(decide).map(letter).iter().collect()
+        };
+        assert_eq!(row(Some(OWN)), "RRRRRRRA");
+        assert_eq!(row(Some(OTHER)), "IIIIIIII");
+        assert_eq!(row(None), "IAIIIIII");
+        assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
     #[test]
@@ -508,18 +546,18 @@ mod tests {
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
         let user = |name: &str| Principal::User { name: name.into(), database: Text::default() };
-        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARAAAR");
-        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIA");
+        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAAR");
+        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIA");
         for principal in [user("bob"), user("nobody"), Principal::ApiKey("key".into())] {
-            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIII", "{principal}");
-            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIII", "{principal}");
         }
         for (right, with_it, in_namespace) in [
-            (Right::Read, "ARRRRRRARRR", "RRRRRRRRRRR"),
-            (Right::Write, "RRRRRARARRR", "RRRRRARRRRR"),
-            (Right::Edit, "RRRRRRRAARR", "RRRRRRRRRRR"),
-            (Right::ReadLogs, "ARRRRRRARRR", "RRRRRRRRRRR"),
-            (Right::ReadInfo, "RRRRRRRARRR", "RRRRRRRRRRR"),
+            (Right::Read, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
+            (Right::Write, "RRRRRARRARRR", "RRRRRARRRRRR"),
+            (Right::Edit, "RRRRRRRRAARR", "RRRRRRRRRRRR"),
+            (Right::ReadLogs, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
+            (Right::ReadInfo, "RRRRRRRRARRR", "RRRRRRRRRRRR"),
         ] {
             let mut shared = arrays.clone();
             let (with, rights) = ("bob".into(), [right].into());
@@ -527,7 +565,7 @@ mod tests {
             shared.apply(&RegistryChange::Arrays(share));
             assert_eq!(row(&shared, user("bob"), true), with_it, "{right:?}");
             assert_eq!(row(&shared, user("bob"), false), in_namespace, "{right:?}");
-            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIII", "{right:?}");
+            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIII", "{right:?}");
         }
     }
 

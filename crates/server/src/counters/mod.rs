@@ -41,7 +41,7 @@ pub struct Settings {
 }
 
 /// How one cluster's hosts are asked; the hosts are those that the registry has.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// The cluster's project.
     pub project: ProjectId,

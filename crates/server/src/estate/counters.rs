@@ -1,10 +1,9 @@
 //! `[[counters]]`: which clusters' own counts of logins are compared with what is recorded. Nothing of it
-//! is in the registry, which names no database users: a server reads it when it starts.
+//! is in the registry, which names no database users: a server reads it from its file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use doorbook_event::registry::Registry;
 use doorbook_event::{ProjectId, Text};
 
 use super::file;
@@ -31,12 +30,7 @@ pub struct WantedCounters {
 }
 
 impl WantedCounters {
-    /// What the checks are started with, if the registry has the project.
-    pub fn settings(&self, registry: &Registry) -> Option<ClusterSettings> {
-        Some(self.settings_of(registry.project_named(&self.project)?.id))
-    }
-
-    /// What they are started with in a project of this id.
+    /// What the checks are started with in a project of this id.
     pub fn settings_of(&self, project: ProjectId) -> ClusterSettings {
         ClusterSettings {
             project,

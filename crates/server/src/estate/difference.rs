@@ -53,6 +53,14 @@ pub enum Action {
     Remove,
 }
 
+impl Differs {
+    /// A section that is no part of the registry is another one.
+    pub(crate) fn section(title: &str) -> Differs {
+        let (kind, name) = ("section".to_owned(), title.to_owned());
+        Differs { action: Action::Change, kind, name, detail: String::new() }
+    }
+}
+
 impl fmt::Display for Differs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = match self.action {
@@ -265,7 +273,7 @@ impl Comparison<'_> {
             path: wanted.path.clone(),
             zone: wanted.zone.clone(),
             paused: known.as_ref().is_some_and(|known| known.paused),
-            agent: None,
+            agent: wanted.agent.clone(),
             rules: Vec::new(),
         };
         let (action, detail) = match &known {
@@ -275,7 +283,9 @@ impl Comparison<'_> {
                 let Source { path, zone, .. } = &source;
                 let zone = if &**zone == "UTC" { String::new() } else { format!(" ({zone})") };
                 let of = format!("{}/{}", wanted.project, wanted.cluster);
-                (Action::Add, format!("of {} in {of}: {path}{zone}", wanted.host))
+                let by = source.agent.as_ref().map(|agent| format!(" (by agent {agent})"));
+                let by = by.unwrap_or_default();
+                (Action::Add, format!("of {} in {of}: {path}{zone}{by}", wanted.host))
             }
         };
         let told = ("source", &*wanted.name, detail);
@@ -362,12 +372,14 @@ fn of_hosts<'a>(
 /// What becomes another in a source.
 fn changed(old: &Source, new: &Source) -> String {
     let of = |source: &Source| format!("{} in {}", source.host, source.cluster);
+    let by = |source: &Source| source.agent.as_deref().unwrap_or("none").to_owned();
     let pairs = [
         ("kind", old.kind.word().to_owned(), new.kind.word().to_owned()),
         ("project", old.project.to_string(), new.project.to_string()),
         ("host", of(old), of(new)),
         ("path", old.path.to_string(), new.path.to_string()),
         ("zone", old.zone.to_string(), new.zone.to_string()),
+        ("agent", by(old), by(new)),
     ];
     let differ = pairs.iter().filter(|(_, old, new)| old != new);
     let told: Vec<_> = differ.map(|(what, old, new)| format!("{what} {old} -> {new}")).collect();

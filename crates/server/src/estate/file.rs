@@ -27,9 +27,9 @@ sections! {
         /// stays.
         source: Option<Vec<Source>> = "";
         /// Whose counts of logins are compared with what is recorded, so that hidden logins are
-        /// noticed. Read when `doorbook serve` starts.
+        /// noticed.
         counters: Option<Vec<Counters>> = "";
-        /// Who is told when something is not seen. Read when `doorbook serve` starts.
+        /// Who is told when something is not seen.
         alarm: Option<Alarm> = "";
     }
 
@@ -90,8 +90,8 @@ sections! {
     /// What is followed. Without `host` it stands for every host of its cluster, without `cluster`
     /// for every host of its project, each as a source of its own; a source that names a host
     /// stands before one that names the cluster, and that before one that names the project only.
-    /// In `name` and `path`, `{host}`, `{port}`, `{cluster}` and `{project}` are what the host at
-    /// hand has.
+    /// In `name`, `path` and `agent`, `{host}`, `{port}`, `{cluster}` and `{project}` are what the host
+    /// at hand has.
     Source {
         /// Its name, unique: 1 to 64 of a-z, 0-9 and -_. (what placeholders bring is made to fit).
         /// It stands beside every event that it tells of.
@@ -110,11 +110,13 @@ sections! {
         /// The zone of times that name none: UTC (also without this), or a name such as
         /// Europe/Berlin.
         zone: Option<At<String>> = "\"UTC\"";
+        /// The agent that follows the file where it is, on another machine; without it the server does.
+        /// Its key is made with `doorbook key create --agent`.
+        agent: Option<At<String>> = "\"{host}\"";
     }
 
     /// Whose counts of logins are compared with what is recorded, so that hidden logins are noticed.
-    /// Without `cluster` it stands for every cluster of its project that no other one names. Read
-    /// when `doorbook serve` starts.
+    /// Without `cluster` it stands for every cluster of its project that no other one names.
     Counters {
         /// The project of its clusters; may be left out where there is one.
         project: Option<At<String>> = "\"shop\"";
@@ -129,8 +131,8 @@ sections! {
         ca_file: Option<At<String>> = "\"/etc/doorbook/ca.pem\"";
     }
 
-    /// Who is told when something is not seen. Read when `doorbook serve` starts; without it alarms are
-    /// in `doorbook alarm list` and in `/metrics` only.
+    /// Who is told when something is not seen; without it alarms are in `doorbook alarm list` and in
+    /// `/metrics` only.
     Alarm {
         /// Where messages are posted to, signed as Standard Webhooks says; http only on this machine.
         webhook_url: Option<At<String>> = "\"https://hooks.example.com/doorbook\"";

@@ -1,12 +1,15 @@
 //! No two sources may read one file: each line would be recorded under two hosts.
 //!
 //! What can be told beforehand is refused here: the same path, a pattern that another's path matches,
-//! and names that lead to one file on this machine now. What comes to clash later stops the second
+//! and names that lead to one file on this machine now. A path that an agent follows is one of another
+//! machine. What comes to clash later stops the second
 //! source when it is followed.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use doorbook_event::Text;
 
 use super::read::Problem;
 use super::wanted::WantedSource;
@@ -33,7 +36,8 @@ pub fn check(sources: &[WantedSource], problems: &mut Vec<Problem>) {
 
 #[derive(Default)]
 struct Seen<'a> {
-    paths: BTreeMap<String, &'a WantedSource>,
+    /// By who reads it: an agent, or the server.
+    paths: BTreeMap<(Option<Text>, String), &'a WantedSource>,
     files: BTreeMap<(u64, u64), &'a WantedSource>,
 }
 
@@ -45,16 +49,22 @@ impl<'a> Seen<'a> {
             glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::new() };
         let pattern = if is_pattern(&path) { glob::Pattern::new(&path).ok() } else { None };
         let matched = pattern.and_then(|pattern| {
-            self.paths.iter().find(|(other, _)| pattern.matches_with(other, options))
+            self.paths.iter().find(|((agent, other), _)| {
+                *agent == source.agent && pattern.matches_with(other, options)
+            })
         });
-        let known = self.paths.get_key_value(&path).or(matched);
-        let found = known.map(|(path, other)| (*other, path.clone()));
-        self.paths.entry(path).or_insert(source);
+        let key = (source.agent.clone(), path);
+        let known = self.paths.get_key_value(&key).or(matched);
+        let found = known.map(|((_, path), other)| (*other, path.clone()));
+        self.paths.entry(key).or_insert(source);
         found
     }
 
     /// Another source that leads to a file of this one's now.
     fn by_file(&mut self, source: &'a WantedSource) -> Option<(&'a WantedSource, String)> {
+        if source.agent.is_some() {
+            return None;
+        }
         let files = glob::glob(&source.path).into_iter().flatten();
         let mut found = None;
         for file in files.take(FILES_MAX).flatten() {

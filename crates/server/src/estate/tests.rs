@@ -390,3 +390,27 @@ proptest! {
         }
     }
 }
+
+/// Goal: who follows a file is written beside it, for many hosts at once, and one path on several machines
+/// is as many files. Method: a file, what it makes, and what a change of it says.
+#[test]
+fn a_source_names_its_agent() {
+    let keys = |agent: &str| {
+        source(&format!("name = \"{{host}}\"\npath = \"/var/log/mongod.log\"\n{agent}"))
+    };
+    let by_agents = good(&shop(&keys("agent = \"on-{host}\"")));
+    let agents: Vec<_> = by_agents.sources.iter().map(|source| source.agent.as_deref()).collect();
+    assert_eq!(agents, [Some("on-db-1"), Some("on-db-2")]);
+    let mut registry = Registry::default();
+    let told = apply(&mut registry, &by_agents);
+    assert!(told.iter().any(|told| told.ends_with("mongod.log (by agent on-db-1)")), "{told:#?}");
+    assert_eq!(registry.source("db-2").expect("is there").agent.as_deref(), Some("on-db-2"));
+    let told = apply(&mut registry, &good(&shop(&keys("host = \"db-1\""))));
+    assert!(told.iter().any(|told| told.ends_with("agent on-db-1 -> none")), "{told:#?}");
+    for wrong in ["agent = \"one\"", "agent = \"{user}\"", "host = \"db-1\"\nagent = \"One\""] {
+        let problems = wanted(&shop(&keys(wrong))).expect_err("is wrong");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+    }
+    let two = format!("{}{}", keys("host = \"db-1\"\nagent = \"one\""), keys("host = \"db-2\""));
+    assert_eq!(good(&shop(&two)).sources.len(), 2);
+}

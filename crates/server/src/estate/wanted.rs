@@ -105,6 +105,9 @@ pub struct WantedSource {
     pub path: Text,
     /// The zone of times that name none.
     pub zone: Text,
+    /// The agent that follows it.
+    #[serde(default)]
+    pub agent: Option<Text>,
 }
 
 /// What a file wants, if all of it holds together; problems are in the file's order.
@@ -344,6 +347,7 @@ impl<'a> Expansion<'a> {
         if let Some(zone) = &source.zone {
             check::zone(zone).map_err(|problem| at(problem, zone))?;
         }
+        let agent = source.agent.as_ref().map(|agent| fill(agent, name_part)).transpose()?;
         Ok(WantedSource {
             place,
             name: fill(&source.name, name_part)?.into(),
@@ -353,6 +357,7 @@ impl<'a> Expansion<'a> {
             host: candidate.host.clone(),
             path: path.into(),
             zone: source.zone.as_ref().map_or_else(|| "UTC".into(), |zone| zone.as_str().into()),
+            agent: agent.map(Text::from),
         })
     }
 }
@@ -379,7 +384,7 @@ fn distinct(
             );
             return Err(Problem::new(place, message));
         }
-        if let Some(other) = paths.insert(&one.path, &one.host) {
+        if let Some(other) = paths.insert((&one.agent, &one.path), &one.host) {
             let message = format!(
                 "this source stands for {n_hosts} hosts, and {other} and {} would both be read \
                  from {:?}: put {} in its path, or name one host",

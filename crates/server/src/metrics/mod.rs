@@ -42,7 +42,7 @@ pub struct Metrics {
     quarantined: AtomicU64,
     expired: AtomicU64,
     sources: OnceLock<Board>,
-    counters: OnceLock<counters::Board>,
+    counters: Mutex<Option<counters::Board>>,
     deliveries: Mutex<BTreeMap<(Text, &'static str), u64>>,
     dropped_messages: AtomicU64,
 }
@@ -118,14 +118,15 @@ impl Metrics {
         self.sources.get().map_or_else(BTreeMap::new, Board::statuses)
     }
 
-    /// Says who compares counters. Only the first one is asked.
-    pub fn set_counters(&self, counters: counters::Board) {
-        let _the_first_one_stays = self.counters.set(counters);
+    /// Says who compares counters now.
+    pub fn set_counters(&self, counters: Option<counters::Board>) {
+        *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = counters;
     }
 
     /// How the checks of each host are, if any is checked.
     fn counters(&self) -> counters::Status {
-        self.counters.get().map_or_else(BTreeMap::new, counters::Board::status)
+        let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.as_ref().map_or_else(BTreeMap::new, counters::Board::status)
     }
 
     /// Tries to deliver, by destination and result.

@@ -391,6 +391,7 @@ impl Reader {
             names: Vec::new(),
             zone: self.zone.clone(),
             start: Start::Live,
+            batch_size_bytes: Batch::SIZE_BYTES_MAX,
         };
         let followed = match Watch::open(settings, None) {
             Ok(watch) => self.follow_file(watch, &one.input, host),

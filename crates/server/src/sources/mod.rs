@@ -8,9 +8,11 @@
 //! What cannot be read is tried again, a file that is not there with the next round and the rest less
 //! often. Once that has lasted for [`SILENCE_SECONDS`], it is a gap from the last time that it could. The
 //! gap ends by itself when the source goes on: if it finds its place again it has missed nothing.
+//!
+//! A source that an agent follows is looked at, too: it is the server that knows when an agent says nothing.
 
 mod clock;
-mod following;
+mod shipped;
 mod status;
 
 use std::collections::BTreeMap;
@@ -19,22 +21,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use doorbook_event::advance::Advance;
 use doorbook_event::record::ClockState;
 use doorbook_event::source::{Source, Way};
 use doorbook_event::{Clock, Record, Scope, Text};
-use doorbook_store::{Advance, Entry, Store};
+use doorbook_source::following::{Following, Place};
+use doorbook_store::coverage::Progress;
+use doorbook_store::{Entry, Store};
 
-pub use status::{State, Status};
+pub use doorbook_event::source::State;
+pub use doorbook_source::following::{SILENCE_SECONDS, Status};
+pub use shipped::{Agents, Heard};
 
+use crate::admin::with_causes;
 use clock::{ClockNews, ClockWatch, Look};
-use following::{Following, Place};
+use shipped::Shipped;
 use status::Change;
 
 /// Between two looks at files that had nothing new.
 const INTERVAL: Duration = Duration::from_millis(500);
-
-/// How long a source may be unreadable before that is a gap.
-pub const SILENCE_SECONDS: i64 = 60;
 
 /// What may wait to be stored, about: a source reads as much as it likes at once, and then the next one.
 const ROUND_SIZE_BYTES: usize = 4 << 20;
@@ -50,6 +55,8 @@ pub struct Tools {
     pub clock_state: fn() -> ClockState,
     /// How long the machine has run, by a clock that nobody sets.
     pub steady: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// What agents say of themselves.
+    pub agents: Agents,
 }
 
 /// How each source is, by its name. Cheap to clone.
@@ -124,12 +131,14 @@ pub(crate) struct Round {
     tools: Tools,
     board: Board,
     following: BTreeMap<Text, Following>,
+    shipped: BTreeMap<Text, Shipped>,
     own_clock: ClockWatch,
 }
 
 impl Round {
     pub(crate) fn new(tools: Tools, board: Board) -> Round {
-        Round { tools, board, following: BTreeMap::new(), own_clock: ClockWatch::default() }
+        let (following, shipped) = (BTreeMap::new(), BTreeMap::new());
+        Round { tools, board, following, shipped, own_clock: ClockWatch::default() }
     }
 
     /// Lets each source read once, and stores it. Whether there is more to read already.
@@ -157,13 +166,14 @@ impl Round {
             }
         }
         self.store(waiting);
+        self.look_at_agents();
         self.tell();
         more
     }
 
     /// What our clock did is an event, and told once it is one.
     fn look_at_the_clock(&mut self) {
-        let Tools { store, clock, clock_state, steady } = &self.tools;
+        let Tools { store, clock, clock_state, steady, .. } = &self.tools;
         let look = Look { wall: clock.now(), steady: steady(), state: clock_state() };
         let news = self.own_clock.news(&look);
         if !news.is_empty() {
@@ -189,6 +199,14 @@ impl Round {
             catalog.registry.source(&source.name) == Some(source) && following.is_at(position)
         };
         self.following.retain(|_, following| is_wanted(following));
+        self.shipped.retain(|name, of| catalog.registry.source(name) == Some(of.source()));
+        for source in catalog.registry.sources() {
+            let Way::Shipped(agent) = source.way() else { continue };
+            let progress = watched.sources.get(&source.name);
+            let now = self.tools.clock.now();
+            let begin = || Shipped::new(source, agent, progress, now);
+            self.shipped.entry(source.name.clone()).or_insert_with(begin);
+        }
         let followed = |source: &&Source| source.way() == Way::Followed;
         for source in catalog.registry.sources().filter(followed) {
             if self.following.contains_key(&source.name) {
@@ -196,10 +214,28 @@ impl Round {
             }
             let host = catalog.registry.host(source.project, &source.host);
             let aliases = host.into_iter().flat_map(|host| &host.aliases).cloned().collect();
-            let progress = watched.sources.get(&source.name);
+            let from = watched.sources.get(&source.name).map(place_of).unwrap_or_default();
             let now = self.tools.clock.now();
-            let following = Following::new(source.clone(), aliases, progress, now);
+            let following = Following::new(source.clone(), aliases, from, now);
             self.following.insert(source.name.clone(), following);
+        }
+    }
+
+    /// Sees how the sources are that agents follow, and stores that an agent is away.
+    fn look_at_agents(&mut self) {
+        let watched = self.tools.store.watched();
+        let now = self.tools.clock.now();
+        for (name, shipped) in &mut self.shipped {
+            let progress = watched.sources.get(name);
+            let Some(gap) = shipped.look(&self.tools.agents, progress, now) else { continue };
+            let source = shipped.source();
+            let scope = Scope::Project(source.project);
+            // From before a restart, or by another cause that lasts.
+            let is_blind = watched.is_blind(&scope, &source.target(), name);
+            let stored = is_blind || self.tools.store.advance(vec![gap]).iter().all(Result::is_ok);
+            if stored {
+                shipped.told();
+            }
         }
     }
 
@@ -216,18 +252,23 @@ impl Round {
         for ((name, place), answer) in places.into_iter().zip(answers) {
             let Some(following) = self.following.get_mut(&name) else { continue };
             match answer {
-                Ok(advanced) => following.stored(place, &advanced, now),
+                Ok(advanced) => following.stored(place, advanced.events, now),
                 // Where it really is is in the store.
                 Err(error) if is_elsewhere(&error) => drop(self.following.remove(&name)),
-                Err(error) => following.not_stored(&error, now),
+                Err(error) => {
+                    let why = format!("what was read cannot be stored: {}", with_causes(&error));
+                    following.not_stored(why.into(), now);
+                }
             }
         }
     }
 
     fn tell(&self) {
-        let statuses = self.following.iter();
-        let statuses = statuses.map(|(name, following)| (name.clone(), following.status()));
-        let statuses: BTreeMap<Text, Status> = statuses.collect();
+        let followed = self.following.iter();
+        let followed = followed.map(|(name, following)| (name.clone(), following.status()));
+        let shipped = self.shipped.iter();
+        let shipped = shipped.map(|(name, shipped)| (name.clone(), shipped.status()));
+        let statuses: BTreeMap<Text, Status> = followed.chain(shipped).collect();
         let before = self.board.statuses();
         for (name, now) in &statuses {
             let before = before.get(name).map(|before| before.state);
@@ -237,6 +278,10 @@ impl Round {
         }
         self.board.set(statuses);
     }
+}
+
+fn place_of(progress: &Progress) -> Place {
+    Place { position: progress.position.clone(), through: progress.through }
 }
 
 /// Whether the source was changed or replayed meanwhile.

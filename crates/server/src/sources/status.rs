@@ -1,39 +1,7 @@
-//! [`Status`]: how a source is, for those who ask.
+//! [`Change`]: what becomes of sources, in the server's own log.
 
-use doorbook_event::{Text, Timestamp};
-use serde::{Deserialize, Serialize};
-
-/// What a source does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// It has read everything that was written.
-    Following,
-    /// It reads what was written before.
-    CatchingUp,
-    /// There is no file yet, or none any more.
-    Waiting,
-    /// It rests, because someone said so.
-    Paused,
-    /// It cannot go on.
-    Failed,
-    /// No server runs that would follow it.
-    Stopped,
-}
-
-impl State {
-    /// The word for it.
-    pub const fn word(self) -> &'static str {
-        match self {
-            State::Following => "following",
-            State::CatchingUp => "catching_up",
-            State::Waiting => "waiting",
-            State::Paused => "paused",
-            State::Failed => "failed",
-            State::Stopped => "stopped",
-        }
-    }
-}
+use doorbook_event::Text;
+use doorbook_event::source::State;
 
 /// What an operator should know of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +10,8 @@ pub(super) enum Change {
     Stopped,
     /// Its file is not there.
     Waits,
+    /// Its agent does not report.
+    Away,
     /// It is read again.
     Reads,
 }
@@ -54,8 +24,10 @@ impl Change {
             State::Failed => Some(Change::Stopped),
             State::Waiting => Some(Change::Waits),
             State::Following | State::CatchingUp => {
-                matches!(before, Some(State::Failed | State::Waiting)).then_some(Change::Reads)
+                let could_not = [State::Failed, State::Waiting, State::Away];
+                before.is_some_and(|before| could_not.contains(&before)).then_some(Change::Reads)
             }
+            State::Away => Some(Change::Away),
             State::Paused | State::Stopped => None,
         }
     }
@@ -71,26 +43,15 @@ impl Change {
                 "a source cannot go on"
             ),
             Change::Waits => tracing::info!(source, "a source waits for its file"),
+            Change::Away => tracing::error!(
+                source,
+                advice = "see whether doorbook-agent runs there and reaches this server; what it \
+                          spools fills the gap",
+                "the agent of a source is away"
+            ),
             Change::Reads => tracing::info!(source, "a source is read again"),
         }
     }
-}
-
-/// How a source is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// What it does.
-    pub state: State,
-    /// Why it does not do more.
-    pub message: Option<Text>,
-    /// It has read everything that was written before, by the clock of what it reads.
-    pub through: Option<Timestamp>,
-    /// Bytes that are there and not read yet.
-    pub behind_bytes: u64,
-    /// Lines read since the server began.
-    pub lines: u64,
-    /// Events recorded since the server began.
-    pub events: u64,
 }
 
 #[cfg(test)]
@@ -100,7 +61,7 @@ mod tests {
     /// Goal: each change is told once, and what goes on as it was is not. Method: a source's life.
     #[test]
     fn what_keeps_a_source_from_reading_is_told_once() {
-        use State::{CatchingUp, Failed, Following, Paused, Waiting};
+        use State::{Away, CatchingUp, Failed, Following, Paused, Waiting};
         let life = [
             (Waiting, Some(Change::Waits)),
             (Waiting, None),
@@ -115,6 +76,9 @@ mod tests {
             (Following, None),
             (Failed, Some(Change::Stopped)),
             (Following, Some(Change::Reads)),
+            (Away, Some(Change::Away)),
+            (Away, None),
+            (CatchingUp, Some(Change::Reads)),
         ];
         let mut before = None;
         for (now, expected) in life {

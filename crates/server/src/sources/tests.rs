@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::registry::{Host, RegistryChange};
+use doorbook_event::shipment::Report;
 use doorbook_event::source::{Source, SourceKind};
 use doorbook_event::time::ManualClock;
 use doorbook_event::{Action, HostName, Record, Scope, Timestamp};
@@ -175,7 +176,8 @@ fn round_of(store: &Store, clock: &Arc<ManualClock>) -> Round {
     let steady = Arc::clone(clock);
     let steady = move || Duration::from_micros(steady.now().micros().unsigned_abs());
     let steady = Arc::new(steady);
-    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady };
+    let agents = Agents::default();
+    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady, agents };
     Round::new(tools, Board::default())
 }
 
@@ -514,4 +516,103 @@ fn a_backfill_closes_the_gap_that_it_fills() {
     // From the copy's last line to the first one after it nobody has seen anything.
     let [gap] = &gaps[..] else { panic!("{gaps:?}") };
     assert_eq!((gap.from, gap.to), (NOW.plus_seconds(80), Some(NOW.plus_seconds(100))));
+}
+
+impl Scene {
+    /// The source is followed by an agent from now on.
+    fn ship(&self) {
+        let source = Source { agent: Some("edge-1".into()), ..self.source() };
+        self.change(RegistryChange::SourceSet(source));
+    }
+
+    /// Its agent says how it is.
+    fn report(&mut self, state: State) {
+        let report = Report { source: "db-1".into(), state, message: None, behind_bytes: 7 };
+        let reports = BTreeMap::from([("db-1".into(), report)]);
+        let (at, version) = (self.clock.now(), "0.1.0".into());
+        let heard = Heard { at, version, ahead_micros: 0, reports };
+        self.round.tools.agents.hear(group(GROUP), &"edge-1".into(), heard);
+        self.run();
+    }
+
+    /// What its agent read is stored: everything up to now.
+    fn arrives(&self, from: &[u8], to: &[u8]) {
+        let source = self.store.catalog().registry.source("db-1").expect("is there").clone();
+        let advance = Advance {
+            source,
+            after: from.to_vec(),
+            position: to.to_vec(),
+            is_next_file: false,
+            accesses: Vec::new(),
+            coverage: Vec::new(),
+            quarantine: Vec::new(),
+            heartbeat: None,
+            through: Some(self.clock.now()),
+            since: Some(NOW),
+            lines: 1,
+        };
+        self.store.advance(vec![advance]).pop().expect("an answer").expect("stored");
+    }
+
+    fn causes(&self) -> Vec<(String, Option<Timestamp>)> {
+        let told = |gap: &Gap| (gap.cause.to_string(), gap.to);
+        self.coverage().gaps.iter().map(told).collect()
+    }
+}
+
+/// Goal: an agent that says nothing is a gap from where its source was known, told once, over a restart,
+/// too; what it brings when it is back fills it. Method: the life of one.
+#[test]
+fn an_agent_that_is_away_is_a_gap_until_it_is_back() {
+    let mut scene = Scene::new();
+    scene.login();
+    scene.ship();
+    scene.run();
+    // It is not the server that reads.
+    assert_eq!((scene.recorded(), scene.status().state), (0, State::Waiting));
+    scene.after(59);
+    assert_eq!(scene.status().message.as_deref(), Some("agent edge-1 has not reported yet"));
+    scene.after(1);
+    assert_eq!(scene.status().state, State::Away);
+    assert_eq!(scene.causes(), [("agent edge-1 is away".into(), None)]);
+    scene.pass(10);
+    scene.report(State::CatchingUp);
+    assert_eq!((scene.status().state, scene.status().behind_bytes), (State::CatchingUp, 7));
+    scene.arrives(b"", b"1");
+    assert_eq!(scene.causes(), []);
+    for _ in 0..3 {
+        scene.pass(50);
+        scene.report(State::Following);
+    }
+    assert_eq!((scene.status().state, scene.status().lines), (State::Following, 1));
+    scene.after(60);
+    assert_eq!(scene.status().state, State::Away);
+    let known = scene.status().through.expect("was known");
+    scene.after(60);
+    scene.restart(0);
+    scene.after(61);
+    let answer = scene.coverage();
+    assert_eq!((answer.gaps.len(), answer.gaps[0].from), (1, known));
+    scene.report(State::Following);
+    // Its log said nothing; that is known now.
+    scene.arrives(b"1", b"1");
+    assert_eq!(scene.causes(), []);
+    assert_eq!(scene.coverage().grade, Grade::Watched);
+}
+
+/// A source that rests asks nothing of its agent.
+#[test]
+fn an_agent_is_not_missed_where_its_source_rests() {
+    let mut scene = Scene::new();
+    scene.ship();
+    scene.arrives(b"", b"1");
+    scene.pause(true);
+    scene.after(600);
+    assert_eq!(scene.status().state, State::Paused);
+    assert_eq!(scene.causes()[0].0, "paused");
+    scene.pause(false);
+    scene.after(1);
+    assert_eq!(scene.status().state, State::Waiting);
+    scene.after(60);
+    assert_eq!(scene.status().state, State::Away);
 }

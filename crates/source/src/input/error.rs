@@ -67,6 +67,14 @@ impl Error {
         &self.file
     }
 
+    /// What happened and why, in one line.
+    pub fn told(&self) -> Text {
+        match &self.source {
+            Some(source) => format!("{self}: {source}").into(),
+            None => self.to_string().into(),
+        }
+    }
+
     /// How far the (decompressed) content was good, where it is about content.
     pub fn offset_bytes(&self) -> Option<u64> {
         self.offset_bytes

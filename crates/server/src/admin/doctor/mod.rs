@@ -12,7 +12,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use doorbook_event::source::Source;
+use doorbook_event::registry::Key;
+use doorbook_event::source::{Source, Way};
 use doorbook_event::{Scope, Text, Timestamp};
 use doorbook_store::Filter;
 use doorbook_store::coverage::Progress;
@@ -84,7 +85,20 @@ impl Admin {
         let mut followed = BTreeSet::new();
         for source in catalog.registry.sources() {
             followed.insert((source.project, source.host.clone()));
-            findings.push(path(source, readable(Path::new(&*source.path))));
+            match source.way() {
+                Way::Followed => {
+                    findings.push(path(source, readable(Path::new(&*source.path))));
+                }
+                Way::Shipped(agent) => {
+                    let is_agents = |key: &Key| {
+                        key.project == source.project && key.agent.as_ref() == Some(agent)
+                    };
+                    let has_key = catalog.registry.keys().any(is_agents);
+                    let has_reported = watched.sources.contains_key(&source.name);
+                    findings.push(by_agent(source, agent, has_key, has_reported));
+                }
+                Way::Received => {}
+            }
             findings.extend(zone(source, jiff::tz::TimeZone::get(&source.zone).is_ok()));
             findings.extend(live.get(&source.name).and_then(|status| trouble(source, status)));
             findings.push(progress(source, watched.sources.get(&source.name), now));
@@ -227,6 +241,26 @@ fn zone(source: &Source, is_known: bool) -> Option<Finding> {
     })
 }
 
+/// Whether the agent of a source can speak, and did.
+fn by_agent(source: &Source, agent: &str, has_key: bool, has_reported: bool) -> Finding {
+    let check = format!("agent {agent} of {}", source.name);
+    if !has_key {
+        return Finding::fail(
+            &check,
+            "it has no key, so that nobody follows the source",
+            format!("doorbook key create --project {} --agent {agent}", source.project),
+        );
+    }
+    match has_reported {
+        true => Finding::ok(&check, "it has a key and has shipped something"),
+        false => Finding::warn(
+            &check,
+            "it has a key and has shipped nothing yet",
+            format!("start doorbook-agent on {}; its log says what is the matter", source.host),
+        ),
+    }
+}
+
 /// What keeps a source from reading, as the thread that follows it says.
 fn trouble(source: &Source, status: &sources::Status) -> Option<Finding> {
     let check = format!("source {}", source.name);
@@ -236,6 +270,12 @@ fn trouble(source: &Source, status: &sources::Status) -> Option<Finding> {
             &check,
             message,
             "mend it, and it goes on by itself; until then its host is not watched",
+        )),
+        sources::State::Away => Some(Finding::fail(
+            &check,
+            message,
+            "see whether doorbook-agent runs there and reaches this server; what it spools fills \
+             the gap",
         )),
         _ => None,
     }
@@ -396,6 +436,11 @@ mod tests {
         };
         let failed = trouble(&source(&log), &status).expect("is told");
         is(&failed, State::Fail, "is the log of db-9");
+        status.state = sources::State::Away;
+        is(&trouble(&source(&log), &status).expect("is told"), State::Fail, "db-9");
+        is(&by_agent(&source(&log), "edge-1", false, true), State::Fail, "no key");
+        is(&by_agent(&source(&log), "edge-1", true, false), State::Warn, "nothing yet");
+        is(&by_agent(&source(&log), "edge-1", true, true), State::Ok, "shipped");
         status.state = sources::State::Following;
         assert_eq!(trouble(&source(&log), &status), None);
         let of = source(&log);

@@ -7,11 +7,13 @@ use axum::extract::Request;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::registry::Registry;
+use doorbook_event::shipment;
 use doorbook_event::source::is_source_name;
 use doorbook_event::{Action, Principal, ProjectId, Scope, Target, Text, Timestamp};
 use doorbook_store::Catalog;
 use percent_encoding::percent_decode_str;
 
+use super::agent::{self, Agent};
 use super::cursor::Cursor;
 use super::ingest::{self, Arrival, Listed};
 use super::problem::Problem;
@@ -19,7 +21,7 @@ use super::query::Query;
 use super::{DiskIs, Operation, Serve, body, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
-use crate::auth::{Caller, Decision, Identified, Object, authorize, home_of};
+use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
 use crate::http::Connection;
 use crate::pipeline::documents::Whose;
 use crate::usage::Use;
@@ -57,6 +59,7 @@ pub async fn dispatch(
         Err(response) => *response,
         Ok((caller, operation)) => match operation.serve {
             Serve::Ingest => exchange.ingest(caller, operation, body).await,
+            Serve::Orders | Serve::Advances => exchange.agent(caller, operation, body).await,
             Serve::Read(serve) => return exchange.read(caller, operation, serve).await,
         },
     };
@@ -240,6 +243,62 @@ impl Exchange {
         self.finish(answered.unwrap_or_else(|problem| problem.response()))
     }
 
+    /// Answers an agent.
+    async fn agent(
+        self: Arc<Exchange>,
+        caller: Caller,
+        operation: &'static Operation,
+        body: Body,
+    ) -> Response<Vec<u8>> {
+        let mut scope = None;
+        let answered = match self.agent_of(&caller, operation, &mut scope) {
+            Ok(agent) => self.serve_agent(agent, operation, body).await,
+            Err(problem) => Err(problem),
+        };
+        let (answered, events) = match answered {
+            Ok((body, events)) => (Ok(cbor(body)), events),
+            Err(problem) => (Err(problem), 0),
+        };
+        self.record(caller, scope.as_ref(), answered.as_ref().err(), events);
+        self.finish(answered.unwrap_or_else(|problem| problem.response()))
+    }
+
+    async fn serve_agent(
+        &self,
+        agent: Agent,
+        operation: &Operation,
+        body: Body,
+    ) -> Result<(Vec<u8>, u64), Problem> {
+        if operation.method == "GET" {
+            return Ok((agent::orders(&self.app, &agent), 0));
+        }
+        check_content_type(&self.parts.headers, &[shipment::CONTENT_TYPE])?;
+        let mut taken = body::take(&self.app, &self.parts.headers, body).await?;
+        let app = self.app.clone();
+        let served = tokio::task::spawn_blocking(move || {
+            let body = taken.decompress(agent::BODY_BYTES_MAX)?;
+            agent::take(&app, &agent, &body)
+        });
+        // It panicked, and the panic has been printed.
+        served.await.unwrap_or_else(|_| Err(Problem::unexpected()))
+    }
+
+    /// The agent that asks; which one, and of which project, its key says.
+    fn agent_of(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        scope: &mut Option<Scope>,
+    ) -> Result<Agent, Problem> {
+        Query::parse(self.parts.uri.query().unwrap_or_default())?.finish()?;
+        let home = home_of(&self.catalog.registry, &caller.principal);
+        let id = self.project(caller, operation, home, "of this key")?;
+        *scope = Some(Scope::Project(id));
+        let name = auth::agent_of(&self.catalog.registry, caller);
+        let name = name.ok_or_else(Problem::forbidden)?.clone();
+        Ok(Agent { project: id, name })
+    }
+
     /// What can be checked before the body is read.
     fn arrival(
         &self,
@@ -258,7 +317,7 @@ impl Exchange {
             let expected = "1 to 64 lower-case letters, digits and -_., and not doorbook";
             Problem::invalid_parameter("source", expected)
         })?;
-        check_content_type(&self.parts.headers)?;
+        check_content_type(&self.parts.headers, &LINES)?;
         Ok(Arrival {
             whose,
             source,
@@ -307,10 +366,11 @@ impl Exchange {
             }
             (Named::Project(text), _) => {
                 let project = registry.find_project(&text).map(|project| project.id);
-                self.project(caller, operation, project, &text)
+                self.project(caller, operation, project, &text).map(Scope::Project)
             }
             (Named::Nothing, principal) => {
-                self.project(caller, operation, home_of(registry, principal), "of this key")
+                let home = home_of(registry, principal);
+                self.project(caller, operation, home, "of this key").map(Scope::Project)
             }
         }
     }
@@ -321,11 +381,11 @@ impl Exchange {
         operation: &Operation,
         project: Option<ProjectId>,
         shown: &str,
-    ) -> Result<Scope, Problem> {
+    ) -> Result<ProjectId, Problem> {
         let invisible = || Problem::not_found(format!("There is no project {shown}."));
         let project = project.ok_or_else(invisible)?;
         match authorize(&self.catalog.registry, caller, operation.needs, Some(project)) {
-            Decision::Allowed => Ok(Scope::Project(project)),
+            Decision::Allowed => Ok(project),
             Decision::RoleMissing => Err(Problem::forbidden()),
             Decision::Invisible => Err(invisible()),
         }
@@ -388,17 +448,20 @@ impl Exchange {
 
     /// Takes note of an answer to a known caller: of each read, and of what came in only sums.
     fn record(&self, caller: Caller, scope: Option<&Scope>, problem: Option<&Problem>, rows: u64) {
-        let is_ingest = self.found.is_some_and(|operation| operation.id == "ingest");
+        let is_ingest = self.is(Serve::is_ingest);
+        let is_agent = self.is(Serve::is_agent);
         let status = problem.map_or(StatusCode::OK, |problem| problem.status);
         let refusal = problem.map(|problem| problem.name.into());
         let details = match (is_ingest, self.source()) {
             (true, Some(source)) => vec![("source", source)],
             // What cannot be a source is anything at all, and would not add up.
             (true, None) => Vec::new(),
+            // Which one it is its key says.
+            (false, _) if is_agent => Vec::new(),
             (false, _) => self.details(),
         };
         let used = self.used(caller, scope, status.as_u16(), refusal, rows, details);
-        match is_ingest {
+        match is_ingest || is_agent {
             true => self.app.usage().record_summed(used),
             false => self.app.usage().record(used),
         }
@@ -413,7 +476,7 @@ impl Exchange {
         rows: u64,
         details: Vec<(&'static str, Text)>,
     ) -> Use {
-        let is_ingest = self.found.is_some_and(|operation| operation.id == "ingest");
+        let brings = self.is(Serve::is_ingest) || self.is(Serve::is_advances);
         let operation = self.found.map_or("none", |operation| operation.id);
         let target = match scope {
             Some(Scope::Project(id)) => {
@@ -426,7 +489,7 @@ impl Exchange {
         };
         Use {
             caller,
-            action: if is_ingest { Action::Import } else { Action::Query },
+            action: if brings { Action::Import } else { Action::Query },
             operation: format!("native.v1.{operation}").into(),
             target,
             status,
@@ -434,6 +497,10 @@ impl Exchange {
             rows,
             details,
         }
+    }
+
+    fn is(&self, what: fn(Serve) -> bool) -> bool {
+        self.found.is_some_and(|operation| what(operation.serve))
     }
 
     /// What was asked for, as it was sent, cut to what is worth keeping.
@@ -484,6 +551,20 @@ fn whose(scope: Scope, caller: &Caller) -> Option<Whose> {
     }
 }
 
+impl Serve {
+    fn is_ingest(self) -> bool {
+        matches!(self, Serve::Ingest)
+    }
+
+    fn is_advances(self) -> bool {
+        matches!(self, Serve::Advances)
+    }
+
+    fn is_agent(self) -> bool {
+        matches!(self, Serve::Orders | Serve::Advances)
+    }
+}
+
 impl Operation {
     fn takes(&self, method: &Method) -> bool {
         method.as_str() == self.method || (self.method == "GET" && *method == Method::HEAD)
@@ -494,23 +575,27 @@ impl Operation {
     }
 }
 
+/// The types of a body of lines, as they are called in the wild.
+const LINES: [&str; 5] = [
+    "application/x-ndjson",
+    "application/ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/json",
+];
+
 /// A page of a browser can send forms anywhere with the credentials it remembers; no form has one
 /// of these types.
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_content_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let kind = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    let known = [
-        "application/x-ndjson",
-        "application/ndjson",
-        "application/jsonl",
-        "application/x-jsonlines",
-        "application/json",
-    ];
     match known.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         true => Ok(()),
-        false => Err(Problem::unsupported_media_type(
-            "Content-Type must be application/x-ndjson: one JSON object a line.",
-        )),
+        false => {
+            let hint = if known.len() > 1 { ": one JSON object a line" } else { "" };
+            let detail = format!("Content-Type must be {}{hint}.", known[0]);
+            Err(Problem::unsupported_media_type(&detail))
+        }
     }
 }
 
@@ -525,6 +610,13 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text>, Problem> {
         true => Ok(Some(text.into())),
         false => Err(wrong()),
     }
+}
+
+fn cbor(body: Vec<u8>) -> Response<Vec<u8>> {
+    let mut response = Response::new(body);
+    let cbor = HeaderValue::from_static(shipment::CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, cbor);
+    response
 }
 
 fn json(body: Vec<u8>) -> Response<Vec<u8>> {

@@ -1,11 +1,12 @@
-//! Doorbook's own API, `/api/v1`: one door through which events come, one through which they are
-//! read. `docs/design/native-api.md` and `docs/design/ingest.md` describe both for people.
+//! Doorbook's own API, `/api/v1`: one door through which events come, one for agents, one through which
+//! events are read. `docs/design/native-api.md` and `docs/design/ingest.md` describe both for people.
 //!
 //! [`OPERATIONS`] is the table; the router is built from it and from nothing else. A request goes
 //! through `dispatch` in this order: is the target short enough (414) · who are you (401) · is
 //! there such a path (404, 405) · of which project (400, 404) · may you (403) · the operation's own
 //! checks · the answer. Every error is a problem of RFC 9457.
 
+mod agent;
 mod body;
 mod counts;
 mod coverage;
@@ -59,6 +60,10 @@ enum Serve {
     Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
     /// Events come in.
     Ingest,
+    /// An agent asks what it is to follow.
+    Orders,
+    /// An agent says what it read.
+    Advances,
 }
 
 /// Every operation that is served.
@@ -69,6 +74,20 @@ pub static OPERATIONS: &[Operation] = &[
         path: "ingest/{source}",
         needs: auth::Operation::Ingest,
         serve: Serve::Ingest,
+    },
+    Operation {
+        id: "agentSources",
+        method: "GET",
+        path: "agent/sources",
+        needs: auth::Operation::FollowAsAgent,
+        serve: Serve::Orders,
+    },
+    Operation {
+        id: "agentAdvances",
+        method: "POST",
+        path: "agent/advances",
+        needs: auth::Operation::FollowAsAgent,
+        serve: Serve::Advances,
     },
     Operation {
         id: "listEvents",

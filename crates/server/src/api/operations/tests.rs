@@ -306,7 +306,7 @@ async fn what_counters_say_is_told() {
     let failing = HostStatus { problem: Some("no answer".into()), ..checked(50, 4) };
     board.lock().insert((group(GROUP), host("db-2")), failing);
     board.lock().insert((group(SECRET_GROUP), host("db-1")), HostStatus::default());
-    doors.server.app.metrics().set_counters(board);
+    doors.server.app.metrics().set_counters(Some(board));
     let told = metrics(&doors).await;
     let of = |name: &str, project| told.value(name, &[("project", project)]);
     assert_eq!(of("doorbook_counters_hosts", GROUP), 2.0);

@@ -1,5 +1,6 @@
 //! The whole router over a real store, with a clock that stands still.
 
+mod agent;
 mod events;
 mod ingest;
 mod table;

@@ -1,18 +1,23 @@
 //! [`Following`]: one source that is followed, with what it read and is not stored yet.
+//!
+//! Makes of a [`Watch`] what is to be stored: [`Advance`]s, with heartbeats, and with gaps where nothing
+//! could be read. Whoever has one of these reads with [`Following::read`], stores what
+//! [`Following::take_advance`] gives, in the order in which it comes, and says what came of it. The server
+//! stores it in its history, an agent in its spool.
 
+use doorbook_event::advance::Advance;
 use doorbook_event::record::{ClockState, Coverage, Grade, Heartbeat, Hidden};
-use doorbook_event::source::Source;
+use doorbook_event::source::{Source, State};
 use doorbook_event::{HostName, Text, Timestamp};
-use doorbook_source::Batch;
-use doorbook_source::follow::Start;
-use doorbook_source::input;
-use doorbook_source::watch::{Polled, Settings, Watch};
-use doorbook_store::coverage::Progress;
-use doorbook_store::{Advance, Advanced};
 use jiff::tz::TimeZone;
 
-use super::{SILENCE_SECONDS, State, Status};
-use crate::admin::with_causes;
+use crate::Batch;
+use crate::follow::Start;
+use crate::input;
+use crate::watch::{Polled, Settings, Watch};
+
+/// How long a source may be unreadable before that is a gap.
+pub const SILENCE_SECONDS: i64 = 60;
 
 /// How far a source has come is stored so often while nothing is written: as fresh is what answers
 /// say of it.
@@ -25,10 +30,12 @@ const HEARTBEAT_SECONDS: i64 = 60;
 const RETRY_SECONDS: i64 = 5;
 
 /// A source that is followed.
-pub(super) struct Following {
+pub struct Following {
     source: Source,
     /// Other names of its host.
     aliases: Vec<Text>,
+    /// As much is read at once, about.
+    batch_size_bytes: usize,
     /// None before the first try to read, and after what it read could not be stored.
     watch: Option<Watch>,
     /// Where the store has it.
@@ -42,6 +49,8 @@ pub(super) struct Following {
     /// When it last came further.
     stored_at: Timestamp,
     trouble: Option<Trouble>,
+    /// Why nothing could be read since it was last at the end, if that was not for want of a file.
+    hindrance: Option<Text>,
     beat: Beat,
     /// How far the clock of what it reads is behind ours, or its lines take to get here.
     host_delay_micros: i64,
@@ -60,14 +69,35 @@ struct Read {
     since: Option<Timestamp>,
 }
 
-/// Where a source is once an advance is stored.
-pub(super) struct Place {
-    position: Vec<u8>,
-    through: Option<Timestamp>,
+/// How far a source has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// Where it goes on, in its own form; empty if it begins.
+    pub position: Vec<u8>,
+    /// It has read everything that was written before.
+    pub through: Option<Timestamp>,
+}
+
+/// How a source is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What it does.
+    pub state: State,
+    /// Why it does not do more.
+    pub message: Option<Text>,
+    /// It has read everything that was written before, by the clock of what it reads.
+    pub through: Option<Timestamp>,
+    /// Bytes that are there and not read yet.
+    pub behind_bytes: u64,
+    /// Lines read since the server began.
+    pub lines: u64,
+    /// Events recorded since the server began.
+    pub events: u64,
 }
 
 impl Place {
-    pub(super) fn after(advance: &Advance) -> Place {
+    /// Where a source is once an advance is stored.
+    pub fn after(advance: &Advance) -> Place {
         Place { position: advance.position.clone(), through: advance.through }
     }
 }
@@ -90,23 +120,21 @@ struct Beat {
 }
 
 impl Following {
-    pub(super) fn new(
-        source: Source,
-        aliases: Vec<Text>,
-        progress: Option<&Progress>,
-        now: Timestamp,
-    ) -> Following {
-        let through = progress.and_then(|progress| progress.through);
+    /// Nothing is opened before the first [`Following::read`].
+    pub fn new(source: Source, aliases: Vec<Text>, from: Place, now: Timestamp) -> Following {
+        let Place { position, through } = from;
         let state = if source.paused { State::Paused } else { State::CatchingUp };
         Following {
-            position: progress.map(|progress| progress.position.clone()).unwrap_or_default(),
+            position,
             aliases,
+            batch_size_bytes: Batch::SIZE_BYTES_MAX,
             watch: None,
             read: Read::default(),
             through,
             begun: now,
             stored_at: now,
             trouble: None,
+            hindrance: None,
             beat: Beat::begin(now),
             host_delay_micros: 0,
             was_at_end: false,
@@ -115,21 +143,30 @@ impl Following {
         }
     }
 
-    pub(super) fn source(&self) -> &Source {
+    /// Lets it read less at once.
+    #[must_use]
+    pub fn with_batches_of(mut self, size_bytes: usize) -> Following {
+        self.batch_size_bytes = size_bytes.min(Batch::SIZE_BYTES_MAX);
+        self
+    }
+
+    /// What is followed.
+    pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Whether the store has it where it was left.
-    pub(super) fn is_at(&self, position: &[u8]) -> bool {
+    /// Whether this is where it was left: what was stored last.
+    pub fn is_at(&self, position: &[u8]) -> bool {
         self.position == position
     }
 
-    pub(super) fn status(&self) -> Status {
+    /// How it is.
+    pub fn status(&self) -> Status {
         self.status.clone()
     }
 
     /// Reads what was written. Whether there is more already.
-    pub(super) fn read(&mut self, now: Timestamp) -> bool {
+    pub fn read(&mut self, now: Timestamp) -> bool {
         let must_wait = self.trouble.as_ref().is_some_and(|trouble| now < trouble.retry_at);
         if self.source.paused || must_wait {
             return false;
@@ -157,6 +194,7 @@ impl Following {
             names: std::iter::once(own).chain(aliases.map(|(name, _)| name)).collect(),
             zone: TimeZone::get(&self.source.zone).unwrap_or(TimeZone::UTC),
             start: Start::Oldest,
+            batch_size_bytes: self.batch_size_bytes,
         }
     }
 
@@ -174,6 +212,12 @@ impl Following {
             // Lines of one log are in order but for what its threads write at once.
             self.read.through = self.read.through.max(Some(latest.plus_seconds(-1).min(now)));
         }
+        if let Some(hindrance) = &self.hindrance {
+            let lost = self.read.batch.coverage.iter_mut().filter(|gap| gap.source.is_some());
+            for gap in lost.filter(|gap| !gap.cause.ends_with(&**hindrance)) {
+                gap.cause = format!("{}; {hindrance}", gap.cause).into();
+            }
+        }
         // What was written before the end of a loss is known, or known to be lost. Were that said of less,
         // what comes next would say of the rest of the loss that it was watched.
         let losses = self.read.batch.coverage.iter().filter(|gap| gap.source.is_some());
@@ -190,6 +234,9 @@ impl Following {
             let behind_micros = self.beat.delay_micros.unwrap_or(self.host_delay_micros).max(0);
             self.read.through = self.read.through.max(Some(now.plus_micros(-behind_micros)));
         }
+        if polled.at_end {
+            self.hindrance = None;
+        }
         self.was_at_end = polled.at_end;
         polled.more
     }
@@ -200,7 +247,7 @@ impl Following {
             input::ErrorKind::Absent => State::Waiting,
             _ => State::Failed,
         };
-        self.trouble(state, with_causes(error).into(), now);
+        self.trouble(state, error.told(), now);
         false
     }
 
@@ -217,7 +264,7 @@ impl Following {
     }
 
     /// What is to be stored now, if anything is.
-    pub(super) fn take_advance(
+    pub fn take_advance(
         &mut self,
         now: Timestamp,
         clock_state: fn() -> ClockState,
@@ -296,22 +343,30 @@ impl Following {
         }
     }
 
-    /// What [`Following::take_advance`] gave is durable.
-    pub(super) fn stored(&mut self, place: Place, advanced: &Advanced, now: Timestamp) {
+    /// What [`Following::take_advance`] gave is durable; so many of its events are new.
+    pub fn stored(&mut self, place: Place, events: u64, now: Timestamp) {
         self.position = place.position;
         self.through = place.through;
         self.status.through = place.through;
         self.stored_at = now;
-        self.beat.events += advanced.events;
-        self.status.events += advanced.events;
+        self.beat.events += events;
+        self.status.events += events;
     }
 
-    /// It is not, and is read again.
-    pub(super) fn not_stored(&mut self, error: &doorbook_store::Error, now: Timestamp) {
+    /// It is not, for this reason, and is read again.
+    pub fn not_stored(&mut self, why: Text, now: Timestamp) {
         self.watch = None;
         self.read = Read::default();
-        let message = format!("what was read cannot be stored: {}", with_causes(error));
-        self.trouble(State::Failed, message.into(), now);
+        self.trouble(State::Failed, why, now);
+    }
+
+    /// Nothing is to be read now, for this reason, since there is no room to store it. What is lost
+    /// meanwhile is said to be lost for it.
+    pub fn hinder(&mut self, why: &Text, now: Timestamp) {
+        if !self.source.paused {
+            self.hindrance = Some(why.clone());
+            self.trouble(State::Failed, why.clone(), now);
+        }
     }
 }
 
