@@ -483,9 +483,9 @@ mod tests {
             let decide = |operation| authorize(&registry, &caller, operation, project);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        assert_eq!(row(Some(OWN)), "RRRRRRRA");
-        assert_eq!(row(Some(OTHER)), "IIIIIIII");
-        assert_eq!(row(None), "IAIIIIII");
+        assert_eq!(row(Some(OWN)), "RRRRRRRAIIII");
+        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIII");
+        assert_eq!(row(None), "IAIIIIIIIIII");
         assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 

@@ -64,6 +64,8 @@ fn matched(path: &'static str, sent: &[&str]) -> Option<Vec<(&'static str, Strin
     let mut segments = Vec::new();
     for (part, sent) in parts.into_iter().zip(sent) {
         match part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
+            // Nothing is called so; `a/` is not `a`.
+            Some(_) if sent.is_empty() => return None,
             Some(name) => {
                 let value = percent_decode_str(sent).decode_utf8().ok()?;
                 segments.push((name, value.into_owned()));
