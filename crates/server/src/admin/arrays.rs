@@ -221,7 +221,9 @@ impl Admin {
                 }
                 let of = arrays.arrays();
                 let of = of.filter(|array| only.is_none_or(|only| *array.namespace == *only));
-                Ok(Reply::Arrays(of.map(array).collect()))
+                let mut views: Vec<ArrayView> = of.map(array).collect();
+                views.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+                Ok(Reply::Arrays(views))
             }
             ArraysRequest::ArrayDeregister { namespace, array } => {
                 let namespace = one_namespace(arrays, namespace)?;
