@@ -269,6 +269,7 @@ impl Recording {
             through: Some(through),
             since: Some(through),
             lines: 0,
+            doubt: None,
         };
         for advanced in self.store.advance(vec![advance]) {
             advanced?;

@@ -62,6 +62,7 @@ pub fn advance(name: &str, after: u64, to: u64) -> Advance {
         through: None,
         since: None,
         lines: to - after,
+        doubt: None,
     }
 }
 

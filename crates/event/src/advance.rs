@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 
 use crate::record::{Coverage, Heartbeat, Quarantine};
 use crate::source::Source;
-use crate::{Access, Timestamp};
+use crate::{Access, Text, Timestamp};
 
 /// What a source read since it last came further, and where it goes on.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -47,6 +47,10 @@ pub struct Advance {
     /// Lines it read.
     #[n(10)]
     pub lines: u64,
+    /// Why something may be missing of what it saw without a sign of it: that is best effort then, and
+    /// never watched.
+    #[cbor(n(11), default)]
+    pub doubt: Option<Text>,
 }
 
 /// What became of an [`Advance`].

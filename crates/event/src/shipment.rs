@@ -247,6 +247,7 @@ mod tests {
             through: Some(AT),
             since: Some(AT.plus_seconds(-900)),
             lines: 2,
+            doubt: None,
         }
     }
 

@@ -1,5 +1,7 @@
 //! [`Source`]: an input of one host's records, for as long as it is in the registry.
 
+use std::fmt;
+
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +46,9 @@ pub struct Source {
 }
 
 /// What must hold of that with which a line came, its labels.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
 #[cbor(map)]
 pub struct Rule {
     /// The label, in its sender's words: `host.name`, `syslog.tag`, `kubernetes.labels.app`.
@@ -64,6 +68,12 @@ pub enum Way<'a> {
     Shipped(&'a Text),
     /// Its lines are sent to us.
     Received,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {:?}", self.label, &*self.pattern)
+    }
 }
 
 /// What a source reads.
@@ -125,6 +135,12 @@ impl Source {
     /// What it watches.
     pub fn target(&self) -> Target {
         Target::Host { cluster: self.cluster.clone(), host: self.host.to_string().into() }
+    }
+
+    /// Its rules in words, as the estate's file has them.
+    pub fn rules_in_words(&self) -> String {
+        let rules: Vec<String> = self.rules.iter().map(Rule::to_string).collect();
+        rules.join(", ")
     }
 
     /// How its records come to us.

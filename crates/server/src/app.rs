@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use crate::api::{atlas, native, operations};
 use crate::auth::Auth;
 use crate::metrics::Metrics;
+use crate::routing;
 use crate::sources::Agents;
 use crate::usage::Usage;
 
@@ -132,6 +133,7 @@ struct Inner {
     access_history_buckets: atlas::rate_limit::Buckets,
     answers: Arc<Semaphore>,
     doors: native::Doors,
+    lines: routing::Router,
     metrics: Metrics,
     agents: Agents,
     started: Timestamp,
@@ -189,6 +191,10 @@ impl App {
             access_history_buckets: atlas::rate_limit::Buckets::new(settings.access_history_rate),
             answers: Arc::new(Semaphore::new(settings.concurrent_answers_max.max(1))),
             doors: native::Doors::new(PublicIds::new(&secrets.public_ids), &settings),
+            lines: routing::Router::new(routing::Tools {
+                store: store.clone(),
+                clock: Arc::clone(&clock),
+            }),
             metrics: Metrics::default(),
             agents: Agents::default(),
             started: clock.now(),
@@ -249,6 +255,11 @@ impl App {
     /// What our own API holds.
     pub fn doors(&self) -> &native::Doors {
         &self.0.doors
+    }
+
+    /// Where lines that are sent to us find their host.
+    pub fn lines(&self) -> &routing::Router {
+        &self.0.lines
     }
 
     /// What the server counts of itself.

@@ -18,6 +18,8 @@ pub mod estate;
 pub mod http;
 pub mod metrics;
 pub mod pipeline;
+pub mod receiver;
+pub mod routing;
 pub mod sources;
 pub mod usage;
 pub mod vitals;

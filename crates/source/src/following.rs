@@ -300,6 +300,7 @@ impl Following {
             heartbeat,
             through: through.max(self.through),
             lines,
+            doubt: None,
         })
     }
 

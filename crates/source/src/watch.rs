@@ -12,8 +12,6 @@
 //! nothing of its beginning, which may be long ago), 4 what may be lost before the next line, which has
 //! the time that ends the interval. Empty bytes are the position before anything was read.
 
-use std::net::IpAddr;
-
 use doorbook_event::record::{Coverage, Grade, Hidden};
 use doorbook_event::source::SourceKind;
 use doorbook_event::{HostName, Target, Text, Timestamp};
@@ -313,7 +311,7 @@ impl Reader {
             }
             Unwrapped::Line(bytes) => {
                 if !is_context && let Some(host) = mongod::host_of(bytes) {
-                    if !is_known(&self.names, &host) {
+                    if !mongod::is_known(&self.names, &host) {
                         self.foreign = Some(host);
                         return;
                     }
@@ -355,21 +353,7 @@ impl Reader {
         if self.context.is_some() {
             return;
         }
-        let open = self.interpreter.open_gaps();
-        let is_same = |a: &Coverage, b: &Coverage| (a.from, &a.cause) == (b.from, &b.cause);
-        for gone in self.told.iter().filter(|told| !open.iter().any(|gap| is_same(gap, told))) {
-            // One that turned out to be none has no end of its own.
-            if !out.coverage.iter().any(|ended| is_same(ended, gone)) {
-                let (to, last_seen) = (Some(gone.from), gone.from);
-                out.coverage.push(Coverage { to, last_seen, ..gone.clone() });
-            }
-        }
-        for gap in &open {
-            if !self.told.iter().any(|told| is_same(told, gap)) {
-                out.coverage.push(gap.clone());
-            }
-        }
-        self.told = open;
+        self.interpreter.tell_gaps(&mut self.told, out);
     }
 }
 
@@ -379,21 +363,6 @@ fn time_of(zone: TimeZone) -> TimeOf {
         Unwrapped::Line(line) => mongod::line_time(line, &zone, Some(modified)),
         Unwrapped::Partial | Unwrapped::Skip => None,
     })
-}
-
-/// Whether a start-up line's name of the host is one of these. A host may call itself by the first
-/// part of its name, and it never calls itself by its address, which therefore says nothing of its
-/// name; the port is the same in any case.
-fn is_known(names: &[HostName], host: &HostName) -> bool {
-    let is_part = |short: &str, long: &str| {
-        long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-    };
-    let is_it = |name: &HostName| {
-        let is_address = name.name.parse::<IpAddr>().is_ok() || &*name.name == "localhost";
-        name.port == host.port
-            && (is_address || is_part(&name.name, &host.name) || is_part(&host.name, &name.name))
-    };
-    names.is_empty() || names.iter().any(is_it)
 }
 
 fn append(out: &mut Batch, mut batch: Batch) {

@@ -246,6 +246,7 @@ impl Inner {
             events: one.new_events(),
             at: now,
             own: own.iter().map(|rows| Rows { start: rows.start, end: rows.end }).collect(),
+            doubt: one.advance.doubt.clone(),
         });
         Ok(Some(part))
     }

@@ -118,6 +118,9 @@ pub(crate) struct Advanced {
     /// The rows of the file at hand that it added, for as long as they can matter.
     #[n(9)]
     pub(crate) own: Vec<Rows>,
+    /// Why something may be missing in what it has seen, without a sign of it.
+    #[cbor(n(10), default)]
+    pub(crate) doubt: Option<Text>,
 }
 
 /// What a flush moved.

@@ -73,7 +73,10 @@ fn list(sources: &[SourceView]) -> anyhow::Result<()> {
             source.events.to_string(),
             format!("{}/{}", source.project, source.cluster),
             source.host.clone(),
-            source.path.to_string(),
+            match source.rules.is_empty() {
+                true => source.path.to_string(),
+                false => format!("match {}", source.rules),
+            },
             source.agent.as_deref().unwrap_or("").to_owned(),
             source.message.as_deref().unwrap_or("").to_owned(),
         ]
@@ -94,6 +97,7 @@ fn show(data_dir: &DataDir, one: One, request: impl Fn(String) -> Request) -> an
         ("kind", source.kind.word().to_owned()),
         ("of", format!("{} in {}/{}", source.host, source.project, source.cluster)),
         ("path", source.path.to_string()),
+        ("match", source.rules.clone()),
         ("agent", source.agent.as_deref().unwrap_or("").to_owned()),
         ("zone", source.zone.to_string()),
         ("state", source.state.word().to_owned()),

@@ -110,6 +110,7 @@ impl Admin {
                 self.show_quarantined(by, only(&text)?, log, seq)
             }
             Request::QuarantineReplay(replays) => self.replay_quarantine(by, &replays),
+            Request::Unrouted { project } => self.unrouted(by, only(&project)?),
             Request::Doctor => self.examine(),
             Request::Events(query) => self.events(by, &query),
             Request::Coverage { project } => {

@@ -12,8 +12,7 @@
 //! user.
 //!
 //! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], `history`,
-//! `replay`, [`wire`], [`socket`],
-//! [`client`].
+//! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use std::sync::Arc;
 use doorbook_event::{Clock, Random};
 use doorbook_store::Store;
 
+use crate::receiver;
 use crate::sources::Board;
 
 mod alarms;
@@ -36,6 +36,7 @@ pub mod rows;
 mod secrets;
 pub mod socket;
 pub mod sources;
+mod unrouted;
 pub(crate) mod views;
 pub mod wire;
 
@@ -58,6 +59,8 @@ pub struct Admin {
     pub base_url: Option<String>,
     /// Who follows sources, in a server's process.
     pub sources: Option<Board>,
+    /// Who receives, in a server's process.
+    pub receivers: Option<receiver::Board>,
     /// What runs as the estate's file says, in a server's process.
     pub services: Option<Arc<dyn Reload>>,
 }

@@ -14,6 +14,7 @@ use crate::admin::request::{Cursor, EventsQuery, Replayed, Replays};
 use crate::admin::rows::{Became, ReplayRow};
 use crate::admin::{Admin, Failure, Reply};
 use crate::pipeline::documents::{self, Hosts, ReadLine};
+use crate::routing;
 
 /// Bytes of lines that are in memory at once.
 const PAGE_SIZE_BYTES: usize = 8 << 20;
@@ -38,6 +39,10 @@ impl Admin {
             let text = serde_json::to_string(&replays).expect("a query is plain data");
             self.record_query(by, Some(project), &format!("replay {text}"))?;
         }
+        let routed = match query.after {
+            None => self.replay_unrouted(by, project, &filter, replays)?,
+            Some(_) => Vec::new(),
+        };
         let page = self.store.select(&filter)?;
         let is_cut = page.is_cut || page.rows.len() == filter.limit;
         let next = page.rows.last().filter(|_| is_cut).map(|last| Cursor {
@@ -47,7 +52,9 @@ impl Admin {
             as_of: page.as_of.iter().map(|(log, seq)| (log.0, *seq)).collect(),
         });
         let lines = page.rows.iter().filter_map(|row| match &row.record {
-            Record::Quarantine(bytes) if bytes.reason.contains(&*replays.reason) => {
+            Record::Quarantine(bytes)
+                if bytes.reason.contains(&*replays.reason) && !routing::is_unrouted(bytes) =>
+            {
                 Some((row, bytes))
             }
             _ => None,
@@ -60,7 +67,7 @@ impl Admin {
         };
         let rows = lines.iter().zip(became);
         let rows = rows.map(|((placed, bytes), became)| ReplayRow::new(placed, bytes, became));
-        Ok(Reply::Replayed(Replayed { rows: rows.collect(), next }))
+        Ok(Reply::Replayed(Replayed { rows: rows.collect(), routed, next }))
     }
 
     /// What each line says now.
@@ -219,6 +226,7 @@ mod tests {
             base_url: None,
             sources: None,
             services: None,
+            receivers: None,
         };
         let replay = || {
             let mut rows = Vec::new();

@@ -19,7 +19,7 @@ use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::doctor::Finding;
-use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow};
+use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow, RoutedRow, UnroutedRow};
 use crate::estate::{Differs, Problem, Wanted};
 use crate::sources::State as SourceState;
 
@@ -149,6 +149,11 @@ pub enum Request {
     },
     /// Read lines again that could not be read.
     QuarantineReplay(Box<Replays>),
+    /// Which hosts are sent to us that no source knows.
+    Unrouted {
+        /// Only of this project.
+        project: Option<String>,
+    },
     /// Known intervals of blindness.
     Coverage {
         /// Only of this project.
@@ -301,6 +306,9 @@ pub struct Replays {
 pub struct Replayed {
     /// What became of each.
     pub rows: Vec<ReplayRow>,
+    /// What became of lines whose host was not known; with the first page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routed: Vec<RoutedRow>,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
 }
@@ -384,6 +392,8 @@ pub enum Reply {
     Quarantine(Rows<QuarantineRow>),
     /// Bytes that were read again.
     Replayed(Replayed),
+    /// Hosts that no source knows.
+    Unrouted(Vec<UnroutedRow>),
     /// Intervals of blindness.
     Coverage(Vec<CoverageRow>),
     /// Where the running server listens; `None` where none runs.
@@ -687,6 +697,9 @@ pub struct SourceView {
     pub host: String,
     /// The live file, or a pattern for it.
     pub path: Text,
+    /// Which of the lines that are sent to us are its host's, in words; empty where there is a file.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rules: String,
     /// The zone of times that name none.
     pub zone: Text,
     /// The agent that follows it, where the server does not.

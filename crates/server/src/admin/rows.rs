@@ -1,5 +1,7 @@
 //! Rows as the command line shows them: every column of the history, under plain names.
 
+use std::collections::BTreeMap;
+
 use doorbook_event::record::{Hidden, Quarantine};
 use doorbook_event::{Access, Action, Outcome, Peer, Principal, Record, Target, Text, Timestamp};
 use doorbook_store::coverage::Gap;
@@ -413,6 +415,46 @@ impl ReplayRow {
             became,
         }
     }
+}
+
+/// Lines that wait under one name because no source is theirs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnroutedRow {
+    /// The project's name.
+    pub project: Text,
+    /// The name.
+    pub name: Text,
+    /// How many lines.
+    pub lines: u64,
+    /// When the first of them came, to the second.
+    pub first: Timestamp,
+    /// When the last of them came.
+    pub last: Timestamp,
+    /// Why the last of them waits.
+    pub reason: Text,
+    /// What its sender says of the last of them.
+    pub labels: BTreeMap<Text, Text>,
+    /// What to write into the file of the estate.
+    pub rule: String,
+}
+
+/// What became of lines that waited under one name.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutedRow {
+    /// The name.
+    pub name: Text,
+    /// The source that they are of; `None` if they still wait.
+    pub source: Option<Text>,
+    /// Why they still wait.
+    pub reason: Option<Text>,
+    /// How many lines.
+    pub lines: u64,
+    /// Events of the source that are stored now; none in a trial.
+    pub stored: u64,
+    /// Events of the source that were stored before.
+    pub duplicates: u64,
 }
 
 /// An interval that was not, or not surely, seen.

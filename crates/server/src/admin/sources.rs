@@ -70,6 +70,9 @@ impl Admin {
             Some(Some(live)) if live.state == State::Paused => (State::CatchingUp, None, None),
             Some(Some(live)) => (live.state, live.message.clone(), Some(live.behind_bytes)),
             Some(None) => (State::Waiting, None, None),
+            None if !source.rules.is_empty() => {
+                (State::Stopped, Some("no server takes its lines".into()), None)
+            }
             None => (State::Stopped, Some("no server follows it".into()), None),
         };
         let lag_micros = through.map(|through| self.clock.now().micros() - through.micros());
@@ -80,6 +83,7 @@ impl Admin {
             cluster: source.cluster.clone(),
             host: source.host.to_string(),
             path: source.path.clone(),
+            rules: source.rules_in_words(),
             zone: source.zone.clone(),
             agent: source.agent.clone(),
             state,

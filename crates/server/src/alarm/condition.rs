@@ -12,6 +12,7 @@ use doorbook_store::{Question, Store};
 use sha2::{Digest, Sha256};
 
 use crate::counters::ledger::BY_COUNTERS;
+use crate::routing::DOUBT;
 use crate::sources::{State, Status};
 
 /// What ended earlier is history, which alarms nobody.
@@ -54,7 +55,9 @@ pub fn gaps(store: &Store, alarms: &Alarms, now: Timestamp) -> Conditions {
             to: now,
             now,
         });
-        let gaps = answer.gaps.into_iter().filter(|gap| !gap.is_unwatched());
+        // That lines are sent to us is how it is, and no condition that anyone could mend.
+        let is_sent = |gap: &Gap| gap.grade == Grade::BestEffort && &*gap.cause == DOUBT;
+        let gaps = answer.gaps.into_iter().filter(|gap| !gap.is_unwatched() && !is_sent(gap));
         for gap in join_counted(gaps.collect()) {
             let known = targets.get(&gap.target).copied().flatten();
             for (id, condition) in of_gap(project, &gap, now) {

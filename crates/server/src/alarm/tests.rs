@@ -98,6 +98,7 @@ impl Scene {
             through: Some(through),
             since: None,
             lines,
+            doubt: None,
         };
         self.tools.store.advance(vec![advance]).remove(0).expect("is stored");
     }

@@ -141,6 +141,18 @@ pub fn path(path: &str) -> Result<(), String> {
         .map_err(|error| format!("{path:?} is no pattern: {}", error.msg))
 }
 
+/// A label and what its value must be.
+pub fn rule(label: &str, pattern: &str) -> Result<(), String> {
+    const BYTES_MAX: usize = 1024;
+    let fits = |text: &str| (1..=BYTES_MAX).contains(&text.len());
+    if !fits(label) || !fits(pattern) {
+        return Err(format!("a label and its value have 1 to {BYTES_MAX} bytes"));
+    }
+    glob::Pattern::new(pattern)
+        .map(drop)
+        .map_err(|error| format!("{pattern:?} is no pattern: {} (write [*] for *)", error.msg))
+}
+
 /// A zone's name.
 pub fn zone(zone: &str) -> Result<(), String> {
     match jiff::tz::TimeZone::get(zone) {

@@ -274,18 +274,18 @@ impl Comparison<'_> {
             zone: wanted.zone.clone(),
             paused: known.as_ref().is_some_and(|known| known.paused),
             agent: wanted.agent.clone(),
-            rules: Vec::new(),
+            rules: wanted.rules.clone(),
         };
         let (action, detail) = match &known {
             Some(known) if *known == source => return,
             Some(known) => (Action::Change, changed(known, &source)),
             None => {
-                let Source { path, zone, .. } = &source;
+                let (zone, way) = (&source.zone, way(&source));
                 let zone = if &**zone == "UTC" { String::new() } else { format!(" ({zone})") };
                 let of = format!("{}/{}", wanted.project, wanted.cluster);
                 let by = source.agent.as_ref().map(|agent| format!(" (by agent {agent})"));
                 let by = by.unwrap_or_default();
-                (Action::Add, format!("of {} in {of}: {path}{zone}{by}", wanted.host))
+                (Action::Add, format!("of {} in {of}: {way}{zone}{by}", wanted.host))
             }
         };
         let told = ("source", &*wanted.name, detail);
@@ -301,8 +301,9 @@ impl Comparison<'_> {
             .cloned()
             .collect();
         for source in gone {
-            let Source { name, host, path, .. } = source;
-            let told = ("source", &*name.clone(), format!("of {host}: {path}"));
+            let detail = format!("of {}: {}", source.host, way(&source));
+            let name = source.name;
+            let told = ("source", &*name.clone(), detail);
             let change = RegistryChange::SourceRemoved { name };
             self.change(Place::default(), change, Action::Remove, told);
         }
@@ -369,6 +370,14 @@ fn of_hosts<'a>(
     }
 }
 
+/// The file of a source, or its rules.
+fn way(source: &Source) -> String {
+    match source.rules.is_empty() {
+        true => source.path.to_string(),
+        false => format!("match {}", source.rules_in_words()),
+    }
+}
+
 /// What becomes another in a source.
 fn changed(old: &Source, new: &Source) -> String {
     let of = |source: &Source| format!("{} in {}", source.host, source.cluster);
@@ -378,6 +387,7 @@ fn changed(old: &Source, new: &Source) -> String {
         ("project", old.project.to_string(), new.project.to_string()),
         ("host", of(old), of(new)),
         ("path", old.path.to_string(), new.path.to_string()),
+        ("match", old.rules_in_words(), new.rules_in_words()),
         ("zone", old.zone.to_string(), new.zone.to_string()),
         ("agent", by(old), by(new)),
     ];

@@ -26,6 +26,8 @@ sections! {
         /// What is followed. One that is taken out of the file is no longer followed; what it told
         /// stays.
         source: Option<Vec<Source>> = "";
+        /// Where lines are sent to us.
+        receiver: Option<Vec<Receiver>> = "";
         /// Whose counts of logins are compared with what is recorded, so that hidden logins are
         /// noticed.
         counters: Option<Vec<Counters>> = "";
@@ -90,8 +92,8 @@ sections! {
     /// What is followed. Without `host` it stands for every host of its cluster, without `cluster`
     /// for every host of its project, each as a source of its own; a source that names a host
     /// stands before one that names the cluster, and that before one that names the project only.
-    /// In `name`, `path` and `agent`, `{host}`, `{port}`, `{cluster}` and `{project}` are what the host
-    /// at hand has.
+    /// In `name`, `path`, `match` and `agent`, `{host}`, `{port}`, `{cluster}` and `{project}` are what
+    /// the host at hand has.
     Source {
         /// Its name, unique: 1 to 64 of a-z, 0-9 and -_. (what placeholders bring is made to fit).
         /// It stands beside every event that it tells of.
@@ -105,14 +107,42 @@ sections! {
         /// Only this host.
         host: Option<At<String>> = "\"db-1:27017\"";
         /// The live file: an absolute path, or a pattern with *, ? and [...] where its name changes.
-        /// Rotated files beside it are found.
-        path: At<String> = "\"/srv/logs/{host}/mongod.log\"";
+        /// Rotated files beside it are found. A source has either this or `match`.
+        path: Option<At<String>> = "\"/srv/logs/{host}/mongod.log\"";
+        /// Instead of `path`, for lines that are sent to Doorbook: which of them are the host's. Each
+        /// label that is named must be there and have this value, a pattern with *, ? and [...]. No
+        /// line may fit two sources.
+        r#match: Option<At<Match>> = "{ \"host.name\" = \"{host}\", \"syslog.tag\" = \"mongod*\" }";
         /// The zone of times that name none: UTC (also without this), or a name such as
         /// Europe/Berlin.
         zone: Option<At<String>> = "\"UTC\"";
         /// The agent that follows the file where it is, on another machine; without it the server does.
         /// Its key is made with `doorbook key create --agent`.
         agent: Option<At<String>> = "\"{host}\"";
+    }
+
+    /// Where lines are sent to us; sources with `match` say of which host each is.
+    Receiver {
+        /// Its name, unique: 1 to 64 of a-z, 0-9 and -_.
+        name: At<String> = "\"syslog\"";
+        /// What it understands.
+        kind: ReceiverKind = "\"syslog\"";
+        /// The project of the hosts whose lines these are; may be left out where there is one.
+        project: Option<At<String>> = "\"shop\"";
+        /// Where to listen.
+        listen: At<String> = "\"0.0.0.0:6514\"";
+        /// The file with the certificate and those that lead to its authority, in PEM.
+        tls_cert_file: Option<At<String>> = "\"/etc/doorbook/tls.crt\"";
+        /// The file with the certificate's private key, in PEM.
+        tls_key_file: Option<At<String>> = "\"/etc/doorbook/tls.key\"";
+        /// The file with the authority of the senders' certificates, in PEM: then nobody sends without
+        /// one.
+        client_ca_file: Option<At<String>> = "\"/etc/doorbook/senders.pem\"";
+        /// Receive without TLS on an address that others can reach: who sends can then be anyone, and
+        /// everyone on the way can read along.
+        plaintext: Option<bool> = "false";
+        /// The networks that senders are in; without it they may be anywhere.
+        allow: Option<Vec<At<String>>> = "[\"10.0.0.0/8\"]";
     }
 
     /// Whose counts of logins are compared with what is recorded, so that hidden logins are noticed.
@@ -161,6 +191,20 @@ impl Shape for SourceKind {
     }
 }
 
+/// What a receiver understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReceiverKind {
+    /// Syslog, RFC 5424 and RFC 3164, over TCP or TLS.
+    Syslog,
+}
+
+impl Shape for ReceiverKind {
+    fn form() -> Form {
+        Form::Word(&["syslog"])
+    }
+}
+
 /// A number of days, or forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep(pub Option<u32>);
@@ -194,6 +238,42 @@ impl<'de> Deserialize<'de> for Keep {
         }
         deserializer.deserialize_any(KeepVisitor)
     }
+}
+
+/// Labels, each with what its value must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Match(pub Vec<(String, String)>);
+
+impl Shape for Match {
+    fn form() -> Form {
+        Form::Texts
+    }
+}
+
+impl<'de> Deserialize<'de> for Match {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Match, D::Error> {
+        let table = toml::Table::deserialize(deserializer)?;
+        let mut rules = Vec::new();
+        match flatten("", &table, &mut rules) {
+            true => Ok(Match(rules)),
+            false => Err(D::Error::custom("write match = { \"LABEL\" = \"VALUE\" }")),
+        }
+    }
+}
+
+/// TOML reads `host.name` without quotation marks as a table `host` with a key `name`.
+fn flatten(path: &str, table: &toml::Table, rules: &mut Vec<(String, String)>) -> bool {
+    table.iter().all(|(key, value)| {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            toml::Value::String(value) => {
+                rules.push((path, value.clone()));
+                true
+            }
+            toml::Value::Table(inner) => flatten(&path, inner, rules),
+            _ => false,
+        }
+    })
 }
 
 /// A host: its name alone, or a table that says more.

@@ -22,6 +22,7 @@ fn schema_of(form: &Form) -> Value {
         Form::Text => json!({"type": "string"}),
         Form::Number => json!({"type": "integer", "minimum": 0}),
         Form::Flag => json!({"type": "boolean"}),
+        Form::Texts => json!({"type": "object", "additionalProperties": {"type": "string"}}),
         Form::Word(words) => json!({"enum": words}),
         Form::List(of) => json!({"type": "array", "items": schema_of(of)}),
         Form::Either(forms) => json!({"anyOf": forms.iter().map(schema_of).collect::<Vec<_>>()}),
@@ -74,6 +75,7 @@ fn value_words(form: &Form) -> String {
         Form::Text => "text".to_owned(),
         Form::Number => "number".to_owned(),
         Form::Flag => "`true` or `false`".to_owned(),
+        Form::Texts => "table of texts".to_owned(),
         Form::Word(words) => {
             words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(" or ")
         }
@@ -114,14 +116,15 @@ pub fn example() -> String {
 }
 
 /// Sections that the example has as comments only: they need files that nobody has yet.
-const LEFT_OUT: [&str; 1] = ["counters"];
+const LEFT_OUT: [&str; 2] = ["counters", "receiver"];
 
 /// Optional keys that the example sets all the same, by section.
-const SHOWN: [(&str, &str); 4] = [
+const SHOWN: [(&str, &str); 5] = [
     ("retention", "minimum_days"),
     ("cluster", "hosts"),
     ("server", "listen"),
     ("source", "project"),
+    ("source", "path"),
 ];
 
 fn last_name(header: &str) -> &str {

@@ -1,4 +1,4 @@
-//! No two sources may read one file: each line would be recorded under two hosts.
+//! No two sources may read one file, or get the same lines: each line would be recorded under two hosts.
 //!
 //! What can be told beforehand is refused here: the same path, a pattern that another's path matches,
 //! and names that lead to one file on this machine now. A path that an agent follows is one of another
@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use doorbook_event::Text;
+use doorbook_event::source::Rule;
 
 use super::read::Problem;
 use super::wanted::WantedSource;
@@ -20,8 +21,9 @@ const FILES_MAX: usize = 1000;
 /// Tells of sources that read one file.
 pub fn check(sources: &[WantedSource], problems: &mut Vec<Problem>) {
     let mut seen = Seen::default();
-    let (patterns, plain): (Vec<_>, Vec<_>) =
-        sources.iter().partition(|source| is_pattern(&source.path));
+    received(sources, problems);
+    let followed = sources.iter().filter(|source| source.rules.is_empty());
+    let (patterns, plain): (Vec<_>, Vec<_>) = followed.partition(|source| is_pattern(&source.path));
     for source in plain.iter().chain(&patterns) {
         let found = seen.by_path(source).or_else(|| seen.by_file(source));
         let Some((other, why)) = found else { continue };
@@ -32,6 +34,42 @@ pub fn check(sources: &[WantedSource], problems: &mut Vec<Problem>) {
         );
         problems.push(Problem::new(source.place, message));
     }
+}
+
+/// Tells of sources that are sent the same lines: each line that fits one would fit the other, too.
+fn received(sources: &[WantedSource], problems: &mut Vec<Problem>) {
+    // More are not compared with each other: that grows with the square.
+    const COMPARED_MAX: usize = 2000;
+    let received = sources.iter().filter(|source| !source.rules.is_empty()).take(COMPARED_MAX);
+    let received: Vec<&WantedSource> = received.collect();
+    for (at, source) in received.iter().enumerate() {
+        let clashes = |other: &&&WantedSource| {
+            other.project == source.project
+                && (is_narrower(&source.rules, &other.rules)
+                    || is_narrower(&other.rules, &source.rules))
+        };
+        let Some(other) = received[..at].iter().find(clashes) else { continue };
+        let message = format!(
+            "source {:?} matches the same lines as source {:?}: a line that fits two sources is \
+             recorded under neither; write {{host}} in its match, or a further label",
+            &*source.name, &*other.name
+        );
+        problems.push(Problem::new(source.place, message));
+    }
+}
+
+/// Whether every line that fits the first rules fits the others, as far as that can be told: each of
+/// these is among the first, or matches the plain value that is.
+fn is_narrower(rules: &[Rule], others: &[Rule]) -> bool {
+    others.iter().all(|other| {
+        let same_label = rules.iter().filter(|rule| rule.label == other.label);
+        same_label.into_iter().any(|rule| {
+            rule.pattern == other.pattern
+                || (!is_pattern(&rule.pattern)
+                    && glob::Pattern::new(&other.pattern)
+                        .is_ok_and(|pattern| pattern.matches(&rule.pattern)))
+        })
+    })
 }
 
 #[derive(Default)]

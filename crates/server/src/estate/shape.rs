@@ -48,6 +48,8 @@ pub enum Form {
     List(Box<Form>),
     /// Keys with values.
     Table(Table),
+    /// Names of any kind, each with a text.
+    Texts,
     /// One of these.
     Either(Vec<Form>),
 }
@@ -144,7 +146,7 @@ macro_rules! sections {
                 Form::Table(Table {
                     about: about(&[$($about),+]),
                     keys: vec![$(Key {
-                        name: stringify!($field),
+                        name: stringify!($field).trim_start_matches("r#"),
                         about: about(&[$($doc),+]),
                         is_required: <$type>::IS_REQUIRED,
                         form: <$type>::form(),

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use doorbook_event::registry::Registry;
 use doorbook_event::retention::Limits;
-use doorbook_event::source::SourceKind;
+use doorbook_event::source::{Rule, SourceKind};
 use doorbook_event::{HostName, ProjectId, Text, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::difference::difference;
-use super::file::{self, Keep};
+use super::file::{self, Keep, Match};
 use super::read::{Document, PROBLEMS_MAX, Place, Problem};
 use super::shape::At;
-use super::{check, counters, paths};
+use super::{check, counters, paths, receivers};
 
 /// What a file wants of the registry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -101,8 +101,11 @@ pub struct WantedSource {
     pub cluster: Text,
     /// Its host's canonical name.
     pub host: Text,
-    /// The live file or a pattern for it.
+    /// The live file or a pattern for it; empty where its lines are sent to us.
     pub path: Text,
+    /// Which of the lines that are sent to us are its host's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
     /// The zone of times that name none.
     pub zone: Text,
     /// The agent that follows it.
@@ -118,6 +121,7 @@ pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
     let projects = projects(document, &mut problems);
     let sources = Expansion { document, projects: &projects }.sources(&mut problems);
     counters::of(document, &projects, &mut problems);
+    receivers::of(document, &projects, &mut problems);
     let wanted = Wanted { projects, sources };
     check::names(&wanted, &mut problems);
     paths::check(&wanted.sources, &mut problems);
@@ -339,11 +343,26 @@ impl<'a> Expansion<'a> {
                 Problem::new(self.document.place(&template.bytes()), message)
             })
         };
-        let path = fill(&source.path, str::to_owned)?;
         let at = |problem: String, value: &At<String>| {
             Problem::new(self.document.place(&value.bytes()), problem)
         };
-        check::path(&path).map_err(|problem| at(problem, &source.path))?;
+        let (path, rules) = match (&source.path, &source.r#match) {
+            (Some(path), None) => {
+                let filled = fill(path, str::to_owned)?;
+                check::path(&filled).map_err(|problem| at(problem, path))?;
+                (filled, Vec::new())
+            }
+            (None, Some(rules)) => (String::new(), self.rules(rules, candidate)?),
+            (None, None) => {
+                let message = "write path = \"/PATH\", or match = { \"LABEL\" = \"VALUE\" } if its \
+                               lines are sent to Doorbook";
+                return Err(Problem::new(place, message.to_owned()));
+            }
+            (Some(path), Some(_)) => {
+                let message = "write either path or match: a log that is followed is not sent";
+                return Err(at(message.to_owned(), path));
+            }
+        };
         if let Some(zone) = &source.zone {
             check::zone(zone).map_err(|problem| at(problem, zone))?;
         }
@@ -356,9 +375,35 @@ impl<'a> Expansion<'a> {
             cluster: candidate.cluster.clone(),
             host: candidate.host.clone(),
             path: path.into(),
+            rules,
             zone: source.zone.as_ref().map_or_else(|| "UTC".into(), |zone| zone.as_str().into()),
             agent: agent.map(Text::from),
         })
+    }
+}
+
+impl Expansion<'_> {
+    /// The rules of one host, by label.
+    fn rules(&self, rules: &At<Match>, candidate: &Candidate<'_>) -> Result<Vec<Rule>, Problem> {
+        let problem = |message| Problem::new(self.document.place(&rules.bytes()), message);
+        let rule = |(label, pattern): &(String, String)| {
+            let pattern = filled(pattern, candidate, str::to_owned).map_err(|unknown| {
+                problem(format!(
+                    "{unknown} is no placeholder: there is {{host}}, {{port}}, {{cluster}} and \
+                     {{project}} (a brace that means itself is written ?)"
+                ))
+            })?;
+            check::rule(label, &pattern).map_err(problem)?;
+            Ok(Rule { label: label.as_str().into(), pattern: pattern.into() })
+        };
+        let mut made: Vec<Rule> = rules.0.iter().map(rule).collect::<Result<_, _>>()?;
+        made.sort();
+        match made.is_empty() {
+            true => {
+                Err(problem("write at least one label: match = { \"LABEL\" = \"VALUE\" }".into()))
+            }
+            false => Ok(made),
+        }
     }
 }
 
@@ -368,7 +413,8 @@ fn distinct(
     source: &file::Source,
     place: Place,
 ) -> Result<Vec<WantedSource>, Problem> {
-    let (name, path) = (source.name.as_str(), source.path.as_str());
+    let name = source.name.as_str();
+    let path = source.path.as_ref().map_or("", |path| path.as_str());
     let missing = |template: &str| if template.contains("{host}") { "{port}" } else { "{host}" };
     let n_hosts = made.len();
     let mut names = BTreeMap::new();
@@ -384,7 +430,9 @@ fn distinct(
             );
             return Err(Problem::new(place, message));
         }
-        if let Some(other) = paths.insert((&one.agent, &one.path), &one.host) {
+        // Rules that are the same are told where all sources are compared.
+        let other = paths.insert((&one.agent, &one.path), &one.host);
+        if let Some(other) = other.filter(|_| one.rules.is_empty()) {
             let message = format!(
                 "this source stands for {n_hosts} hosts, and {other} and {} would both be read \
                  from {:?}: put {} in its path, or name one host",

@@ -61,16 +61,33 @@ pub struct Tools {
 
 /// How each source is, by its name. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<BTreeMap<Text, Status>>>);
+pub struct Board {
+    followed: Arc<Mutex<BTreeMap<Text, Status>>>,
+    received: Arc<Mutex<BTreeMap<Text, Status>>>,
+}
 
 impl Board {
     /// As it is now.
     pub fn statuses(&self) -> BTreeMap<Text, Status> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut statuses = self.followed();
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        statuses.extend(received.iter().map(|(name, status)| (name.clone(), status.clone())));
+        statuses
     }
 
+    fn followed(&self) -> BTreeMap<Text, Status> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How the sources are that are followed.
     pub(crate) fn set(&self, statuses: BTreeMap<Text, Status>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
+    }
+
+    /// How the sources are whose lines are sent to us.
+    pub(crate) fn set_received(&self, statuses: impl IntoIterator<Item = (Text, Status)>) {
+        let statuses = statuses.into_iter().collect();
+        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
     }
 }
 
@@ -269,7 +286,7 @@ impl Round {
         let shipped = self.shipped.iter();
         let shipped = shipped.map(|(name, shipped)| (name.clone(), shipped.status()));
         let statuses: BTreeMap<Text, Status> = followed.chain(shipped).collect();
-        let before = self.board.statuses();
+        let before = self.board.followed();
         for (name, now) in &statuses {
             let before = before.get(name).map(|before| before.state);
             if let Some(change) = Change::between(before, now.state) {

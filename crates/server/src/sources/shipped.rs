@@ -162,6 +162,7 @@ impl Shipped {
             through: self.status.through,
             since: Some(self.begun),
             lines: 0,
+            doubt: None,
         }
     }
 

@@ -550,6 +550,7 @@ impl Scene {
             through: Some(self.clock.now()),
             since: Some(NOW),
             lines: 1,
+            doubt: None,
         };
         self.store.advance(vec![advance]).pop().expect("an answer").expect("stored");
     }

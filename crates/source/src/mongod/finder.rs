@@ -1,5 +1,7 @@
 //! Which host's log is it?
 
+use std::net::IpAddr;
+
 use doorbook_event::{HostName, Text};
 use memchr::memmem;
 
@@ -96,6 +98,47 @@ pub fn host_of(line: &[u8]) -> Option<HostName> {
     finder.host()
 }
 
+/// The replica set that a line (without its transport's wrapping) names, if it is the start-up line with
+/// the options. Cheap for others.
+pub fn replica_set_of(line: &[u8]) -> Option<Text> {
+    if line.first() == Some(&b'{') {
+        if json_lines::id_of_head(line) != Some(id::OPTIONS) {
+            return None;
+        }
+        let replication = [&b"attr"[..], b"options", b"replication"];
+        let replication = json::at_path(line, &replication).and_then(Value::object)?;
+        let named = |key: &[u8]| json::at_path(replication, &[key]).and_then(Value::text);
+        let name = named(b"replSetName").or_else(|| named(b"replSet"))?.bytes();
+        return Some(Text::from_bytes_lossy(seed_name(&name)));
+    }
+    let head = &line[..line.len().min(100)];
+    memmem::find(head, b"] options: {")?;
+    let sign = [&b"replSetName: \""[..], b"replSet: \""];
+    let at = sign.iter().find_map(|sign| Some(memmem::find(line, sign)? + sign.len()))?;
+    let name = line[at..].split(|b| *b == b'"').next()?;
+    Some(Text::from_bytes_lossy(seed_name(name)))
+}
+
+/// `rs0/db-1,db-2` has been a way to write it.
+fn seed_name(name: &[u8]) -> &[u8] {
+    name.split(|b| *b == b'/').next().unwrap_or(name)
+}
+
+/// Whether a start-up line's name of the host is one of these. A host may call itself by the first
+/// part of its name, and it never calls itself by its address, which therefore says nothing of its
+/// name; the port is the same in any case. Without names any will do.
+pub fn is_known(names: &[HostName], host: &HostName) -> bool {
+    let is_part = |short: &str, long: &str| {
+        long.strip_prefix(short).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let is_it = |name: &HostName| {
+        let is_address = name.name.parse::<IpAddr>().is_ok() || &*name.name == "localhost";
+        name.port == host.port
+            && (is_address || is_part(&name.name, &host.name) || is_part(&host.name, &name.name))
+    };
+    names.is_empty() || names.iter().any(is_it)
+}
+
 fn word_after<'a>(line: &'a [u8], sign: &[u8]) -> Option<&'a str> {
     let rest = &line[memmem::find(line, sign)? + sign.len()..];
     let word = rest.split(|b| b.is_ascii_whitespace()).next()?;
@@ -140,6 +183,31 @@ mod tests {
         );
         check("", None);
         check("64-bit host=a b", None);
+    }
+
+    #[test]
+    fn start_up_lines_name_the_replica_set() {
+        let check = |line: &str, expected: Option<&str>| {
+            let found = replica_set_of(line.as_bytes());
+            assert_eq!(found.as_deref(), expected, "{line}");
+        };
+        check(
+            r#"{"t":{"$date":"2026-11-23T02:50:50.848+00:00"},"s":"I",  "c":"CONTROL",  "id":21951,   "ctx":"initandlisten","msg":"Options set by command line","attr":{"options":{"net":{"port":31550},"replication":{"replSet":"rs0"}}}}"#,
+            Some("rs0"),
+        );
+        check(
+            r#"2019-11-23T02:50:50.848+0000 I CONTROL  [initandlisten] options: { net: { port: 27017 }, replication: { replSetName: "orders" } }"#,
+            Some("orders"),
+        );
+        check(
+            r#"{"t":{"$date":"2026-11-23T02:50:50.848+00:00"},"s":"I",  "c":"CONTROL",  "id":21951,   "ctx":"initandlisten","msg":"Options set by command line","attr":{"options":{"net":{"port":31550}}}}"#,
+            None,
+        );
+        check(
+            r#"{"t":{"$date":"2026-11-23T02:51:25.651+00:00"},"s":"I",  "c":"COMMAND",  "id":51803,   "ctx":"conn25","msg":"x","attr":{"options":{"replication":{"replSet":"evil"}}}}"#,
+            None,
+        );
+        check("", None);
     }
 
     #[test]

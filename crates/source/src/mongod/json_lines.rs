@@ -102,6 +102,35 @@ pub fn time_of_head(line: &[u8]) -> Option<&[u8]> {
     fast_head(line).or_else(|| slow_head(line)).map(|head| head.time)
 }
 
+/// Whether a line can become a record, or say anything of one.
+pub fn may_matter(line: &[u8]) -> bool {
+    match fast_head(line).or_else(|| slow_head(line)) {
+        Some(head) if head.component.eq_ignore_ascii_case(b"ACCESS") => {
+            head.severity.first() != Some(&b'D') && !facts::is_context(head.id)
+        }
+        Some(head) => is_read(head.id) || head.id == id::PROCESS_DETAILS,
+        None => match is_access_without_head(line) {
+            Some(is_access) => is_access,
+            None => facts::looks_like_access(line),
+        },
+    }
+}
+
+/// Whether a line of another component than that of accesses is read.
+fn is_read(id: u64) -> bool {
+    matches!(
+        id,
+        id::ACCEPTED
+            | id::ENDED
+            | id::METADATA
+            | id::STARTING
+            | id::RESTARTED
+            | id::BUILD_INFO
+            | id::OPTIONS
+            | id::PARAMETER_SET
+    )
+}
+
 impl Interpreter {
     pub(super) fn json_line(&mut self, line: &[u8], place: LinePlace, out: &mut Batch) {
         let Some(head) = fast_head(line).or_else(|| slow_head(line)) else {
@@ -361,18 +390,7 @@ impl Interpreter {
 
     /// A line of another component. Broken ones say nothing.
     fn context_line(&mut self, head: &Head<'_>, at: Timestamp, out: &mut Batch) {
-        let is_read = matches!(
-            head.id,
-            id::ACCEPTED
-                | id::ENDED
-                | id::METADATA
-                | id::STARTING
-                | id::RESTARTED
-                | id::BUILD_INFO
-                | id::OPTIONS
-                | id::PARAMETER_SET
-        );
-        if !is_read {
+        if !is_read(head.id) {
             return;
         }
         if head.id == id::ENDED

@@ -91,7 +91,7 @@ use text_lines::Continued;
 use time::{Time, Times};
 
 pub use alone::{Reread, read_alone};
-pub use finder::{HostFinder, host_of};
+pub use finder::{HostFinder, host_of, is_known, replica_set_of};
 pub use time::{line_time, rotation_suffix};
 
 /// What the log itself does not say.
@@ -339,9 +339,34 @@ impl Interpreter {
         }
     }
 
+    /// A record whose end has not come is not waited for: what is known of its lines is told now.
+    pub fn give_up(&mut self, out: &mut Batch) {
+        self.give_up_record(out);
+    }
+
     /// The intervals in which attempts have no line, as far as they are still open.
     pub fn open_gaps(&self) -> Vec<Coverage> {
         self.blindness.open_gaps(self.latest.unwrap_or_default(), &self.target)
+    }
+
+    /// Tells of the log being quiet when that begins, not only when it is over; `told` is what was told
+    /// as open, and is so from now on.
+    pub fn tell_gaps(&self, told: &mut Vec<Coverage>, out: &mut Batch) {
+        let open = self.open_gaps();
+        let is_same = |a: &Coverage, b: &Coverage| (a.from, &a.cause) == (b.from, &b.cause);
+        for gone in told.iter().filter(|told| !open.iter().any(|gap| is_same(gap, told))) {
+            // One that turned out to be none has no end of its own.
+            if !out.coverage.iter().any(|ended| is_same(ended, gone)) {
+                let (to, last_seen) = (Some(gone.from), gone.from);
+                out.coverage.push(Coverage { to, last_seen, ..gone.clone() });
+            }
+        }
+        for gap in &open {
+            if !told.iter().any(|told| is_same(told, gap)) {
+                out.coverage.push(gap.clone());
+            }
+        }
+        *told = open;
     }
 
     /// Goes on with what [`Interpreter::open_gaps`] gave when reading was interrupted.
@@ -677,6 +702,19 @@ impl Interpreter {
     fn hand_out_unknown_ids(&mut self, out: &mut Batch) {
         for ((id, version), (count, message)) in std::mem::take(&mut self.unknown_ids) {
             out.unknown_ids.push(UnknownId { id, version, count, message });
+        }
+    }
+}
+
+/// Whether a line (without its transport's wrapping) can become a record or say anything of one. Lines of
+/// text can, all of them: what is within a record is known only beside its neighbours.
+pub fn may_matter(line: &[u8]) -> bool {
+    match line.first() {
+        None => false,
+        Some(b'{') => json_lines::may_matter(line),
+        Some(_) => {
+            facts::looks_like_access(line)
+                || line_time(line, &jiff::tz::TimeZone::UTC, None).is_some()
         }
     }
 }

@@ -94,8 +94,8 @@ impl Watched {
 
     /// Takes note of how far a source came. That it could not see, after that, is over.
     pub(crate) fn advance(&mut self, advanced: Advanced) {
-        let Advanced { source, scope, target, actions, position, seen, lines, events, at, own } =
-            advanced;
+        let Advanced { source, scope, target, actions, position, seen, .. } = advanced;
+        let Advanced { lines, events, at, own, doubt, .. } = advanced;
         let progress = self.sources.entry(source.clone()).or_default();
         progress.position = position;
         progress.lines += lines;
@@ -110,8 +110,8 @@ impl Watched {
         progress.through = Some(through);
         let timeline = &mut self.view(&scope, &target, &source, &actions).timeline;
         timeline.forget_from(through);
-        let (grade, cause) = (Grade::Watched, Text::default());
-        timeline.paint(Span { from, to: through, grade, cause });
+        let grade = if doubt.is_some() { Grade::BestEffort } else { Grade::Watched };
+        timeline.paint(Span { from, to: through, grade, cause: doubt.unwrap_or_default() });
     }
 
     /// Takes note that a source sees nothing from an instant on.

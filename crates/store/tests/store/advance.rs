@@ -54,6 +54,7 @@ fn advance(from: &str, to: &str, accesses: Vec<Access>) -> Advance {
         position: to.into(),
         is_next_file: false,
         lines: accesses.len() as u64,
+        doubt: None,
         accesses,
         coverage: Vec::new(),
         quarantine: Vec::new(),

@@ -1069,6 +1069,7 @@ fn advance(before: u64, now: Timestamp, accesses: Vec<Access>) -> Advance {
         position: position_after(before + 1),
         is_next_file: true,
         lines: accesses.len() as u64,
+        doubt: None,
         accesses,
         coverage: vec![Coverage { source: Some(source.name.clone()), ..gap(before) }],
         quarantine: Vec::new(),

@@ -16,6 +16,7 @@ use percent_encoding::percent_decode_str;
 use super::agent::{self, Agent};
 use super::cursor::Cursor;
 use super::ingest::{self, Arrival, Listed};
+use super::lines::{self, Lines};
 use super::problem::Problem;
 use super::query::Query;
 use super::{DiskIs, Operation, Serve, body, lane};
@@ -57,7 +58,7 @@ pub async fn dispatch(
     let response = match exchange.admit() {
         Err(response) => *response,
         Ok((caller, operation)) => match operation.serve {
-            Serve::Ingest => exchange.ingest(caller, operation, body).await,
+            Serve::Ingest | Serve::Lines => exchange.ingest(caller, operation, body).await,
             Serve::Orders | Serve::Advances => exchange.agent(caller, operation, body).await,
             Serve::Read(serve) => return exchange.read(caller, operation, serve).await,
         },
@@ -220,10 +221,15 @@ impl Exchange {
         body: Body,
     ) -> Response<Vec<u8>> {
         let mut project = None;
-        let arrival = self.arrival(&caller, operation, &mut project);
-        let answered = match arrival {
-            Ok(arrival) => self.store(arrival, body).await,
-            Err(problem) => Err(problem),
+        let answered = match operation.serve {
+            Serve::Lines => match self.lines(&caller, operation, &mut project) {
+                Ok(lines) => self.route(lines, body).await,
+                Err(problem) => Err(problem),
+            },
+            _ => match self.arrival(&caller, operation, &mut project) {
+                Ok(arrival) => self.store(arrival, body).await,
+                Err(problem) => Err(problem),
+            },
         };
         let (answered, stored) = match answered {
             Ok(answer) => (Ok(json(answer.body)), answer.stored),
@@ -320,6 +326,35 @@ impl Exchange {
             key: idempotency_key(&self.parts.headers)?,
             listed: listed.unwrap_or(Listed::Quarantined),
         })
+    }
+
+    /// The same of raw lines.
+    fn lines(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        project: &mut Option<ProjectId>,
+    ) -> Result<Lines, Problem> {
+        let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
+        let id = self.project(caller, operation, query.one("project")?.as_deref())?;
+        *project = Some(id);
+        let headers = &self.parts.headers;
+        let lines = Lines::new(id, &caller.principal, headers, &mut query)?;
+        match content_type(headers).eq_ignore_ascii_case("text/plain") {
+            true => Ok(lines),
+            false => check_content_type(headers, &LINES).map(|()| lines),
+        }
+    }
+
+    async fn route(&self, lines: Lines, body: Body) -> Result<ingest::Answer, Problem> {
+        let mut taken = body::take(&self.app, &self.parts.headers, body).await?;
+        let app = self.app.clone();
+        let served = tokio::task::spawn_blocking(move || {
+            let body = taken.decompress(app.settings().ingest_body_bytes_max)?;
+            lines::serve(&app, &lines, &body)
+        });
+        // It panicked, and the panic has been printed.
+        served.await.unwrap_or_else(|_| Err(Problem::unexpected()))
     }
 
     fn source(&self) -> Option<Text> {
@@ -464,7 +499,7 @@ impl Exchange {
 
 impl Serve {
     fn is_ingest(self) -> bool {
-        matches!(self, Serve::Ingest)
+        matches!(self, Serve::Ingest | Serve::Lines)
     }
 
     fn is_advances(self) -> bool {
@@ -498,8 +533,7 @@ const LINES: [&str; 5] = [
 /// A page of a browser can send forms anywhere with the credentials it remembers; no form has one
 /// of these types.
 fn check_content_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem> {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let kind = value.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let kind = content_type(headers);
     match known.iter().any(|known| known.eq_ignore_ascii_case(kind)) {
         true => Ok(()),
         false => {
@@ -508,6 +542,12 @@ fn check_content_type(headers: &HeaderMap, known: &[&str]) -> Result<(), Problem
             Err(Problem::unsupported_media_type(&detail))
         }
     }
+}
+
+/// The kind of body, without its parameters.
+pub fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    value.unwrap_or_default().split(';').next().unwrap_or_default().trim()
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Text>, Problem> {

@@ -16,6 +16,7 @@ mod events;
 mod filter;
 mod ingest;
 mod lane;
+mod lines;
 mod problem;
 mod query;
 #[cfg(test)]
@@ -60,6 +61,8 @@ enum Serve {
     Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
     /// Events come in.
     Ingest,
+    /// Raw lines come in.
+    Lines,
     /// An agent asks what it is to follow.
     Orders,
     /// An agent says what it read.
@@ -74,6 +77,13 @@ pub static OPERATIONS: &[Operation] = &[
         path: "ingest/{source}",
         needs: auth::Operation::Ingest,
         serve: Serve::Ingest,
+    },
+    Operation {
+        id: "lines",
+        method: "POST",
+        path: "lines",
+        needs: auth::Operation::Ingest,
+        serve: Serve::Lines,
     },
     Operation {
         id: "agentSources",

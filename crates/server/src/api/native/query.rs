@@ -38,6 +38,12 @@ impl Query {
         taken.map(|(_, value)| value).collect()
     }
 
+    /// Takes every parameter whose name begins so; their names without it.
+    pub fn all_beginning(&mut self, beginning: &str) -> Vec<(String, String)> {
+        let taken = self.0.extract_if(.., |(known, _)| known.starts_with(beginning));
+        taken.map(|(name, value)| (name[beginning.len()..].to_owned(), value)).collect()
+    }
+
     /// Takes the value of a parameter that may be given once.
     pub fn one(&mut self, name: &str) -> Result<Option<String>, Problem> {
         let mut values = self.all(name);

@@ -145,6 +145,7 @@ impl Server {
                 through: Some(through),
                 since: Some(Timestamp::MIN),
                 lines: 0,
+                doubt: None,
             }]);
             advanced.into_iter().collect::<Result<Vec<_>, _>>().expect("is stored");
         }

@@ -16,6 +16,7 @@ const SERVED: &[&str] = &[
     "GET /api/v1/events/{id}",
     "POST /api/v1/agent/advances",
     "POST /api/v1/ingest/{source}",
+    "POST /api/v1/lines",
 ];
 
 fn target(path: &str, id: &str) -> String {
