@@ -6,6 +6,7 @@
 
 mod support;
 
+mod agent;
 mod counters;
 mod follow;
 mod kill;
