@@ -9,6 +9,7 @@ mod support;
 mod counters;
 mod follow;
 mod kill;
+mod lines;
 mod mongod;
 mod pages;
 mod quickstart;
