@@ -13,6 +13,7 @@ use doorbook_server::alarm;
 use doorbook_server::app::RateLimit;
 use doorbook_server::estate::counters::WantedCounters;
 use doorbook_server::estate::read::SIZE_BYTES_MAX;
+use doorbook_server::estate::receivers::WantedReceiver;
 use doorbook_server::estate::{Document, Problem, Wanted};
 use doorbook_server::http::TlsFiles;
 
@@ -89,6 +90,11 @@ impl Config {
         self.document.counters(&self.wanted)
     }
 
+    /// Where lines are received.
+    pub fn receivers(&self) -> Vec<WantedReceiver> {
+        self.document.receivers(&self.wanted)
+    }
+
     /// Who is told of alarms.
     pub fn alarm(&self) -> alarm::Settings {
         let Some(alarm) = &self.document.estate.alarm else { return alarm::Settings::default() };
@@ -132,7 +138,12 @@ impl Config {
             let place = url.map(|url| self.document.place(&url.bytes())).unwrap_or_default();
             Problem { place, message: error.to_string() }
         });
-        let unusable: Vec<_> = unusable.chain(untold).collect();
+        let receivers = self.receivers();
+        let deaf = receivers.iter().filter_map(|receiver| {
+            let error = receiver.settings_of(any).check_files().err()?;
+            Some(Problem { place: receiver.place, message: error.to_string() })
+        });
+        let unusable: Vec<_> = unusable.chain(untold).chain(deaf).collect();
         match unusable.is_empty() {
             true => Ok(()),
             false => Err(self.refused(unusable)),
@@ -147,12 +158,14 @@ impl Config {
     /// The request to apply it.
     pub fn request(&self, dry_run: bool) -> Request {
         let estate = &self.document.estate;
-        let counters = estate.counters.as_ref().map(|_| "[[counters]]".to_owned());
-        let alarm = estate.alarm.as_ref().map(|_| "[alarm]".to_owned());
+        let counters = estate.counters.as_ref().map(|_| "[[counters]]");
+        let receivers = estate.receiver.as_ref().map(|_| "[[receiver]]");
+        let alarm = estate.alarm.as_ref().map(|_| "[alarm]");
+        let sections = [counters, receivers, alarm].into_iter().flatten();
         Request::Apply {
             wanted: Box::new(self.wanted.clone()),
             file: self.file(),
-            sections: counters.into_iter().chain(alarm).collect(),
+            sections: sections.map(str::to_owned).collect(),
             dry_run,
         }
     }

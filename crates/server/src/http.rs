@@ -215,7 +215,7 @@ fn never<T>(never: Infallible) -> T {
 }
 
 /// The files of a TLS server.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The certificate and those that lead to its authority, in PEM.
     pub certificate: PathBuf,
@@ -239,6 +239,10 @@ impl fmt::Display for TlsError {
 impl std::error::Error for TlsError {}
 
 impl TlsError {
+    pub(crate) fn new(path: &Path, message: impl Into<String>) -> TlsError {
+        TlsError { path: path.to_owned(), message: message.into() }
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -246,31 +250,42 @@ impl TlsError {
 }
 
 impl TlsFiles {
-    /// Reads the files.
+    /// Reads the files, for HTTP.
     pub fn load(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-        let fail = |path: &Path, message: String| TlsError { path: path.to_owned(), message };
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|error| fail(path, format!("cannot be read: {error}")))
-        };
-        let pem = read(&self.certificate)?;
-        let certificates: Vec<_> =
-            CertificateDer::pem_slice_iter(&pem)
-                .collect::<Result<_, _>>()
-                .map_err(|error| fail(&self.certificate, format!("is not PEM: {error}")))?;
-        if certificates.is_empty() {
-            return Err(fail(&self.certificate, "holds no certificate in PEM".into()));
-        }
-        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?)
-            .map_err(|error| fail(&self.key, format!("holds no private key in PEM: {error}")))?;
+        let (certificates, key) = self.read()?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| fail(&self.certificate, error.to_string()))?
+            .map_err(|error| TlsError::new(&self.certificate, error.to_string()))?
             .with_no_client_auth()
             .with_single_cert(certificates, key)
-            .map_err(|error| fail(&self.key, format!("does not fit the certificate: {error}")))?;
+            .map_err(|error| {
+                TlsError::new(&self.key, format!("does not fit the certificate: {error}"))
+            })?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
+    }
+
+    /// The certificate with those that lead to its authority, and its key.
+    pub(crate) fn read(
+        &self,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let read = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| TlsError::new(path, format!("cannot be read: {error}")))
+        };
+        let pem = read(&self.certificate)?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().map_err(|error| {
+                TlsError::new(&self.certificate, format!("is not PEM: {error}"))
+            })?;
+        if certificates.is_empty() {
+            return Err(TlsError::new(&self.certificate, "holds no certificate in PEM"));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&read(&self.key)?).map_err(|error| {
+            TlsError::new(&self.key, format!("holds no private key in PEM: {error}"))
+        })?;
+        Ok((certificates, key))
     }
 }
 

@@ -18,6 +18,7 @@ pub mod estate;
 pub mod http;
 pub mod metrics;
 pub mod pipeline;
+pub mod receiver;
 pub mod routing;
 pub mod sources;
 pub mod usage;

@@ -18,6 +18,23 @@ pub struct Arrival {
     pub line: Vec<u8>,
     /// All of it exactly as received: what is kept if nobody knows whose it is.
     pub received: Vec<u8>,
+    /// Why that is not all of it: half a line is no line, whatever it reads like, and waits in quarantine
+    /// if it may have been a record.
+    pub cut: Option<Cut>,
+}
+
+/// Why a line is not whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// It is too long, and only its beginning was kept.
+    TooLong {
+        /// How many bytes of [`Arrival::received`] came.
+        length_bytes: u64,
+        /// SHA-256 of them.
+        sha256: [u8; 32],
+    },
+    /// Its end has not come.
+    Unfinished,
 }
 
 /// What is said of a line, by name: `host.name`, `syslog.tag`.

@@ -57,7 +57,7 @@ pub fn plain(labels: &Labels, line: &[u8]) -> Arrival {
     let mut received = serde_json::to_vec(&said).expect("texts can be written");
     received.push(b'\n');
     received.extend_from_slice(line);
-    Arrival { labels: labels.clone(), line: line.to_vec(), received }
+    Arrival { labels: labels.clone(), line: line.to_vec(), received, cut: None }
 }
 
 /// What was kept of an arrival, read again.
@@ -69,7 +69,7 @@ pub fn again(received: &[u8]) -> Arrival {
         let object = &received[..received.len() - rest.len()];
         let mut labels = Labels::default();
         flatten(object, &[], &mut labels);
-        return Arrival { labels, line: line.to_vec(), received: received.to_vec() };
+        return Arrival { labels, line: line.to_vec(), received: received.to_vec(), cut: None };
     }
     object(received)
 }
@@ -97,12 +97,12 @@ fn object(bytes: &[u8]) -> Arrival {
     let mut labels = Labels::default();
     let Some(line) = line_of(bytes) else { return unreadable(bytes) };
     flatten(bytes, line.keys, &mut labels);
-    Arrival { labels, line: line.bytes, received: bytes.to_vec() }
+    Arrival { labels, line: line.bytes, received: bytes.to_vec(), cut: None }
 }
 
 fn unreadable(bytes: &[u8]) -> Arrival {
     let bytes = bytes.trim_ascii_end().to_vec();
-    Arrival { labels: Labels::default(), line: bytes.clone(), received: bytes }
+    Arrival { labels: Labels::default(), line: bytes.clone(), received: bytes, cut: None }
 }
 
 /// The line of an object, and which of its members are no labels.

@@ -6,8 +6,8 @@
 //!
 //! Suggested reading order: [`batch`], [`input`] (files to physical lines), [`wrapping`] (what
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
-//! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`arrival`] and
-//! [`labelled`] (lines that are sent to us), [`document`] (our own form of an event).
+//! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`arrival`],
+//! [`labelled`] and [`syslog`] (lines that are sent to us), [`document`] (our own form of an event).
 
 pub mod arrival;
 pub mod batch;
@@ -17,12 +17,13 @@ pub mod following;
 pub mod input;
 pub mod labelled;
 pub mod mongod;
+pub mod syslog;
 pub mod watch;
 pub mod wrapping;
 
 mod intern;
 mod json;
 
-pub use arrival::{Arrival, Labels};
+pub use arrival::{Arrival, Cut, Labels};
 pub use batch::Batch;
 pub use watch::Watch;

@@ -38,7 +38,7 @@
 //! with several line ends of both characters makes several such lines after one another).
 
 mod docker;
-mod headers;
+pub(crate) mod headers;
 
 use std::mem;
 
@@ -212,6 +212,25 @@ impl Unwrapper {
     fn slot(docker: bool, error_stream: bool) -> usize {
         usize::from(docker) * 2 + usize::from(error_stream)
     }
+}
+
+/// A line as its server wrote it, if what stands before that is recognised; else as it is. For a line that
+/// is known to come alone: there is no usual wrapping.
+pub(crate) fn bare(line: &[u8]) -> &[u8] {
+    let mut rest = line;
+    for _ in 0..LAYERS_MAX {
+        if headers::is_record(rest) {
+            return rest;
+        }
+        match headers::header(rest, None) {
+            // Parts of lines are joined where there are neighbours.
+            Some(header) if !matches!(header.kind, Kind::Cri { .. } | Kind::DockerJson) => {
+                rest = header.payload;
+            }
+            _ => break,
+        }
+    }
+    if headers::is_record(rest) { rest } else { line }
 }
 
 fn whole(line: &[u8]) -> Unwrapped<'_> {

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod agent;
 mod alarm;
 mod apply;
 mod backup;
@@ -57,6 +58,8 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Serve the API until Ctrl-C or SIGTERM
     Serve(serve::Args),
+    /// Follow logs on a host that the server cannot read, and ship what they say to it
+    Agent(doorbook_agent::settings::Args),
     /// Make projects, clusters, hosts, retention and sources what a file says
     Apply(apply::Args),
     /// The file of the estate: check it, begin one, look up what it can hold
@@ -113,6 +116,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Quickstart(args) => quickstart::run(&data_dir, args),
         Command::Serve(args) => serve::run(&data_dir, args),
+        Command::Agent(args) => agent::run(args),
         Command::Apply(args) => apply::run(&data_dir, args),
         Command::Config(command) => config::run(command),
         Command::Source(command) => source::run(&data_dir, command),

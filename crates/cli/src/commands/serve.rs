@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use doorbook_agent::logging;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::http::{self, TlsFiles};
+use doorbook_server::receiver;
 use doorbook_server::routing::Beats;
 use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
@@ -21,8 +23,8 @@ use super::DataDir;
 use crate::config::Config;
 use crate::interrupt::{self, Interrupt};
 use crate::service_manager::ServiceManager;
-use crate::services::Services;
-use crate::{logging, output, system};
+use crate::services::{self, Services};
+use crate::{output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -141,26 +143,33 @@ impl Server {
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
+        let heard = receiver::Board::default();
+        app.metrics().set_receivers(heard.clone());
         app.lines().set_board(sources.board());
         let beats = Beats::start(app.lines().clone(), system::clock_state);
         let beats = beats.context("cannot start the thread of received sources")?;
         let board = sources.board();
-        let tools = alarm::Tools {
-            store: store.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
-            clock_state,
-            board: board.clone(),
-            app: app.clone(),
-            pause: alarm::Tools::PAUSE,
+        let tools = services::Tools {
+            alarm: alarm::Tools {
+                store: store.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                clock_state,
+                board: board.clone(),
+                app: app.clone(),
+                pause: alarm::Tools::PAUSE,
+            },
+            receivers: heard.clone(),
+            runtime: runtime.handle().clone(),
         };
-        let services = Arc::new(Services::new(file, tools, runtime.handle().clone()));
+        let services = Arc::new(Services::new(file, tools));
         let admin = Admin {
             store,
             clock,
             random,
             base_url: Some(base_url.clone()),
             sources: Some(board),
+            receivers: Some(heard),
             services: Some(services.clone()),
         };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
@@ -197,7 +206,8 @@ impl Server {
 
     /// Serves until `stop` is raised. Then, in this order, which `docs/running.md` promises:
     /// 1. `/ready` says no; requests are still answered. 2. Counters are no longer read, nobody is
-    ///    alarmed any more, and sources store what they read and stop. 3. No new commands; those that run are waited for, imports end
+    ///    alarmed any more, receivers let nobody in and store what was sent, and sources store what they
+    ///    read and stop. 3. No new commands; those that run are waited for, imports end
     ///    as interrupted. 4. No new connections; the answers under way are finished. 5. The record of
     ///    who asked. 6. What is in memory becomes segments. 7. The data directory is let go.
     pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {

@@ -37,8 +37,8 @@ pub fn open(options: Options, by: Actor) -> Result<Connection, Failure> {
     Ok(match here_or_there(&options.data_dir, || Store::open(options.clone()))? {
         Held::Here(store) => {
             let Options { clock, random, .. } = options;
-            let (base_url, sources, services) = (None, None, None);
-            let admin = Admin { store, clock, random, base_url, sources, services };
+            let (base_url, sources, receivers, services) = (None, None, None, None);
+            let admin = Admin { store, clock, random, base_url, sources, receivers, services };
             Connection::Here(Box::new(admin), by)
         }
         Held::There(client) => Connection::There(client),

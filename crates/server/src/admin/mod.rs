@@ -20,6 +20,7 @@ use std::sync::Arc;
 use doorbook_event::{Clock, Random};
 use doorbook_store::Store;
 
+use crate::receiver;
 use crate::sources::Board;
 
 mod alarms;
@@ -58,6 +59,8 @@ pub struct Admin {
     pub base_url: Option<String>,
     /// Who follows sources, in a server's process.
     pub sources: Option<Board>,
+    /// Who receives, in a server's process.
+    pub receivers: Option<receiver::Board>,
     /// What runs as the estate's file says, in a server's process.
     pub services: Option<Arc<dyn Reload>>,
 }

@@ -226,6 +226,7 @@ mod tests {
             base_url: None,
             sources: None,
             services: None,
+            receivers: None,
         };
         let replay = || {
             let mut rows = Vec::new();

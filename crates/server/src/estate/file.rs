@@ -26,6 +26,8 @@ sections! {
         /// What is followed. One that is taken out of the file is no longer followed; what it told
         /// stays.
         source: Option<Vec<Source>> = "";
+        /// Where lines are sent to us.
+        receiver: Option<Vec<Receiver>> = "";
         /// Whose counts of logins are compared with what is recorded, so that hidden logins are
         /// noticed.
         counters: Option<Vec<Counters>> = "";
@@ -119,6 +121,30 @@ sections! {
         agent: Option<At<String>> = "\"{host}\"";
     }
 
+    /// Where lines are sent to us; sources with `match` say of which host each is.
+    Receiver {
+        /// Its name, unique: 1 to 64 of a-z, 0-9 and -_.
+        name: At<String> = "\"syslog\"";
+        /// What it understands.
+        kind: ReceiverKind = "\"syslog\"";
+        /// The project of the hosts whose lines these are; may be left out where there is one.
+        project: Option<At<String>> = "\"shop\"";
+        /// Where to listen.
+        listen: At<String> = "\"0.0.0.0:6514\"";
+        /// The file with the certificate and those that lead to its authority, in PEM.
+        tls_cert_file: Option<At<String>> = "\"/etc/doorbook/tls.crt\"";
+        /// The file with the certificate's private key, in PEM.
+        tls_key_file: Option<At<String>> = "\"/etc/doorbook/tls.key\"";
+        /// The file with the authority of the senders' certificates, in PEM: then nobody sends without
+        /// one.
+        client_ca_file: Option<At<String>> = "\"/etc/doorbook/senders.pem\"";
+        /// Receive without TLS on an address that others can reach: who sends can then be anyone, and
+        /// everyone on the way can read along.
+        plaintext: Option<bool> = "false";
+        /// The networks that senders are in; without it they may be anywhere.
+        allow: Option<Vec<At<String>>> = "[\"10.0.0.0/8\"]";
+    }
+
     /// Whose counts of logins are compared with what is recorded, so that hidden logins are noticed.
     /// Without `cluster` it stands for every cluster of its project that no other one names.
     Counters {
@@ -162,6 +188,20 @@ impl Shape for SourceKind {
     fn form() -> Form {
         const WORDS: [&str; 1] = [SourceKind::MongodLog.word()];
         Form::Word(&WORDS)
+    }
+}
+
+/// What a receiver understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReceiverKind {
+    /// Syslog, RFC 5424 and RFC 3164, over TCP or TLS.
+    Syslog,
+}
+
+impl Shape for ReceiverKind {
+    fn form() -> Form {
+        Form::Word(&["syslog"])
     }
 }
 

@@ -14,7 +14,7 @@
 //! struct there, a field of [`Estate`] for it, and what must hold of it in `check`.
 //!
 //! Suggested reading order: [`file`](mod@file), [`shape`], [`read`], [`wanted`], `check`, `paths`,
-//! [`difference`], [`counters`], [`outputs`].
+//! [`difference`], [`counters`], [`receivers`], [`outputs`].
 
 mod check;
 pub mod counters;
@@ -23,6 +23,7 @@ pub mod file;
 pub mod outputs;
 mod paths;
 pub mod read;
+pub mod receivers;
 pub mod shape;
 pub mod wanted;
 

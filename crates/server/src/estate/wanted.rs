@@ -13,7 +13,7 @@ use super::difference::difference;
 use super::file::{self, Keep, Match};
 use super::read::{Document, PROBLEMS_MAX, Place, Problem};
 use super::shape::At;
-use super::{check, counters, paths};
+use super::{check, counters, paths, receivers};
 
 /// What a file wants of the registry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -121,6 +121,7 @@ pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
     let projects = projects(document, &mut problems);
     let sources = Expansion { document, projects: &projects }.sources(&mut problems);
     counters::of(document, &projects, &mut problems);
+    receivers::of(document, &projects, &mut problems);
     let wanted = Wanted { projects, sources };
     check::names(&wanted, &mut problems);
     paths::check(&wanted.sources, &mut problems);

@@ -15,8 +15,8 @@ use axum::body::Body;
 use axum::http::Response;
 use doorbook_event::Text;
 
-use crate::counters;
 use crate::sources::{Board, Status};
+use crate::{counters, receiver};
 
 pub use tell::tell;
 
@@ -43,6 +43,7 @@ pub struct Metrics {
     expired: AtomicU64,
     sources: OnceLock<Board>,
     counters: Mutex<Option<counters::Board>>,
+    receivers: OnceLock<receiver::Board>,
     deliveries: Mutex<BTreeMap<(Text, &'static str), u64>>,
     dropped_messages: AtomicU64,
 }
@@ -127,6 +128,16 @@ impl Metrics {
     fn counters(&self) -> counters::Status {
         let counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
         counters.as_ref().map_or_else(BTreeMap::new, counters::Board::status)
+    }
+
+    /// Says who receives. Only the first one is asked.
+    pub fn set_receivers(&self, receivers: receiver::Board) {
+        let _the_first_one_stays = self.receivers.set(receivers);
+    }
+
+    /// How each receiver is, if there is any.
+    fn receivers(&self) -> BTreeMap<Text, receiver::Status> {
+        self.receivers.get().map_or_else(BTreeMap::new, receiver::Board::statuses)
     }
 
     /// Tries to deliver, by destination and result.

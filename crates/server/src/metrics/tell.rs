@@ -16,6 +16,7 @@ use super::text::{Exposition, Kind};
 use super::{BOUNDS, Metrics};
 use crate::admin::unrouted::waiting;
 use crate::app::App;
+use crate::receiver::{self, Refusal};
 use crate::sources::State;
 
 /// Everything, or what a caller may see whose right is of one project: the process and the disk, and
@@ -38,6 +39,7 @@ pub fn tell(app: &App, only: Option<ProjectId>) -> Result<String, Error> {
     unrouted(app, is_shown, &mut out);
     sources(app, is_shown, &put_aside, &mut out);
     counters(app.metrics(), is_shown, &mut out);
+    receivers(app.metrics(), &mut out);
     alarms(app, only, &mut out);
     Ok(out.finish())
 }
@@ -337,6 +339,51 @@ fn counters(metrics: &Metrics, is_shown: impl Fn(&ProjectId) -> bool, out: &mut 
     for (project, of) in &projects {
         for (kind, n) in [("success", of.missing_successes), ("attempt", of.missing_attempts)] {
             family.sample(&[("project", project), ("kind", kind)], n);
+        }
+    }
+}
+
+fn receivers(metrics: &Metrics, out: &mut Exposition) {
+    type Read = fn(&receiver::Status) -> u64;
+    let all = metrics.receivers();
+    let families: [(&str, Kind, &str, Read); 6] = [
+        ("doorbook_receiver_connections", Gauge, "Senders that are connected.", |of| {
+            of.connections
+        }),
+        ("doorbook_receiver_accepted_total", Counter, "Senders that were let in.", |of| {
+            of.accepted
+        }),
+        ("doorbook_receiver_messages_total", Counter, "Messages that were stored.", |of| {
+            of.messages
+        }),
+        (
+            "doorbook_receiver_cut_messages_total",
+            Counter,
+            "Those of them that were not whole, and wait in quarantine.",
+            |of| of.cut,
+        ),
+        ("doorbook_receiver_received_bytes_total", Counter, "Bytes that were received.", |of| {
+            of.received_bytes
+        }),
+        (
+            "doorbook_receiver_stalled",
+            Gauge,
+            "1 if nothing can be stored, and so nothing is read.",
+            |of| u64::from(of.problem.is_some()),
+        ),
+    ];
+    for (name, kind, help, read) in families {
+        let mut family = out.family(name, kind, help);
+        for (receiver, of) in &all {
+            family.sample(&[("receiver", receiver)], read(of));
+        }
+    }
+    let help = "Connections that were not let in, or were ended, by reason.";
+    let mut family = out.family("doorbook_receiver_refused_total", Counter, help);
+    for (receiver, of) in &all {
+        for reason in Refusal::ALL {
+            let n = of.refused.get(&reason).copied().unwrap_or(0);
+            family.sample(&[("receiver", receiver), ("reason", reason.word())], n);
         }
     }
 }

@@ -344,13 +344,15 @@ impl State {
             let key = streams::key(door, &arrival.labels, &self.ruled);
             self.complete(key);
             let hash = streams::line_hash(&key, &arrival.line);
-            let fate = match self.streams.seen(&hash) {
+            // A line that comes again after its beginning is no repetition of that.
+            let seen = self.streams.seen(&hash).filter(|_| arrival.cut.is_none());
+            let fate = match seen {
                 Some(is_event) => self.repeated(door, key, &arrival.labels, is_event),
                 None => None,
             };
             let fate = fate.unwrap_or_else(|| {
                 let (fate, is_event) = self.line(door, key, arrival, now);
-                if matches!(fate, Fate::Read(_)) {
+                if matches!(fate, Fate::Read(_)) && arrival.cut.is_none() {
                     new_lines.push((hash, is_event));
                 }
                 fate
@@ -395,7 +397,7 @@ impl State {
         let mut is_event = false;
         // Where a shipper joined lines, or sends more than one.
         for line in arrival.line.split(|byte| *byte == b'\n') {
-            let (of_line, told) = self.physical_line(door, key, &arrival.labels, line, now);
+            let (of_line, told) = self.physical_line(door, key, arrival, line, now);
             is_event |= told;
             if fate == Fate::Nothing || matches!(of_line, Fate::Waits(_)) {
                 fate = of_line;
@@ -408,10 +410,11 @@ impl State {
         &mut self,
         door: &Door,
         key: StreamKey,
-        labels: &Labels,
+        arrival: &Arrival,
         line: &[u8],
         now: Timestamp,
     ) -> (Fate, bool) {
+        let Arrival { labels, cut, .. } = arrival;
         // Lent, so that a line can stand in it while everything else changes.
         let mut unwrapper = std::mem::take(&mut self.streams.get(key).unwrapper);
         let unwrapped = unwrapper.unwrap(line);
@@ -433,7 +436,7 @@ impl State {
                             received.repeated(false);
                             false
                         }
-                        false => received.line(&door.name, bytes, now),
+                        false => received.line(&door.name, bytes, *cut, now),
                     }
                 });
                 (Fate::Read(name), told)
@@ -558,8 +561,7 @@ impl Form {
     pub fn again(self, received: &[u8]) -> Option<Arrival> {
         match self {
             Form::Lines => Some(doorbook_source::labelled::again(received)),
-            // Its reader says what its messages are.
-            Form::Syslog => None,
+            Form::Syslog => Some(doorbook_source::syslog::again(received)),
         }
     }
 }

@@ -5,7 +5,7 @@ use doorbook_event::registry::Registry;
 use doorbook_event::source::Source;
 use doorbook_event::{HostName, Text, Timestamp};
 use doorbook_source::mongod::{self, FileHints, Interpreter, LinePlace};
-use doorbook_source::{Batch, Labels, input};
+use doorbook_source::{Batch, Cut, Labels, input};
 use doorbook_store::coverage::Progress;
 use doorbook_store::{Advance, Advanced};
 use jiff::tz::TimeZone;
@@ -113,7 +113,13 @@ impl Received {
     }
 
     /// Reads a line, without its transport's wrapping. Whether it told an event.
-    pub(super) fn line(&mut self, door: &Text, line: &[u8], now: Timestamp) -> bool {
+    pub(super) fn line(
+        &mut self,
+        door: &Text,
+        line: &[u8],
+        cut: Option<Cut>,
+        now: Timestamp,
+    ) -> bool {
         let Received { interpreter, source, batch, position, .. } = self;
         let interpreter = interpreter.get_or_insert_with(|| {
             let zone = TimeZone::get(&source.zone).unwrap_or(TimeZone::UTC);
@@ -128,9 +134,13 @@ impl Received {
         self.lines += 1;
         let before = batch.accesses.len();
         let place = LinePlace::default();
-        match line.len() > input::LINE_BYTES_MAX {
-            false => interpreter.line(line, place, batch),
-            true => {
+        match cut {
+            Some(Cut::Unfinished) => interpreter.cut_line(line, place, batch),
+            Some(Cut::TooLong { length_bytes, sha256 }) => {
+                interpreter.oversized(line, length_bytes, sha256, place, batch);
+            }
+            None if line.len() <= input::LINE_BYTES_MAX => interpreter.line(line, place, batch),
+            None => {
                 let sha256 = Sha256::digest(line).into();
                 let head = &line[..input::LINE_BYTES_MAX];
                 interpreter.oversized(head, line.len() as u64, sha256, place, batch);

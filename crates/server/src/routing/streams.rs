@@ -125,7 +125,7 @@ fn first_half(hash: Sha256) -> [u8; 16] {
 /// Whether a label is of the line and not of where it comes from. What is not known to be passing tells
 /// places apart: too many streams are forgotten, two in one would be one host's lines under another.
 pub(super) fn is_passing(label: &str) -> bool {
-    const LAST_PARTS: [&str; 20] = [
+    const LAST_PARTS: [&str; 21] = [
         "date",
         "time",
         "timestamp",
@@ -133,6 +133,7 @@ pub(super) fn is_passing(label: &str) -> bool {
         "ts",
         "offset",
         "sequence",
+        "sequenceid",
         "seq",
         "ingested",
         "created",

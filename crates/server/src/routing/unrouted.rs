@@ -10,7 +10,7 @@ use std::fmt::Write;
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{HostName, ProjectId, Target, Text};
 use doorbook_source::wrapping::{Unwrapped, Unwrapper};
-use doorbook_source::{Arrival, Labels};
+use doorbook_source::{Arrival, Cut, Labels};
 use sha2::{Digest, Sha256};
 
 use super::position::Learnt;
@@ -63,13 +63,19 @@ pub(super) fn put_aside(
     let mut labels = arrival.labels.clone();
     learnt.label(&mut labels);
     let received = &arrival.received;
+    let (length_bytes, sha256) = match arrival.cut {
+        Some(Cut::TooLong { length_bytes, sha256 }) => (length_bytes, sha256),
+        // At least one more, so that nobody takes it for a line when it is read again.
+        Some(Cut::Unfinished) => (received.len() as u64 + 1, Sha256::digest(received).into()),
+        None => (received.len() as u64, Sha256::digest(received).into()),
+    };
     Quarantine {
         target: Target::Own { kind: KIND.into(), name: name(&labels) },
         reason,
         place: Place { file: place_of(door), line: 0, offset_bytes: 0 },
         bytes: received[..received.len().min(Quarantine::BYTES_MAX)].to_vec(),
-        length_bytes: received.len() as u64,
-        sha256: Sha256::digest(received).into(),
+        length_bytes,
+        sha256,
     }
 }
 

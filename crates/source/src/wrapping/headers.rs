@@ -1,5 +1,8 @@
 //! What a record begins with, and the headers that may precede it, each told by its own form.
 
+use crate::syslog::header::{self as syslog_header, is_name_byte, tag};
+use crate::syslog::times::{month_day_time, rfc_3339};
+
 /// A header at a line's start.
 #[derive(Debug)]
 pub(super) struct Header<'a> {
@@ -42,7 +45,7 @@ impl PartialEq for Kind {
 }
 
 /// Whether a server's record begins here.
-pub(super) fn is_record(line: &[u8]) -> bool {
+pub(crate) fn is_record(line: &[u8]) -> bool {
     is_json(line) || is_text(line)
 }
 
@@ -68,7 +71,7 @@ fn is_text(line: &[u8]) -> bool {
 /// Whether what follows a time is a record with, at most, what transports put between.
 fn is_record_behind_time(rest: &[u8]) -> bool {
     let begins = |rest| is_json(rest) || after_server_time(rest).is_some();
-    begins(rest) || cri(rest).is_some() || tag(rest).is_some_and(begins)
+    begins(rest) || cri(rest).is_some() || tag(rest).is_some_and(|header| begins(header.payload))
 }
 
 /// What follows the time with which a text record begins: `2026-11-23T02:45:14.292+0000 `,
@@ -101,10 +104,13 @@ pub(super) fn header(line: &[u8], usual: Option<Kind>) -> Option<Header<'_>> {
     match line.first()? {
         b'>' => of(Kind::Quote, quote(line)?),
         b'@' => of(Kind::Tai64n, tai64n(line)?),
-        b'<' => match syslog_5424(line) {
-            Some(payload) => of(Kind::Syslog5424, payload),
-            None => of(Kind::Syslog, syslog(after_priority(line)?)?),
-        },
+        b'<' => {
+            let (_, rest) = syslog_header::priority(line)?;
+            match syslog_header::rfc_5424(rest) {
+                Some(header) => of(Kind::Syslog5424, without_space(header.payload)),
+                None => of(Kind::Syslog, syslog_header::rfc_3164(rest)?.payload),
+            }
+        }
         b'{' => of(Kind::DockerJson, line.strip_prefix(b"{\"log\":\"")?),
         b'[' => of(Kind::Pod, pod(line)?),
         0xef => of(Kind::ByteOrderMark, line.strip_prefix(super::BYTE_ORDER_MARK)?),
@@ -117,17 +123,23 @@ pub(super) fn header(line: &[u8], usual: Option<Kind>) -> Option<Header<'_>> {
             }
             match tag(rest) {
                 // `… a b: c` behind a time may also be a piece of a name behind a `--timestamps`.
-                Some(payload) if usual != Some(Kind::Timestamp) || is_record(payload) => {
-                    of(Kind::Syslog, payload)
+                Some(tagged) if usual != Some(Kind::Timestamp) || is_record(tagged.payload) => {
+                    of(Kind::Syslog, tagged.payload)
                 }
                 _ => of(Kind::Timestamp, rest),
             }
         }
-        _ => match syslog(line) {
-            Some(payload) => of(Kind::Syslog, payload),
+        _ => match syslog_header::rfc_3164(line) {
+            Some(header) => of(Kind::Syslog, header.payload),
             None => of(Kind::Compose, compose(line)?),
         },
     }
+}
+
+/// A record without the space before it: rsyslog's template for RFC 5424 keeps the one that stood between
+/// tag and text.
+pub(crate) fn without_space(payload: &[u8]) -> &[u8] {
+    payload.strip_prefix(b" ").filter(|rest| is_record(rest)).unwrap_or(payload)
 }
 
 /// One level of quoting; mailers take the space off an empty line.
@@ -160,10 +172,6 @@ fn compose(line: &[u8]) -> Option<&[u8]> {
     let rest = after_colours(after_colours(&rest[spaces..]).strip_prefix(b"|")?);
     let rest = rest.strip_prefix(b" ").unwrap_or(rest);
     Some(after_colours(rest))
-}
-
-fn is_name_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'@' | b'/')
 }
 
 /// Skips `ESC [ 1 ; 36 m` and the like.
@@ -202,133 +210,4 @@ fn cri(rest: &[u8]) -> Option<(Kind, &[u8])> {
     }
     let payload = if rest.is_empty() { rest } else { rest.strip_prefix(b" ")? };
     Some((Kind::Cri { error_stream, last }, payload))
-}
-
-/// `Nov 23 02:47:58 host mongod[12]: ` or with a time as RFC 3339 has it.
-fn syslog(line: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = match line.first()? {
-        b'0'..=b'9' => rfc_3339(line)?,
-        _ => month_day_time(line)?,
-    };
-    tag(rest)
-}
-
-fn after_priority(line: &[u8]) -> Option<&[u8]> {
-    let rest = line.strip_prefix(b"<")?;
-    let digits = rest.iter().take(3).take_while(|b| b.is_ascii_digit()).count();
-    if digits == 0 {
-        return None;
-    }
-    rest[digits..].strip_prefix(b">")
-}
-
-fn syslog_5424(line: &[u8]) -> Option<&[u8]> {
-    let mut rest = after_priority(line)?.strip_prefix(b"1 ")?;
-    rest = match rest.strip_prefix(b"- ") {
-        Some(rest) => rest,
-        None => rfc_3339(rest)?.1,
-    };
-    // Host, application, process, message id; 255 is the longest that the standard allows.
-    for _ in 0..4 {
-        let token = rest.iter().take(256).take_while(|b| b.is_ascii_graphic()).count();
-        if token == 0 {
-            return None;
-        }
-        rest = rest[token..].strip_prefix(b" ")?;
-    }
-    rest = match rest.strip_prefix(b"-") {
-        Some(rest) => rest,
-        None => structured_data(rest)?,
-    };
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b" ") }
-}
-
-/// `[id name="value" …]`, once or more; within a value `\` escapes.
-fn structured_data(mut rest: &[u8]) -> Option<&[u8]> {
-    if !rest.starts_with(b"[") {
-        return None;
-    }
-    while rest.starts_with(b"[") {
-        let mut quoted = false;
-        let mut n = 1;
-        loop {
-            match rest.get(n)? {
-                b'\\' if quoted => n += 1,
-                b'"' => quoted = !quoted,
-                b']' if !quoted => break,
-                _ => {}
-            }
-            n += 1;
-        }
-        rest = &rest[n + 1..];
-    }
-    Some(rest)
-}
-
-/// `host tag[pid]: ` or, as programs write it to `/dev/log`, `tag[pid]: `.
-fn tag(rest: &[u8]) -> Option<&[u8]> {
-    if let Some(payload) = tag_alone(rest) {
-        return Some(payload);
-    }
-    let is_host_byte = |b: &&u8| b.is_ascii_alphanumeric() || b"-_.:".contains(*b);
-    let host = rest.iter().take(255).take_while(is_host_byte).count();
-    if host == 0 {
-        return None;
-    }
-    tag_alone(rest[host..].strip_prefix(b" ")?)
-}
-
-fn tag_alone(rest: &[u8]) -> Option<&[u8]> {
-    let name = rest.iter().take(128).take_while(|b| is_name_byte(**b)).count();
-    if name == 0 {
-        return None;
-    }
-    let mut rest = &rest[name..];
-    if let Some(process) = rest.strip_prefix(b"[") {
-        let digits = process.iter().take(20).take_while(|b| b.is_ascii_digit()).count();
-        rest = process[digits..].strip_prefix(b"]")?;
-    }
-    rest = rest.strip_prefix(b":")?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix(b" ") }
-}
-
-/// A time as RFC 3339 has it, or without the zone's colon, and a space: how many decimals its
-/// seconds have, and what follows.
-fn rfc_3339(line: &[u8]) -> Option<(usize, &[u8])> {
-    let (decimals, rest) = decimals(formed(line, b"0000-00-00T00:00:00")?);
-    let rest = match rest.first()? {
-        b'Z' => &rest[1..],
-        b'+' | b'-' => formed(&rest[1..], b"00:00").or_else(|| formed(&rest[1..], b"0000"))?,
-        _ => return None,
-    };
-    Some((decimals, rest.strip_prefix(b" ")?))
-}
-
-/// `Nov 23 02:47:58`, `Nov  3 02:47:58.123`, and a space.
-fn month_day_time(line: &[u8]) -> Option<(usize, &[u8])> {
-    let (month, rest) = line.split_at_checked(4)?;
-    let months = [
-        b"Jan ", b"Feb ", b"Mar ", b"Apr ", b"May ", b"Jun ", b"Jul ", b"Aug ", b"Sep ", b"Oct ",
-        b"Nov ", b"Dec ",
-    ];
-    if !months.iter().any(|known| *known == month) {
-        return None;
-    }
-    let rest =
-        formed(rest, b"00 ").or_else(|| formed(rest, b" 0 ")).or_else(|| formed(rest, b"0 "));
-    let (decimals, rest) = decimals(formed(rest?, b"00:00:00")?);
-    Some((decimals, rest.strip_prefix(b" ")?))
-}
-
-fn decimals(rest: &[u8]) -> (usize, &[u8]) {
-    let Some(decimals) = rest.strip_prefix(b".") else { return (0, rest) };
-    let count = decimals.iter().take(9).take_while(|b| b.is_ascii_digit()).count();
-    if count == 0 { (0, rest) } else { (count, &decimals[count..]) }
-}
-
-/// What follows something of the given form, in which `0` is any digit.
-fn formed<'a>(line: &'a [u8], form: &[u8]) -> Option<&'a [u8]> {
-    let (start, rest) = line.split_at_checked(form.len())?;
-    let fits = |(b, form): (&u8, &u8)| if *form == b'0' { b.is_ascii_digit() } else { b == form };
-    if start.iter().zip(form).all(fits) { Some(rest) } else { None }
 }

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::unrouted::waiting;
 use crate::admin::{Admin, Failure, Reply};
+use crate::receiver;
 use crate::sources::{self, Board};
 
 /// What came of one check.
@@ -111,6 +112,8 @@ impl Admin {
         });
         let hosts = hosts.filter(|(host, _)| !followed.contains(host)).map(|(_, name)| name);
         findings.push(hosts_without_source(&hosts.collect::<Vec<_>>()));
+        let receivers = self.receivers.as_ref().map(receiver::Board::statuses).unwrap_or_default();
+        findings.extend(receivers.iter().map(|(name, status)| received(name, status)));
         for project in catalog.registry.projects() {
             let all = Filter::all(Scope::Project(project.id), 0);
             let total = self.store.select(&Filter { kind: Kind::Quarantine, ..all })?.total;
@@ -352,6 +355,37 @@ fn unrouted(project: &str, waiting: &Top) -> Option<Finding> {
     })
 }
 
+fn received(name: &Text, status: &receiver::Status) -> Finding {
+    let check = format!("receiver {name}");
+    if let Some(problem) = &status.problem {
+        return Finding::fail(
+            &check,
+            format!("nothing is read, because nothing can be stored: {problem}"),
+            "mend it, and it goes on by itself; until then senders hold their messages back",
+        );
+    }
+    let address = status.listen.map_or_else(String::new, |address| format!(" on {address}"));
+    let seen = format!(
+        "it listens{address}; {} senders are connected, {} messages were stored",
+        status.connections, status.messages
+    );
+    let refused: Vec<String> =
+        status.refused.iter().map(|(reason, n)| format!("{n} for {}", reason.word())).collect();
+    match (status.last, refused.is_empty()) {
+        (None, _) => Finding::warn(
+            &check,
+            format!("{seen} since the start"),
+            "let a sender send to it (docs/sources/syslog.md)",
+        ),
+        (Some(_), false) => Finding::warn(
+            &check,
+            format!("{seen}; it refused {}", refused.join(", ")),
+            "docs/sources/syslog.md says what each reason means",
+        ),
+        (Some(last), true) => Finding::ok(&check, format!("{seen}, the last ones at {last}")),
+    }
+}
+
 fn quarantine(project: &str, lines: u64) -> Option<Finding> {
     (lines > 0).then(|| {
         Finding::warn(
@@ -483,6 +517,16 @@ mod tests {
         is(&hosts_without_source(&[]), State::Ok, "each host");
         let hosts: Vec<_> = (1..=7).map(|n| format!("db-{n}:27017")).collect();
         is(&hosts_without_source(&hosts), State::Warn, "7 hosts have no source: db-1:27017");
+        let mut listening = receiver::Status::default();
+        let seen = |status: &receiver::Status| received(&"syslog".into(), status);
+        is(&seen(&listening), State::Warn, "0 messages were stored since the start");
+        listening.last = Some(NOW);
+        is(&seen(&listening), State::Ok, "it listens");
+        listening.refused.insert(receiver::Refusal::Tls, 3);
+        is(&seen(&listening), State::Warn, "it refused 3 for tls");
+        listening.problem = Some("the disk is full".into());
+        is(&seen(&listening), State::Fail, "the disk is full");
+
         assert_eq!(quarantine("shop", 0), None);
         is(&quarantine("shop", 3).expect("found"), State::Warn, "3 lines of shop");
     }
