@@ -10,6 +10,7 @@ mod agent;
 mod counters;
 mod follow;
 mod kill;
+mod lines;
 mod mongod;
 mod pages;
 mod quickstart;

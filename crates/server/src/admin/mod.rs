@@ -37,7 +37,7 @@ pub mod rows;
 mod secrets;
 pub mod socket;
 pub mod sources;
-mod unrouted;
+pub(crate) mod unrouted;
 pub(crate) mod views;
 pub mod wire;
 
