@@ -15,3 +15,4 @@ mod quickstart;
 mod replica_set;
 mod samples;
 mod surface;
+mod syslog;

@@ -8,6 +8,7 @@ pub mod http;
 pub mod mongod;
 pub mod process;
 pub mod replica_set;
+pub mod rsyslog;
 pub mod time;
 pub mod tools;
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use clap::Subcommand;
 use doorbook_server::admin::request::{Cursor, EventsQuery, Replays};
-use doorbook_server::admin::rows::{Became, QuarantineRow, ReplayRow};
+use doorbook_server::admin::rows::{Became, QuarantineRow, ReplayRow, RoutedRow};
 use doorbook_server::admin::{Connection, Reply, Request};
 
 use super::{DataDir, out_of_turn};
@@ -13,12 +13,13 @@ use crate::output;
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// List lines that look like a record and could not be read, newest first
+    /// List which hosts send lines that no source knows, each with the rule that would make it known, and
+    /// lines that look like a record and could not be read, newest first
     List(List),
     /// Show one of them: where it stood, why it could not be read, and its bytes
     Show(Show),
-    /// Read them again, by this version and with the hosts that are known now: what can be read is
-    /// stored, once, and is put aside no longer
+    /// Read them again, by this version and with the hosts and sources that are known now: what can be
+    /// read is stored, once, and is put aside no longer
     Replay(Replay),
 }
 
@@ -49,6 +50,9 @@ pub struct List {
     /// At most this many, the newest; 0 for all
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
+    /// Only which hosts are not known, by name
+    #[arg(long)]
+    unrouted: bool,
     /// One JSON object per line
     #[arg(long)]
     json: bool,
@@ -106,7 +110,7 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
     match command {
         Command::List(args) => {
             let mut connection = data_dir.open()?;
-            let listed = list(&mut connection, &args);
+            let listed = list_all(&mut connection, &args);
             connection.close()?;
             listed
         }
@@ -118,6 +122,45 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             replayed
         }
     }
+}
+
+fn list_all(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
+    // Of a host that is known nothing waits for its rule, and lines as JSON are of one form.
+    let Which { cluster, host, source, reason, .. } = &args.which;
+    let is_narrow = [cluster, host, source, reason].into_iter().any(Option::is_some);
+    if args.unrouted || !(is_narrow || args.json) {
+        unrouted(connection, args)?;
+    }
+    match args.unrouted {
+        true => Ok(()),
+        false => list(connection, args),
+    }
+}
+
+fn unrouted(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
+    let request = Request::Unrouted { project: args.which.project.clone() };
+    let reply = connection.execute(request)?;
+    let Reply::Unrouted(rows) = reply else { return Err(out_of_turn(&reply)) };
+    if args.json {
+        return rows.iter().try_for_each(output::json);
+    }
+    for row in &rows {
+        let lines = output::count(row.lines, "line waits", "lines wait");
+        output::heading(&format!("{}: {lines}", row.name))?;
+        output::line(&format!("from {} to {}, because {}", row.first, row.last, row.reason))?;
+        let labels = row.labels.iter().map(|(name, value)| format!("{name} = {:?}", &**value));
+        output::line(&format!("labels: {}", labels.collect::<Vec<_>>().join(", ")))?;
+        output::line("")?;
+        row.rule.lines().try_for_each(|line| output::line(&format!("    {line}")))?;
+        output::line("")?;
+    }
+    if !rows.is_empty() {
+        eprintln!(
+            "To know a host, write its rule and the host itself into the file of the estate, then \
+             run `doorbook apply` and `doorbook quarantine replay`."
+        );
+    }
+    Ok(())
 }
 
 fn list(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
@@ -198,6 +241,8 @@ fn replay(connection: &mut Connection, args: &Replay) -> anyhow::Result<()> {
         let replays = Replays { query, reason, dry_run: args.dry_run };
         let reply = connection.execute(Request::QuarantineReplay(Box::new(replays)))?;
         let Reply::Replayed(page) = reply else { return Err(out_of_turn(&reply)) };
+        routed(&page.routed, args.json)?;
+        page.routed.iter().for_each(|row| tally.routed(row));
         page.rows.iter().for_each(|row| tally.count(&row.became));
         match args.json {
             true => page.rows.iter().try_for_each(output::json)?,
@@ -215,6 +260,25 @@ fn replay(connection: &mut Connection, args: &Replay) -> anyhow::Result<()> {
     }
 }
 
+/// What became of lines whose host was not known.
+fn routed(rows: &[RoutedRow], is_json: bool) -> anyhow::Result<()> {
+    if is_json || rows.is_empty() {
+        return rows.iter().try_for_each(output::json);
+    }
+    let cells = |row: &RoutedRow| {
+        vec![
+            row.name.to_string(),
+            row.lines.to_string(),
+            row.source.as_deref().unwrap_or("waits").to_owned(),
+            row.stored.to_string(),
+            row.duplicates.to_string(),
+            row.reason.as_deref().unwrap_or_default().to_owned(),
+        ]
+    };
+    let headings = ["NAME", "LINES", "SOURCE", "STORED", "STORED BEFORE", "REASON"];
+    output::table(&headings, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
 /// What became of all lines.
 #[derive(Default)]
 struct Tally {
@@ -225,6 +289,8 @@ struct Tally {
     none: u64,
     readable: u64,
     unreadable: u64,
+    routed: u64,
+    unrouted: u64,
 }
 
 impl Tally {
@@ -240,6 +306,14 @@ impl Tally {
         } += 1;
     }
 
+    fn routed(&mut self, row: &RoutedRow) {
+        self.lines += row.lines;
+        *match row.source {
+            Some(_) => &mut self.routed,
+            None => &mut self.unrouted,
+        } += row.lines;
+    }
+
     fn sentence(&self) -> String {
         let parts = [
             (self.stored, "stored"),
@@ -248,6 +322,8 @@ impl Tally {
             (self.none, "no record"),
             (self.readable, "can be read"),
             (self.unreadable, "still cannot be read"),
+            (self.routed, "of a host that is known now"),
+            (self.unrouted, "still without a host"),
         ];
         let parts = parts.into_iter().filter(|(count, _)| *count > 0);
         let parts: Vec<_> = parts.map(|(count, what)| format!("{count} {what}")).collect();

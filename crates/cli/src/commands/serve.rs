@@ -12,6 +12,7 @@ use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver;
+use doorbook_server::routing::Beats;
 use doorbook_server::sources::{Sources, Tools};
 use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
@@ -98,6 +99,8 @@ pub struct Server {
     tls: Option<Arc<rustls::ServerConfig>>,
     admin: Admin,
     sources: Sources,
+    /// Tells that sources are alive whose lines are sent to us.
+    beats: Beats,
     socket: AdminSocket,
     app: App,
     base_url: String,
@@ -139,6 +142,9 @@ impl Server {
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
+        app.lines().set_board(sources.board());
+        let beats = Beats::start(app.lines().clone(), system::clock_state);
+        let beats = beats.context("cannot start the thread of received sources")?;
         let board = sources.board();
         let tools = alarm::Tools {
             store: store.clone(),
@@ -164,7 +170,18 @@ impl Server {
         };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
-        Ok(Server { runtime, listener, tls, admin, sources, socket, app, base_url, services })
+        Ok(Server {
+            runtime,
+            listener,
+            tls,
+            admin,
+            sources,
+            beats,
+            socket,
+            app,
+            base_url,
+            services,
+        })
     }
 
     /// Brings about what the file of the estate says.
@@ -190,8 +207,18 @@ impl Server {
     ///    as interrupted. 4. No new connections; the answers under way are finished. 5. The record of
     ///    who asked. 6. What is in memory becomes segments. 7. The data directory is let go.
     pub fn run(self, stop: &Interrupt, manager: &ServiceManager) -> anyhow::Result<()> {
-        let Server { runtime, listener, tls, admin, sources, socket, app, base_url, services } =
-            self;
+        let Server {
+            runtime,
+            listener,
+            tls,
+            admin,
+            sources,
+            beats,
+            socket,
+            app,
+            base_url,
+            services,
+        } = self;
         // Alarms are kept also where no file says who is told.
         if !stop.is_raised() && !services.have_begun() {
             services.start(None)?;
@@ -217,6 +244,7 @@ impl Server {
                 let stopped = tokio::task::spawn_blocking(move || {
                     services.stop();
                     sources.stop();
+                    drop(beats);
                     socket.stop();
                 });
                 drop(stopped.await);

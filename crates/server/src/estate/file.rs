@@ -92,8 +92,8 @@ sections! {
     /// What is followed. Without `host` it stands for every host of its cluster, without `cluster`
     /// for every host of its project, each as a source of its own; a source that names a host
     /// stands before one that names the cluster, and that before one that names the project only.
-    /// In `name`, `path`, `match` and `agent`, `{host}`, `{port}`, `{cluster}` and `{project}` are what the
-    /// host at hand has.
+    /// In `name`, `path`, `match` and `agent`, `{host}`, `{port}`, `{cluster}` and `{project}` are what
+    /// the host at hand has.
     Source {
         /// Its name, unique: 1 to 64 of a-z, 0-9 and -_. (what placeholders bring is made to fit).
         /// It stands beside every event that it tells of.

@@ -163,6 +163,60 @@ fn two_sources_for_one_file_are_refused() {
 
 /// Goal: one source stands for many hosts, and for each the narrowest that names it. Method: three
 /// sources over two clusters, and what each host gets.
+/// Goal: what is sent to us has rules that can tell hosts apart. Method: pairs of rules, and what is wrong
+/// with one.
+#[test]
+fn sources_without_a_path_have_rules() {
+    let of = |name: &str, host: &str, rules: &str| {
+        source(&format!("name = {name:?}\nhost = {host:?}\nmatch = {rules}"))
+    };
+    let check = |one: &str, other: &str, clashes: bool| {
+        let wanted = wanted(&shop(&(of("one", "db-1", one) + &of("two", "db-2", other))));
+        let told = wanted.err().map(|problems| problems[0].message.clone());
+        assert_eq!(told.is_some(), clashes, "{one} {other}: {told:?}");
+        assert!(told.is_none_or(|told| told.contains("matches the same lines as source")));
+    };
+    check("{ a = \"1\" }", "{ a = \"1\" }", true);
+    check("{ a = \"1\" }", "{ a = \"2\" }", false);
+    check("{ a = \"1\" }", "{ b = \"1\" }", false);
+    check("{ a = \"1\" }", "{ a = \"1\", b = \"2\" }", true);
+    check("{ a = \"1\", c = \"2\" }", "{ a = \"1\", b = \"2\" }", false);
+    check("{ a = \"db-*\" }", "{ a = \"db-7\" }", true);
+    check("{ a = \"db-*\" }", "{ a = \"db-?\" }", false);
+
+    let every = good(&shop(&source(
+        "name = \"{host}\"\nmatch = { host.name = \"{host}\", \"syslog.tag\" = \"mongod*\" }",
+    )));
+    let rules: Vec<String> = every.sources[1].rules.iter().map(|rule| rule.to_string()).collect();
+    assert_eq!(rules, ["host.name = \"db-2\"", "syslog.tag = \"mongod*\""]);
+    let mut registry = Registry::default();
+    let told = apply(&mut registry, &every);
+    let db_2 = "+ source db-2 of db-2:27018 in shop/orders: match host.name = \"db-2\", syslog.tag = \"mongod*\"";
+    assert!(told.contains(&db_2.to_owned()), "{told:?}");
+    assert!(apply(&mut registry, &every).is_empty());
+    let changed = good(&shop(&source("name = \"{host}\"\nmatch = { host.name = \"{host}\" }")));
+    assert_eq!(
+        apply(&mut registry, &changed)[1],
+        "~ source db-2 match host.name = \"db-2\", syslog.tag = \"mongod*\" -> host.name = \"db-2\""
+    );
+
+    let refused = |keys: &str, part: &str| {
+        let problems = wanted(&shop(&source(keys))).expect_err("is wrong");
+        assert!(problems.iter().any(|of| of.message.contains(part)), "{problems:?}");
+    };
+    refused("name = \"x\"\nhost = \"db-1\"", "write path = \"/PATH\", or match =");
+    refused(
+        "name = \"x\"\nhost = \"db-1\"\npath = \"/a\"\nmatch = { a = \"b\" }",
+        "either path or match",
+    );
+    refused("name = \"x\"\nhost = \"db-1\"\nmatch = {}", "at least one label");
+    refused("name = \"x\"\nhost = \"db-1\"\nmatch = { a = 1 }", "write match = {");
+    refused("name = \"x\"\nhost = \"db-1\"\nmatch = { a = \"\" }", "1 to 1024 bytes");
+    refused("name = \"x\"\nhost = \"db-1\"\nmatch = { a = \"[\" }", "no pattern");
+    refused("name = \"x\"\nhost = \"db-1\"\nmatch = { a = \"{hots}\" }", "no placeholder");
+    refused("name = \"{host}\"\nmatch = { a = \"b\" }", "write {host} in its match");
+}
+
 #[test]
 fn a_source_stands_for_every_host_that_no_narrower_one_names() {
     let file = shop(
@@ -289,6 +343,8 @@ fn the_outputs_are_of_the_file_that_is_read() {
         Some(whole) if is_key(whole) || whole.starts_with("[[") => whole,
         _ => line,
     });
+    // A source has a path or this.
+    let lines = lines.filter(|line| !line.starts_with("match = "));
     let whole = lines.collect::<Vec<_>>().join("\n");
     assert_ne!(whole, example.trim_end());
     assert_eq!(good(&whole).sources.len(), 1, "the source names its host");

@@ -342,6 +342,7 @@ impl State {
         let mut fates = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
             let key = streams::key(door, &arrival.labels, &self.ruled);
+            self.complete(key);
             let hash = streams::line_hash(&key, &arrival.line);
             // A line that comes again after its beginning is no repetition of that.
             let seen = self.streams.seen(&hash).filter(|_| arrival.cut.is_none());
@@ -360,6 +361,15 @@ impl State {
         }
         self.streams.remember(new_lines);
         fates
+    }
+
+    /// What a stream said of itself before a restart, or among lines that were routed later.
+    fn complete(&mut self, key: StreamKey) {
+        let stream = self.streams.get(key);
+        if !std::mem::replace(&mut stream.is_complete, true) {
+            let known = self.sources.values().find_map(|received| received.learnt(&key));
+            stream.learnt.complete(known.cloned().unwrap_or_default());
+        }
     }
 
     /// A line that was read in an earlier call.
@@ -450,12 +460,7 @@ impl State {
         if let Some(choice) = &self.streams.get(key).choice {
             return choice.clone();
         }
-        let mut learnt = self.streams.get(key).learnt.clone();
-        if learnt == Default::default() {
-            let known = self.sources.values().find_map(|received| received.learnt(&key));
-            learnt = known.cloned().unwrap_or_default();
-            self.streams.get(key).learnt = learnt.clone();
-        }
+        let learnt = self.streams.get(key).learnt.clone();
         let mut labels = labels.clone();
         learnt.label(&mut labels);
         let of_project = |received: &&Received| received.source.project == door.project;

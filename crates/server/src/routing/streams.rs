@@ -25,6 +25,8 @@ pub(super) type LineHash = [u8; 16];
 pub(super) struct Stream {
     pub(super) unwrapper: Unwrapper,
     pub(super) learnt: Learnt,
+    /// Whether `learnt` has what the sources' positions know of it.
+    pub(super) is_complete: bool,
     /// Where its lines go, if that was found out since anything changed.
     pub(super) choice: Option<Choice>,
     /// The last line that waits was text, of which the next one may be a part.
@@ -64,7 +66,10 @@ impl Streams {
 
     /// Where lines go has to be found out again.
     pub(super) fn forget_choices(&mut self) {
-        self.streams.values_mut().for_each(|stream| stream.choice = None);
+        for stream in self.streams.values_mut() {
+            stream.choice = None;
+            stream.is_complete = false;
+        }
     }
 
     /// Whether a line came in an earlier call, and told an event then.

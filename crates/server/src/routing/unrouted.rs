@@ -218,13 +218,23 @@ pub fn rule(labels: &Labels, project: &str) -> String {
     line("project", project);
     line("host", &host.to_string());
     let matches: BTreeMap<&str, String> =
-        telling.iter().map(|(label, value)| (*label, glob::Pattern::escape(value))).collect();
+        telling.iter().map(|(label, value)| (*label, pattern_of(value))).collect();
     let matches: Vec<String> = matches
         .iter()
         .map(|(label, pattern)| format!("{} = {}", quoted(label), quoted(pattern)))
         .collect();
     writeln!(rule, "match = {{ {} }}", matches.join(", ")).expect("a String takes all");
     rule
+}
+
+/// A pattern that a value fits, and, but for braces and what is very long, nothing else.
+fn pattern_of(value: &str) -> String {
+    // Escaped, a character is three at most; a pattern has 1024 bytes.
+    const CHARS_MAX: usize = 256;
+    let beginning: String = value.chars().take(CHARS_MAX).collect();
+    let rest = if beginning.len() < value.len() { "*" } else { "" };
+    // A brace begins a placeholder.
+    glob::Pattern::escape(&beginning).replace('{', "?") + rest
 }
 
 /// The host that is most likely meant.

@@ -262,7 +262,6 @@ fn a_heartbeat_is_a_record_and_the_last_one_is_known() {
         at: at(3),
         through: Some(at(2)),
         lines: 7,
-        doubt: None,
         events: 1,
         behind_bytes: 9,
         delay_micros: Some(-4),

@@ -1059,7 +1059,6 @@ fn advance(before: u64, now: Timestamp, accesses: Vec<Access>) -> Advance {
         at: now,
         through: Some(now),
         lines: 1,
-        doubt: None,
         events: 1,
         behind_bytes: 0,
         delay_micros: None,
