@@ -34,6 +34,16 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
             INSTALL,
             !tools::mongods().is_empty(),
         ),
+        (
+            "a real rsyslog: what it forwards, received and compared",
+            INSTALL,
+            tools::rsyslog().is_some(),
+        ),
+        (
+            "a real mongod that writes to syslog",
+            "this machine lets nobody have a /dev of their own (unshare --mount)",
+            tools::own_dev().is_some(),
+        ),
         ("python requests, atlasapi and pymongo", INSTALL, tools::python().is_some()),
         (
             "deltalake, ClickHouse and DuckDB: the tables as they read them",

@@ -17,4 +17,5 @@ mod quickstart;
 mod replica_set;
 mod samples;
 mod surface;
+mod syslog;
 mod tiledb;

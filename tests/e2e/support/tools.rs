@@ -58,6 +58,26 @@ pub fn mongods() -> Vec<PathBuf> {
     installed.into_iter().chain(named).collect()
 }
 
+/// The folder with rsyslog's packages.
+pub fn rsyslog() -> Option<PathBuf> {
+    tool("rsyslog/usr/sbin/rsyslogd")?;
+    tool("rsyslog")
+}
+
+/// What gives a process a `/dev` of its own, where the machine lets this user have one: as root, or as root
+/// of a namespace.
+pub fn own_dev() -> Option<&'static [&'static str]> {
+    const WAYS: [&[&str]; 2] =
+        [&["unshare", "--mount"], &["unshare", "--user", "--map-root-user", "--mount"]];
+    let works = |words: &&&[&str]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["sh", "-c", "mount -t tmpfs tmpfs /dev"]);
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    WAYS.iter().find(works).copied()
+}
+
 /// The Python and the mongods that a test needs; says so where they are missing.
 pub fn needed(what: &str) -> Option<(PathBuf, Vec<PathBuf>)> {
     let Some(python) = python() else {
