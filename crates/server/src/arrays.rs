@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use doorbook_event::Text;
 use doorbook_event::arrays::is_storage_uri;
+use doorbook_source::tiledb::is_array;
 
 const FILE: &str = "file://";
 
@@ -92,32 +93,6 @@ pub fn basename(uri: &str) -> &str {
     uri.rsplit('/').next().unwrap_or(uri)
 }
 
-/// Every array below a folder, itself included, by path. Links are not followed, so that the walk ends;
-/// what is in an array is not looked through.
-pub fn find_below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut pending = vec![folder.to_owned()];
-    while let Some(folder) = pending.pop() {
-        if is_array(&folder) {
-            found.push(folder);
-            continue;
-        }
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                pending.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// An array has a schema: a folder of them, or until format 10 one file.
-fn is_array(folder: &Path) -> bool {
-    folder.join("__schema").is_dir() || folder.join("__array_schema.tdb").is_file()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,11 +136,6 @@ mod tests {
             Places::everywhere(&data).check(&format!("{FILE}{}", out.join("d").display())).is_ok()
         );
         assert!(Places::below(&[dir.join("nothing")], &data).is_err());
-        assert_eq!(
-            find_below(&root).expect("reads"),
-            [root.join("a"), data.join("c"), root.join("x/b")]
-        );
-        assert_eq!(find_below(&root.join("a")).expect("reads"), [root.join("a")]);
     }
 
     #[test]
