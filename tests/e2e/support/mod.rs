@@ -9,6 +9,7 @@ pub mod mongod;
 pub mod process;
 pub mod proxy;
 pub mod replica_set;
+pub mod rsyslog;
 pub mod time;
 pub mod tools;
 
