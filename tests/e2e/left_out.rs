@@ -34,12 +34,23 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
             INSTALL,
             !tools::mongods().is_empty(),
         ),
+        (
+            "a real rsyslog: what it forwards, received and compared",
+            INSTALL,
+            tools::rsyslog().is_some(),
+        ),
+        (
+            "a real mongod that writes to syslog",
+            "this machine lets nobody have a /dev of their own (unshare --mount)",
+            tools::own_dev().is_some(),
+        ),
         ("python requests, atlasapi and pymongo", INSTALL, tools::python().is_some()),
         (
             "deltalake, ClickHouse and DuckDB: the tables as they read them",
             INSTALL,
             tools::tool("engines/bin/python").is_some(),
         ),
+        ("tiledb and the Python client of TileDB Cloud", INSTALL, tools::tiledb_python().is_some()),
         ("the npm client libraries", INSTALL, tools::node_clients().is_some()),
         ("curl --digest", "curl is not installed", tools::curl().is_some()),
         (

@@ -6,6 +6,7 @@
 
 mod support;
 
+mod agent;
 mod counters;
 mod follow;
 mod kill;
@@ -16,3 +17,5 @@ mod quickstart;
 mod replica_set;
 mod samples;
 mod surface;
+mod syslog;
+mod tiledb;

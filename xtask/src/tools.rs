@@ -30,7 +30,7 @@ pub fn install_for_tests() -> Result<TestTools> {
     std::fs::create_dir_all(&folder)?;
     let mut missing = Vec::new();
     let mut system = System::default();
-    for install in [python, mongod, clients, engines] {
+    for install in [python, mongod, rsyslog, clients, tiledb, engines] {
         if let Err(error) = install(&folder, &mut system) {
             missing.push(format!("{error:#}"));
         }
@@ -85,6 +85,12 @@ fn python(folder: &Path, system: &mut System) -> Result<()> {
 fn engines(folder: &Path, system: &mut System) -> Result<()> {
     let pins = workspace().join("tests/engines.txt");
     environment(&folder.join("engines"), &pins, "deltalake, chdb and duckdb", system)
+}
+
+/// The one with tiledb and the client of TileDB Cloud, which wants an older urllib3.
+fn tiledb(folder: &Path, system: &mut System) -> Result<()> {
+    let pins = workspace().join("tests/tiledb.txt");
+    environment(&folder.join("tiledb"), &pins, "tiledb and tiledb-cloud", system)
 }
 
 /// A Python environment that holds exactly what the pins say.
@@ -143,6 +149,34 @@ os.chmod(sys.argv[2], 0o755)
     })
 }
 
+/// rsyslog with its TLS, unpacked and not installed: nothing of the machine changes, no service starts.
+fn rsyslog(folder: &Path, system: &mut System) -> Result<()> {
+    let pin = read(&workspace().join("tests/rsyslog.txt"))?;
+    let target = folder.join("rsyslog");
+    once("rsyslog", &target, &pin, || {
+        ensure!(exists("apt-get"), "no rsyslog: its packages are Debian's");
+        remove(&target)?;
+        std::fs::create_dir_all(&target)?;
+        let download = tempfile::tempdir_in(folder)?;
+        let packages = pin.lines().filter(|line| !line.starts_with('#'));
+        let packages: Vec<&str> = packages.collect();
+        let fetch = || {
+            let mut fetch = apt(&["-o", "APT::Sandbox::User=root", "download"]);
+            fetch.args(&packages).current_dir(download.path());
+            fetch
+        };
+        if output(&mut fetch()).is_err() {
+            system.update().context("the packages of rsyslog are not known")?;
+            run(&mut fetch())?;
+        }
+        for package in std::fs::read_dir(download.path())? {
+            let mut unpack = command("dpkg-deb", ["--extract"]);
+            run(unpack.arg(package?.path()).arg(&target))?;
+        }
+        Ok(())
+    })
+}
+
 /// The npm client libraries, exactly as the lock file has them.
 fn clients(folder: &Path, system: &mut System) -> Result<()> {
     let source = workspace().join("tests/clients");
@@ -194,6 +228,16 @@ impl System {
         Ok(())
     }
 
+    /// Learns which packages there are.
+    fn update(&mut self) -> Result<()> {
+        ensure!(nix::unistd::geteuid().is_root(), "run `sudo apt-get update`, then this again");
+        if !self.updated {
+            run(&mut apt(&["update"]))?;
+            self.updated = true;
+        }
+        Ok(())
+    }
+
     fn install(&mut self, packages: &[&str]) -> Result<()> {
         let names = packages.join(" ");
         ensure!(
@@ -204,10 +248,7 @@ impl System {
             nix::unistd::geteuid().is_root(),
             "run `sudo apt-get install {names}`, then this again"
         );
-        if !self.updated {
-            run(&mut apt(&["update"]))?;
-            self.updated = true;
-        }
+        self.update()?;
         run(&mut apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat()))
     }
 }

@@ -10,14 +10,17 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use doorbook_event::advance::{Advance, Advanced};
+use doorbook_event::record::ClockState;
 use doorbook_event::shipment::{self, Answer, Order, Orders, Receipt, Shipment};
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, State};
 use doorbook_event::time::{CountingRandom, ManualClock};
-use doorbook_event::{HostName, ProjectId, Text, Timestamp};
+use doorbook_event::{Clock, HostName, ProjectId, Text, Timestamp};
 use doorbook_source::following::Place;
 use proptest::prelude::*;
 
-use crate::shared::Shared;
+use crate::allowed::Allowed;
+use crate::reader::{self, Reader};
+use crate::shared::{Shared, Task};
 use crate::shipper::{Failure, Pause, Server, Shipper, Tools};
 use crate::spool::Spool;
 use crate::spool::folder::Folder;
@@ -447,4 +450,188 @@ proptest! {
             prop_assert_eq!(&history[name].1, &expected, "{}", name);
         }
     }
+}
+
+/// A reader over real files, with a clock that the test sets and a spool that is never shipped.
+struct Scene {
+    dir: tempfile::TempDir,
+    clock: Arc<ManualClock>,
+    disk: MemoryDisk,
+    shared: Arc<Shared>,
+    reader: Reader,
+    written: usize,
+}
+
+/// Of which a megabyte may be used: the rest is room for what is read at once.
+const READER_LIMIT_BYTES: u64 = 9 << 20;
+
+impl Scene {
+    fn new(allowed: &str) -> Scene {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let clock = Arc::new(ManualClock::new(NOW));
+        let disk = MemoryDisk::default();
+        let spool = Spool::open(Box::new(disk.clone()), READER_LIMIT_BYTES).expect("opens").spool;
+        let shared = Arc::new(Shared::new(spool));
+        let reader = reader_of(&dir, &clock, &shared, allowed);
+        let scene = Scene { dir, clock, disk, shared, reader, written: 0 };
+        let log = scene.log("mongod.log").to_str().expect("UTF-8").into();
+        let followed = Source { path: log, ..source("db-1") };
+        let order = Order::new(&followed, Vec::new(), Vec::new(), None);
+        scene.shared.state().tasks.insert("db-1".into(), Task::new(&order));
+        scene
+    }
+
+    fn log(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn log_in(&mut self, count: usize) {
+        use std::io::Write;
+        let mut lines = String::new();
+        for _ in 0..count {
+            let at = self.clock.now().to_string();
+            let (at, n) = (at.trim_end_matches('Z'), self.written);
+            let at = if at.contains('.') { at.to_owned() } else { format!("{at}.000") };
+            lines += &format!(
+                "{{\"t\":{{\"$date\":\"{at}+00:00\"}},\"s\":\"I\",\"c\":\"ACCESS\",\"id\":20250,\
+                 \"ctx\":\"conn{n}\",\"msg\":\"Authentication succeeded\",\"attr\":{{\"mechanism\":\
+                 \"SCRAM-SHA-256\",\"speculative\":true,\"principalName\":\"user-{n}\",\
+                 \"authenticationDatabase\":\"admin\",\"remote\":\"10.0.0.1:4{n:04}\",\"extraInfo\":{{}}}}}}\n"
+            );
+            self.written += 1;
+        }
+        let log = std::fs::File::options().append(true).create(true).open(self.log("mongod.log"));
+        log.and_then(|mut log| log.write_all(lines.as_bytes())).expect("written");
+    }
+
+    fn after(&mut self, seconds: i64) {
+        self.clock.set(self.clock.now().plus_seconds(seconds));
+        while self.reader.round() {}
+    }
+
+    fn report(&self) -> (State, String) {
+        let report = self.shared.state().reports["db-1"].clone();
+        (report.state, report.message.unwrap_or_default().to_string())
+    }
+
+    /// What was read and kept; as if it were shipped.
+    fn ship(&self) -> Vec<Advance> {
+        let mut state = self.shared.state();
+        let mut shipped = Vec::new();
+        while !state.spool.is_empty() {
+            for one in state.spool.oldest(usize::MAX).expect("reads") {
+                let bytes = one.bytes.expect("whole");
+                shipped.push(shipment::read_advance(&bytes).expect("an advance"));
+                state.spool.drop_entry(one.id);
+            }
+        }
+        shipped
+    }
+}
+
+fn logins(advances: &[Advance]) -> usize {
+    advances.iter().map(|advance| advance.accesses.len()).sum()
+}
+
+/// Goal: a spool that is full costs nothing as long as the log is there, and where it is not, that is a
+/// gap that says so. Method: more than fits, then more than the log keeps.
+#[test]
+fn a_full_spool_leaves_what_comes_in_the_log() {
+    let mut scene = Scene::new("*");
+    scene.log_in(9000);
+    scene.after(1);
+    assert_eq!(scene.report(), (State::Failed, "spool full (9 MiB)".to_owned()));
+    let first = scene.ship();
+    assert!((1000..9000).contains(&logins(&first)), "{}", logins(&first));
+    scene.after(6);
+    let mut all = logins(&first);
+    for _ in 0..9 {
+        all += logins(&scene.ship());
+        scene.after(6);
+    }
+    assert_eq!((all, scene.report().0), (9000, State::Following));
+
+    // It fills up again, and what waits in the log is rotated away before there is room.
+    scene.log_in(9000);
+    scene.after(1);
+    let kept = scene.shared.state().spool.oldest(usize::MAX).expect("reads").len();
+    assert!(kept > 0);
+    // An agent that is killed has no handle on a file that is gone.
+    scene.reader = reader_of(&scene.dir, &scene.clock, &scene.shared, "*");
+    std::fs::remove_file(scene.log("mongod.log")).expect("removed");
+    scene.log_in(1);
+    scene.after(70);
+    scene.ship();
+    scene.after(6);
+    let later = scene.ship();
+    let gaps: Vec<_> = later.iter().flat_map(|advance| &advance.coverage).collect();
+    let causes: Vec<&str> = gaps.iter().map(|gap| &*gap.cause).collect();
+    assert!(causes.iter().any(|cause| cause.ends_with("; spool full (9 MiB)")), "{causes:?}");
+    assert_eq!((logins(&later), scene.report().0), (1, State::Following));
+}
+
+fn reader_of(
+    dir: &tempfile::TempDir,
+    clock: &Arc<ManualClock>,
+    shared: &Arc<Shared>,
+    allowed: &str,
+) -> Reader {
+    let allowed = format!("{}/{allowed}", dir.path().display());
+    let tools = reader::Tools {
+        clock: clock.clone(),
+        clock_state: ClockState::default,
+        allowed: Allowed::new(&[allowed]).expect("a pattern"),
+    };
+    Reader::new(tools, Arc::clone(shared))
+}
+
+/// What is not allowed is not read, and that it is not is known.
+#[test]
+fn what_is_not_allowed_is_not_read_but_told() {
+    let mut scene = Scene::new("other/*");
+    scene.log_in(3);
+    scene.after(1);
+    let (state, message) = scene.report();
+    assert_eq!(state, State::Failed);
+    assert!(message.contains("mongod.log is not among the paths"), "{message}");
+    scene.after(61);
+    let told = scene.ship();
+    assert_eq!(logins(&told), 0);
+    let gaps: Vec<_> = told.iter().flat_map(|advance| &advance.coverage).collect();
+    assert_eq!(gaps.len(), 1);
+    assert!(gaps[0].cause.contains("not among the paths"), "{:?}", gaps[0]);
+}
+
+/// Goal: what was read while the disk was full is kept as soon as there is room, once. Method: a disk
+/// without room, for a while.
+#[test]
+fn what_finds_no_room_is_kept_later() {
+    let mut scene = Scene::new("*");
+    scene.log_in(3);
+    scene.disk.set_room(Some(10));
+    scene.after(1);
+    scene.log_in(2);
+    scene.after(10);
+    let (state, message) = scene.report();
+    assert_eq!((state, logins(&scene.ship())), (State::Failed, 0));
+    assert!(message.starts_with("the spool cannot be written"), "{message}");
+    scene.disk.set_room(None);
+    scene.after(1);
+    scene.after(6);
+    assert_eq!((logins(&scene.ship()), scene.report().0), (5, State::Following));
+}
+
+/// A source of a kind that this version does not know is told of, and keeps no other one back.
+#[test]
+fn what_this_version_cannot_follow_is_told() {
+    let mut scene = Scene::new("*");
+    scene.log_in(1);
+    let mut unknown = scene.shared.state().tasks["db-1"].clone();
+    unknown.source = None;
+    scene.shared.state().tasks.insert("db-2".into(), unknown);
+    scene.after(1);
+    assert_eq!(scene.report().0, State::Following);
+    let report = scene.shared.state().reports["db-2"].clone();
+    assert!(report.message.expect("says why").contains("update the agent"));
+    assert_eq!(logins(&scene.ship()), 1);
 }

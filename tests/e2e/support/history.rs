@@ -87,13 +87,7 @@ impl Answers {
 /// Compares rows with attempts: each row belongs to exactly one attempt, each attempt has all its
 /// rows, and they say of it what was done. Neither a lost login nor an invented one passes.
 pub fn compare(rows: &[Row], attempts: &[Attempt]) -> Result<()> {
-    let mut rows_of: BTreeMap<usize, Vec<&Row>> = BTreeMap::new();
-    for row in rows {
-        let (index, attempt) = attempt_of(row, attempts)
-            .with_context(|| format!("nobody made the attempt of this row: {row:#?}"))?;
-        agree(row, attempt).with_context(|| format!("{row:#?}\n{attempt:#?}"))?;
-        rows_of.entry(index).or_default().push(row);
-    }
+    let mut rows_of = by_attempt(rows, attempts)?;
     for (index, attempt) in attempts.iter().enumerate() {
         let rows = rows_of.remove(&index).unwrap_or_default();
         let successes = rows.iter().filter(|row| row.auth_result).count();
@@ -103,6 +97,32 @@ pub fn compare(rows: &[Row], attempts: &[Attempt]) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// The same where rows may be missing: which attempts do not have all of theirs. None is invented or doubled.
+pub fn incomplete(rows: &[Row], attempts: &[Attempt]) -> Result<Vec<usize>> {
+    let rows_of = by_attempt(rows, attempts)?;
+    let mut incomplete = Vec::new();
+    for (index, attempt) in attempts.iter().enumerate() {
+        let n_rows = rows_of.get(&index).map_or(0, Vec::len);
+        ensure!(n_rows <= attempt.rows(), "{attempt:#?} has {n_rows} rows");
+        if n_rows < attempt.rows() {
+            incomplete.push(index);
+        }
+    }
+    Ok(incomplete)
+}
+
+/// The rows of each attempt, which agree with it.
+fn by_attempt<'a>(rows: &'a [Row], attempts: &[Attempt]) -> Result<BTreeMap<usize, Vec<&'a Row>>> {
+    let mut rows_of: BTreeMap<usize, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        let (index, attempt) = attempt_of(row, attempts)
+            .with_context(|| format!("nobody made the attempt of this row: {row:#?}"))?;
+        agree(row, attempt).with_context(|| format!("{row:#?}\n{attempt:#?}"))?;
+        rows_of.entry(index).or_default().push(row);
+    }
+    Ok(rows_of)
 }
 
 /// The attempt that used the client port which the log line names, at that time, because a port is

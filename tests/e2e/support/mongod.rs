@@ -58,6 +58,8 @@ pub struct Mongod {
     pub version: String,
     running: Option<Running>,
     copies: u32,
+    /// The socket that is its `/dev/log`, if it has one in place of a log.
+    syslog: Option<PathBuf>,
 }
 
 impl Mongod {
@@ -74,8 +76,27 @@ impl Mongod {
 
     /// The same without `--logappend`: with these arguments only, and those without which no test can be.
     pub fn start_as_it_is(binary: &Path, python: PathBuf, arguments: &[&OsStr]) -> Result<Mongod> {
+        Mongod::start_logging_to(None, binary, python, arguments)
+    }
+
+    /// One that writes to syslog, and to nothing else: this socket is `/dev/log` to it.
+    pub fn start_on_syslog(
+        binary: &Path,
+        python: PathBuf,
+        socket: &Path,
+        arguments: &[&OsStr],
+    ) -> Result<Mongod> {
+        Mongod::start_logging_to(Some(socket.to_owned()), binary, python, arguments)
+    }
+
+    fn start_logging_to(
+        syslog: Option<PathBuf>,
+        binary: &Path,
+        python: PathBuf,
+        arguments: &[&OsStr],
+    ) -> Result<Mongod> {
         let folder = TempDir::with_prefix("doorbook-mongod-")?;
-        for name in ["db", "log"] {
+        for name in ["db", "log", "dev"] {
             std::fs::create_dir(folder.path().join(name))?;
         }
         let version = version(binary)?;
@@ -93,6 +114,7 @@ impl Mongod {
             version,
             running,
             copies: 0,
+            syslog,
         };
         mongod.run()?;
         mongod.attempt("setup", "")?;
@@ -107,9 +129,19 @@ impl Mongod {
 
     fn run(&mut self) -> Result<()> {
         let folder = self.folder.path();
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.syslog {
+            None => {
+                let mut command = Command::new(&self.binary);
+                command.arg("--logpath").arg(folder.join("log/mongod.log"));
+                command
+            }
+            Some(socket) => {
+                let mut command = with_dev_log(socket, &folder.join("dev"))?;
+                command.arg(&self.binary);
+                command
+            }
+        };
         command.arg("--auth").arg("--dbpath").arg(folder.join("db"));
-        command.arg("--logpath").arg(folder.join("log/mongod.log"));
         command.args(["--bind_ip", "127.0.0.1", "--port", &self.port.to_string()]);
         command.args(["--unixSocketPrefix".as_ref(), folder.as_os_str()]);
         command.args(&self.arguments);
@@ -260,6 +292,23 @@ pub fn name_in(log: &str) -> Result<String> {
     let line: Value = serde_json::from_str(line.context("it does not say what it is called")?)?;
     let (host, port) = (&line["attr"]["host"], &line["attr"]["port"]);
     Ok(format!("{}:{port}", host.as_str().context("a host")?))
+}
+
+/// Runs what is added to it with a `/dev` of its own, of which `/dev/log` is the socket and the rest the
+/// machine's, mounted at `devices`. Nobody else sees it.
+fn with_dev_log(socket: &Path, devices: &Path) -> Result<Command> {
+    const SCRIPT: &str = "\
+        set -e
+        mount --rbind /dev \"$1\"
+        mount -t tmpfs -o mode=755 tmpfs /dev
+        for name in null zero full random urandom; do ln -s \"$1/$name\" \"/dev/$name\"; done
+        ln -s \"$2\" /dev/log
+        shift 2
+        exec \"$@\"";
+    let words = tools::own_dev().context("unshare gives nobody a /dev")?;
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).args(["sh", "-c", SCRIPT, "sh"]).arg(devices).arg(socket);
+    Ok(command)
 }
 
 /// A port that nothing listens on. Another process may take it before mongod does, which then says so.

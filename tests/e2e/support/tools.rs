@@ -31,6 +31,11 @@ pub fn python() -> Option<PathBuf> {
     tool("python/bin/python")
 }
 
+/// The Python with tiledb and the client of TileDB Cloud.
+pub fn tiledb_python() -> Option<PathBuf> {
+    tool("tiledb/bin/python")
+}
+
 /// Where the npm clients are installed; `node` itself is the machine's.
 pub fn node_clients() -> Option<PathBuf> {
     if !runs("node") {
@@ -51,6 +56,26 @@ pub fn mongods() -> Vec<PathBuf> {
     let installed = tool("mongod/mongod");
     let named = std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty());
     installed.into_iter().chain(named).collect()
+}
+
+/// The folder with rsyslog's packages.
+pub fn rsyslog() -> Option<PathBuf> {
+    tool("rsyslog/usr/sbin/rsyslogd")?;
+    tool("rsyslog")
+}
+
+/// What gives a process a `/dev` of its own, where the machine lets this user have one: as root, or as root
+/// of a namespace.
+pub fn own_dev() -> Option<&'static [&'static str]> {
+    const WAYS: [&[&str]; 2] =
+        [&["unshare", "--mount"], &["unshare", "--user", "--map-root-user", "--mount"]];
+    let works = |words: &&&[&str]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).args(["sh", "-c", "mount -t tmpfs tmpfs /dev"]);
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        status.is_ok_and(|status| status.success())
+    };
+    WAYS.iter().find(works).copied()
 }
 
 /// The Python and the mongods that a test needs; says so where they are missing.

@@ -11,6 +11,7 @@ use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
+use doorbook_server::arrays::Places;
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver;
 use doorbook_server::routing::Beats;
@@ -49,6 +50,10 @@ pub struct Args {
     /// [default: 1200/500/60]
     #[arg(long, value_name = "RATE")]
     access_history_rate: Option<RateLimit>,
+    /// A folder whose arrays users may register; can be given several times. Without any they can
+    /// register what is in an object store only
+    #[arg(long, value_name = "DIR")]
+    array_root: Vec<PathBuf>,
     #[command(flatten)]
     log: logging::Log,
 }
@@ -67,8 +72,11 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let plaintext = args.plaintext || in_file.plaintext;
     http::check_listen(listen, tls.is_some(), plaintext).map_err(Failure::invalid)?;
     let rate = args.access_history_rate.or(in_file.access_history_rate);
+    let places = Places::below(&args.array_root, &data_dir.path());
+    let array_places = places.map_err(|why| Failure::invalid(format!("--array-root: {why}")))?;
     let settings = Settings {
         access_history_rate: rate.unwrap_or(RateLimit::ACCESS_LOGS),
+        array_places,
         ..Settings::default()
     };
     let stop = interrupt::listen()?;
