@@ -123,6 +123,7 @@ impl Scene {
             random: Arc::<CountingRandom>::default(),
             base_url: None,
             sources: None,
+            receivers: None,
             services: None,
         }
     }
