@@ -135,17 +135,17 @@ fn rounds() -> Result<u64> {
 }
 
 /// A mongod, and a data directory with a source that follows it.
-struct Followed<'a> {
-    mongod: Mongod,
-    data: DataDir,
-    project: Project,
+pub struct Followed<'a> {
+    pub mongod: Mongod,
+    pub data: DataDir,
+    pub project: Project,
     key: Key,
     python: &'a Path,
 }
 
 /// An interval of `doorbook coverage --json`.
 #[derive(Debug)]
-struct Gap {
+pub struct Gap {
     grade: String,
     from: f64,
     to: Option<f64>,
@@ -153,11 +153,17 @@ struct Gap {
 
 impl<'a> Followed<'a> {
     fn new(mongod: Mongod, python: &'a Path) -> Result<Followed<'a>> {
+        Followed::with(mongod, python, "")
+    }
+
+    /// With further keys of the source.
+    pub fn with(mongod: Mongod, python: &'a Path, keys: &str) -> Result<Followed<'a>> {
         let data = DataDir::new()?;
         let (name, log) = (mongod.own_name()?, mongod.log());
         let file = format!(
             "version = 1\n[[project]]\nname = \"shop\"\n[[project.cluster]]\nname = \"orders\"\n\
-             hosts = [\"{name}\"]\n[[source]]\nname = \"orders\"\nkind = \"mongod-log\"\npath = {log:?}\n"
+             hosts = [\"{name}\"]\n[[source]]\nname = \"orders\"\nkind = \"mongod-log\"\npath = {log:?}\n\
+             {keys}"
         );
         let (project, key) = data.apply(&file)?;
         Ok(Followed { mongod, data, project, key, python })
@@ -200,7 +206,7 @@ impl<'a> Followed<'a> {
     }
 
     /// Waits until the server has as many events as were made; then they are those that were made.
-    fn has_everything(&self, server: &Server) -> Result<()> {
+    pub fn has_everything(&self, server: &Server) -> Result<()> {
         let attempts = self.mongod.attempts();
         let made: usize = attempts.iter().map(Attempt::rows).sum();
         until("all that was attempted", || {
@@ -229,12 +235,12 @@ impl<'a> Followed<'a> {
         answers.pop().context("one question")
     }
 
-    fn says(&self, server: &Server) -> Result<String> {
+    pub fn says(&self, server: &Server) -> Result<String> {
         Ok(self.answer(server)?.coverage)
     }
 
     /// What is told of the source not having seen everything.
-    fn gaps(&self) -> Result<Vec<Gap>> {
+    pub fn gaps(&self) -> Result<Vec<Gap>> {
         #[derive(Debug, Deserialize)]
         struct Row {
             source: Option<String>,

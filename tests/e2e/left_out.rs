@@ -50,6 +50,7 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
             INSTALL,
             tools::tool("engines/bin/python").is_some(),
         ),
+        ("tiledb and the Python client of TileDB Cloud", INSTALL, tools::tiledb_python().is_some()),
         ("the npm client libraries", INSTALL, tools::node_clients().is_some()),
         ("curl --digest", "curl is not installed", tools::curl().is_some()),
         (

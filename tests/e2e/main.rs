@@ -6,9 +6,11 @@
 
 mod support;
 
+mod agent;
 mod counters;
 mod follow;
 mod kill;
+mod lines;
 mod mongod;
 mod pages;
 mod quickstart;
@@ -16,3 +18,4 @@ mod replica_set;
 mod samples;
 mod surface;
 mod syslog;
+mod tiledb;

@@ -8,12 +8,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::binary::{address_in, doorbook, without_complaints};
 use crate::support::process::{Running, outcome, run, until};
 use crate::support::time::now;
-use crate::support::tools::workspace;
+use crate::support::tools::{curl, left_out, workspace};
 
 /// Goal: who follows `docs/operate.md` line by line has nine hosts watched and knows it. Method: the
 /// page's files and commands in their order, over made-up logs where it says they are; then each log is
@@ -105,7 +106,7 @@ fn layout(path: &str) -> Result<Vec<Log>> {
     let wrapped =
         |path: &str, host: &str, wrap: fn(&str) -> String| Log { wrap, ..bare(path, host) };
     let docker = |line: &str| {
-        let line = serde_json::Value::from(format!("{line}\n"));
+        let line = Value::from(format!("{line}\n"));
         format!("{{\"log\":{line},\"stream\":\"stdout\",\"time\":\"2026-11-23T05:22:54.18Z\"}}")
     };
     let cri = |line: &str| format!("2026-11-23T05:22:54.180000000Z stdout F {line}");
@@ -141,6 +142,93 @@ fn layout(path: &str) -> Result<Vec<Log>> {
     })
 }
 
+/// Goal: who follows `docs/sources/lines.md` has lines sent and an unknown host known; and what the page says
+/// that shippers send is taken. Method: the page's file and commands in their order; its samples of bodies.
+#[test]
+fn raw_lines_are_sent_as_the_page_says() -> Result<()> {
+    let Some(_) = curl() else {
+        left_out("sending raw lines with curl", "there is no curl");
+        return Ok(());
+    };
+    let page = "docs/sources/lines.md";
+    let mut reader = Reader::new()?;
+    reader.logs = vec![Log::new("/var/log/mongodb/mongod.log", "db-1", 27017)];
+    reader.log_in()?;
+    let mut sending: Option<(Running, String, String)> = None;
+    let mut estate = String::new();
+    for block in blocks(page)? {
+        match block {
+            Block::Toml(file) => {
+                reader.write("doorbook.toml", &file)?;
+                estate = file;
+            }
+            Block::Shell(lines) => {
+                for line in lines.lines() {
+                    match &sending {
+                        None if line.starts_with("doorbook key create") => {
+                            let key = reader.run(&format!("{line} --json"))?;
+                            let key: Value = serde_json::from_str(&key)?;
+                            let half = |name: &str| key[name].as_str().context("a key");
+                            let key = format!("{}:{}", half("publicKey")?, half("privateKey")?);
+                            let (serving, address) = reader.serve_at("doorbook serve")?;
+                            sending = Some((serving, key, format!("http://{address}")));
+                        }
+                        Some((_, key, url)) if line.starts_with("curl ") => {
+                            // On the other machine, which says so in its log.
+                            if line.contains("db-9") {
+                                let log = reader.path("/var/log/mongodb/mongod.log");
+                                let text = fs::read_to_string(&log)?.replace("db-1", "db-9");
+                                fs::write(&log, text)?;
+                            }
+                            let line = line.replace("$KEY", key).replace("$URL", url);
+                            let answer: Value =
+                                serde_json::from_str(&reader.run(&reader.here(&line))?)?;
+                            let lines: u64 = ["stored", "duplicates", "quarantined", "ignored"]
+                                .iter()
+                                .filter_map(|name| answer[*name].as_u64())
+                                .sum();
+                            ensure!(lines == 2, "{line}\n{answer}");
+                        }
+                        _ => reader.paste(line)?,
+                    }
+                    if line.starts_with("doorbook quarantine list") {
+                        let printed = reader.run(line)?;
+                        let rule: Vec<&str> =
+                            printed.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+                        let hosts = estate.replace("\"db-2\"", "\"db-2\", \"db-9\"");
+                        // Where every host has a rule already, a host is all that it lacks.
+                        let whole = format!("{hosts}\n{}\n", rule.join("\n"));
+                        reader.write("doorbook.toml", &whole)?;
+                    }
+                }
+            }
+        }
+    }
+    let (serving, key, url) = sending.context("the page makes a key")?;
+    let text = fs::read_to_string(workspace().join(page))?;
+    let samples: Vec<&str> =
+        text.split("It sends `").skip(1).filter_map(|rest| rest.split('`').next()).collect();
+    ensure!(samples.len() == 3, "{samples:?}");
+    let login = fs::read_to_string(reader.path("/var/log/mongodb/mongod.log"))?;
+    let login = Value::from(login.lines().last().context("a line")?).to_string();
+    for sample in samples {
+        let body = sample.replace("\"{\\\"t\\\":…}\"", &login);
+        ensure!(body != sample, "{sample}");
+        reader.write("body.json", &body)?;
+        let line = format!(
+            "curl -fsS --user {key} -H 'Content-Type: application/json' --data-binary @body.json {url}/api/v1/lines"
+        );
+        let answer: Value = serde_json::from_str(&reader.run(&line)?)?;
+        let of_host = answer["duplicates"] == 1 || answer["quarantined"] == 1;
+        ensure!(of_host, "{sample}\n{answer}");
+    }
+    let events = reader.run("doorbook events --project shop --limit 0 --json")?;
+    ensure!(events.lines().count() == 2, "{events}");
+    let ended = serving.interrupt()?;
+    ensure!(ended.status.success(), "{}\n{}", ended.status, ended.stderr);
+    without_complaints(&ended)
+}
+
 /// A piece of a page that is meant to be pasted.
 enum Block {
     Toml(String),
@@ -154,6 +242,8 @@ fn blocks(page: &str) -> Result<Vec<Block>> {
         match fenced.split_once('\n').context("a block has a first line")? {
             ("toml", file) => blocks.push(Block::Toml(format!("{file}\n"))),
             ("sh", lines) => blocks.push(Block::Shell(lines.to_owned())),
+            // Of other programs, and answers.
+            ("yaml" | "conf" | "json", _) => {}
             (kind, _) => bail!("{page} has a block of {kind:?}"),
         }
     }
@@ -289,11 +379,16 @@ impl Reader {
     }
 
     fn serve(&self, line: &str) -> Result<Running> {
+        self.serve_at(line).map(|(serving, _)| serving)
+    }
+
+    /// With its address.
+    fn serve_at(&self, line: &str) -> Result<(Running, String)> {
         // Not the shell, which a Ctrl-C would end without the server.
         let line = format!("exec {} --listen 127.0.0.1:0", self.here(line));
         let mut serving = Running::start(&mut self.shell(&line)?)?;
-        serving.wait_for(address_in)?;
-        Ok(serving)
+        let address = serving.wait_for(address_in)?;
+        Ok((serving, address))
     }
 
     /// Waits until each source follows and every login is there; then nothing was missed but at so many

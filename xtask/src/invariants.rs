@@ -8,21 +8,47 @@ use serde::Deserialize;
 use crate::process::{cargo, output, workspace};
 
 /// Our crates, and which of ours each may use. Data flows one way.
-const OURS: [(&str, &[&str]); 5] = [
+const OURS: [(&str, &[&str]); 6] = [
     ("doorbook-event", &[]),
     ("doorbook-source", &["doorbook-event"]),
     ("doorbook-store", &["doorbook-event"]),
     ("doorbook-server", &["doorbook-event", "doorbook-source", "doorbook-store"]),
-    ("doorbook", &["doorbook-event", "doorbook-source", "doorbook-store", "doorbook-server"]),
+    ("doorbook-agent", &["doorbook-event", "doorbook-source"]),
+    (
+        "doorbook",
+        &[
+            "doorbook-event",
+            "doorbook-source",
+            "doorbook-store",
+            "doorbook-server",
+            "doorbook-agent",
+        ],
+    ),
 ];
 
 /// What must not be anywhere below a crate, and why.
-const ABSENT: [(&str, &[&str], &str); 3] = [
+const ABSENT: [(&str, &[&str], &str); 4] = [
     ("doorbook-event", &["tokio", "mio", "rustix", "getrandom", "parquet"], "no I/O"),
     (
         "doorbook-source",
         &["tokio", "mio", "hyper", "axum", "parquet", "rustls"],
         "an agent will ship with it alone",
+    ),
+    (
+        "doorbook-agent",
+        &[
+            "tokio",
+            "mio",
+            "hyper",
+            "axum",
+            "parquet",
+            "arrow-array",
+            "arrow-schema",
+            "doorbook-store",
+            "doorbook-server",
+            "aws-lc-rs",
+        ],
+        "it runs beside databases, and ships event and source alone",
     ),
     (
         "doorbook-store",
@@ -97,7 +123,7 @@ pub fn check() -> Result<()> {
 }
 
 fn each_crate_states_its_invariant() -> Result<()> {
-    for folder in ["event", "source", "store", "server"] {
+    for folder in ["event", "source", "store", "server", "agent"] {
         let path = format!("crates/{folder}/src/lib.rs");
         let text = std::fs::read_to_string(workspace().join(&path)).context(path.clone())?;
         ensure!(text.contains("//! **Invariant:**"), "{path} states no **Invariant:**");

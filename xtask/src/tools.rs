@@ -30,7 +30,7 @@ pub fn install_for_tests() -> Result<TestTools> {
     std::fs::create_dir_all(&folder)?;
     let mut missing = Vec::new();
     let mut system = System::default();
-    for install in [python, mongod, rsyslog, clients, engines] {
+    for install in [python, mongod, rsyslog, clients, tiledb, engines] {
         if let Err(error) = install(&folder, &mut system) {
             missing.push(format!("{error:#}"));
         }
@@ -85,6 +85,12 @@ fn python(folder: &Path, system: &mut System) -> Result<()> {
 fn engines(folder: &Path, system: &mut System) -> Result<()> {
     let pins = workspace().join("tests/engines.txt");
     environment(&folder.join("engines"), &pins, "deltalake, chdb and duckdb", system)
+}
+
+/// The one with tiledb and the client of TileDB Cloud, which wants an older urllib3.
+fn tiledb(folder: &Path, system: &mut System) -> Result<()> {
+    let pins = workspace().join("tests/tiledb.txt");
+    environment(&folder.join("tiledb"), &pins, "tiledb and tiledb-cloud", system)
 }
 
 /// A Python environment that holds exactly what the pins say.

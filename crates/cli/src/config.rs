@@ -158,13 +158,14 @@ impl Config {
     /// The request to apply it.
     pub fn request(&self, dry_run: bool) -> Request {
         let estate = &self.document.estate;
-        let receivers = estate.receiver.as_ref().map(|_| "[[receiver]]".to_owned());
-        let counters = estate.counters.as_ref().map(|_| "[[counters]]".to_owned());
-        let alarm = estate.alarm.as_ref().map(|_| "[alarm]".to_owned());
+        let counters = estate.counters.as_ref().map(|_| "[[counters]]");
+        let receivers = estate.receiver.as_ref().map(|_| "[[receiver]]");
+        let alarm = estate.alarm.as_ref().map(|_| "[alarm]");
+        let sections = [counters, receivers, alarm].into_iter().flatten();
         Request::Apply {
             wanted: Box::new(self.wanted.clone()),
             file: self.file(),
-            sections: receivers.into_iter().chain(counters).chain(alarm).collect(),
+            sections: sections.map(str::to_owned).collect(),
             dry_run,
         }
     }

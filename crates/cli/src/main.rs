@@ -11,7 +11,6 @@ mod commands;
 mod config;
 mod exit;
 mod interrupt;
-mod logging;
 mod output;
 mod quickstart;
 mod service_manager;

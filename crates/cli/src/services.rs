@@ -1,5 +1,5 @@
 //! [`Services`]: what a server does beside serving, as sections of the estate's file say that are no
-//! part of the registry: `[[receiver]]`, `[[counters]]` and `[alarm]`.
+//! part of the registry: `[[counters]]`, `[[receiver]]` and `[alarm]`.
 //!
 //! Begun with the server, and begun anew, each section for itself, when `doorbook apply` finds that the
 //! section is another one, or a file that it names has other content.
@@ -20,20 +20,28 @@ use crate::config::Config;
 /// What a server does beside serving. Its threads are the given runtime's; every call here waits for
 /// them, so that none may come from one of these.
 pub struct Services {
-    /// The estate's file, absolute; without one there are no counters, and alarms are told to nobody.
+    /// The estate's file, absolute; without one nothing is compared or received, and alarms are told to
+    /// nobody.
     file: Option<PathBuf>,
-    tools: alarm::Tools,
-    /// Where it stands how receivers are.
-    received: receiver::Board,
-    runtime: Handle,
+    tools: Tools,
     running: Mutex<Running>,
+}
+
+/// What they work with.
+pub struct Tools {
+    /// Those of alarms; the others need nothing else.
+    pub alarm: alarm::Tools,
+    /// Where it stands how receivers are.
+    pub receivers: receiver::Board,
+    /// Where they run.
+    pub runtime: Handle,
 }
 
 /// What runs, each with what it was begun from.
 #[derive(Default)]
 struct Running {
-    receivers: Option<(ReceiversSection, Receivers)>,
     counters: Option<(CountersSection, Counters)>,
+    receivers: Option<(ReceiversSection, Receivers)>,
     alarms: Option<(AlarmSection, Alarms)>,
     has_begun: bool,
     is_over: bool,
@@ -46,7 +54,7 @@ struct CountersSection {
     files: Contents,
 }
 
-/// `[[receiver]]`, by project; its settings have no project yet.
+/// `[[receiver]]`, in the same way.
 #[derive(PartialEq)]
 struct ReceiversSection {
     receivers: Vec<(Text, receiver::Settings)>,
@@ -66,20 +74,15 @@ type Contents = BTreeMap<PathBuf, Vec<u8>>;
 /// A section that is to begin anew.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Section {
-    Receivers,
     Counters,
+    Receivers,
     Alarm,
 }
 
 impl Services {
     /// Nothing runs yet.
-    pub fn new(
-        file: Option<PathBuf>,
-        tools: alarm::Tools,
-        received: receiver::Board,
-        runtime: Handle,
-    ) -> Services {
-        Services { file, tools, received, runtime, running: Mutex::default() }
+    pub fn new(file: Option<PathBuf>, tools: Tools) -> Services {
+        Services { file, tools, running: Mutex::default() }
     }
 
     /// Begins what the file says, which was applied to the registry.
@@ -95,19 +98,18 @@ impl Services {
         self.running().has_begun
     }
 
-    /// Ends all for good: first the counters, then nobody is alarmed any more, then what was sent is
-    /// stored.
+    /// Ends all for good: the counters, then nobody is alarmed any more, then what was sent is stored.
     pub fn stop(&self) {
         let mut running = self.running();
         running.is_over = true;
         if let Some((_, counters)) = running.counters.take() {
-            self.runtime.block_on(counters.stop());
+            self.tools.runtime.block_on(counters.stop());
         }
         if let Some((_, alarms)) = running.alarms.take() {
-            self.runtime.block_on(alarms.stop());
+            self.tools.runtime.block_on(alarms.stop());
         }
         if let Some((_, receivers)) = running.receivers.take() {
-            self.runtime.block_on(receivers.stop());
+            self.tools.runtime.block_on(receivers.stop());
         }
     }
 
@@ -118,45 +120,78 @@ impl Services {
             return Ok(());
         }
         running.has_begun = true;
-        let wanted_counters = CountersSection::of(config);
-        if running.counters.as_ref().map(|(section, _)| section) != wanted_counters.as_ref() {
-            if let Some((_, counters)) = running.counters.take() {
-                self.runtime.block_on(counters.stop());
-            }
-            if let Some(section) = wanted_counters {
-                let counters = self.counters(&section)?;
-                self.tools.app.metrics().set_counters(Some(counters.board()));
-                running.counters = Some((section, counters));
-            } else {
-                self.tools.app.metrics().set_counters(None);
-            }
+        self.follow_counters(&mut running, CountersSection::of(config))?;
+        self.follow_receivers(&mut running, ReceiversSection::of(config))?;
+        self.follow_alarms(&mut running, AlarmSection::of(config))
+    }
+
+    fn follow_counters(
+        &self,
+        running: &mut Running,
+        wanted: Option<CountersSection>,
+    ) -> Result<(), Failure> {
+        if running.counters.as_ref().map(|(section, _)| section) == wanted.as_ref() {
+            return Ok(());
         }
-        let section = AlarmSection::of(config);
-        if running.alarms.as_ref().is_none_or(|(known, _)| *known != section) {
-            if let Some((_, alarms)) = running.alarms.take() {
-                self.runtime.block_on(alarms.stop());
-            }
-            let destinations = section.settings.destinations();
-            let destinations = destinations.map_err(|error| Failure::invalid(error.to_string()))?;
-            let alarms = Alarms::start(destinations, &self.tools, &self.runtime);
-            running.alarms = Some((section, alarms));
+        if let Some((_, counters)) = running.counters.take() {
+            self.tools.runtime.block_on(counters.stop());
         }
-        let wanted_receivers = ReceiversSection::of(config);
-        if running.receivers.as_ref().map(|(section, _)| section) != wanted_receivers.as_ref() {
-            if let Some((_, receivers)) = running.receivers.take() {
-                self.runtime.block_on(receivers.stop());
-            }
-            self.received.clear();
-            if let Some(section) = wanted_receivers {
-                let receivers = self.receivers(&section)?;
-                running.receivers = Some((section, receivers));
-            }
+        if let Some(section) = wanted {
+            let counters = self.counters(&section)?;
+            running.counters = Some((section, counters));
+        }
+        let board = running.counters.as_ref().map(|(_, counters)| counters.board());
+        self.tools.alarm.app.metrics().set_counters(board);
+        Ok(())
+    }
+
+    fn follow_receivers(
+        &self,
+        running: &mut Running,
+        wanted: Option<ReceiversSection>,
+    ) -> Result<(), Failure> {
+        if running.receivers.as_ref().map(|(section, _)| section) == wanted.as_ref() {
+            return Ok(());
+        }
+        if let Some((_, receivers)) = running.receivers.take() {
+            self.tools.runtime.block_on(receivers.stop());
+        }
+        self.tools.receivers.clear();
+        if let Some(section) = wanted {
+            let receivers = self.receivers(&section)?;
+            running.receivers = Some((section, receivers));
         }
         Ok(())
     }
 
+    fn follow_alarms(&self, running: &mut Running, wanted: AlarmSection) -> Result<(), Failure> {
+        if running.alarms.as_ref().is_some_and(|(section, _)| *section == wanted) {
+            return Ok(());
+        }
+        let destinations = wanted.settings.destinations();
+        let destinations = destinations.map_err(|error| Failure::invalid(error.to_string()))?;
+        if let Some((_, alarms)) = running.alarms.take() {
+            self.tools.runtime.block_on(alarms.stop());
+        }
+        let alarms = Alarms::start(destinations, &self.tools.alarm, &self.tools.runtime);
+        running.alarms = Some((wanted, alarms));
+        Ok(())
+    }
+
+    fn counters(&self, section: &CountersSection) -> Result<Counters, Failure> {
+        let alarm::Tools { store, clock, random, .. } = &self.tools.alarm;
+        let catalog = store.catalog();
+        let settings = section.clusters.iter().filter_map(|(project, settings)| {
+            let project = catalog.registry.project_named(project)?.id;
+            Some(ClusterSettings { project, ..settings.clone() })
+        });
+        let settings = counters::Settings::new(settings.collect());
+        Counters::start(&settings, store, clock, random, &self.tools.runtime)
+            .map_err(|error| Failure::invalid(error.to_string()))
+    }
+
     fn receivers(&self, section: &ReceiversSection) -> Result<Receivers, Failure> {
-        let alarm::Tools { store, clock, app, .. } = &self.tools;
+        let alarm::Tools { store, clock, app, .. } = &self.tools.alarm;
         let catalog = store.catalog();
         let settings = section.receivers.iter().filter_map(|(project, settings)| {
             let project = catalog.registry.project_named(project)?.id;
@@ -166,22 +201,10 @@ impl Services {
         let tools = receiver::Tools {
             sink: Arc::new(move |door, arrivals| router.take(door, arrivals.to_vec()).map(drop)),
             clock: clock.clone(),
-            board: self.received.clone(),
+            board: self.tools.receivers.clone(),
             limits: receiver::Limits::default(),
         };
-        Receivers::start(settings.collect(), &tools, &self.runtime)
-            .map_err(|error| Failure::invalid(error.to_string()))
-    }
-
-    fn counters(&self, section: &CountersSection) -> Result<Counters, Failure> {
-        let alarm::Tools { store, clock, random, .. } = &self.tools;
-        let catalog = store.catalog();
-        let settings = section.clusters.iter().filter_map(|(project, settings)| {
-            let project = catalog.registry.project_named(project)?.id;
-            Some(ClusterSettings { project, ..settings.clone() })
-        });
-        let settings = counters::Settings::new(settings.collect());
-        Counters::start(&settings, store, clock, random, &self.runtime)
+        Receivers::start(settings.collect(), &tools, &self.tools.runtime)
             .map_err(|error| Failure::invalid(error.to_string()))
     }
 
@@ -208,14 +231,14 @@ impl Reload for Services {
         }
         let running = self.running();
         let counters = running.counters.as_ref().map(|(section, _)| section);
-        let alarm = running.alarms.as_ref().map(|(section, _)| section);
         let receivers = running.receivers.as_ref().map(|(section, _)| section);
+        let alarm = running.alarms.as_ref().map(|(section, _)| section);
         let is_other = |section: &Section| match section {
-            Section::Receivers => receivers != ReceiversSection::of(config.as_ref()).as_ref(),
             Section::Counters => counters != CountersSection::of(config.as_ref()).as_ref(),
+            Section::Receivers => receivers != ReceiversSection::of(config.as_ref()).as_ref(),
             Section::Alarm => alarm != Some(&AlarmSection::of(config.as_ref())),
         };
-        let sections = [Section::Receivers, Section::Counters, Section::Alarm];
+        let sections = [Section::Counters, Section::Receivers, Section::Alarm];
         Ok(sections.into_iter().filter(is_other).map(Section::title).collect())
     }
 
@@ -227,8 +250,8 @@ impl Reload for Services {
 impl Section {
     const fn title(self) -> &'static str {
         match self {
-            Section::Receivers => "[[receiver]]",
             Section::Counters => "[[counters]]",
+            Section::Receivers => "[[receiver]]",
             Section::Alarm => "[alarm]",
         }
     }
@@ -256,8 +279,8 @@ impl ReceiversSection {
         let receivers: Vec<_> =
             receivers.iter().map(|one| (one.project.clone(), one.settings_of(any))).collect();
         let named = receivers.iter().flat_map(|(_, settings)| {
-            let tls = settings.tls.iter().flat_map(|files| [&files.certificate, &files.key]);
-            tls.chain(settings.client_ca_file.as_ref())
+            let tls = settings.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+            tls.chain(&settings.client_ca_file)
         });
         let files = contents(named);
         (!receivers.is_empty()).then_some(ReceiversSection { receivers, files })

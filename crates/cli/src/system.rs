@@ -1,72 +1,11 @@
-//! The system's clock and randomness, made here and handed down.
+//! What the command line hands down: the system's clock and randomness, and where the store is.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use doorbook_event::record::ClockState;
-use doorbook_event::{Clock, Random, Timestamp};
+pub use doorbook_agent::system::{SystemClock, SystemRandom, clock_state, uptime};
 use doorbook_store::Options;
 use doorbook_store::disk::SystemDisk;
-use rustix::time::{ClockId, clock_gettime};
-
-/// The system's clock.
-pub struct SystemClock;
-
-impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is where the program's clock is made")]
-    fn now(&self) -> Timestamp {
-        Timestamp::from_jiff(jiff::Timestamp::now())
-    }
-}
-
-/// How far the system's clock can be trusted, as the kernel tells.
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "adjtimex(2) has no safe wrapper in the libraries that we have")]
-pub fn clock_state() -> ClockState {
-    // SAFETY: `timex` consists of numbers only, for which all bits zero is a value; with no mode set
-    // the call changes nothing and writes only into what it is handed.
-    let (state, timex) = unsafe {
-        let mut timex: libc::timex = std::mem::zeroed();
-        (libc::adjtimex(&raw mut timex), timex)
-    };
-    if state < 0 {
-        return ClockState::default();
-    }
-    let is_nanoseconds = timex.status & libc::STA_NANO != 0;
-    ClockState {
-        synchronised: Some(timex.status & libc::STA_UNSYNC == 0 && state != libc::TIME_ERROR),
-        offset_micros: Some(if is_nanoseconds { timex.offset / 1000 } else { timex.offset }),
-        error_max_micros: Some(timex.maxerror),
-    }
-}
-
-/// What other systems tell is not asked.
-#[cfg(not(target_os = "linux"))]
-pub fn clock_state() -> ClockState {
-    ClockState::default()
-}
-
-/// How long the machine has run, sleep included, by a clock that nobody sets.
-pub fn uptime() -> Duration {
-    #[cfg(target_os = "linux")]
-    let clock = ClockId::Boottime;
-    #[cfg(not(target_os = "linux"))]
-    let clock = ClockId::Monotonic;
-    // It does not go below zero.
-    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
-}
-
-/// The operating system's random generator.
-pub struct SystemRandom;
-
-impl Random for SystemRandom {
-    #[expect(clippy::disallowed_methods, reason = "this is where its randomness is made")]
-    fn fill(&self, bytes: &mut [u8]) {
-        // Without randomness there are no keys and no tokens worth the name.
-        getrandom::fill(bytes).expect("the operating system gives random bytes");
-    }
-}
 
 /// The store's options for a data directory.
 pub fn store_options(data_dir: PathBuf) -> Options {

@@ -118,6 +118,81 @@ pub enum Action {
     /// To do what one has no right to; recorded when it was denied.
     #[n(2)]
     Authorize,
+    /// To learn an array's schema.
+    #[n(16)]
+    ReadSchema,
+    /// To learn how much a query could return at most.
+    #[n(17)]
+    MaxBufferSizes,
+    /// To learn where an array has cells.
+    #[n(18)]
+    NonEmptyDomain,
+    /// To read cells.
+    #[n(19)]
+    QueryRead,
+    /// To write cells.
+    #[n(20)]
+    QueryWrite,
+    /// To delete cells by a condition.
+    #[n(21)]
+    QueryDelete,
+    /// To create an array.
+    #[n(22)]
+    Create,
+    /// To delete an array.
+    #[n(23)]
+    Delete,
+    /// To make an array known.
+    #[n(24)]
+    Register,
+    /// To make an array no longer known.
+    #[n(25)]
+    Deregister,
+    /// To run a function over an array.
+    #[n(26)]
+    Udf,
+    /// To read an array's own metadata.
+    #[n(27)]
+    ArrayMetadataGet,
+    /// To change an array's own metadata.
+    #[n(28)]
+    ArrayMetadataUpdate,
+    /// To learn how much a query will return.
+    #[n(29)]
+    EstimatedResultSizes,
+    /// To learn of what fragments an array consists.
+    #[n(30)]
+    ReadFragmentInfo,
+    /// To read the enumerations of a schema.
+    #[n(31)]
+    ReadEnumerations,
+    /// To change what is known of an array: its name, description, tags.
+    #[n(32)]
+    Update,
+    /// To ask what is known of an array.
+    #[n(33)]
+    Info,
+    /// To run what is registered.
+    #[n(34)]
+    Run,
+    /// To merge fragments, commits or metadata of an array.
+    #[n(35)]
+    Consolidate,
+    /// To remove what consolidation has merged.
+    #[n(36)]
+    Vacuum,
+    /// To change an array's schema.
+    #[n(37)]
+    SchemaEvolution,
+    /// To change who may do what with an array.
+    #[n(38)]
+    Share,
+    /// To delete fragments of an array.
+    #[n(39)]
+    DeleteFragments,
+    /// To move an array elsewhere.
+    #[n(40)]
+    Move,
     /// Doorbook's server began.
     #[n(64)]
     ServerStart,
@@ -155,9 +230,34 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 13] = [
+    pub const ALL: [Action; 38] = [
         Action::Authenticate,
         Action::Authorize,
+        Action::ReadSchema,
+        Action::MaxBufferSizes,
+        Action::NonEmptyDomain,
+        Action::QueryRead,
+        Action::QueryWrite,
+        Action::QueryDelete,
+        Action::Create,
+        Action::Delete,
+        Action::Register,
+        Action::Deregister,
+        Action::Udf,
+        Action::ArrayMetadataGet,
+        Action::ArrayMetadataUpdate,
+        Action::EstimatedResultSizes,
+        Action::ReadFragmentInfo,
+        Action::ReadEnumerations,
+        Action::Update,
+        Action::Info,
+        Action::Run,
+        Action::Consolidate,
+        Action::Vacuum,
+        Action::SchemaEvolution,
+        Action::Share,
+        Action::DeleteFragments,
+        Action::Move,
         Action::ServerStart,
         Action::ServerStop,
         Action::Query,
@@ -176,6 +276,31 @@ impl Action {
         match self {
             Action::Authenticate => "authenticate",
             Action::Authorize => "authorize",
+            Action::ReadSchema => "read_schema",
+            Action::MaxBufferSizes => "max_buffer_sizes",
+            Action::NonEmptyDomain => "non_empty_domain",
+            Action::QueryRead => "query_read",
+            Action::QueryWrite => "query_write",
+            Action::QueryDelete => "query_delete",
+            Action::Create => "create",
+            Action::Delete => "delete",
+            Action::Register => "register",
+            Action::Deregister => "deregister",
+            Action::Udf => "udf",
+            Action::ArrayMetadataGet => "array_metadata_get",
+            Action::ArrayMetadataUpdate => "array_metadata_update",
+            Action::EstimatedResultSizes => "estimated_result_sizes",
+            Action::ReadFragmentInfo => "read_fragment_info",
+            Action::ReadEnumerations => "read_enumerations",
+            Action::Update => "update",
+            Action::Info => "info",
+            Action::Run => "run",
+            Action::Consolidate => "consolidate",
+            Action::Vacuum => "vacuum",
+            Action::SchemaEvolution => "schema_evolution",
+            Action::Share => "share",
+            Action::DeleteFragments => "delete_fragments",
+            Action::Move => "move",
             Action::ServerStart => "server_start",
             Action::ServerStop => "server_stop",
             Action::Query => "query",
@@ -193,6 +318,16 @@ impl Action {
     /// The action of that word.
     pub fn from_word(word: &str) -> Option<Action> {
         Action::ALL.into_iter().find(|action| action.word() == word)
+    }
+
+    /// What can be done to an array.
+    pub fn of_arrays() -> impl Iterator<Item = Action> {
+        Action::ALL.into_iter().filter(|action| action.is_of_arrays())
+    }
+
+    /// Whether it is done to an array; logins are not, and neither is what concerns Doorbook itself.
+    pub const fn is_of_arrays(self) -> bool {
+        self as u8 >= Action::ReadSchema as u8 && self as u8 <= Action::Move as u8
     }
 }
 

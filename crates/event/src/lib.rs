@@ -5,10 +5,12 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`], [`source`], [`advance`], [`shipment`], [`retention`], [`public_id`].
+//! [`canonical`], [`registry`], [`arrays`], [`source`], [`advance`], [`shipment`], [`retention`],
+//! [`public_id`].
 
 pub mod access;
 pub mod advance;
+pub mod arrays;
 pub mod attributes;
 pub mod canonical;
 pub mod identity;

@@ -11,6 +11,7 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+use crate::arrays::{Arrays, ArraysChange};
 use crate::retention::{Retention, RetentionSet};
 use crate::source::{Source, is_source_name};
 use crate::{HostName, ProjectId, Scope, Text, Timestamp};
@@ -291,6 +292,9 @@ pub enum RegistryChange {
         #[n(0)]
         name: Text,
     },
+    /// Users, organizations, tokens or arrays changed.
+    #[n(13)]
+    Arrays(#[n(0)] ArraysChange),
 }
 
 impl RegistryChange {
@@ -315,6 +319,7 @@ impl RegistryChange {
             RegistryChange::SourceRemoved { name }
             | RegistryChange::SourceReplayed { name }
             | RegistryChange::SourcePaused { name, .. } => ("source", name.to_string()),
+            RegistryChange::Arrays(change) => change.subject(),
         }
     }
 
@@ -346,6 +351,7 @@ impl RegistryChange {
             RegistryChange::SourceReplayed { .. } => "replay",
             RegistryChange::SourcePaused { paused: true, .. } => "pause",
             RegistryChange::SourcePaused { paused: false, .. } => "resume",
+            RegistryChange::Arrays(change) => change.verb(),
         }
     }
 }
@@ -390,6 +396,8 @@ pub struct Registry {
     retention: BTreeMap<Scope, Retention>,
     #[cbor(n(6), default, skip_if = "BTreeMap::is_empty")]
     sources: BTreeMap<Text, Source>,
+    #[cbor(n(7), default, skip_if = "Arrays::is_empty")]
+    arrays: Arrays,
 }
 
 impl Registry {
@@ -480,6 +488,11 @@ impl Registry {
     /// A source by name.
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.get(name)
+    }
+
+    /// Users, organizations, tokens and arrays.
+    pub fn arrays(&self) -> &Arrays {
+        &self.arrays
     }
 
     /// How long a scope's events are kept.
@@ -581,8 +594,13 @@ impl Registry {
                 }
             }
             RegistryChange::RetentionSet(set) => {
-                if let Scope::Project(id) = set.scope {
-                    project_exists(id)?;
+                match &set.scope {
+                    Scope::System => {}
+                    Scope::Project(id) => project_exists(*id)?,
+                    Scope::Namespace(name) if self.arrays.is_namespace(name) => {}
+                    Scope::Namespace(name) => {
+                        return Err(Missing(format!("no namespace {name}")));
+                    }
                 }
                 set.limits.check()
             }
@@ -610,6 +628,7 @@ impl Registry {
                 Some(_) => Ok(()),
                 None => Err(Missing(format!("no source {name}"))),
             },
+            RegistryChange::Arrays(change) => self.arrays.check(change),
         }
     }
 
@@ -670,6 +689,7 @@ impl Registry {
             RegistryChange::SourcePaused { name, paused } => {
                 self.sources.get_mut(&name).expect("check found the source").paused = paused;
             }
+            RegistryChange::Arrays(change) => self.arrays.apply(change),
         }
     }
 }

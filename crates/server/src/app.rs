@@ -11,7 +11,8 @@ use doorbook_event::{Clock, PublicIds, Random, Record, Scope, Timestamp};
 use doorbook_store::{Entry, Error, Store};
 use tokio::sync::Semaphore;
 
-use crate::api::{atlas, native, operations};
+use crate::api::{atlas, native, operations, tiledb};
+use crate::arrays::Places;
 use crate::auth::Auth;
 use crate::metrics::Metrics;
 use crate::routing;
@@ -28,6 +29,8 @@ pub struct Settings {
     pub concurrent_answers_max: usize,
     /// How long they wait before they are turned away.
     pub answer_wait: Duration,
+    /// Where on this machine's disk arrays may be stored that users register.
+    pub array_places: Places,
     /// The body of a request that sends events, decompressed.
     pub ingest_body_bytes_max: usize,
     /// Bodies of such requests that are read or worked on at once; the events made of them take
@@ -53,6 +56,7 @@ impl Default for Settings {
             access_history_rate: RateLimit::ACCESS_LOGS,
             concurrent_answers_max: 8,
             answer_wait: Duration::from_secs(20),
+            array_places: Places::default(),
             ingest_body_bytes_max: 32 << 20,
             ingest_in_flight_bytes_max: 64 << 20,
             ingest_wait: Duration::from_secs(10),
@@ -214,7 +218,10 @@ impl App {
 
     /// Every surface.
     pub fn router(&self) -> Router {
-        atlas::router(self).merge(native::router(self)).merge(operations::router(self))
+        atlas::router(self)
+            .merge(native::router(self))
+            .merge(tiledb::router(self))
+            .merge(operations::router(self))
     }
 
     /// The store.

@@ -3,9 +3,10 @@
 //! The compatible APIs have no place for it in their bodies; they say it in a header,
 //! [`HEADER`].
 
+use doorbook_event::arrays::Array;
 use doorbook_event::record::Grade;
 use doorbook_event::registry::{Host, Registry};
-use doorbook_event::{Action, ProjectId, Scope, Target, Timestamp};
+use doorbook_event::{Action, Scope, Target, Timestamp};
 use doorbook_store::filter::{OutcomeKind, Targets};
 use doorbook_store::{Answer, Filter, Question, Store};
 
@@ -13,28 +14,31 @@ use doorbook_store::{Answer, Filter, Question, Store};
 /// where of some host nothing is known.
 pub const HEADER: &str = "doorbook-coverage";
 
-/// What was seen of a project's rows that a filter asks for.
-pub fn of(
-    store: &Store,
-    registry: &Registry,
-    project: ProjectId,
-    filter: &Filter,
-    now: Timestamp,
-) -> Answer {
-    let is_asked = |host: &&Host| match &filter.targets {
-        Targets::All => true,
-        Targets::Group(cluster) => host.cluster == *cluster,
-        Targets::Members(members) => {
-            let name = host.name.to_string();
-            members.iter().any(|(group, member)| *group == host.cluster && **member == *name)
+/// What was seen of the rows that a filter asks for: of a project's hosts, of a namespace's arrays.
+pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -> Answer {
+    let is_asked = |target: &Target| {
+        let (group, member) = target.names();
+        match &filter.targets {
+            Targets::All => true,
+            Targets::Group(asked) => group == asked,
+            Targets::Members(members) => members.iter().any(|(g, m)| g == group && m == member),
         }
     };
-    let targets: Vec<Target> = registry.hosts(project).filter(is_asked).map(target_of).collect();
-    let every = [Action::Authenticate, Action::Authorize];
+    let (targets, every): (Vec<Target>, Vec<Action>) = match &filter.scope {
+        Scope::Project(project) => (
+            registry.hosts(*project).map(target_of).filter(is_asked).collect(),
+            vec![Action::Authenticate, Action::Authorize],
+        ),
+        Scope::Namespace(name) => (
+            registry.arrays().arrays_of(name).map(target_of_array).filter(is_asked).collect(),
+            Action::of_arrays().collect(),
+        ),
+        Scope::System => (Vec::new(), Vec::new()),
+    };
     let with_successes =
         filter.outcomes.is_empty() || filter.outcomes.contains(&OutcomeKind::Success);
     store.coverage(&Question {
-        scope: &Scope::Project(project),
+        scope: &filter.scope,
         targets: &targets,
         actions: if filter.actions.is_empty() { &every } else { &filter.actions },
         with_successes,
@@ -42,6 +46,11 @@ pub fn of(
         to: filter.to,
         now,
     })
+}
+
+/// What an array is to the history.
+pub fn target_of_array(array: &Array) -> Target {
+    Target::Array { namespace: array.namespace.clone(), array: array.id.to_string().into() }
 }
 
 /// What a host is to the history.

@@ -1,16 +1,17 @@
-//! The server: the Atlas-compatible API and our own, who may use them, and the record of who did;
+//! The server: the Atlas-compatible and the TileDB-compatible API and our own, who may use them, and the record of who did;
 //! how its owner manages it, and how logs get in.
 //!
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::native`], [`usage`],
+//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::tiledb`], [`arrays`], [`api::native`], [`usage`],
 //! [`http`], [`metrics`], [`vitals`], [`alarm`], [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
 pub mod alarm;
 pub mod api;
 pub mod app;
+pub mod arrays;
 pub mod auth;
 pub mod counters;
 pub mod coverage;

@@ -15,8 +15,8 @@ use doorbook_event::record::Actor;
 use doorbook_event::registry::{Project, RegistryChange};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
-    Access, Action, Classes, Client, Outcome, Peer, Principal, ProjectId, Shared, Target, Text,
-    Timestamp, WrittenTime,
+    Access, Action, Classes, Client, Outcome, Peer, Principal, ProjectId, Scope, Shared, Target,
+    Text, Timestamp, WrittenTime,
 };
 use doorbook_store::disk::SystemDisk;
 use doorbook_store::{Ingest, IngestLine, Options, Store};
@@ -191,7 +191,7 @@ impl Generator {
 
     fn request(&mut self, events: usize) -> Ingest {
         let lines = (0..events).map(|_| IngestLine::Event(Box::new(self.next()))).collect();
-        Ingest { project: PROJECT, source: self.source.clone(), key: None, lines }
+        Ingest { scope: Scope::Project(PROJECT), source: self.source.clone(), key: None, lines }
     }
 
     fn next(&mut self) -> Access {

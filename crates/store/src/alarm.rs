@@ -117,12 +117,20 @@ pub enum AlarmKind {
     /// Our clock cannot be trusted.
     #[n(3)]
     Clock,
+    /// Lines are sent to us that no source knows.
+    #[n(4)]
+    Unrouted,
 }
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [AlarmKind; 4] =
-        [AlarmKind::Gap, AlarmKind::Counters, AlarmKind::Silent, AlarmKind::Clock];
+    pub const ALL: [AlarmKind; 5] = [
+        AlarmKind::Gap,
+        AlarmKind::Counters,
+        AlarmKind::Silent,
+        AlarmKind::Clock,
+        AlarmKind::Unrouted,
+    ];
 
     /// The word for it.
     pub const fn word(self) -> &'static str {
@@ -131,6 +139,7 @@ impl AlarmKind {
             AlarmKind::Counters => "counters.missing",
             AlarmKind::Silent => "source.silent",
             AlarmKind::Clock => "clock.unsynchronised",
+            AlarmKind::Unrouted => "lines.unrouted",
         }
     }
 }

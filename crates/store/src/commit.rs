@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::{Arc, MutexGuard};
 
+use doorbook_event::arrays::Act;
 use doorbook_event::record::{Actor, ImportCounts, ImportId};
 use doorbook_event::registry::{Registry, RegistryChange, RegistryError};
 use doorbook_event::{
@@ -211,8 +212,10 @@ impl Inner {
         self.write(|state, now| {
             let mut registry = state.catalog.registry.clone();
             let mut events = Vec::new();
+            let mut acts = Vec::new();
             for change in &changes {
                 registry.check(change).map_err(refused)?;
+                acts.extend(act(&registry, change, by, now));
                 let (kind, name) = change.subject();
                 let project = project_of(&registry, change);
                 let project = project.map(|id| ("project", Text::from(id.to_string())));
@@ -224,7 +227,7 @@ impl Inner {
                 events.push(own::event(by, action, (kind, &name), now, attributes));
             }
             let records = changes.into_iter().map(Record::Registry).chain(events).collect();
-            Ok(vec![own::part(records)])
+            Ok([own::part(records)].into_iter().chain(acts).collect())
         })?;
         Ok(())
     }
@@ -386,6 +389,17 @@ fn refused(error: RegistryError) -> Error {
     Error::new(kind, error.to_string())
 }
 
+/// What a change is to the history of the array that it is about: written with the change itself, so
+/// that there is never one without the other.
+fn act(registry: &Registry, change: &RegistryChange, by: &Actor, now: Timestamp) -> Option<Part> {
+    let RegistryChange::Arrays(change) = change else { return None };
+    let Act { scope, target, action, attributes } = registry.arrays().act(change)?;
+    let attributes = attributes.into_iter().map(|(name, value)| (Text::from(name), value));
+    let access =
+        Access { attributes: attributes.collect(), ..Access::own(by, action, target, now) };
+    Some(Part { records: vec![Record::Access(access)], ..Part::new(scope, own::SOURCE.into()) })
+}
+
 /// The project that a change is about.
 fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId> {
     match change {
@@ -399,6 +413,7 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::ServiceAccountDeleted { client_id } => {
             Some(registry.service_account(client_id)?.project)
         }
+        RegistryChange::Arrays(_) => None,
         RegistryChange::SourceSet(source) => Some(source.project),
         RegistryChange::SourceRemoved { name }
         | RegistryChange::SourceReplayed { name }

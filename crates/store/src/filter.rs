@@ -48,6 +48,8 @@ pub struct Filter {
     pub raw_contains: Option<Text>,
     /// At most this many rows; the total counts them all.
     pub limit: usize,
+    /// So many of the newest rows are left out.
+    pub skip: usize,
     /// At most rows of so much memory, but always one.
     pub size_bytes_max: usize,
     /// Only rows after this one in the order of answers.
@@ -78,6 +80,7 @@ impl Filter {
             without: Classes::NONE,
             raw_contains: None,
             limit,
+            skip: 0,
             size_bytes_max: usize::MAX,
             after: None,
             as_of: None,

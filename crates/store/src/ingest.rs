@@ -78,12 +78,17 @@ impl Inner {
 
     fn prepare(&self, ingest: Ingest) -> Result<Prepared, Error> {
         let (state, now) = (self.state(), self.options.clock.now());
-        let start = state.retention_start(&Scope::Project(ingest.project), now);
+        let start = state.retention_start(&ingest.scope, now);
         let mut request = Request::new(ingest, start, now, &self.keys)?;
-        if let Scope::Project(project) = request.scope
-            && state.catalog.registry.project(project).is_none()
-        {
-            return Err(Error::new(ErrorKind::Missing, format!("no project {project}")));
+        let registry = &state.catalog.registry;
+        let is_there = match &request.scope {
+            Scope::Project(project) => registry.project(*project).is_some(),
+            Scope::Namespace(name) => registry.arrays().is_namespace(name),
+            // What Doorbook says of itself nobody else tells.
+            Scope::System => false,
+        };
+        if !is_there {
+            return Err(Error::new(ErrorKind::Missing, format!("no {}", request.scope)));
         }
         if let Some(answer) = request.answered(&state, now)? {
             return Ok(Prepared::Answered(answer));
@@ -211,7 +216,7 @@ impl Request {
         now: Timestamp,
         keys: &Keys,
     ) -> Result<Request, Error> {
-        let Ingest { project, source, key, lines } = ingest;
+        let Ingest { scope, source, key, lines } = ingest;
         let kept: Vec<bool> = lines.iter().map(|line| is_kept(start, line)).collect();
         let mut records = Vec::with_capacity(lines.len());
         let mut hashes = Vec::with_capacity(lines.len());
@@ -260,9 +265,8 @@ impl Request {
                 *end = encoded.len();
             }
         }
-        let (scope, known) = (Scope::Project(project), None);
         let mut request =
-            Request { scope, source, key, kept: None, records, hashes, encoded, ends, known };
+            Request { scope, source, key, kept: None, records, hashes, encoded, ends, known: None };
         // Only now: a line that has become too old is part of what was sent under a key.
         if kept.contains(&false) {
             request.retain(|at| kept[at]);

@@ -220,8 +220,8 @@ pub struct ImportEnd {
 /// What a shipper sends in one request.
 #[derive(Clone, Debug)]
 pub struct Ingest {
-    /// The project whose history it belongs to.
-    pub project: ProjectId,
+    /// Whose history it belongs to: a project's, or a namespace's.
+    pub scope: Scope,
     /// Which source tells it.
     pub source: Text,
     /// The sender's name for this request: sent again under the same name, it is answered and not

@@ -57,8 +57,9 @@ impl Inner {
                 version: version.clone(),
             };
             let (source, import) = group;
-            let ingest = Ingest { project, source, key: None, lines: told };
-            let became = self.resolve_group(by, ingest, import, mark)?;
+            let scope = Scope::Project(project);
+            let ingest = Ingest { scope, source, key: None, lines: told };
+            let became = self.resolve_group(by, project, ingest, import, mark)?;
             for (at, result) in places.into_iter().zip(became) {
                 results[at] = Some(result);
             }
@@ -69,12 +70,12 @@ impl Inner {
     fn resolve_group(
         &self,
         by: &Actor,
+        project: ProjectId,
         ingest: Ingest,
         import: Option<ImportId>,
         mark: Resolved,
     ) -> Result<Vec<LineResult>, Error> {
-        let project = ingest.project;
-        let scope = Scope::Project(project);
+        let scope = ingest.scope.clone();
         let now = self.options.clock.now();
         let start = self.state().retention_start(&scope, now);
         let request = Request::new(ingest, start, now, &self.keys)?;

@@ -122,7 +122,8 @@ impl Inner {
             answer.total += other.total;
             answer.newest.merge(other.newest);
         }
-        let found = answer.newest.finish();
+        let mut found = answer.newest.finish();
+        found.drain(..filter.skip.min(found.len()));
         let rows = fetch(&scan, &found, filter.size_bytes_max)?;
         let is_cut = rows.len() < found.len();
         let rows = joiner.complete(rows)?;
@@ -370,7 +371,12 @@ struct Newest<T> {
 
 impl<T> Newest<T> {
     fn new(filter: &Filter) -> Newest<T> {
-        Newest { limit: filter.limit, after: filter.after, rows: Vec::new(), oldest: None }
+        // Those that are left out are found like the others, and never built.
+        let limit = match filter.limit {
+            0 => 0,
+            limit => limit.saturating_add(filter.skip),
+        };
+        Newest { limit, after: filter.after, rows: Vec::new(), oldest: None }
     }
 
     /// Whether a row of such a time may be among them.

@@ -7,6 +7,7 @@ pub mod history;
 pub mod http;
 pub mod mongod;
 pub mod process;
+pub mod proxy;
 pub mod replica_set;
 pub mod rsyslog;
 pub mod time;

@@ -31,6 +31,11 @@ pub fn python() -> Option<PathBuf> {
     tool("python/bin/python")
 }
 
+/// The Python with tiledb and the client of TileDB Cloud.
+pub fn tiledb_python() -> Option<PathBuf> {
+    tool("tiledb/bin/python")
+}
+
 /// Where the npm clients are installed; `node` itself is the machine's.
 pub fn node_clients() -> Option<PathBuf> {
     if !runs("node") {

@@ -19,6 +19,12 @@ pub struct Args {
     /// Doorbook's own history: who changed, imported and asked
     #[arg(long, conflicts_with_all = ["cluster", "host"])]
     system: bool,
+    /// The history of a namespace's arrays
+    #[arg(long, value_name = "NS", conflicts_with_all = ["project", "system", "cluster", "host"])]
+    namespace: Option<String>,
+    /// Only of this array of the namespace: by name, id, or where it is stored
+    #[arg(long, value_name = "A", requires = "namespace")]
+    array: Option<String>,
     /// Only of this cluster
     #[arg(long, value_name = "C")]
     cluster: Option<String>,
@@ -108,6 +114,8 @@ fn show(connection: &mut Connection, args: &Args) -> anyhow::Result<()> {
 fn query(args: &Args, limit: u64, after: Option<Cursor>) -> EventsQuery {
     EventsQuery {
         project: args.project.clone(),
+        namespace: args.namespace.clone(),
+        array: args.array.clone(),
         system: args.system,
         cluster: args.cluster.clone(),
         host: args.host.clone(),

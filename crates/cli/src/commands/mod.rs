@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
+mod agent;
 mod alarm;
 mod apply;
+mod array;
 mod backup;
 mod cluster;
 mod config;
@@ -12,6 +14,7 @@ mod host;
 mod import;
 mod imports;
 mod key;
+mod organization;
 mod project;
 mod quarantine;
 mod quickstart;
@@ -21,6 +24,8 @@ mod serve;
 mod service_account;
 mod source;
 mod status;
+mod token;
+mod user;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -57,6 +62,8 @@ enum Command {
     Quickstart(quickstart::Args),
     /// Serve the API until Ctrl-C or SIGTERM
     Serve(serve::Args),
+    /// Follow logs on a host that the server cannot read, and ship what they say to it
+    Agent(doorbook_agent::settings::Args),
     /// Make projects, clusters, hosts, retention and sources what a file says
     Apply(apply::Args),
     /// The file of the estate: check it, begin one, look up what it can hold
@@ -80,6 +87,18 @@ enum Command {
     /// Service accounts (OAuth 2 client credentials)
     #[command(subcommand)]
     ServiceAccount(service_account::Command),
+    /// Users of arrays; each has a namespace of the same name
+    #[command(subcommand)]
+    User(user::Command),
+    /// Organizations: namespaces that several users share
+    #[command(subcommand)]
+    Organization(organization::Command),
+    /// Tokens: what TileDB's clients show instead of a password
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Arrays of a namespace
+    #[command(subcommand)]
+    Array(array::Command),
     /// Import logs, or look at imports and take them back
     Import(import::Args),
     /// Show the history, newest first
@@ -113,6 +132,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Quickstart(args) => quickstart::run(&data_dir, args),
         Command::Serve(args) => serve::run(&data_dir, args),
+        Command::Agent(args) => agent::run(args),
         Command::Apply(args) => apply::run(&data_dir, args),
         Command::Config(command) => config::run(command),
         Command::Source(command) => source::run(&data_dir, command),
@@ -121,6 +141,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Host(command) => host::run(&data_dir, command),
         Command::Key(command) => key::run(&data_dir, command),
         Command::ServiceAccount(command) => service_account::run(&data_dir, command),
+        Command::User(command) => user::run(&data_dir, command),
+        Command::Organization(command) => organization::run(&data_dir, command),
+        Command::Token(command) => token::run(&data_dir, command),
+        Command::Array(command) => array::run(&data_dir, command),
         Command::Import(args) => import::run(&data_dir, args),
         Command::Events(args) => events::run(&data_dir, args),
         Command::Quarantine(command) => quarantine::run(&data_dir, command),

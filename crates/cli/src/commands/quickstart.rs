@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::Context;
+use doorbook_agent::logging;
 use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::registry::Role;
 use doorbook_event::{Action, Class, Classes, ProjectId, Scope};
@@ -22,7 +23,7 @@ use super::serve::Server;
 use super::{DataDir, import, out_of_turn};
 use crate::output::{self, count};
 use crate::service_manager::ServiceManager;
-use crate::{interrupt, logging, quickstart};
+use crate::{interrupt, quickstart};
 
 /// Not the directory of other commands: the sample must not get among real history.
 const DEFAULT_DATA_DIR: &str = "./doorbook-quickstart";

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use doorbook_agent::logging;
 use doorbook_event::{Action, Clock, Random};
 use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
+use doorbook_server::arrays::Places;
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver;
 use doorbook_server::routing::Beats;
@@ -22,8 +24,8 @@ use super::DataDir;
 use crate::config::Config;
 use crate::interrupt::{self, Interrupt};
 use crate::service_manager::ServiceManager;
-use crate::services::Services;
-use crate::{logging, output, system};
+use crate::services::{self, Services};
+use crate::{output, system};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -48,6 +50,10 @@ pub struct Args {
     /// [default: 1200/500/60]
     #[arg(long, value_name = "RATE")]
     access_history_rate: Option<RateLimit>,
+    /// A folder whose arrays users may register; can be given several times. Without any they can
+    /// register what is in an object store only
+    #[arg(long, value_name = "DIR")]
+    array_root: Vec<PathBuf>,
     #[command(flatten)]
     log: logging::Log,
 }
@@ -66,8 +72,11 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let plaintext = args.plaintext || in_file.plaintext;
     http::check_listen(listen, tls.is_some(), plaintext).map_err(Failure::invalid)?;
     let rate = args.access_history_rate.or(in_file.access_history_rate);
+    let places = Places::below(&args.array_root, &data_dir.path());
+    let array_places = places.map_err(|why| Failure::invalid(format!("--array-root: {why}")))?;
     let settings = Settings {
         access_history_rate: rate.unwrap_or(RateLimit::ACCESS_LOGS),
+        array_places,
         ..Settings::default()
     };
     let stop = interrupt::listen()?;
@@ -142,30 +151,33 @@ impl Server {
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
+        let heard = receiver::Board::default();
+        app.metrics().set_receivers(heard.clone());
         app.lines().set_board(sources.board());
         let beats = Beats::start(app.lines().clone(), system::clock_state);
         let beats = beats.context("cannot start the thread of received sources")?;
         let board = sources.board();
-        let tools = alarm::Tools {
-            store: store.clone(),
-            clock: clock.clone(),
-            random: random.clone(),
-            clock_state,
-            board: board.clone(),
-            app: app.clone(),
-            pause: alarm::Tools::PAUSE,
+        let tools = services::Tools {
+            alarm: alarm::Tools {
+                store: store.clone(),
+                clock: clock.clone(),
+                random: random.clone(),
+                clock_state,
+                board: board.clone(),
+                app: app.clone(),
+                pause: alarm::Tools::PAUSE,
+            },
+            receivers: heard.clone(),
+            runtime: runtime.handle().clone(),
         };
-        let receivers = receiver::Board::default();
-        app.metrics().set_receivers(receivers.clone());
-        let handle = runtime.handle().clone();
-        let services = Arc::new(Services::new(file, tools, receivers.clone(), handle));
+        let services = Arc::new(Services::new(file, tools));
         let admin = Admin {
             store,
             clock,
             random,
             base_url: Some(base_url.clone()),
             sources: Some(board),
-            receivers: Some(receivers),
+            receivers: Some(heard),
             services: Some(services.clone()),
         };
         let socket = AdminSocket::start(admin.clone(), data_dir)?;

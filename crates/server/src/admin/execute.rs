@@ -154,6 +154,7 @@ impl Admin {
                 self.acknowledge(by, &id, &cause, note.as_deref())
             }
             Request::SourceReplay { name } => self.replay_source(by, &name),
+            Request::Arrays(request) => self.execute_on_arrays(by, request),
         }
     }
 

@@ -3,7 +3,9 @@
 
 use std::path::Path;
 
+use doorbook_event::arrays::Uuid;
 use doorbook_event::record::{Actor, ImportState};
+use doorbook_event::registry::Registry;
 use doorbook_event::{
     Access, Action, Attributes, Classes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
 };
@@ -28,12 +30,8 @@ impl Admin {
     pub(super) fn events(&self, by: &Actor, query: &EventsQuery) -> Result<Reply, Failure> {
         let filter = self.filter(query)?;
         if query.after.is_none() {
-            let project = match &filter.scope {
-                Scope::Project(id) => Some(*id),
-                Scope::System | Scope::Namespace(_) => None,
-            };
             let text = serde_json::to_string(query).expect("a query is plain data");
-            self.record_query(by, project, &text)?;
+            self.record_query_of(by, &filter.scope, &text)?;
         }
         let page = self.store.select(&filter)?;
         let as_of: Vec<_> = page.as_of.iter().map(|(log, seq)| (log.0, *seq)).collect();
@@ -70,6 +68,14 @@ impl Admin {
     pub(super) fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
+        if let Some(namespace) = &query.namespace {
+            let targets = targets_of_arrays(registry, namespace, query)?;
+            let scope = Scope::Namespace(namespace.as_str().into());
+            return narrow(Filter { targets, ..Filter::all(scope, 0) }, query);
+        }
+        if query.array.is_some() {
+            return Err(Failure::invalid("an array is of a namespace: give --namespace"));
+        }
         let project = match (&query.project, query.system) {
             (Some(_), true) => {
                 return Err(Failure::invalid(
@@ -111,26 +117,7 @@ impl Admin {
                 Targets::Members(members)
             }
         };
-        filter.sources = query.source.as_deref().map(Text::from).into_iter().collect();
-        filter.kind = if query.quarantine { Kind::Quarantine } else { Kind::Access };
-        filter.from = query.from.unwrap_or(Timestamp::MIN);
-        filter.to = query.to.unwrap_or(Timestamp::MAX);
-        if filter.from > filter.to {
-            return Err(Failure::invalid("the interval ends before it begins"));
-        }
-        filter.outcomes = query.success.map(OutcomeKind::of_success).into_iter().collect();
-        let peers = query.address.map(PeerIs::exactly).into_iter();
-        filter.peers = peers.chain(query.unix_socket.then_some(PeerIs::UnixSocket)).collect();
-        let user = query.user.as_deref().map(Text::from);
-        filter.principals = user.map(PrincipalIs::User).into_iter().collect();
-        filter.with = classes(&query.with);
-        filter.without = classes(&query.without);
-        filter.limit = query.limit.min(ROWS_MAX);
-        if let Some(cursor) = &query.after {
-            filter.after = Some(cursor.order());
-            filter.as_of = Some(cursor.as_of.iter().map(|(l, s)| (LogId(*l), *s)).collect());
-        }
-        Ok(filter)
+        narrow(filter, query)
     }
 
     /// One quarantined line.
@@ -163,13 +150,18 @@ impl Admin {
         project: Option<ProjectId>,
         query: &str,
     ) -> Result<(), Failure> {
+        self.record_query_of(by, &project.map_or(Scope::System, Scope::Project), query)
+    }
+
+    fn record_query_of(&self, by: &Actor, scope: &Scope, query: &str) -> Result<(), Failure> {
         let attributes = Attributes::from([
             ("via".into(), "command line".into()),
             ("query".into(), query.into()),
         ]);
-        let (kind, name) = match project {
-            Some(id) => ("project", Text::from(id.to_string())),
-            None => ("system", Text::from("doorbook")),
+        let (kind, name) = match scope {
+            Scope::Project(id) => ("project", Text::from(id.to_string())),
+            Scope::Namespace(name) => ("namespace", name.clone()),
+            Scope::System => ("system", Text::from("doorbook")),
         };
         let target = Target::Own { kind: kind.into(), name };
         self.record_own(by, Action::Query, target, attributes)
@@ -270,6 +262,54 @@ fn the_only_project(registry: &doorbook_event::registry::Registry) -> Result<Pro
             Err(Failure::invalid(format!("give --project: there is {}", list(&names))))
         }
     }
+}
+
+/// Adds what is asked for besides the targets.
+fn narrow(mut filter: Filter, query: &EventsQuery) -> Result<Filter, Failure> {
+    filter.sources = query.source.as_deref().map(Text::from).into_iter().collect();
+    filter.kind = if query.quarantine { Kind::Quarantine } else { Kind::Access };
+    filter.from = query.from.unwrap_or(Timestamp::MIN);
+    filter.to = query.to.unwrap_or(Timestamp::MAX);
+    if filter.from > filter.to {
+        return Err(Failure::invalid("the interval ends before it begins"));
+    }
+    filter.outcomes = query.success.map(OutcomeKind::of_success).into_iter().collect();
+    let peers = query.address.map(PeerIs::exactly).into_iter();
+    filter.peers = peers.chain(query.unix_socket.then_some(PeerIs::UnixSocket)).collect();
+    let user = query.user.as_deref().map(Text::from);
+    filter.principals = user.map(PrincipalIs::User).into_iter().collect();
+    filter.with = classes(&query.with);
+    filter.without = classes(&query.without);
+    filter.limit = query.limit.min(ROWS_MAX);
+    if let Some(cursor) = &query.after {
+        filter.after = Some(cursor.order());
+        filter.as_of = Some(cursor.as_of.iter().map(|(l, s)| (LogId(*l), *s)).collect());
+    }
+    Ok(filter)
+}
+
+fn targets_of_arrays(
+    registry: &Registry,
+    namespace: &str,
+    query: &EventsQuery,
+) -> Result<Targets, Failure> {
+    if query.project.is_some() || query.system || query.cluster.is_some() || query.host.is_some() {
+        return Err(Failure::invalid("a namespace has arrays: no project, clusters and hosts"));
+    }
+    let arrays = registry.arrays();
+    if !arrays.is_namespace(namespace) {
+        return Err(Failure::missing(format!("no namespace {namespace}")));
+    }
+    let Some(text) = &query.array else { return Ok(Targets::All) };
+    // What is no longer registered goes by its id.
+    let id = match arrays.find(namespace, text) {
+        Some(array) => array.id.to_string(),
+        None if text.parse::<Uuid>().is_ok() => text.to_lowercase(),
+        None => {
+            return Err(Failure::missing(format!("namespace {namespace} has no array {text}")));
+        }
+    };
+    Ok(Targets::Members(vec![(namespace.into(), id.into())]))
 }
 
 fn classes(words: &[ClassWord]) -> Classes {

@@ -11,7 +11,7 @@
 //! that the kernel vouches for. Every change and every look at the history is recorded with that
 //! user.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], `history`,
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], [`arrays`], `history`,
 //! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::path::Path;
@@ -24,6 +24,7 @@ use crate::receiver;
 use crate::sources::Board;
 
 mod alarms;
+pub mod arrays;
 pub mod client;
 pub mod doctor;
 mod execute;
@@ -36,7 +37,7 @@ pub mod rows;
 mod secrets;
 pub mod socket;
 pub mod sources;
-mod unrouted;
+pub(crate) mod unrouted;
 pub(crate) mod views;
 pub mod wire;
 

@@ -13,7 +13,7 @@ use doorbook_store::{ErrorKind, IngestLine, LineResult, Placed, Resolution, Reso
 use crate::admin::request::{Cursor, EventsQuery, Replayed, Replays};
 use crate::admin::rows::{Became, ReplayRow};
 use crate::admin::{Admin, Failure, Reply};
-use crate::pipeline::documents::{self, Hosts, ReadLine};
+use crate::pipeline::documents::{self, Hosts, ReadLine, Whose};
 use crate::routing;
 
 /// Bytes of lines that are in memory at once.
@@ -96,7 +96,8 @@ impl Admin {
         let catalog = self.store.catalog();
         let ids = PublicIds::new(&self.store.secret("public-ids")?);
         let mut reader = Reader::default();
-        let mut hosts = Hosts::new(&catalog.registry, project);
+        let scope = Scope::Project(project);
+        let mut hosts = Hosts::new(&catalog.registry, Whose::Project(project));
         for (source, places) in documents {
             let of_source = places.iter().map(|at| {
                 let Quarantine { place, bytes, length_bytes, .. } = lines[*at].1;
@@ -108,7 +109,7 @@ impl Admin {
             });
             let of_source = of_source.collect();
             let (notes, told) =
-                documents::find_subjects(&self.store, &ids, project, source, of_source)?;
+                documents::find_subjects(&self.store, &ids, &scope, source, of_source)?;
             for ((at, (_, reason)), line) in places.into_iter().zip(notes).zip(told) {
                 read[at] = reason.map_or(Ok(Some(line)), Err);
             }
@@ -225,8 +226,8 @@ mod tests {
             random: Arc::<CountingRandom>::default(),
             base_url: None,
             sources: None,
-            receivers: None,
             services: None,
+            receivers: None,
         };
         let replay = || {
             let mut rows = Vec::new();

@@ -18,6 +18,9 @@ use doorbook_store::status::Status;
 use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::arrays::{
+    ArrayView, ArraysRequest, NewToken, NewUser, OrganizationView, UserView,
+};
 use crate::admin::doctor::Finding;
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow, RoutedRow, UnroutedRow};
 use crate::estate::{Differs, Problem, Wanted};
@@ -231,6 +234,8 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Users, organizations, tokens, arrays.
+    Arrays(ArraysRequest),
 }
 
 /// Which rows of the history are wanted.
@@ -243,6 +248,12 @@ pub struct EventsQuery {
     /// Doorbook's own history instead.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub system: bool,
+    /// A namespace's history instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Only of this array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<String>,
     /// Only of this cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
@@ -410,6 +421,16 @@ pub enum Reply {
     Applied(Box<AppliedView>),
     /// Sources.
     Sources(Vec<SourceView>),
+    /// A user, with the password: the only time it is shown.
+    NewUser(NewUser),
+    /// Users.
+    Users(Vec<UserView>),
+    /// Organizations.
+    Organizations(Vec<OrganizationView>),
+    /// A token: the only time it is shown.
+    NewToken(NewToken),
+    /// Arrays.
+    Arrays(Vec<ArrayView>),
     /// What was checked, by which version.
     Doctor {
         /// Of who checked.

@@ -6,7 +6,7 @@ use doorbook_event::record::{Actor, Quarantine};
 use doorbook_event::{ProjectId, Record, Scope, Text, Timestamp};
 use doorbook_source::Arrival;
 use doorbook_store::filter::{Kind, Order, Targets};
-use doorbook_store::{Dimension, Filter, Placed, Resolution, Resolve};
+use doorbook_store::{Dimension, Error, Filter, Placed, Resolution, Resolve, Store};
 
 use crate::admin::request::Replays;
 use crate::admin::rows::{RoutedRow, UnroutedRow};
@@ -69,19 +69,9 @@ impl Admin {
         let labels = samples.labels();
         let rule = unrouted::rule(&labels, &project);
         let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let first = self.first(&filter)?.unwrap_or(*ingest_time);
+        let first = first(&self.store, &filter)?.unwrap_or(*ingest_time);
         let (reason, last) = (last.reason.clone(), *ingest_time);
         Ok(Some(UnroutedRow { project, name, lines, first, last, reason, labels, rule }))
-    }
-
-    /// The second in which the first row came.
-    fn first(&self, filter: &Filter) -> Result<Option<Timestamp>, Failure> {
-        let days = self.store.histogram(filter, DAY_MICROS)?;
-        let Some(day) = days.bars.first() else { return Ok(None) };
-        let to = day.from.plus_micros(DAY_MICROS);
-        let of_day = Filter { from: day.from, to, ..filter.clone() };
-        let seconds = self.store.histogram(&of_day, SECOND_MICROS)?;
-        Ok(seconds.bars.first().map(|second| second.from))
     }
 
     /// Routes what waits again, from the oldest line on, so that each has what came before it. What has
@@ -144,6 +134,16 @@ impl Admin {
 pub(crate) fn waiting(project: ProjectId) -> Filter {
     let all = Filter::all(Scope::Project(project), 0);
     Filter { kind: Kind::Quarantine, targets: Targets::Group(KIND.into()), ..all }
+}
+
+/// The second in which the first of some rows came.
+pub(crate) fn first(store: &Store, filter: &Filter) -> Result<Option<Timestamp>, Error> {
+    let days = store.histogram(filter, DAY_MICROS)?;
+    let Some(day) = days.bars.first() else { return Ok(None) };
+    let to = day.from.plus_micros(DAY_MICROS);
+    let of_day = Filter { from: day.from, to, ..filter.clone() };
+    let seconds = store.histogram(&of_day, SECOND_MICROS)?;
+    Ok(seconds.bars.first().map(|second| second.from))
 }
 
 /// A row as it arrived; `None` if not all of it was kept.

@@ -129,7 +129,7 @@ pub(crate) fn coverage(
     let projects = registry.projects().filter(|project| only.is_none_or(|only| only == project.id));
     let rows = projects.flat_map(|project| {
         let filter = Filter { to: now, ..Filter::all(Scope::Project(project.id), 0) };
-        let answer = coverage::of(store, registry, project.id, &filter, now);
+        let answer = coverage::of(store, registry, &filter, now);
         let name = project.name.clone();
         answer.gaps.into_iter().map(move |gap| CoverageRow::new(name.clone(), &gap))
     });

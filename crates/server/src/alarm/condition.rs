@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::registry::Project;
-use doorbook_event::{Action, Scope, Target, Text, Timestamp};
+use doorbook_event::{Action, ProjectId, Scope, Target, Text, Timestamp};
 use doorbook_store::alarm::{AlarmKind, Alarms, Condition};
 use doorbook_store::coverage::Gap;
-use doorbook_store::{Question, Store};
+use doorbook_store::{Dimension, Error, Question, Store};
 use sha2::{Digest, Sha256};
 
+use crate::admin::unrouted::{first, waiting};
 use crate::counters::ledger::BY_COUNTERS;
 use crate::routing::DOUBT;
 use crate::sources::{State, Status};
@@ -271,6 +272,54 @@ impl Voice {
         let longest = self.pauses_seconds.iter().copied().max().unwrap_or(0);
         longest.saturating_mul(PAUSES).max(SILENCE_SECONDS_MIN)
     }
+}
+
+/// Between two looks at what waits for its host, which are not as cheap as the others.
+const UNROUTED_SECONDS: i64 = 30;
+
+/// Names that are told.
+const UNROUTED_NAMES: usize = 3;
+
+/// What is known, from look to look, of lines that no source knows.
+#[derive(Debug, Default)]
+pub struct UnroutedWatch {
+    looked: Option<Timestamp>,
+    found: Conditions,
+}
+
+impl UnroutedWatch {
+    /// In which projects lines wait for their host.
+    pub fn look(&mut self, store: &Store, now: Timestamp) -> &Conditions {
+        let is_fresh =
+            |looked: Timestamp| looked <= now && now < looked.plus_seconds(UNROUTED_SECONDS);
+        if self.looked.is_some_and(is_fresh) {
+            return &self.found;
+        }
+        let catalog = store.catalog();
+        // What cannot be read now holds as it did.
+        let found = catalog.registry.projects().map(|project| unrouted(store, project.id));
+        if let Ok(found) = found.collect::<Result<Vec<_>, _>>() {
+            let found = found.into_iter().flatten();
+            self.found = found.map(|condition| (id_of(&condition), condition)).collect();
+        }
+        self.looked = Some(now);
+        &self.found
+    }
+}
+
+fn unrouted(store: &Store, project: ProjectId) -> Result<Option<Condition>, Error> {
+    let waiting = waiting(project);
+    let top = store.top(&waiting, Dimension::Host, UNROUTED_NAMES)?;
+    let Some(from) = first(store, &waiting).ok().flatten().filter(|_| top.total > 0) else {
+        return Ok(None);
+    };
+    let names: Vec<&str> = top.values.iter().filter_map(|(name, _)| name.as_deref()).collect();
+    let others = top.distinct.saturating_sub(names.len() as u64);
+    let others = if others > 0 { format!(" and {others} more") } else { String::new() };
+    let cause = format!("lines wait that no source knows: of {}{others}", names.join(", "));
+    let mut condition = own(AlarmKind::Unrouted, from, &cause);
+    condition.project = Some(project);
+    Ok(Some(condition))
 }
 
 /// A condition of no host.

@@ -157,6 +157,7 @@ fn sentence(alarm: &Alarm, occasion: Occasion) -> String {
             format!("{host} silent {when}: source {source} brought no line{over}")
         }
         AlarmKind::Clock => format!("Doorbook's clock unsynchronised {when}{over}"),
+        AlarmKind::Unrouted => format!("{} {when}{over}", short(cause)),
     }
 }
 

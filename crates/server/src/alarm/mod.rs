@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use self::condition::{ClockWatch, Conditions, SilenceWatch};
+use self::condition::{ClockWatch, Conditions, SilenceWatch, UnroutedWatch};
 use self::deliver::{Destination, doorbook};
 use self::message::{Occasion, message};
 use crate::admin::with_causes;
@@ -147,6 +147,7 @@ pub struct Watchman {
     destinations: Vec<Text>,
     clock: ClockWatch,
     silence: SilenceWatch,
+    unrouted: UnroutedWatch,
     has_settled: bool,
 }
 
@@ -154,7 +155,8 @@ impl Watchman {
     /// Messages wait for these destinations.
     pub fn new(tools: Tools, destinations: Vec<Text>) -> Watchman {
         let (clock, silence) = (ClockWatch::default(), SilenceWatch::default());
-        Watchman { tools, destinations, clock, silence, has_settled: false }
+        let unrouted = UnroutedWatch::default();
+        Watchman { tools, destinations, clock, silence, unrouted, has_settled: false }
     }
 
     /// Looks once. Whether there is something to tell.
@@ -187,6 +189,7 @@ impl Watchman {
         let mut conditions = condition::gaps(store, &alarms, now);
         conditions.extend(self.silence.look(store, &board.statuses(), &alarms, now));
         conditions.extend(self.clock.look(clock_state(), &alarms, now));
+        conditions.extend(self.unrouted.look(store, now).clone());
         conditions
     }
 

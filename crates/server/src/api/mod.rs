@@ -4,3 +4,4 @@ pub mod atlas;
 mod body;
 pub mod native;
 pub mod operations;
+pub mod tiledb;

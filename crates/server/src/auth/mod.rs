@@ -1,15 +1,17 @@
 //! Who is calling, and what they may do.
 //!
 //! [`Auth::identify`] turns a request's `Authorization` header into a [`Caller`]; [`authorize`] is
-//! the one place that decides. Callers from other doors (the admin socket's operating-system user,
+//! the one place that decides, for projects and for arrays. Callers from other doors (the admin socket's operating-system user,
 //! later browser sessions) become a [`Caller`] too and pass the same function.
 
 pub mod digest;
 pub mod oauth;
+pub mod users;
 
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use doorbook_event::arrays::{Array, Right};
 use doorbook_event::registry::{Registry, Role};
 use doorbook_event::{Peer, Principal, ProjectId, Random, Text, Timestamp};
 
@@ -41,11 +43,19 @@ pub enum Operation {
     ReadMetrics,
     /// Follow sources of the project on another host.
     FollowAsAgent,
+    /// Read what is known of an array.
+    ReadArray,
+    /// Change an array's name, description and tags.
+    EditArray,
+    /// Change who may do what with an array; make it no longer known.
+    ManageArray,
+    /// Make an array known, in a namespace.
+    RegisterArray,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 8] = [
+    pub const ALL: [Operation; 12] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -54,7 +64,30 @@ impl Operation {
         Operation::Ingest,
         Operation::ReadMetrics,
         Operation::FollowAsAgent,
+        Operation::ReadArray,
+        Operation::EditArray,
+        Operation::ManageArray,
+        Operation::RegisterArray,
     ];
+}
+
+/// What is to be done something with.
+#[derive(Clone, Copy, Debug)]
+pub enum Object<'a> {
+    /// Nothing in particular: all projects.
+    Everything,
+    /// A project, which may not be there.
+    Project(ProjectId),
+    /// A namespace, which may not be there.
+    Namespace(&'a str),
+    /// An array.
+    Array(&'a Array),
+}
+
+impl From<Option<ProjectId>> for Object<'_> {
+    fn from(project: Option<ProjectId>) -> Self {
+        project.map_or(Object::Everything, Object::Project)
+    }
 }
 
 /// What the caller is told.
@@ -68,22 +101,83 @@ pub enum Decision {
     Invisible,
 }
 
-/// Whether a caller may do something, in a project or (`None`) across projects.
-pub fn authorize(
+/// Whether a caller may do something with an object.
+pub fn authorize<'a>(
     registry: &Registry,
     caller: &Caller,
     operation: Operation,
-    project: Option<ProjectId>,
+    object: impl Into<Object<'a>>,
 ) -> Decision {
-    let Some(project) = project else {
-        return match (operation, &caller.principal) {
-            (Operation::ListProjects, Principal::ApiKey(_) | Principal::ServiceAccount(_)) => {
+    match (object.into(), &caller.principal) {
+        (Object::Project(project), _) => in_project(registry, caller, operation, project),
+        (Object::Everything, Principal::ApiKey(_) | Principal::ServiceAccount(_))
+            if operation == Operation::ListProjects =>
+        {
+            Decision::Allowed
+        }
+        // Everything else is of a project; a request that names none can be of none.
+        (Object::Everything, _) => Decision::Invisible,
+        (Object::Namespace(namespace), Principal::User { name, .. }) => {
+            in_namespace(registry, name, operation, namespace)
+        }
+        (Object::Array(array), Principal::User { name, .. }) => {
+            with_array(registry, name, operation, array)
+        }
+        // Keys and service accounts are of projects.
+        (Object::Namespace(_) | Object::Array(_), _) => Decision::Invisible,
+    }
+}
+
+fn in_namespace(
+    registry: &Registry,
+    user: &str,
+    operation: Operation,
+    namespace: &str,
+) -> Decision {
+    let arrays = registry.arrays();
+    if arrays.owns(user, namespace) {
+        return match operation {
+            Operation::ReadHistory | Operation::Ingest | Operation::RegisterArray => {
                 Decision::Allowed
             }
-            // Everything else is of a project; a request that names none can be of none.
             _ => Decision::Invisible,
         };
+    }
+    let rights = || arrays.arrays_of(namespace).map(|array| arrays.rights(user, array));
+    // Which of the arrays, is decided for each line.
+    if operation == Operation::Ingest && rights().any(|rights| rights.contains(&Right::Write)) {
+        return Decision::Allowed;
+    }
+    match rights().any(|rights| !rights.is_empty()) {
+        true => Decision::RoleMissing,
+        false => Decision::Invisible,
+    }
+}
+
+fn with_array(registry: &Registry, user: &str, operation: Operation, array: &Array) -> Decision {
+    let arrays = registry.arrays();
+    let rights = arrays.rights(user, array);
+    let is_enough = match operation {
+        Operation::ReadHistory => rights.contains(&Right::ReadLogs),
+        Operation::Ingest => rights.contains(&Right::Write),
+        Operation::ReadArray => rights.contains(&Right::ReadInfo),
+        Operation::EditArray => rights.contains(&Right::Edit),
+        Operation::ManageArray => arrays.owns(user, &array.namespace),
+        _ => false,
     };
+    match is_enough {
+        true => Decision::Allowed,
+        false if rights.is_empty() => Decision::Invisible,
+        false => Decision::RoleMissing,
+    }
+}
+
+fn in_project(
+    registry: &Registry,
+    caller: &Caller,
+    operation: Operation,
+    project: ProjectId,
+) -> Decision {
     let Some(role) = role_in(registry, &caller.principal, project) else {
         return Decision::Invisible;
     };
@@ -107,6 +201,11 @@ pub fn authorize(
         }
         Operation::ReadMetrics => matches!(role, Role::Owner | Role::MonitoringAdmin),
         Operation::FollowAsAgent => agent_of(registry, caller).is_some(),
+        // A project has no arrays.
+        Operation::ReadArray
+        | Operation::EditArray
+        | Operation::ManageArray
+        | Operation::RegisterArray => return Decision::Invisible,
     };
     if is_enough { Decision::Allowed } else { Decision::RoleMissing }
 }
@@ -173,6 +272,8 @@ pub struct Auth {
     pub digest: digest::Authenticator,
     /// Service accounts.
     pub tokens: oauth::Tokens,
+    /// Users of arrays.
+    pub passwords: users::Passwords,
 }
 
 impl Auth {
@@ -181,6 +282,7 @@ impl Auth {
         Auth {
             digest: digest::Authenticator::new(digest_secret, now),
             tokens: oauth::Tokens::default(),
+            passwords: users::Passwords::new(&digest_secret),
         }
     }
 
@@ -225,9 +327,9 @@ impl Auth {
         }
     }
 
-    /// The same for our own API, which takes HTTP Basic with both halves of a key, too: a shipper
-    /// that sends one event in a request should not pay for two. Only where nobody on the way can
-    /// read it.
+    /// The same for our own API, which takes the token of a user of arrays, too, and HTTP Basic with
+    /// both halves of a key: a shipper that sends one event in a request should not pay for two. Only
+    /// where nobody on the way can read it.
     pub fn identify_or_basic(
         &self,
         registry: &Registry,
@@ -239,6 +341,11 @@ impl Auth {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let value = values.next().and_then(|value| value.to_str().ok());
         let is_only = values.next().is_none();
+        let token = value.filter(|_| is_only).and_then(oauth::bearer_of);
+        let user = token.and_then(|token| users::user_of_token(registry.arrays(), now, token));
+        if let Some(name) = user {
+            return Identified::As(Principal::User { name, database: Text::default() });
+        }
         let Some(credentials) = value.filter(|_| is_only).and_then(basic_of) else {
             return self.identify(registry, now, method, target, headers);
         };
@@ -266,7 +373,7 @@ impl Auth {
 }
 
 /// What `Basic …` holds, `None` inside if that is no text; `None` outside for other schemes.
-fn basic_of(value: &str) -> Option<Option<String>> {
+pub(crate) fn basic_of(value: &str) -> Option<Option<String>> {
     let (scheme, credentials) = value.trim().split_once(' ')?;
     let is_basic = scheme.eq_ignore_ascii_case("Basic");
     is_basic.then(|| String::from_utf8(STANDARD.decode(credentials.trim()).ok()?).ok())
@@ -333,12 +440,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAAR"),
-            (ReadOnly, "RAAAARRR"),
-            (MonitoringAdmin, "AAAAARAR"),
-            (DatabaseAccessAdmin, "AAAAARRR"),
-            (ClusterLogViewer, "AAAAARRR"),
-            (Shipper, "RRRRRARR"),
+            (Owner, "AAAAAAARIIII"),
+            (ReadOnly, "RAAAARRRIIII"),
+            (MonitoringAdmin, "AAAAARARIIII"),
+            (DatabaseAccessAdmin, "AAAAARRRIIII"),
+            (ClusterLogViewer, "AAAAARRRIIII"),
+            (Shipper, "RRRRRARRIIII"),
         ] {
             let registry = registry(role);
             for principal in
@@ -351,9 +458,17 @@ mod tests {
                     Operation::ALL.map(decide).map(letter).iter().collect()
                 };
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
-                assert_eq!(row(Some(OTHER)), "IIIIIIII", "{role} {principal}, another's project");
-                assert_eq!(row(Some(ABSENT)), "IIIIIIII", "{role} {principal}, no such project");
-                assert_eq!(row(None), "IAIIIIII", "{role} {principal}, no project named");
+                assert_eq!(
+                    row(Some(OTHER)),
+                    "IIIIIIIIIIII",
+                    "{role} {principal}, another's project"
+                );
+                assert_eq!(
+                    row(Some(ABSENT)),
+                    "IIIIIIIIIIII",
+                    "{role} {principal}, no such project"
+                );
+                assert_eq!(row(None), "IAIIIIIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
@@ -368,9 +483,9 @@ mod tests {
             let decide = |operation| authorize(&registry, &caller, operation, project);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        assert_eq!(row(Some(OWN)), "RRRRRRRA");
-        assert_eq!(row(Some(OTHER)), "IIIIIIII");
-        assert_eq!(row(None), "IAIIIIII");
+        assert_eq!(row(Some(OWN)), "RRRRRRRAIIII");
+        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIII");
+        assert_eq!(row(None), "IAIIIIIIIIII");
         assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
@@ -390,6 +505,67 @@ mod tests {
                     authorize(&registry, &caller(principal.clone()), operation, Some(OWN));
                 assert_eq!(decision, Decision::Invisible, "{principal} {operation:?}");
             }
+        }
+    }
+
+    /// Goal: what a user may do in a namespace and with an array. Method: as above, by the rights that an
+    /// array was shared with.
+    #[test]
+    fn the_table_of_arrays() {
+        use doorbook_event::Timestamp;
+        use doorbook_event::arrays::{ArraysChange, PasswordHash, User, Uuid};
+        let at = Timestamp::from_seconds(0);
+        let id = Uuid::random([1; 16]);
+        let mut arrays = registry(Role::Owner);
+        let mut change = |change| arrays.apply(&RegistryChange::Arrays(change));
+        for name in ["alice", "bob", "key"] {
+            let password = PasswordHash { salt: [0; 16], iterations: 1, hash: [0; 32] };
+            change(ArraysChange::UserCreated(User {
+                name: name.into(),
+                id,
+                password,
+                created: at,
+            }));
+        }
+        change(ArraysChange::ArrayRegistered(Array {
+            id,
+            namespace: "alice".into(),
+            name: "a".into(),
+            uri: "s3://b/a".into(),
+            created: at,
+            created_by: "alice".into(),
+            description: Text::default(),
+            tags: Vec::new(),
+            shares: Default::default(),
+        }));
+        let row = |registry: &Registry, principal: Principal, with_array: bool| -> String {
+            let array = registry.arrays().find("alice", "a").expect("there");
+            let object = if with_array { Object::Array(array) } else { Object::Namespace("alice") };
+            let caller = caller(principal);
+            let decide = |operation| authorize(registry, &caller, operation, object);
+            Operation::ALL.map(decide).map(letter).iter().collect()
+        };
+        let user = |name: &str| Principal::User { name: name.into(), database: Text::default() };
+        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAAR");
+        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIA");
+        for principal in [user("bob"), user("nobody"), Principal::ApiKey("key".into())] {
+            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIII", "{principal}");
+        }
+        for (right, with_it, in_namespace) in [
+            (Right::Read, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
+            (Right::Write, "RRRRRARRARRR", "RRRRRARRRRRR"),
+            (Right::Edit, "RRRRRRRRAARR", "RRRRRRRRRRRR"),
+            (Right::ReadLogs, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
+            (Right::ReadInfo, "RRRRRRRRARRR", "RRRRRRRRRRRR"),
+        ] {
+            let mut shared = arrays.clone();
+            let (with, rights) = ("bob".into(), [right].into());
+            let share = ArraysChange::ArrayShared { id, with, rights };
+            shared.apply(&RegistryChange::Arrays(share));
+            assert_eq!(row(&shared, user("bob"), true), with_it, "{right:?}");
+            assert_eq!(row(&shared, user("bob"), false), in_namespace, "{right:?}");
+            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIII", "{right:?}");
         }
     }
 

@@ -14,6 +14,7 @@ use doorbook_store::{Error, Filter};
 use super::text::Kind::{Counter, Gauge, Histogram, Summary};
 use super::text::{Exposition, Kind};
 use super::{BOUNDS, Metrics};
+use crate::admin::unrouted::waiting;
 use crate::app::App;
 use crate::receiver::{self, Refusal};
 use crate::sources::State;
@@ -35,6 +36,7 @@ pub fn tell(app: &App, only: Option<ProjectId>) -> Result<String, Error> {
     scopes(&measures.scopes, &mut out);
     imports(app, is_shown, &mut out);
     let put_aside = quarantined(app, is_shown, &mut out);
+    unrouted(app, is_shown, &mut out);
     sources(app, is_shown, &put_aside, &mut out);
     counters(app.metrics(), is_shown, &mut out);
     receivers(app.metrics(), &mut out);
@@ -174,6 +176,27 @@ fn quarantined(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expos
         put_aside.insert(project.id, by_source.collect());
     }
     put_aside
+}
+
+/// Lines that wait for their host. Under which names is not told: callers name them.
+fn unrouted(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Exposition) {
+    let catalog = app.store().catalog();
+    let projects = catalog.registry.projects().filter(|project| is_shown(&project.id));
+    let tops = projects.filter_map(|project| {
+        let top = app.store().top(&waiting(project.id), Dimension::Host, 0).ok()?;
+        Some((project.id.to_string(), top))
+    });
+    let tops: Vec<_> = tops.collect();
+    let help = "Lines in quarantine that were sent to us and that no source knows.";
+    let mut family = out.family("doorbook_unrouted_lines", Gauge, help);
+    for (project, top) in &tops {
+        family.sample(&[("project", project)], top.total);
+    }
+    let help = "Hosts, or logs of hosts, whose lines these are.";
+    let mut family = out.family("doorbook_unrouted_names", Gauge, help);
+    for (project, top) in &tops {
+        family.sample(&[("project", project)], top.distinct);
+    }
 }
 
 /// A source at one instant.

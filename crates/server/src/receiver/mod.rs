@@ -172,7 +172,7 @@ impl Board {
         self.lock().clone()
     }
 
-    /// Nobody receives any more.
+    /// Those that were are no more.
     pub fn clear(&self) {
         self.lock().clear();
     }

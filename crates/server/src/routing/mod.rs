@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use doorbook_event::record::{ClockState, Quarantine};
 use doorbook_event::source::{Source, Way};
-use doorbook_event::{Clock, ProjectId, Text, Timestamp};
+use doorbook_event::{Clock, ProjectId, Scope, Text, Timestamp};
 use doorbook_source::wrapping::Unwrapped;
 use doorbook_source::{Arrival, Labels, mongod};
 use doorbook_store::{
@@ -279,8 +279,8 @@ impl Router {
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(LINES_MAX));
             let lines = std::mem::replace(&mut waiting, rest);
-            let (project, source) = (door.project, door.name.clone());
-            let ingested = self.tools.store.ingest(Ingest { project, source, key: None, lines })?;
+            let (scope, source) = (Scope::Project(door.project), door.name.clone());
+            let ingested = self.tools.store.ingest(Ingest { scope, source, key: None, lines })?;
             debug_assert!(!ingested.lines.contains(&LineResult::Expired));
         }
         Ok(())

@@ -23,6 +23,7 @@ use super::*;
 use crate::admin::request::Replays;
 use crate::admin::rows::RoutedRow;
 use crate::admin::{Admin, Reply};
+use crate::alarm::condition::UnroutedWatch;
 use crate::estate::Document;
 use crate::sources::State as SourceState;
 use crate::test_support::options_in;
@@ -399,6 +400,8 @@ fn an_unknown_host_waits_until_its_rule_is_pasted() {
     let [row] = &scene.unrouted()[..] else { panic!("one name") };
     assert_eq!((&*row.name, row.lines), ("db-9 /var/log/mongod.log", 15));
     assert_eq!(row.first.micros() / 1_000_000, NOW.micros() / 1_000_000);
+    let alarms = |scene: &Scene| UnroutedWatch::default().look(&scene.store, NOW).len();
+    assert_eq!(alarms(&scene), 1);
     assert!(scene.replay(false).iter().all(|row| row.source.is_none()), "nothing has changed");
     let [wanted] = &pasted(&row.rule, "db-9").expect("is allowed").sources[..] else {
         panic!("one source")
@@ -417,6 +420,7 @@ fn an_unknown_host_waits_until_its_rule_is_pasted() {
     all.extend(visit(6, 600));
     assert_eq!(scene.events(), by_host(&[("db-9", &all)]));
     assert!(scene.replay(false).is_empty());
+    assert_eq!(alarms(&scene), 0);
     scene.restart();
     scene.send("db-9", &log);
     assert_eq!(scene.events(), by_host(&[("db-9", &all)]));

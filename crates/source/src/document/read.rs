@@ -186,7 +186,9 @@ impl Reader {
                 fields.action = Some(match &*plain()? {
                     b"authenticate" => Action::Authenticate,
                     b"authorize" => Action::Authorize,
-                    _ => return Err(wrong("is neither authenticate nor authorize")),
+                    word => Action::of_arrays()
+                        .find(|action| action.word().as_bytes() == word)
+                        .ok_or_else(|| wrong(NO_ACTION))?,
                 });
             }
             Member::Outcome => {
@@ -433,11 +435,21 @@ impl Fields {
             (None, Some(_), None, None) => return Err(unreadable("cluster is missing")),
             _ => return Err(unreadable("neither cluster and host nor namespace and array")),
         };
+        let action = match (&target, self.action) {
+            (Target::Array { .. }, None) => return Err(unreadable("action is missing")),
+            (Target::Array { .. }, Some(action)) if !action.is_of_arrays() => {
+                return Err(unreadable("action is none of an array's"));
+            }
+            (Target::Host { .. }, Some(action)) if action.is_of_arrays() => {
+                return Err(unreadable("action is neither authenticate nor authorize"));
+            }
+            (_, action) => action.unwrap_or(Action::Authenticate),
+        };
         Ok(Access {
             target,
             event_time: self.time.ok_or_else(|| unreadable("time is missing"))?,
             written_time: self.written_time.map_or(WrittenTime::Complete, WrittenTime::Partial),
-            action: self.action.unwrap_or(Action::Authenticate),
+            action,
             outcome,
             principal,
             mechanism: self.mechanism,
@@ -557,6 +569,9 @@ fn value<'a>(cursor: &mut Cursor<'a>) -> Result<Json<'a>, Unreadable> {
 fn broken() -> Unreadable {
     unreadable("the line is not JSON")
 }
+
+const NO_ACTION: &str =
+    "is neither authenticate nor authorize, nor anything that is done to an array";
 
 const NO_ORIGIN: &str = "is not an address, with or without port, or unix";
 

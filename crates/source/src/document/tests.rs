@@ -37,7 +37,7 @@ fn the_least_and_the_most_that_a_line_says() {
 
     let most = read(
         r#" { "time" : "2026-11-23t02:45:14.2921239+01:00", "namespace":"n","array":"a",
-        "action":"authorize","outcome":"failure","reason":"no \"right\"","code":-18,
+        "action":"query_write","outcome":"failure","reason":"no \"right\"","code":-18,
         "user":"al\u00efce","database":"admin","mechanism":"SCRAM-SHA-256",
         "address":"::ffff:10.0.0.7","port":65535,"address_joined":true,
         "connection":18446744073709551615,"process_start":"2026-11-01T00:00:00+00:00",
@@ -250,6 +250,9 @@ fn what_is_wrong_is_named() {
         (r#"{"cluster":"c","host":"h"}"#, "time is missing"),
         (r#"{"time":"2026-11-23T02:45:14Z","cluster":"c"}"#, "host is missing"),
         (r#"{"time":"2026-11-23T02:45:14Z","host":"c"}"#, "cluster is missing"),
+        (r#"{"namespace":"n","array":"a"}"#, "action is missing"),
+        (r#"{"namespace":"n","array":"a","action":"authorize"}"#, "action is none of an array's"),
+        (r#"{"cluster":"c","host":"h","action":"create"}"#, "action is neither authenticate"),
         (r#"{"time":"2026-11-23T02:45:14"}"#, "time is not a time such as"),
         (r#"{"time":"9999-12-31T23:59:59Z"}"#, "time is out of range"),
         (r#"{"time":"-000044-03-15T12:00:00Z"}"#, "time is out of range"),
@@ -321,7 +324,7 @@ fn outcome() -> BoxedStrategy<Outcome> {
 prop_compose! {
     fn access()(
         names in (text(), text()), is_array in any::<bool>(), event_time in time(),
-        written in maybe(text()), denied in any::<bool>(), outcome in outcome(),
+        written in maybe(text()), nth in any::<prop::sample::Index>(), outcome in outcome(),
         user in maybe((text(), text())),
     )(
         target in Just(match is_array {
@@ -330,7 +333,10 @@ prop_compose! {
         }),
         event_time in Just(event_time), outcome in Just(outcome),
         written_time in Just(written.map_or(WrittenTime::Complete, WrittenTime::Partial)),
-        action in Just(if denied { Action::Authorize } else { Action::Authenticate }),
+        action in Just(match is_array {
+            true => *nth.get(&Action::of_arrays().collect::<Vec<_>>()),
+            false => *nth.get(&[Action::Authenticate, Action::Authorize]),
+        }),
         principal in Just(user.map_or(Principal::Unauthenticated, |(name, database)| {
             Principal::User { name, database }
         })),

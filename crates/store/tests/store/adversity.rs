@@ -56,7 +56,7 @@ fn below_the_reserve_only_what_makes_room_goes_on() {
     let id = store.begin_import(start()).expect("begins");
     let ship = |n| {
         let lines = vec![IngestLine::Event(Box::new(login(n)))];
-        store.ingest(Ingest { project: PROJECT, source: "shipper".into(), key: None, lines })
+        store.ingest(Ingest { scope: scope(), source: "shipper".into(), key: None, lines })
     };
     ship(1).expect("has room");
     disk.set_free_bytes(1 << 19);
@@ -95,7 +95,7 @@ fn a_clock_that_jumps_changes_neither_order_nor_totals() {
                 _ => {
                     let lines = (n..n + 4).map(|n| IngestLine::Event(Box::new(login(n))));
                     let (source, lines) = ("shipper".into(), lines.collect());
-                    let request = Ingest { project: PROJECT, source, key: None, lines };
+                    let request = Ingest { scope: scope(), source, key: None, lines };
                     store.ingest(request).expect("is stored");
                 }
             }

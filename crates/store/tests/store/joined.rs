@@ -10,7 +10,7 @@ use doorbook_store::filter::PrincipalIs;
 use doorbook_store::verify::Depth;
 use doorbook_store::{Did, Filter, ImportBatch, Ingest, IngestLine, LineResult, Store};
 
-use crate::support::{NOW, PROJECT, Place, actor, end, import, login, scope, start};
+use crate::support::{NOW, Place, actor, end, import, login, scope, start};
 
 fn nobody() -> Access {
     Access { principal: Principal::Unauthenticated, ..login(5) }
@@ -60,7 +60,7 @@ fn ship(store: &Store, source: &str, of: Subject) -> Vec<bool> {
     let sighting = IngestLine::Sighting(Box::new(sighting));
     let amendment = IngestLine::Amendment(Box::new(amendment(of, "carol")));
     let lines = vec![sighting.clone(), amendment, sighting];
-    let request = Ingest { project: PROJECT, source: source.into(), key: None, lines };
+    let request = Ingest { scope: scope(), source: source.into(), key: None, lines };
     let results = store.ingest(request).expect("stores").lines;
     results.iter().map(|line| matches!(line, LineResult::Stored { .. })).collect()
 }
@@ -135,7 +135,7 @@ fn what_is_told_of_an_event_goes_with_it() {
     let gone = store.subjects(&scope(), &[(of.log, of.seq)]).expect("looks it up");
     assert_eq!(gone, [None]);
     let late = Ingest {
-        project: PROJECT,
+        scope: scope(),
         source: "late".into(),
         key: None,
         lines: vec![IngestLine::Amendment(Box::new(amendment(of, "eve")))],

@@ -3,6 +3,7 @@
 mod advance;
 mod adversity;
 mod alarm;
+mod arrays;
 mod backup;
 mod compact;
 mod faults;

@@ -1147,7 +1147,7 @@ impl Request {
             IngestLine::Event(Box::new(event))
         };
         let lines = self.numbers.clone().map(line).collect();
-        Ingest { project: PROJECT, source: "shipper".into(), key, lines }
+        Ingest { scope: scope(), source: "shipper".into(), key, lines }
     }
 }
 

@@ -43,7 +43,7 @@ fn three_lines(place: &Place) -> (Store, Vec<Seq>) {
     for n in 1..=3 {
         let line = IngestLine::Unreadable(Box::new(put_aside(n)));
         let source = "test".into();
-        let ingest = Ingest { project: PROJECT, source, key: None, lines: vec![line] };
+        let ingest = Ingest { scope: scope(), source, key: None, lines: vec![line] };
         store.ingest(ingest).expect("stores");
         if n == 2 {
             store.flush().expect("flushes");

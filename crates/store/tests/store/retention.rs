@@ -166,8 +166,7 @@ fn what_is_too_old_is_not_taken_in() {
     assert_eq!(days(&store), (30..35).collect::<Vec<_>>());
 
     let lines = [28, 36, 29, 30].map(|n| IngestLine::Event(Box::new(on(n))));
-    let request =
-        Ingest { project: PROJECT, source: "test".into(), key: None, lines: lines.into() };
+    let request = Ingest { scope: scope(), source: "test".into(), key: None, lines: lines.into() };
     let lines = store.ingest(request).expect("answers").lines;
     assert!(matches!(
         lines[..],

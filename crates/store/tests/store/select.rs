@@ -656,8 +656,7 @@ impl Model {
             store.end_import(&id, end()).expect("ends");
             self.imports.push((id, first..self.rows.len()));
         } else {
-            let Scope::Project(project) = scope() else { panic!("a project") };
-            let again = Ingest { project, source, key: None, lines };
+            let again = Ingest { scope: scope(), source, key: None, lines };
             let ingested = store.ingest(again.clone()).expect("stores");
             let is_stored = |line: &LineResult| matches!(line, LineResult::Stored { .. });
             assert!(ingested.lines.iter().all(is_stored), "{ingested:?}");
@@ -787,6 +786,14 @@ fn run(steps: Vec<Step>, place: &Place) {
                 assert_eq!(small.is_cut, shown < page.rows.len());
                 assert!(shown > 0 || page.rows.is_empty());
                 assert_eq!((small.total, &small.as_of), (page.total, &page.as_of));
+                // Later ones: as if the newest had been taken, and left out.
+                let (skip, limit) = (count % 5, filter.limit);
+                let longer = Filter { limit: limit + skip, ..filter.clone() };
+                let longer = store.select(&longer).expect("answers");
+                let later = store.select(&Filter { skip, ..filter.clone() }).expect("answers");
+                let expected = longer.rows.iter().skip(skip).take(limit);
+                assert!(later.rows.iter().eq(expected), "{skip} left out");
+                assert_eq!((later.total, &later.as_of), (page.total, &page.as_of));
                 asked.push((filter, page, count));
             }
             Step::Again(which) => {

@@ -146,7 +146,7 @@ pub fn login(n: i64) -> Access {
 pub fn request(key: Option<&str>, accesses: impl IntoIterator<Item = Access>) -> Ingest {
     let lines = accesses.into_iter().map(|access| IngestLine::Event(Box::new(access)));
     let (source, key) = ("test".into(), key.map(Text::from));
-    Ingest { project: PROJECT, source, key, lines: lines.collect() }
+    Ingest { scope: scope(), source, key, lines: lines.collect() }
 }
 
 /// Bytes in which nothing could be read.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use doorbook_event::record::{Place as QuarantinePlace, Quarantine};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
-use doorbook_event::{Access, Class, ProjectId, Record};
+use doorbook_event::{Access, Class, ProjectId, Record, Scope};
 use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::{
     Did, Entry, Error, ErrorKind, Filter, Ingest, IngestLine, Ingested, LineResult, Options, Store,
@@ -491,7 +491,10 @@ fn several_requests_at_once_are_answered_each_for_itself() {
         vec![
             request(None, [login(200)]),
             request(Some("a"), [login(201), login(1), login(202), login(1000)]),
-            Ingest { project: ProjectId::new([9; 12]), ..request(None, [login(203)]) },
+            Ingest {
+                scope: Scope::Project(ProjectId::new([9; 12])),
+                ..request(None, [login(203)])
+            },
             request(Some("a"), [login(204)]),
             request(Some(""), [login(205)]),
             request(None, [login(200), login(206)]),
@@ -549,7 +552,8 @@ fn of_several_requests_only_what_finds_no_room_is_busy() {
     let large = |n| request(None, [Access { raw: vec![b'x'; 2000], ..login(n) }]);
     let before = request(Some("before"), [login(5)]);
     store.ingest(before.clone()).expect("is stored");
-    let foreign = Ingest { project: ProjectId::new([9; 12]), ..request(None, [login(4)]) };
+    let foreign =
+        Ingest { scope: Scope::Project(ProjectId::new([9; 12])), ..request(None, [login(4)]) };
     let several = || vec![large(3), before.clone(), foreign.clone()];
     let told = |answers: Vec<Result<Ingested, _>>| -> Vec<Result<usize, ErrorKind>> {
         let answers = answers.into_iter();

@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use doorbook_event::registry::Key;
 use doorbook_event::source::{Source, Way};
 use doorbook_event::{Scope, Text, Timestamp};
-use doorbook_store::Filter;
 use doorbook_store::coverage::Progress;
 use doorbook_store::filter::Kind;
 use doorbook_store::status::Status;
+use doorbook_store::{Dimension, Filter, Top};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::unrouted::waiting;
 use crate::admin::{Admin, Failure, Reply};
 use crate::receiver;
 use crate::sources::{self, Board};
@@ -116,7 +117,9 @@ impl Admin {
         for project in catalog.registry.projects() {
             let all = Filter::all(Scope::Project(project.id), 0);
             let total = self.store.select(&Filter { kind: Kind::Quarantine, ..all })?.total;
-            findings.extend(quarantine(&project.name, total));
+            let waiting = self.store.top(&waiting(project.id), Dimension::Host, NAMES_SHOWN)?;
+            findings.extend(quarantine(&project.name, total.saturating_sub(waiting.total)));
+            findings.extend(unrouted(&project.name, &waiting));
         }
         Ok(Reply::Doctor { version: env!("CARGO_PKG_VERSION").into(), findings })
     }
@@ -328,6 +331,28 @@ fn hosts_without_source(hosts: &[String]) -> Finding {
         format!("{} hosts have no source: {named}{more}", hosts.len()),
         "add a [[source]] for each, or its history has gaps that nobody sees",
     )
+}
+
+/// Hosts that a finding names.
+const NAMES_SHOWN: usize = 5;
+
+fn unrouted(project: &str, waiting: &Top) -> Option<Finding> {
+    let names: Vec<&str> = waiting.values.iter().filter_map(|(name, _)| name.as_deref()).collect();
+    let more = waiting.distinct.saturating_sub(names.len() as u64);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (waiting.total > 0).then(|| {
+        Finding::warn(
+            "unrouted",
+            format!(
+                "{} lines wait that no source knows: of {}{more}",
+                waiting.total,
+                names.join(", ")
+            ),
+            format!(
+                "doorbook quarantine list --project '{project}' --unrouted shows the rule to paste"
+            ),
+        )
+    })
 }
 
 fn received(name: &Text, status: &receiver::Status) -> Finding {

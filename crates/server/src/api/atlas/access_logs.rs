@@ -148,7 +148,7 @@ pub fn answer(
         return Err(ApiError::answer_too_large(page.rows.len()));
     }
     call.rows = page.rows.len() as u64;
-    call.coverage = Some(coverage::of(call.app.store(), call.registry, project, &filter, call.now));
+    call.coverage = Some(coverage::of(call.app.store(), call.registry, &filter, call.now));
     let rows = Rows { rows: &page.rows, project: project.to_string(), dialect: call.dialect };
     Ok(call.object(&AccessLogs { access_logs: rows }))
 }

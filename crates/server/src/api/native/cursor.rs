@@ -2,26 +2,26 @@
 //!
 //! Opaque to callers: base64url of
 //! ```text
-//! version 1 | project 12 | limit u32 | event time i64 | row 16 | n u8 | n states of 16 each |
-//! the query without limit, project and as_of | tag 16
+//! version 2 | n u16 | scope n | limit u32 | event time i64 | row 16 | n u8 | n states of 16 each |
+//! the query without limit, scope and as_of | tag 16
 //! ```
 //! Integers are big-endian; the row and the states are public ids, so that no counter shows. The tag
-//! tells our cursors from others: nobody can make one that reads another project, and the project
+//! tells our cursors from others: nobody can make one that reads another scope, and the scope
 //! is authorised again on every page all the same.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use doorbook_event::public_id::Names;
-use doorbook_event::{LogId, ProjectId, PublicId, PublicIds, Timestamp};
+use doorbook_event::{LogId, PublicId, PublicIds, Scope, Timestamp};
 use doorbook_store::filter::{AsOf, Order};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The way to the next page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cursor {
     /// Whose history.
-    pub project: ProjectId,
+    pub scope: Scope,
     /// Rows of a page, unless the request says otherwise.
     pub limit: usize,
     /// The last row of the page before.
@@ -37,7 +37,10 @@ impl Cursor {
     pub fn seal(&self, ids: &PublicIds) -> String {
         let Order { event_time, log, seq } = self.after;
         let mut bytes = vec![VERSION];
-        bytes.extend_from_slice(&self.project.bytes());
+        let scope = self.scope.to_string();
+        let length = u16::try_from(scope.len()).expect("a scope's name is short");
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(scope.as_bytes());
         bytes.extend_from_slice(&u32::try_from(self.limit).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend_from_slice(&event_time.micros().to_be_bytes());
         bytes.extend_from_slice(&ids.id(Names::Record, log, seq).bytes());
@@ -59,7 +62,8 @@ impl Cursor {
             return None;
         }
         let (&[VERSION], rest) = bytes.split_first_chunk::<1>()? else { return None };
-        let (project, rest) = rest.split_first_chunk::<12>()?;
+        let (length, rest) = rest.split_first_chunk::<2>()?;
+        let (scope, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
         let (limit, rest) = rest.split_first_chunk::<4>()?;
         let (time, rest) = rest.split_first_chunk::<8>()?;
         let (row, rest) = rest.split_first_chunk::<16>()?;
@@ -69,7 +73,7 @@ impl Cursor {
         let (states, _) = states.as_chunks::<16>();
         let state = |id: &[u8; 16]| ids.place(Names::State, PublicId::from_bytes(*id));
         Some(Cursor {
-            project: ProjectId::new(*project),
+            scope: std::str::from_utf8(scope).ok()?.parse().ok()?,
             limit: u32::from_be_bytes(*limit) as usize,
             after: Order {
                 event_time: Timestamp::from_micros(i64::from_be_bytes(*time)),
@@ -109,13 +113,16 @@ mod tests {
     proptest! {
         #[test]
         fn a_cursor_comes_back_as_it_went_and_no_other_is_taken(
-            project in any::<[u8; 12]>(), limit in 0_usize..20_000, micros in 0_i64..1 << 50,
+            project in any::<[u8; 12]>(), namespace in proptest::option::of("[a-zé/]{1,63}"), limit in 0_usize..20_000, micros in 0_i64..1 << 50,
             log in any::<u32>(), seq in any::<u64>(), n_states in 0_usize..3, query in ".{0,20}",
             at in any::<prop::sample::Index>(), letter in prop::sample::select(vec!['A', 'z', '_', '='])
         ) {
             let ids = PublicIds::new(&[7; 32]);
             let cursor = Cursor {
-                project: ProjectId::new(project),
+                scope: match namespace {
+                    Some(name) => Scope::Namespace(name.into()),
+                    None => Scope::Project(doorbook_event::ProjectId::new(project)),
+                },
                 limit,
                 after: Order { event_time: Timestamp::from_micros(micros), log: LogId(log), seq },
                 as_of: vec![(LogId(log), seq); n_states],

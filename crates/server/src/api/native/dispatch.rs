@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::registry::Registry;
 use doorbook_event::shipment;
 use doorbook_event::source::is_source_name;
-use doorbook_event::{Action, Principal, ProjectId, Target, Text, Timestamp};
+use doorbook_event::{Action, Principal, ProjectId, Scope, Target, Text, Timestamp};
 use doorbook_store::Catalog;
 use percent_encoding::percent_decode_str;
 
@@ -22,21 +22,22 @@ use super::query::Query;
 use super::{DiskIs, Operation, Serve, body, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
-use crate::auth::{self, Caller, Decision, Identified, authorize, home_of};
+use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
 use crate::http::Connection;
+use crate::pipeline::documents::Whose;
 use crate::usage::Use;
 
 /// Room for a cursor that repeats a filter of many conditions.
 const TARGET_MAX_BYTES: usize = 16 * 1024;
 
-/// A request to a reading operation, whose caller and project are known.
+/// A request to a reading operation, whose caller and scope are known.
 pub struct Call<'a> {
     /// The server.
     pub app: &'a App,
     /// The registry at the beginning of the request.
     pub registry: &'a Registry,
-    /// The project.
-    pub project: ProjectId,
+    /// Whose history.
+    pub scope: Scope,
     /// The parameters that were not asked for yet; with a cursor, those of its first page.
     pub query: Query,
     /// Where the page before ended.
@@ -158,9 +159,9 @@ impl Exchange {
         };
         let answered = tokio::task::spawn_blocking(move || {
             let mut rows = 0;
-            let mut project = None;
-            let answered = self.answer(&caller, operation, serve, &mut project, &mut rows);
-            self.record(caller, project, answered.as_ref().err(), rows);
+            let mut scope = None;
+            let answered = self.answer(&caller, operation, serve, &mut scope, &mut rows);
+            self.record(caller, scope.as_ref(), answered.as_ref().err(), rows);
             let response = answered.unwrap_or_else(|problem| problem.response());
             until_taken(self.finish(response), permit)
         });
@@ -173,30 +174,30 @@ impl Exchange {
         caller: &Caller,
         operation: &Operation,
         serve: fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>,
-        project: &mut Option<ProjectId>,
+        scope: &mut Option<Scope>,
         rows: &mut u64,
     ) -> Answered {
         let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
         let ids = self.app.doors().ids();
         let cursor =
             query.read("cursor", "the cursor of an answer", |text| Cursor::open(ids, text))?;
-        let id = match &cursor {
+        let named = match &cursor {
             Some(cursor) => {
                 let limit = query.all("limit");
                 // The question is the cursor's; another one would have another answer.
                 query.finish()?;
                 let limit = limit.iter().map(|limit| format!("&limit={limit}"));
                 query = Query::parse(&(cursor.query.clone() + &limit.collect::<String>()))?;
-                Some(cursor.project.to_string())
+                Named::of(&cursor.scope)
             }
-            None => query.one("project")?,
+            None => Named::take(&mut query)?,
         };
-        let id = self.project(caller, operation, id.as_deref())?;
-        *project = Some(id);
+        let id = self.scope(caller, operation, named, &query)?;
+        *scope = Some(id.clone());
         let mut call = Call {
             app: &self.app,
             registry: &self.catalog.registry,
-            project: id,
+            scope: id,
             query,
             cursor,
             last_segment: self.last_segment(),
@@ -220,13 +221,13 @@ impl Exchange {
         operation: &'static Operation,
         body: Body,
     ) -> Response<Vec<u8>> {
-        let mut project = None;
+        let mut scope = None;
         let answered = match operation.serve {
-            Serve::Lines => match self.lines(&caller, operation, &mut project) {
+            Serve::Lines => match self.lines(&caller, operation, &mut scope) {
                 Ok(lines) => self.route(lines, body).await,
                 Err(problem) => Err(problem),
             },
-            _ => match self.arrival(&caller, operation, &mut project) {
+            _ => match self.arrival(&caller, operation, &mut scope) {
                 Ok(arrival) => self.store(arrival, body).await,
                 Err(problem) => Err(problem),
             },
@@ -244,7 +245,7 @@ impl Exchange {
             Some(DiskIs::Roomy) => tracing::info!("events are taken in again"),
             None => {}
         }
-        self.record(caller, project, problem, stored);
+        self.record(caller, scope.as_ref(), problem, stored);
         self.finish(answered.unwrap_or_else(|problem| problem.response()))
     }
 
@@ -255,8 +256,8 @@ impl Exchange {
         operation: &'static Operation,
         body: Body,
     ) -> Response<Vec<u8>> {
-        let mut project = None;
-        let answered = match self.agent_of(&caller, operation, &mut project) {
+        let mut scope = None;
+        let answered = match self.agent_of(&caller, operation, &mut scope) {
             Ok(agent) => self.serve_agent(agent, operation, body).await,
             Err(problem) => Err(problem),
         };
@@ -264,7 +265,7 @@ impl Exchange {
             Ok((body, events)) => (Ok(cbor(body)), events),
             Err(problem) => (Err(problem), 0),
         };
-        self.record(caller, project, answered.as_ref().err(), events);
+        self.record(caller, scope.as_ref(), answered.as_ref().err(), events);
         self.finish(answered.unwrap_or_else(|problem| problem.response()))
     }
 
@@ -293,11 +294,12 @@ impl Exchange {
         &self,
         caller: &Caller,
         operation: &Operation,
-        project: &mut Option<ProjectId>,
+        scope: &mut Option<Scope>,
     ) -> Result<Agent, Problem> {
         Query::parse(self.parts.uri.query().unwrap_or_default())?.finish()?;
-        let id = self.project(caller, operation, None)?;
-        *project = Some(id);
+        let home = home_of(&self.catalog.registry, &caller.principal);
+        let id = self.project(caller, operation, home, "of this key")?;
+        *scope = Some(Scope::Project(id));
         let name = auth::agent_of(&self.catalog.registry, caller);
         let name = name.ok_or_else(Problem::forbidden)?.clone();
         Ok(Agent { project: id, name })
@@ -308,11 +310,13 @@ impl Exchange {
         &self,
         caller: &Caller,
         operation: &Operation,
-        project: &mut Option<ProjectId>,
+        scope: &mut Option<Scope>,
     ) -> Result<Arrival, Problem> {
         let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
-        let id = self.project(caller, operation, query.one("project")?.as_deref())?;
-        *project = Some(id);
+        let named = Named::take(&mut query)?;
+        let id = self.scope(caller, operation, named, &query)?;
+        *scope = Some(id.clone());
+        let whose = whose(id, caller).ok_or_else(Problem::forbidden)?;
         let listed = query.read("lines", "quarantined, all or none", Listed::from_word)?;
         query.finish()?;
         let source = self.source().ok_or_else(|| {
@@ -321,7 +325,7 @@ impl Exchange {
         })?;
         check_content_type(&self.parts.headers, &LINES)?;
         Ok(Arrival {
-            project: id,
+            whose,
             source,
             key: idempotency_key(&self.parts.headers)?,
             listed: listed.unwrap_or(Listed::Quarantined),
@@ -333,11 +337,15 @@ impl Exchange {
         &self,
         caller: &Caller,
         operation: &Operation,
-        project: &mut Option<ProjectId>,
+        scope: &mut Option<Scope>,
     ) -> Result<Lines, Problem> {
         let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
-        let id = self.project(caller, operation, query.one("project")?.as_deref())?;
-        *project = Some(id);
+        let named = Named::take(&mut query)?;
+        let whose = self.scope(caller, operation, named, &query)?;
+        *scope = Some(whose.clone());
+        let Scope::Project(id) = whose else {
+            return Err(Problem::invalid_parameter("project", "a project: lines are of its hosts"));
+        };
         let headers = &self.parts.headers;
         let lines = Lines::new(id, &caller.principal, headers, &mut query)?;
         match content_type(headers).eq_ignore_ascii_case("text/plain") {
@@ -380,25 +388,72 @@ impl Exchange {
         served.await.unwrap_or_else(|_| Err(Problem::unexpected()))
     }
 
-    /// The project that is meant, if the caller may do this there.
+    /// Whose history is meant, if the caller may do this there. A request that names none means the
+    /// caller's own.
+    fn scope(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        named: Named,
+        query: &Query,
+    ) -> Result<Scope, Problem> {
+        let registry = &self.catalog.registry;
+        match (named, &caller.principal) {
+            (Named::Namespace(name), _) => self.namespace(caller, operation, &name, query),
+            (Named::Nothing, Principal::User { name, .. }) => {
+                self.namespace(caller, operation, name, query)
+            }
+            (Named::Project(text), _) => {
+                let project = registry.find_project(&text).map(|project| project.id);
+                self.project(caller, operation, project, &text).map(Scope::Project)
+            }
+            (Named::Nothing, principal) => {
+                let home = home_of(registry, principal);
+                self.project(caller, operation, home, "of this key").map(Scope::Project)
+            }
+        }
+    }
+
     fn project(
         &self,
         caller: &Caller,
         operation: &Operation,
-        named: Option<&str>,
+        project: Option<ProjectId>,
+        shown: &str,
     ) -> Result<ProjectId, Problem> {
-        let registry = &self.catalog.registry;
-        let project = match named {
-            Some(text) => registry.find_project(text).map(|project| project.id),
-            None => home_of(registry, &caller.principal),
-        };
-        let shown = named.unwrap_or("of this key");
         let invisible = || Problem::not_found(format!("There is no project {shown}."));
         let project = project.ok_or_else(invisible)?;
-        match authorize(registry, caller, operation.needs, Some(project)) {
+        match authorize(&self.catalog.registry, caller, operation.needs, Some(project)) {
             Decision::Allowed => Ok(project),
             Decision::RoleMissing => Err(Problem::forbidden()),
             Decision::Invisible => Err(invisible()),
+        }
+    }
+
+    /// All of a namespace is its owner's; of arrays that are shared with the caller, those that are named.
+    fn namespace(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        name: &str,
+        query: &Query,
+    ) -> Result<Scope, Problem> {
+        let registry = &self.catalog.registry;
+        let may = |object: Object<'_>| authorize(registry, caller, operation.needs, object);
+        let named = query.clone().all("array");
+        let may_read_named = !named.is_empty()
+            && named.iter().all(|text| {
+                let array = registry.arrays().find(name, text);
+                array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
+            });
+        match may(Object::Namespace(name)) {
+            Decision::Allowed => Ok(Scope::Namespace(name.into())),
+            Decision::RoleMissing if may_read_named => Ok(Scope::Namespace(name.into())),
+            Decision::RoleMissing => Err(Problem::forbidden()),
+            Decision::Invisible => {
+                let shown: String = name.chars().take(64).collect();
+                Err(Problem::not_found(format!("There is no namespace {shown}.")))
+            }
         }
     }
 
@@ -431,14 +486,8 @@ impl Exchange {
     }
 
     /// Takes note of an answer to a known caller: of each read, and of what came in only sums.
-    fn record(
-        &self,
-        caller: Caller,
-        project: Option<ProjectId>,
-        problem: Option<&Problem>,
-        rows: u64,
-    ) {
-        let is_ingest = self.is(Serve::takes_in);
+    fn record(&self, caller: Caller, scope: Option<&Scope>, problem: Option<&Problem>, rows: u64) {
+        let is_ingest = self.is(Serve::is_ingest);
         let is_agent = self.is(Serve::is_agent);
         let status = problem.map_or(StatusCode::OK, |problem| problem.status);
         let refusal = problem.map(|problem| problem.name.into());
@@ -450,7 +499,7 @@ impl Exchange {
             (false, _) if is_agent => Vec::new(),
             (false, _) => self.details(),
         };
-        let used = self.used(caller, project, status.as_u16(), refusal, rows, details);
+        let used = self.used(caller, scope, status.as_u16(), refusal, rows, details);
         match is_ingest || is_agent {
             true => self.app.usage().record_summed(used),
             false => self.app.usage().record(used),
@@ -460,17 +509,22 @@ impl Exchange {
     fn used(
         &self,
         caller: Caller,
-        project: Option<ProjectId>,
+        scope: Option<&Scope>,
         status: u16,
         refusal: Option<Text>,
         rows: u64,
         details: Vec<(&'static str, Text)>,
     ) -> Use {
-        let brings = self.is(Serve::takes_in) || self.is(Serve::is_advances);
+        let brings = self.is(Serve::is_ingest) || self.is(Serve::is_advances);
         let operation = self.found.map_or("none", |operation| operation.id);
-        let target = match project {
-            Some(id) => Target::Own { kind: "project".into(), name: id.to_string().into() },
-            None => Target::Own { kind: "api".into(), name: "native".into() },
+        let target = match scope {
+            Some(Scope::Project(id)) => {
+                Target::Own { kind: "project".into(), name: id.to_string().into() }
+            }
+            Some(Scope::Namespace(name)) => {
+                Target::Own { kind: "namespace".into(), name: name.clone() }
+            }
+            Some(Scope::System) | None => Target::Own { kind: "api".into(), name: "native".into() },
         };
         Use {
             caller,
@@ -497,8 +551,47 @@ impl Exchange {
     }
 }
 
+/// Whose history a request names.
+enum Named {
+    Project(String),
+    Namespace(String),
+    Nothing,
+}
+
+impl Named {
+    fn take(query: &mut Query) -> Result<Named, Problem> {
+        match (query.one("project")?, query.one("namespace")?) {
+            (Some(_), Some(_)) => {
+                Err(Problem::invalid_parameter("namespace", "either this or project"))
+            }
+            (Some(project), None) => Ok(Named::Project(project)),
+            (None, Some(namespace)) => Ok(Named::Namespace(namespace)),
+            (None, None) => Ok(Named::Nothing),
+        }
+    }
+
+    fn of(scope: &Scope) -> Named {
+        match scope {
+            Scope::Project(id) => Named::Project(id.to_string()),
+            Scope::Namespace(name) => Named::Namespace(name.to_string()),
+            Scope::System => Named::Nothing,
+        }
+    }
+}
+
+/// Whose history a caller sends to.
+fn whose(scope: Scope, caller: &Caller) -> Option<Whose> {
+    match (scope, &caller.principal) {
+        (Scope::Project(project), _) => Some(Whose::Project(project)),
+        (Scope::Namespace(name), Principal::User { name: by, .. }) => {
+            Some(Whose::Namespace { name, by: by.clone() })
+        }
+        _ => None,
+    }
+}
+
 impl Serve {
-    fn takes_in(self) -> bool {
+    fn is_ingest(self) -> bool {
         matches!(self, Serve::Ingest | Serve::Lines)
     }
 

@@ -3,7 +3,7 @@
 
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Quarantine;
-use doorbook_event::{Access, PublicIds, Record, Scope};
+use doorbook_event::{Access, PublicIds, Record};
 use doorbook_source::document::{self, write_text};
 use doorbook_store::filter::{Order, Page};
 use doorbook_store::{Filter, Placed, Sighted};
@@ -31,7 +31,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     // What the next cursor repeats: all but what it has places of its own for.
     let mut repeated = call.query.clone();
     drop(repeated.all("as_of"));
-    let mut filter = filter::take(&mut call.query, call.registry, call.project, call.app)?;
+    let mut filter = filter::take(&mut call.query, call.registry, &call.scope, call.app)?;
     call.query.finish()?;
     (filter.limit, filter.size_bytes_max) = (limit, PAGE_SIZE_BYTES_MAX);
     if let Some(cursor) = &call.cursor {
@@ -41,8 +41,8 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let page = call.app.store().select(&filter)?;
     call.rows = page.rows.len() as u64;
     let cursor = next(&page, limit).map(|after| {
-        let (project, as_of) = (call.project, page.as_of.clone());
-        Cursor { project, limit, after, as_of, query: repeated.text() }.seal(ids)
+        let (scope, as_of) = (call.scope.clone(), page.as_of.clone());
+        Cursor { scope, limit, after, as_of, query: repeated.text() }.seal(ids)
     });
     Ok(write(call, &filter, &page, cursor))
 }
@@ -55,8 +55,7 @@ pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let place = id.parse().ok().and_then(|id| ids.place(Names::Record, id));
     let absent = || Problem::not_found("There is no such event.");
     let (log, seq) = place.ok_or_else(absent)?;
-    let scope = Scope::Project(call.project);
-    let row = call.app.store().get(&scope, log, seq)?.ok_or_else(absent)?;
+    let row = call.app.store().get(&call.scope, log, seq)?.ok_or_else(absent)?;
     call.rows = 1;
     let mut out = Vec::with_capacity(1024);
     write_row(ids, &row, &mut Sources::default(), &mut out);
@@ -105,13 +104,8 @@ pub fn write_ending(
 ) {
     let as_of = seal_as_of(call.app.doors().ids(), as_of);
     out.extend_from_slice(format!("\"total\":{total},\"as_of\":\"{as_of}\",").as_bytes());
-    let answer = crate::coverage::of(
-        call.app.store(),
-        call.registry,
-        call.project,
-        filter,
-        call.app.clock().now(),
-    );
+    let (store, now) = (call.app.store(), call.app.clock().now());
+    let answer = crate::coverage::of(store, call.registry, filter, now);
     coverage::write(&answer, out);
 }
 

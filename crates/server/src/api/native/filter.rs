@@ -14,10 +14,9 @@ use crate::app::App;
 pub fn take(
     query: &mut Query,
     registry: &Registry,
-    project: ProjectId,
+    scope: &Scope,
     app: &App,
 ) -> Result<Filter, Problem> {
-    let scope = Scope::Project(project);
     let time = "a time such as 2026-11-23T02:45:14Z";
     let truth = |text: &str| match text {
         "true" => Some(true),
@@ -31,10 +30,14 @@ pub fn take(
     })?;
     let filter = Filter {
         kind: kind.unwrap_or(Kind::Access),
-        targets: targets(query, registry, project)?,
+        targets: match scope {
+            Scope::Project(project) => targets(query, registry, *project)?,
+            Scope::Namespace(name) => arrays(query, registry, name)?,
+            Scope::System => Targets::All,
+        },
         from: query.read("from", time, |text| text.parse().ok())?.unwrap_or(Timestamp::MIN),
         to: query.read("to", time, |text| text.parse().ok())?.unwrap_or(Timestamp::MAX),
-        actions: query.read_all("action", "authenticate or authorize", Action::from_word)?,
+        actions: query.read_all("action", expected_actions(scope), Action::from_word)?,
         outcomes: query.read_all("outcome", "success, failure or unknown", outcome)?,
         principals: principals(query)?,
         peers: query.read_all("address", "an address, a network, or unix", peer)?,
@@ -49,7 +52,7 @@ pub fn take(
         as_of: query.read("as_of", "the as_of of an answer", |text| {
             // The state of another project's history says nothing of this one.
             let as_of = open_as_of(app.doors().ids(), text)?;
-            app.store().is_state_of(&scope, &as_of).then_some(as_of)
+            app.store().is_state_of(scope, &as_of).then_some(as_of)
         })?,
         ..Filter::all(scope.clone(), 0)
     };
@@ -97,6 +100,28 @@ fn principals(query: &mut Query) -> Result<Vec<PrincipalIs>, Problem> {
     let nobody = query.read("unauthenticated", "true", |text| (text == "true").then_some(()))?;
     principals.extend(nobody.map(|()| PrincipalIs::Unauthenticated));
     Ok(principals)
+}
+
+fn expected_actions(scope: &Scope) -> &'static str {
+    match scope {
+        Scope::Namespace(_) => "what is done to an array, such as query_read or consolidate",
+        _ => "authenticate or authorize",
+    }
+}
+
+fn arrays(query: &mut Query, registry: &Registry, namespace: &Text) -> Result<Targets, Problem> {
+    let asked = query.all("array");
+    if asked.is_empty() {
+        return Ok(Targets::All);
+    }
+    let member = |text: &String| match registry.arrays().find(namespace, text) {
+        Some(array) => Ok((namespace.clone(), array.id.to_string().into())),
+        None => {
+            let what = format!("the namespace has no array {text}");
+            Err(Problem::invalid_parameter("array", what))
+        }
+    };
+    asked.iter().map(member).collect::<Result<_, _>>().map(Targets::Members)
 }
 
 /// A name that the registry does not know is an error: an empty answer would say that nobody came.

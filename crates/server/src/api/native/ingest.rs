@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Place;
-use doorbook_event::{ProjectId, PublicIds, Text};
+use doorbook_event::{PublicIds, Text};
 use doorbook_source::document::{Reader, write_text};
 use doorbook_store::{Ingest, Ingested, LineResult};
 
@@ -15,15 +15,15 @@ use super::lane::Waiting;
 use super::problem::Problem;
 use crate::app::App;
 use crate::metrics::IngestLines;
-use crate::pipeline::documents::{Hosts, Note, ReadLine, find_subjects, read_line};
+use crate::pipeline::documents::{Hosts, Note, ReadLine, Whose, find_subjects, read_line};
 
 /// Lines of one request: an event in memory is larger than a short line.
 pub const LINES_MAX: usize = 50_000;
 
 /// What came in, before its body was read.
 pub struct Arrival {
-    /// The project whose history it belongs to.
-    pub project: ProjectId,
+    /// Whose history it belongs to.
+    pub whose: Whose,
     /// Which source tells it.
     pub source: Text,
     /// The sender's name for the request.
@@ -67,7 +67,7 @@ pub struct Answer {
 pub fn serve(app: &App, arrival: Arrival, body: &[u8]) -> Result<Answer, Problem> {
     let catalog = app.store().catalog();
     let (notes, request) = app.doors().with_reader(|reader| {
-        let mut hosts = Hosts::new(&catalog.registry, arrival.project);
+        let mut hosts = Hosts::new(&catalog.registry, arrival.whose.clone());
         read(app, reader, &mut hosts, arrival, body)
     })?;
     let ingested = match request {
@@ -85,10 +85,9 @@ pub fn serve_all(app: &App, batch: Vec<Waiting>) {
     app.doors().with_reader(|reader| {
         let mut hosts: Option<Hosts<'_>> = None;
         for Waiting { arrival, body, answer } in batch {
-            let project = arrival.project;
-            let known = hosts.take().filter(|hosts| hosts.project == project);
-            let hosts =
-                hosts.insert(known.unwrap_or_else(|| Hosts::new(&catalog.registry, project)));
+            let whose = arrival.whose.clone();
+            let known = hosts.take().filter(|hosts| hosts.whose == whose);
+            let hosts = hosts.insert(known.unwrap_or_else(|| Hosts::new(&catalog.registry, whose)));
             match read(app, reader, hosts, arrival, body.plain().map_or(&[], |body| body)) {
                 Ok((notes, request)) => {
                     stored.push((notes, request.is_some(), body, answer));
@@ -125,7 +124,8 @@ fn read(
     arrival: Arrival,
     body: &[u8],
 ) -> Result<(Notes, Option<Ingest>), Problem> {
-    let Arrival { project, source, key, listed } = arrival;
+    let Arrival { whose, source, key, listed } = arrival;
+    let scope = whose.scope();
     let mut lines = Vec::new();
     let mut offset = 0;
     for (index, bytes) in body.split(|byte| *byte == b'\n').enumerate() {
@@ -141,8 +141,8 @@ fn read(
         let place = Place { file: source.clone(), line: index as u64 + 1, offset_bytes };
         lines.push(ReadLine { place, bytes, content: read_line(reader, hosts, bytes) });
     }
-    let (noted, lines) = find_subjects(app.store(), app.doors().ids(), project, &source, lines)?;
-    let request = (!lines.is_empty()).then_some(Ingest { project, source, key, lines });
+    let (noted, lines) = find_subjects(app.store(), app.doors().ids(), &scope, &source, lines)?;
+    let request = (!lines.is_empty()).then_some(Ingest { scope, source, key, lines });
     Ok((Notes { listed, lines: noted }, request))
 }
 

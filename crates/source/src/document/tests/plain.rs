@@ -34,7 +34,7 @@ const VALUES: &[(&str, &[&str])] = &[
     ),
     ("cluster", &[r#""orders""#, r#""orders2""#, r#""or\u0064ers""#]),
     ("host", &[r#""db-1:27017""#, r#""db-2:27017""#, r#""db-10:27017""#, r#""""#]),
-    ("action", &[r#""authenticate""#, r#""authorize""#, r#""query""#]),
+    ("action", &[r#""authenticate""#, r#""authorize""#, r#""query_read""#, r#""query""#]),
     ("outcome", &[r#""success""#, r#""failure""#, r#""f\u0061ilure""#, r#""no""#]),
     ("reason", &[r#""no such user""#, r#""no \"such\" user""#]),
     ("code", &["18", "-18", "018", r#""18""#]),
@@ -297,9 +297,11 @@ fn plain(line: &[u8]) -> Option<Line> {
         (None, Some(base64)) => STANDARD.decode(base64).ok()?,
         (None, None) => Vec::new(),
     };
-    let action = match &*said.text("action")?.unwrap_or("authenticate".into()) {
-        "authenticate" => Action::Authenticate,
-        "authorize" => Action::Authorize,
+    let action = match said.text("action")?.as_deref() {
+        None => None,
+        Some("authenticate") => Some(Action::Authenticate),
+        Some("authorize") => Some(Action::Authorize),
+        Some("query_read") => Some(Action::QueryRead),
         _ => return None,
     };
     let words = said.get::<Vec<String>>("classes")?.unwrap_or_default();
@@ -336,6 +338,12 @@ fn plain(line: &[u8]) -> Option<Line> {
     let target = match target {
         (Some(cluster), Some(host), None, None) => Target::Host { cluster, host },
         (None, None, Some(namespace), Some(array)) => Target::Array { namespace, array },
+        _ => return None,
+    };
+    let action = match (&target, action) {
+        (Target::Host { .. }, None) => Action::Authenticate,
+        (Target::Host { .. }, Some(action)) if action != Action::QueryRead => action,
+        (Target::Array { .. }, Some(Action::QueryRead)) => Action::QueryRead,
         _ => return None,
     };
     Some(Line::Event(Box::new(Access {

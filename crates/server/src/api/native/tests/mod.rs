@@ -3,6 +3,7 @@
 mod agent;
 mod events;
 mod ingest;
+mod lines;
 mod table;
 
 use std::collections::BTreeMap;

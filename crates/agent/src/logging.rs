@@ -1,4 +1,4 @@
-//! The server's own log: on stderr, one line an occurrence, with fields.
+//! The program's own log, a server's or an agent's: on stderr, one line an occurrence, with fields.
 //!
 //! What may be in it is decided where it is written: no secrets, no bodies, no names of users, no
 //! addresses of clients. `docs/running.md` lists the fields.
@@ -12,9 +12,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
+/// How the log is written.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Log {
-    /// How the server's own log is written, on stderr
+    /// How the program's own log is written, on stderr
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: Format,
     /// What of it: this and everything graver
@@ -61,6 +62,7 @@ pub fn start(args: Log) {
     let ours = Targets::new()
         .with_default(LevelFilter::OFF)
         .with_target("doorbook", level)
+        .with_target("doorbook_agent", level)
         .with_target("doorbook_server", level);
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match args.log_format {

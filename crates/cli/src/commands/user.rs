@@ -1,0 +1,78 @@
+//! `doorbook user`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Subcommand;
+use doorbook_server::admin::arrays::{ArraysRequest, Password, UserView};
+use doorbook_server::admin::{Reply, Request};
+
+use super::{DataDir, out_of_turn};
+use crate::output;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create a user and a namespace of the same name; a random password is shown this once
+    Create {
+        /// The name: 1 to 63 letters, digits and _.-
+        name: String,
+        /// A file with the password, in its first line; without one a random password is made
+        #[arg(long, value_name = "F")]
+        password_file: Option<PathBuf>,
+        /// Print {"username","password"}
+        #[arg(long)]
+        json: bool,
+    },
+    /// List users
+    List {
+        /// Print one JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create { name, password_file, json } => {
+            let password = password_file.map(read).transpose()?;
+            let is_random = password.is_none();
+            let request = ArraysRequest::UserCreate { name, password };
+            let mut connection = data_dir.open_or_create()?;
+            let reply = connection.execute(Request::Arrays(request));
+            connection.close()?;
+            let user = match reply? {
+                Reply::NewUser(user) => user,
+                other => return Err(out_of_turn(&other)),
+            };
+            if json {
+                return output::json(&user);
+            }
+            if !is_random {
+                return output::line(&format!("created user {}", user.username));
+            }
+            eprintln!("The password is shown this once; it cannot be shown again.");
+            output::line(&format!("{}:{}", user.username, user.password.0))
+        }
+        Command::List { json } => {
+            let users = match data_dir.execute(Request::Arrays(ArraysRequest::UserList))? {
+                Reply::Users(users) => users,
+                other => return Err(out_of_turn(&other)),
+            };
+            if json {
+                return output::json(&users);
+            }
+            let row = |user: &UserView| {
+                vec![user.username.to_string(), user.tokens.to_string(), user.created.to_string()]
+            };
+            let rows: Vec<_> = users.iter().map(row).collect();
+            output::table(&["USER", "TOKENS", "CREATED"], &rows)
+        }
+    }
+}
+
+/// The first line of a file, as editors end it.
+fn read(path: PathBuf) -> anyhow::Result<Password> {
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read the password file {}", path.display()))?;
+    Ok(Password(text.lines().next().unwrap_or_default().to_owned()))
+}

@@ -1,0 +1,141 @@
+//! Namespaces: histories like those of projects, and what is done to arrays is in them.
+
+use doorbook_event::arrays::{Array, ArraysChange, PasswordHash, Right, User, Uuid};
+use doorbook_event::registry::RegistryChange;
+use doorbook_event::retention::{Limits, RetentionSet};
+use doorbook_event::{Access, Action, Record, Scope, Target, Text};
+use doorbook_store::filter::Targets;
+use doorbook_store::verify::Depth;
+use doorbook_store::{ErrorKind, Filter, Ingest, IngestLine, LineResult, Store};
+
+use crate::support::*;
+
+fn namespace() -> Scope {
+    Scope::Namespace("alice".into())
+}
+
+fn id() -> Uuid {
+    Uuid::random([1; 16])
+}
+
+fn user(name: &str) -> ArraysChange {
+    let password = PasswordHash { salt: [0; 16], iterations: 1, hash: [0; 32] };
+    ArraysChange::UserCreated(User { name: name.into(), id: id(), password, created: NOW })
+}
+
+fn change(store: &Store, change: ArraysChange) -> Result<(), doorbook_store::Error> {
+    store.change_registry(&actor(), vec![RegistryChange::Arrays(change)])
+}
+
+/// alice, bob, and an array of alice's.
+fn with_an_array(store: &Store) {
+    change(store, user("alice")).expect("allowed");
+    change(store, user("bob")).expect("allowed");
+    let array = Array {
+        id: id(),
+        namespace: "alice".into(),
+        name: "a".into(),
+        uri: "s3://bucket/a".into(),
+        created: NOW,
+        created_by: "alice".into(),
+        description: Text::default(),
+        tags: Vec::new(),
+        shares: Default::default(),
+    };
+    change(store, ArraysChange::ArrayRegistered(array)).expect("allowed");
+}
+
+fn read_by(user: &str, seconds: i64) -> IngestLine {
+    let target = Target::Array { namespace: "alice".into(), array: id().to_string().into() };
+    let access = Access {
+        target,
+        action: Action::QueryRead,
+        task_id: Some("t-1".into()),
+        connection: None,
+        ..login_at(user, seconds)
+    };
+    IngestLine::Event(Box::new(access))
+}
+
+fn login_at(user: &str, seconds: i64) -> Access {
+    let mut access = login(1);
+    access.event_time = NOW.plus_seconds(seconds);
+    access.principal = doorbook_event::Principal::User { name: user.into(), database: "".into() };
+    access
+}
+
+fn request(lines: Vec<IngestLine>) -> Ingest {
+    Ingest { scope: namespace(), source: "app".into(), key: Some("k".into()), lines }
+}
+
+fn actions(store: &Store, filter: &Filter) -> Vec<Action> {
+    let page = store.select(filter).expect("answers");
+    let action = |record: &Record| match record {
+        Record::Access(access) | Record::Own(access) => access.action,
+        other => panic!("{other:?}"),
+    };
+    page.rows.iter().map(|row| action(&row.record)).collect()
+}
+
+/// Goal: a namespace's history takes what is reported and what is done to its arrays, each under the
+/// array's id; it survives a restart and a flush, is counted by status and sound for verify, and
+/// retention holds for it. Method: one of each, before and after.
+#[test]
+fn a_namespace_has_a_history_like_a_project() {
+    let place = Place::new();
+    let store = place.open();
+    with_an_array(&store);
+    let reported = vec![read_by("carol", -20), read_by("carol", -10)];
+    let stored = store.ingest(request(reported.clone())).expect("stores");
+    assert!(matches!(stored.lines[..], [LineResult::Stored { .. }, LineResult::Stored { .. }]));
+    let again = store.ingest(request(reported)).expect("answers");
+    assert_eq!(again.lines, [LineResult::Duplicate; 2]);
+    let rights = [Right::Read].into();
+    let share = ArraysChange::ArrayShared { id: id(), with: "bob".into(), rights };
+    change(&store, share).expect("allowed");
+
+    let members = vec![("alice".into(), id().to_string().into())];
+    let of_array = Filter { targets: Targets::Members(members), ..Filter::all(namespace(), 10) };
+    let expected = [Action::Share, Action::Register, Action::QueryRead, Action::QueryRead];
+    assert_eq!(actions(&store, &of_array), expected);
+    assert_eq!(actions(&store, &Filter { skip: 1, limit: 2, ..of_array.clone() }), expected[1..3]);
+    assert_eq!(actions(&store, &Filter { skip: 9, ..of_array.clone() }), []);
+    store.flush().expect("flushes");
+    assert_eq!(actions(&store, &of_array), expected);
+    store.close().expect("closes");
+
+    let store = place.open();
+    assert_eq!(actions(&store, &of_array), expected);
+    assert_eq!(actions(&store, &Filter { skip: 3, ..of_array.clone() }), expected[3..]);
+    let status = store.status().expect("known");
+    let of_namespace = status.scopes.iter().find(|scope| scope.scope == "namespace/alice");
+    assert_eq!(of_namespace.map(|scope| scope.events), Some(4));
+    let report = store.verify(Depth::Rows).expect("reads all");
+    assert!(report.damages.is_empty(), "{report:?}");
+
+    let limits = Limits { keep_days: Some(1), minimum_days: 0 };
+    let set = RetentionSet { scope: namespace(), limits, at: NOW };
+    store
+        .change_registry(&actor(), vec![RegistryChange::RetentionSet(set)])
+        .expect("a namespace's events can be kept for less long");
+    place.clock.set(NOW.plus_seconds(60 * 86_400));
+    assert_eq!(actions(&store, &of_array), []);
+    let late = Ingest { key: None, ..request(vec![read_by("carol", 0)]) };
+    assert_eq!(store.ingest(late).expect("answers").lines, [LineResult::Expired]);
+}
+
+/// Goal: nobody writes to a namespace that is not there, or to Doorbook's own history.
+#[test]
+fn a_scope_that_is_not_there_takes_nothing() {
+    let place = Place::new();
+    let store = place.open();
+    with_an_array(&store);
+    for scope in [Scope::Namespace("nobody".into()), Scope::System] {
+        let refused = store.ingest(Ingest { scope, ..request(vec![read_by("carol", 0)]) });
+        assert_eq!(refused.expect_err("refused").kind, ErrorKind::Missing);
+    }
+    let limits = Limits { keep_days: Some(1), minimum_days: 0 };
+    let set = RetentionSet { scope: Scope::Namespace("nobody".into()), limits, at: NOW };
+    let refused = store.change_registry(&actor(), vec![RegistryChange::RetentionSet(set)]);
+    assert_eq!(refused.expect_err("refused").kind, ErrorKind::Missing);
+}
