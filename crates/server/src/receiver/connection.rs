@@ -84,7 +84,7 @@ where
     };
     let ended = conversation.run().await;
     shared.note(|status| status.connections -= 1);
-    // Of the other end the lane has said why.
+    // Of what could not be stored the lane has said why.
     if ended.is_ok() {
         tracing::debug!(receiver, "a sender left");
     }
