@@ -409,7 +409,7 @@ fn users(data: &DataDir, more: &[&str]) -> Result<Vec<String>> {
     let printed = data.run(&words)?;
     let user = |line: &str| -> Result<String> {
         let event: Value = serde_json::from_str(line)?;
-        Ok(event["user"]["name"].as_str().with_context(|| line.to_owned())?.to_owned())
+        Ok(event["user"].as_str().with_context(|| line.to_owned())?.to_owned())
     };
     let mut users = printed.lines().map(user).collect::<Result<Vec<_>>>()?;
     users.sort();

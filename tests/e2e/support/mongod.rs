@@ -137,7 +137,7 @@ impl Mongod {
             }
             Some(socket) => {
                 let mut command = with_dev_log(socket, &folder.join("dev"))?;
-                command.arg(&self.binary);
+                command.arg(&self.binary).arg("--syslog");
                 command
             }
         };

@@ -94,6 +94,13 @@ impl Running {
         }
     }
 
+    /// Fails if it has ended, with what it said.
+    pub fn is_still_running(&mut self) -> Result<()> {
+        let Some(status) = self.child.try_wait()? else { return Ok(()) };
+        let stderr = self.stderr();
+        bail!("{} ended ({status})\n{stderr}", self.name)
+    }
+
     /// Every line of stdout that [`Running::wait_for`] has passed.
     pub fn seen(&self) -> &[String] {
         &self.seen

@@ -47,16 +47,18 @@ impl Rsyslog {
         let mut command = Command::new(usr.join("sbin/rsyslogd"));
         command.env("LD_LIBRARY_PATH", libraries).args(["-n", "-i", "none", "-f"]);
         command.arg(self.config()).arg("-M").arg(&modules);
-        self.running = Some(Running::start(&mut command)?);
+        let mut running = Running::start(&mut command)?;
         until("rsyslog to listen", || match self.connect() {
             Ok(_) => Ok(Some(())),
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) =>
             {
-                Ok(None)
+                running.is_still_running().map(|()| None)
             }
             Err(error) => Err(error.into()),
-        })
+        })?;
+        self.running = Some(running);
+        Ok(())
     }
 
     /// Stops it in good order: what its queues hold is on the disk.

@@ -241,7 +241,8 @@ async fn a_key_speaks_for_its_agent() {
 async fn what_is_not_the_sources_own_is_refused() {
     let scene = Scene::new();
     let elsewhere = Target::Host { cluster: "orders".into(), host: "db-2:27017".into() };
-    let lies: [(&str, fn(&mut Advance, Target)); 9] = [
+    type Lie = fn(&mut Advance, Target);
+    let lies: [(&str, Lie); 9] = [
         ("another target", |it, target| it.accesses[0].target = target),
         ("another target", |it, target| it.quarantine[0].target = target),
         ("another target", |it, target| it.coverage[0].target = target),
