@@ -120,7 +120,8 @@ impl Line {
     fn is_label(&self, key: &[u8], value: Value<'_>) -> bool {
         let is_object = matches!(value, Value::Object(_));
         let is_line = self.key == Some(key) || (!is_object && LINE_KEYS.contains(&key));
-        !is_line && !(self.is_parsed && MONGOD_KEYS.contains(&key))
+        let is_part = self.is_parsed && MONGOD_KEYS.contains(&key);
+        !is_line && !is_part
     }
 }
 
