@@ -442,6 +442,7 @@ fn what_is_not_certain_waits() {
     assert_eq!(taken.ignored, 1, "noise is not kept");
     let reason = &scene.unrouted()[0].reason;
     assert!(reason.starts_with("sources db-1 and db-2 fit host.name \"db-1\""), "{reason}");
+    assert!(scene.unrouted()[0].rule.starts_with("# "), "a rule more would not do");
 
     scene.set("db-2", "db-2", &[("host.name", "other")], false);
     scene.set("db-1", "db-1", &[("host.name", "db-*")], true);
