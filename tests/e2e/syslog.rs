@@ -400,6 +400,20 @@ fn what_other_programs_write_is_received() -> Result<()> {
     expected.push("stranger".to_owned());
     ensure!(users(&data, &[])? == expected, "{:?}", users(&data, &[])?);
     ensure!(users_count(&data, &["--quarantine"])? == 1, "half a login waits for ever");
+
+    // It listens elsewhere without a restart, and no longer here.
+    let elsewhere = free_port()?;
+    let file = fs::read_to_string(data.folder().join("doorbook.toml"))?;
+    let file = file.replace(&format!(":{port}\""), &format!(":{elsewhere}\""));
+    fs::write(data.folder().join("doorbook.toml"), file)?;
+    let said = data.run(&["apply"])?;
+    ensure!(said.contains("[[receiver]]"), "{said}");
+    ensure!(TcpStream::connect(("127.0.0.1", port)).is_err(), "it still listens on {port}");
+    let late = format!("<14>db-1 mongod: {}\n", login(92, "later"));
+    TcpStream::connect(("127.0.0.1", elsewhere))?.write_all(late.as_bytes())?;
+    expected.push("later".to_owned());
+    expected.sort();
+    until("one more", || Ok((users(&data, &[])? == expected).then_some(())))?;
     server.stop()
 }
 

@@ -84,10 +84,9 @@ where
     };
     let ended = conversation.run().await;
     shared.note(|status| status.connections -= 1);
-    match ended {
-        Ok(()) => tracing::debug!(receiver, "a sender left"),
-        // The lane has said why.
-        Err(NotStored) => {}
+    // Of what could not be stored the lane has said why.
+    if ended.is_ok() {
+        tracing::debug!(receiver, "a sender left");
     }
 }
 

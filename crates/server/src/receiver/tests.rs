@@ -91,7 +91,7 @@ impl Scene {
 
     /// Waits until it was counted that somebody was refused.
     async fn refused(&self, reason: Refusal) {
-        while self.status().refused.get(&reason).is_none() {
+        while !self.status().refused.contains_key(&reason) {
             tokio::task::yield_now().await;
         }
     }

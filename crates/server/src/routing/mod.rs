@@ -470,16 +470,9 @@ impl State {
             self.sources.values().filter(of_project).filter(|it| it.fits(&labels)).collect();
         let choice = match fitting[..] {
             [] => Choice::Nowhere(unrouted::no_source(&labels)),
-            [one] if one.source.paused => {
-                Choice::Nowhere(format!("source {} is paused", one.source.name).into())
-            }
+            [one] if one.source.paused => Choice::Nowhere(unrouted::paused(&one.source.name)),
             [one] => match learnt.host().filter(|host| !one.is_own(host)) {
-                Some(host) => {
-                    let name = &one.source.name;
-                    Choice::Nowhere(
-                        format!("source {name} fits, but the log is that of {host}").into(),
-                    )
-                }
+                Some(host) => Choice::Nowhere(unrouted::foreign(&one.source.name, &host)),
                 None => Choice::Source(one.source.name.clone()),
             },
             _ => {

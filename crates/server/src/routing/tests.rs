@@ -14,8 +14,8 @@ use doorbook_event::registry::{Cluster, Host, Project, RegistryChange};
 use doorbook_event::source::{Rule, SourceKind};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{Access, Action, HostName, Peer, Principal, Record, Scope, Target};
-use doorbook_source::Batch;
 use doorbook_source::mongod::{FileHints, Interpreter, LinePlace, Settings};
+use doorbook_source::{Batch, Cut};
 use doorbook_store::coverage::Gap;
 use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::filter::Kind;
@@ -343,6 +343,37 @@ fn by_host(hosts: &[(&str, &[String])]) -> Vec<Seen> {
     all
 }
 
+/// Goal: half a line is never a login, by whatever way it came in half, nor is it the line that comes whole
+/// afterwards. Method: a login whose end has not come, then the whole of it; one that is too long; of a
+/// host that is known and of one that is not, which a rule and a replay do not turn into logins.
+#[test]
+fn half_a_line_is_never_a_login() {
+    let scene = Scene::new(&["db-1", "db-2"]);
+    scene.rule("db-1", &[("host.name", "db-1")]);
+    let login = visit(1, 1000).pop().expect("a login");
+    for host in ["db-1", "db-2"] {
+        // All of it but its line feed: it looks whole.
+        let unfinished = Arrival { cut: Some(Cut::Unfinished), ..arrival(host, &login) };
+        scene.take(vec![unfinished]);
+        let sha256 = [7; 32];
+        let too_long = Some(Cut::TooLong { length_bytes: 1 << 20, sha256 });
+        scene.take(vec![Arrival { cut: too_long, ..arrival(host, &login) }]);
+    }
+    assert_eq!((scene.events(), scene.waiting()), (vec![], 4));
+    scene.rule("db-2", &[("host.name", "db-2")]);
+    scene.replay(false);
+    assert_eq!((scene.events(), scene.waiting()), (vec![], 4));
+    for host in ["db-1", "db-2"] {
+        scene.take(vec![arrival(host, &login)]);
+    }
+    assert_eq!((scene.events().len(), scene.waiting()), (2, 4));
+    for record in scene.rows(Kind::Quarantine) {
+        let Record::Quarantine(bytes) = record else { panic!("{record:?}") };
+        let is_too_long = bytes.length_bytes == 1 << 20;
+        assert_eq!(is_too_long, bytes.sha256 == [7; 32], "{bytes:?}");
+    }
+}
+
 #[test]
 fn lines_find_their_host() {
     let scene = Scene::new(&["db-1", "db-2"]);
@@ -411,6 +442,7 @@ fn what_is_not_certain_waits() {
     assert_eq!(taken.ignored, 1, "noise is not kept");
     let reason = &scene.unrouted()[0].reason;
     assert!(reason.starts_with("sources db-1 and db-2 fit host.name \"db-1\""), "{reason}");
+    assert!(scene.unrouted()[0].rule.starts_with("# "), "a rule more would not do");
 
     scene.set("db-2", "db-2", &[("host.name", "other")], false);
     scene.set("db-1", "db-1", &[("host.name", "db-*")], true);
