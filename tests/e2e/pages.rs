@@ -53,6 +53,51 @@ fn a_newcomer_gets_from_nothing_to_watched_hosts() -> Result<()> {
     without_complaints(&ended)
 }
 
+/// Goal: who follows `docs/agent.md` has a host watched by an agent. Method: its two files and the commands for
+/// the server, with the agent beside the server instead of on a host of its own, without what takes root
+/// or a certificate.
+#[test]
+fn an_agent_is_set_up_as_its_page_says() -> Result<()> {
+    let mut reader = Reader::new()?;
+    fs::create_dir_all(reader.path("/etc/doorbook"))?;
+    let mut files = Vec::new();
+    let mut lines = Vec::new();
+    for block in blocks("docs/agent.md")? {
+        match block {
+            Block::Toml(file) => files.push(file),
+            Block::Shell(shell) => lines.push(shell),
+        }
+    }
+    let [estate, agent] = &files[..] else { bail!("two files, not {}", files.len()) };
+    // One host has an agent here; the other two would have the same path.
+    let estate = reader.here(&estate.replace(", \"orders-2\", \"orders-3\"", ""));
+    reader.write("doorbook.toml", &estate)?;
+    for line in lines.first().context("what to do on the server")?.lines() {
+        reader.paste(line)?;
+    }
+    reader.logs = vec![Log::new("/var/log/mongodb/mongod.log", "orders-1", 27017)];
+    reader.log_in()?;
+    let mut serving = reader.shell("exec doorbook serve --listen 127.0.0.1:0")?;
+    let mut serving = Running::start(&mut serving)?;
+    let address = serving.wait_for(address_in)?;
+    fs::create_dir_all(reader.path("/etc/doorbook-agent"))?;
+    fs::copy(reader.path("/etc/doorbook/orders-1.key"), reader.path("/etc/doorbook-agent/key"))?;
+    let agent = agent.replace("https://doorbook.example.com:8443", &format!("http://{address}"));
+    let without_ca = agent.lines().filter(|line| !line.starts_with("ca_file"));
+    let agent = reader.here(&without_ca.map(|line| format!("{line}\n")).collect::<String>());
+    reader.write("etc/doorbook-agent/agent.toml", &agent)?;
+    let line = reader.here("exec doorbook agent --config /etc/doorbook-agent/agent.toml");
+    let agent = Running::start(&mut reader.shell(&line)?)?;
+    reader.is_complete(1, 0)?;
+    reader.log_in_at_the_last_of(1)?;
+    reader.is_complete(1, 0)?;
+    let ended = agent.terminate()?;
+    ensure!(ended.status.success(), "{}\n{}", ended.status, ended.stderr);
+    without_complaints(&ended)?;
+    let ended = serving.interrupt()?;
+    without_complaints(&ended)
+}
+
 /// The hosts of the page's file, each with the log that the file says it has.
 fn nine_logs() -> Vec<Log> {
     let names = ["orders", "carts", "users"].map(|cluster| (1..=3).map(move |n| (cluster, n)));
@@ -296,7 +341,9 @@ impl Reader {
     /// With the test's folder in place of the machine's.
     fn here(&self, text: &str) -> String {
         let here = self.folder.path().display();
-        text.replace("/var/", &format!("{here}/var/")).replace("/srv/", &format!("{here}/srv/"))
+        ["/var/", "/srv/", "/etc/doorbook"]
+            .iter()
+            .fold(text.to_owned(), |text, path| text.replace(path, &format!("{here}{path}")))
     }
 
     fn path(&self, path: &str) -> PathBuf {

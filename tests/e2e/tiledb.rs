@@ -335,6 +335,7 @@ fn the_words_for_arrays_work_beside_a_server() -> Result<()> {
         (vec!["array", "list", "--namespace", "nobody"], 3, "nobody"),
         (vec!["events", "--namespace", "nobody"], 3, "nobody"),
         (vec!["events", "--namespace", "lab", "--array", "absent"], 3, "absent"),
+        (vec!["retention", "set", "--namespace", "nobody", "--keep", "30"], 3, "nobody"),
         (vec!["serve", "--array-root", "absent"], 2, "absent"),
     ];
     let before = data.run(&["array", "list", "--json"])?;
@@ -349,6 +350,11 @@ fn the_words_for_arrays_work_beside_a_server() -> Result<()> {
         data.run(&["array", "list", "--json"])? == before,
         "a refused command changed something"
     );
+
+    data.run(&["retention", "set", "--namespace", "lab", "--keep", "30"])?;
+    let kept: Value = data.json(&["retention", "list"])?;
+    let of_lab = kept.as_array().into_iter().flatten().find(|row| row["scope"] == "namespace/lab");
+    ensure!(of_lab.is_some_and(|row| row["pending"]["keepDays"] == 30), "{kept}");
 
     let ask = |token: &str| -> Result<u16> {
         let headers = [("X-TILEDB-REST-API-KEY", token)];

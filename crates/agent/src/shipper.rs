@@ -164,7 +164,10 @@ impl<S: Server> Shipper<S> {
         }
         let mut state = self.shared.state();
         for ((one, _), answer) in whole().zip(receipt.answers) {
-            state.take(one, answer);
+            if !state.take(one, answer) {
+                // Something was changed there.
+                self.asked = None;
+            }
         }
         for damaged in outgoing.iter().filter(|one| one.bytes.is_none()) {
             state.give_up(damaged, "what was spooled is damaged");
@@ -198,21 +201,23 @@ pub enum Pause {
 }
 
 impl State {
-    /// What became of an advance.
-    fn take(&mut self, one: &Outgoing, answer: Answer) {
+    /// What became of an advance. Whether it is as it was thought to be.
+    fn take(&mut self, one: &Outgoing, answer: Answer) -> bool {
         // What an answer before it dropped has had its answer, too.
         if !self.spool.has_entry(one.id) {
-            return;
+            return true;
         }
         match answer {
             Answer::Stored(_) | Answer::StoredBefore => self.spool.drop_entry(one.id),
             Answer::Elsewhere { position, through } => {
-                if self.spool.pass(one.id, &Place { position, through }) {
+                let is_void = self.spool.pass(one.id, &Place { position, through });
+                if is_void {
                     tracing::info!(
                         source = &*one.source,
                         "what was read of a source is void, since the server has it elsewhere"
                     );
                 }
+                return !is_void;
             }
             Answer::Refused(why) => {
                 self.give_up(one, &why);
@@ -221,6 +226,7 @@ impl State {
                 }
             }
         }
+        true
     }
 
     /// What waits of a source is void; it begins anew where the server had it last.

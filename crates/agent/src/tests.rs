@@ -217,7 +217,13 @@ impl Folder for MemoryDisk {
 
 /// What a server has of each source: where it stands, and which lines it recorded.
 #[derive(Clone, Default)]
-struct History(Arc<Mutex<BTreeMap<Text, (u64, Vec<u64>)>>>);
+struct History(Arc<Mutex<BTreeMap<Text, Recorded>>>);
+
+#[derive(Clone, Default)]
+struct Recorded {
+    at: u64,
+    lines: Vec<u64>,
+}
 
 /// What is lost of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,8 +244,8 @@ impl Server for FakeServer {
             return Err(Failure::Away("cut".to_owned()));
         }
         let history = self.history.0.lock().expect("not poisoned");
-        let order = |(name, (at, _)): (&Text, &(u64, Vec<u64>))| {
-            Order::new(&source(name), Vec::new(), place(*at).position, None)
+        let order = |(name, recorded): (&Text, &Recorded)| {
+            Order::new(&source(name), Vec::new(), place(recorded.at).position, None)
         };
         let sources = history.iter().map(order).collect();
         Ok(Orders { version: 1, agent: "edge-1".into(), sources })
@@ -254,11 +260,11 @@ impl Server for FakeServer {
         let mut answer = |bytes: &[u8]| {
             let advance = shipment::read_advance(bytes).expect("an advance");
             let (after, to) = (number(&advance.after), number(&advance.position));
-            let (at, lines) = history.get_mut(&advance.source.name).expect("a source");
-            match *at {
+            let recorded = history.get_mut(&advance.source.name).expect("a source");
+            match recorded.at {
                 at_after if at_after == after => {
-                    lines.extend(after + 1..=to);
-                    *at = to;
+                    recorded.lines.extend(after + 1..=to);
+                    recorded.at = to;
                     Answer::Stored(Advanced::default())
                 }
                 at_position if at_position == to => Answer::StoredBefore,
@@ -447,7 +453,7 @@ proptest! {
         for name in NAMES {
             let written = world.logs.get(name).copied().unwrap_or(0);
             let expected: Vec<u64> = (1..=written).collect();
-            prop_assert_eq!(&history[name].1, &expected, "{}", name);
+            prop_assert_eq!(&history[name].lines, &expected, "{}", name);
         }
     }
 }

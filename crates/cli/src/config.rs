@@ -37,6 +37,7 @@ pub struct Server {
     pub tls: Option<TlsFiles>,
     pub plaintext: bool,
     pub access_history_rate: Option<RateLimit>,
+    pub array_roots: Vec<PathBuf>,
 }
 
 impl Config {
@@ -82,6 +83,12 @@ impl Config {
                 .access_history_rate
                 .as_ref()
                 .map(|rate| rate.parse().expect(checked)),
+            array_roots: server
+                .array_roots
+                .iter()
+                .flatten()
+                .map(|root| root.as_str().into())
+                .collect(),
         }
     }
 

@@ -4,8 +4,8 @@
 //! A **namespace** is a user or an organization; both take their names from one set. Arrays belong to
 //! a namespace, which may do everything with them, and may be shared with others. The history of a
 //! namespace's arrays is a scope of its own ([`Scope::Namespace`]), and each array is a
-//! [`Target::Array`](crate::Target::Array) by its **id**: names and storage addresses change hands, and the history of an
-//! array must not become that of another one.
+//! [`Target::Array`] by its **id**: names and storage addresses change hands, and the history of an array
+//! must not become that of another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

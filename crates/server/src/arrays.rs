@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use doorbook_event::Text;
 use doorbook_event::arrays::is_storage_uri;
+use doorbook_source::tiledb::is_array;
 
 const FILE: &str = "file://";
 
@@ -28,14 +29,13 @@ impl Places {
             let found = path.canonicalize().ok().filter(|path| path.is_dir());
             found.ok_or_else(|| format!("{} is not a folder that is there", path.display()))
         };
-        let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
-        Ok(Places { roots: roots.iter().map(real).collect::<Result<_, _>>()?, data_dir })
+        let roots = roots.iter().map(real).collect::<Result<_, _>>()?;
+        Ok(Places { roots, data_dir: data_dir.to_owned() })
     }
 
     /// Everywhere but in the data directory: for who owns that anyway.
     pub fn everywhere(data_dir: &Path) -> Places {
-        let data_dir = data_dir.canonicalize().unwrap_or_else(|_| data_dir.to_owned());
-        Places { roots: vec![PathBuf::from("/")], data_dir }
+        Places { roots: vec![PathBuf::from("/")], data_dir: data_dir.to_owned() }
     }
 
     /// Whether an array may be registered at a place in its [`canonical`] form; says why not.
@@ -47,9 +47,11 @@ impl Places {
                 "{uri} is not below a folder whose arrays may be registered here (serve --array-root)"
             ))
         };
+        // Looked up now: a first start makes it after the places were read.
+        let data_dir = self.data_dir.canonicalize().ok();
         let is_allowed = |path: &Path| {
             self.roots.iter().any(|root| path.starts_with(root))
-                && !path.starts_with(&self.data_dir)
+                && !data_dir.as_ref().is_some_and(|data_dir| path.starts_with(data_dir))
         };
         let path = Path::new(path);
         let Ok(real) = path.canonicalize() else {
@@ -92,32 +94,6 @@ pub fn basename(uri: &str) -> &str {
     uri.rsplit('/').next().unwrap_or(uri)
 }
 
-/// Every array below a folder, itself included, by path. Links are not followed, so that the walk ends;
-/// what is in an array is not looked through.
-pub fn find_below(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut pending = vec![folder.to_owned()];
-    while let Some(folder) = pending.pop() {
-        if is_array(&folder) {
-            found.push(folder);
-            continue;
-        }
-        for entry in std::fs::read_dir(&folder)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                pending.push(entry.path());
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// An array has a schema: a folder of them, or until format 10 one file.
-fn is_array(folder: &Path) -> bool {
-    folder.join("__schema").is_dir() || folder.join("__array_schema.tdb").is_file()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,13 +109,15 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let dir = dir.path().canonicalize().expect("there");
         let (root, data, out) = (dir.join("root"), dir.join("root/data"), dir.join("out"));
+        std::fs::create_dir(&root).expect("made");
+        // The data directory is not there yet.
+        let places = Places::below(std::slice::from_ref(&root), &data).expect("there");
         for array in [root.join("a"), root.join("x/b"), data.join("c"), out.join("d")] {
             make_array(&array);
         }
         std::fs::create_dir_all(root.join("empty")).expect("made");
         std::os::unix::fs::symlink(out.join("d"), root.join("link-out")).expect("made");
         std::os::unix::fs::symlink(root.join("a"), root.join("link-in")).expect("made");
-        let places = Places::below(std::slice::from_ref(&root), &data).expect("there");
         let check = |path: &Path| places.check(&format!("{FILE}{}", path.display()));
         for allowed in ["a", "x/b", "link-in"] {
             assert_eq!(check(&root.join(allowed)), Ok(()), "{allowed}");
@@ -161,11 +139,6 @@ mod tests {
             Places::everywhere(&data).check(&format!("{FILE}{}", out.join("d").display())).is_ok()
         );
         assert!(Places::below(&[dir.join("nothing")], &data).is_err());
-        assert_eq!(
-            find_below(&root).expect("reads"),
-            [root.join("a"), data.join("c"), root.join("x/b")]
-        );
-        assert_eq!(find_below(&root.join("a")).expect("reads"), [root.join("a")]);
     }
 
     #[test]

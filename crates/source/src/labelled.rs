@@ -68,7 +68,7 @@ pub fn again(received: &[u8]) -> Arrival {
     if is_object && let Some(line) = rest.strip_prefix(b"\n") {
         let object = &received[..received.len() - rest.len()];
         let mut labels = Labels::default();
-        flatten(object, &[], &mut labels);
+        flatten(object, &|_, _| true, &mut labels);
         return Arrival { labels, line: line.to_vec(), received: received.to_vec(), cut: None };
     }
     object(received)
@@ -94,9 +94,9 @@ fn objects(bytes: &[u8], each: &mut impl FnMut(Arrival)) {
 
 /// The arrival that an object is.
 fn object(bytes: &[u8]) -> Arrival {
-    let mut labels = Labels::default();
     let Some(line) = line_of(bytes) else { return unreadable(bytes) };
-    flatten(bytes, line.keys, &mut labels);
+    let mut labels = Labels::default();
+    flatten(bytes, &|key, value| line.is_label(key, value), &mut labels);
     Arrival { labels, line: line.bytes, received: bytes.to_vec(), cut: None }
 }
 
@@ -108,26 +108,42 @@ fn unreadable(bytes: &[u8]) -> Arrival {
 /// The line of an object, and which of its members are no labels.
 struct Line {
     bytes: Vec<u8>,
-    keys: &'static [&'static [u8]],
+    /// The member that it was; none where its own members were those of the object.
+    key: Option<&'static [u8]>,
+    /// The object has what a parser made of it, too.
+    is_parsed: bool,
+}
+
+impl Line {
+    /// Whether a member of the object says something of the line, and is no part of it. (`log` is the line, and
+    /// in ECS an object with its file.)
+    fn is_label(&self, key: &[u8], value: Value<'_>) -> bool {
+        let is_object = matches!(value, Value::Object(_));
+        let is_line = self.key == Some(key) || (!is_object && LINE_KEYS.contains(&key));
+        let is_part = self.is_parsed && MONGOD_KEYS.contains(&key);
+        !is_line && !is_part
+    }
 }
 
 fn line_of(object: &[u8]) -> Option<Line> {
     for key in LINE_KEYS {
-        match json::at_path(object, &[key]) {
+        let bytes = match json::at_path(object, &[key]) {
             Some(Value::Text(text)) => {
                 let bytes = text.bytes();
-                let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes).to_vec();
-                return Some(Line { bytes, keys: &LINE_KEYS });
+                bytes.strip_suffix(b"\n").unwrap_or(&bytes).to_vec()
             }
-            Some(Value::Object(inner)) => {
-                if let Some(bytes) = mongod_line(inner) {
-                    return Some(Line { bytes, keys: &LINE_KEYS });
-                }
-            }
-            _ => {}
-        }
+            Some(Value::Object(inner)) => match mongod_line(inner) {
+                Some(bytes) => bytes,
+                None => continue,
+            },
+            _ => continue,
+        };
+        let is_parsed = [&b"t"[..], b"c", b"ctx", b"msg"]
+            .iter()
+            .all(|member| json::at_path(object, &[member]).is_some());
+        return Some(Line { bytes, key: Some(key), is_parsed });
     }
-    Some(Line { bytes: mongod_line(object)?, keys: &MONGOD_KEYS })
+    Some(Line { bytes: mongod_line(object)?, key: None, is_parsed: true })
 }
 
 /// The line of a mongod whose members these are.
@@ -161,27 +177,23 @@ fn mongod_line(object: &[u8]) -> Option<Vec<u8>> {
     Some(line)
 }
 
-/// Makes labels of the scalars of an object but for some of its members.
-fn flatten(object: &[u8], without: &[&[u8]], labels: &mut Labels) {
+/// Makes labels of the scalars of an object, of those members that are labels.
+fn flatten(object: &[u8], is_label: &dyn Fn(&[u8], Value<'_>) -> bool, labels: &mut Labels) {
     let mut count = 0;
-    flatten_into(object, "", without, DEPTH_MAX, &mut count, labels);
+    flatten_into(object, "", is_label, DEPTH_MAX, &mut count, labels);
 }
 
 fn flatten_into(
     object: &[u8],
     path: &str,
-    without: &[&[u8]],
+    is_label: &dyn Fn(&[u8], Value<'_>) -> bool,
     depth: usize,
     count: &mut usize,
     labels: &mut Labels,
 ) {
     // What was read before a break counts.
     let _ = json::members(object, |key, value| {
-        let is_object = matches!(value, Value::Object(_));
-        // `log` is the line, and in ECS an object with its file.
-        let is_left_out = path.is_empty()
-            && without.contains(&key)
-            && (!is_object || without.len() == MONGOD_KEYS.len());
+        let is_left_out = path.is_empty() && !is_label(key, value);
         if is_left_out || *count >= LABELS_MAX || key.is_empty() {
             return;
         }
@@ -197,7 +209,7 @@ fn flatten_into(
             Value::Plain(b"null") | Value::Array => return,
             Value::Plain(plain) => Cow::Borrowed(plain),
             Value::Object(inner) if depth > 0 => {
-                return flatten_into(inner, &name, without, depth - 1, count, labels);
+                return flatten_into(inner, &name, is_label, depth - 1, count, labels);
             }
             Value::Object(_) => return,
         };
@@ -294,10 +306,12 @@ mod tests {
         let line = r#"{"t":{"$date":"2026-11-23T02:50:50.848+00:00"},"s":"I","c":"ACCESS","id":20250,"ctx":"conn7","msg":"x","attr":{"n":1.50, "u":"\u00e9"}}"#;
         let parsed = r#"{"s":"I","c":"ACCESS","host":"db-1","id":20250,"attr":{"n":1.50, "u":"\u00e9"},"ctx":"conn7","msg":"x","t":{"$date":"2026-11-23T02:50:50.848+00:00"}}"#;
         check(parsed, &[(line, &[("host", "db-1")])]);
+        // Within a member; and beside the line itself.
         let within = format!(r#"{{"log":{parsed},"pod":"p"}}"#);
-        let (found, labels) = &all(&within)[0];
-        assert_eq!(found, line);
-        assert!(labels.contains(&("pod".to_owned(), "p".to_owned())));
+        check(&within, &[(line, &[("pod", "p")])]);
+        let text = serde_json::to_string(line).expect("a text");
+        let beside = parsed.replacen('{', &format!(r#"{{"log":{text},"#), 1);
+        check(&beside, &[(line, &[("host", "db-1")])]);
     }
 
     #[test]

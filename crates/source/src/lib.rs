@@ -7,7 +7,8 @@
 //! Suggested reading order: [`batch`], [`input`] (files to physical lines), [`wrapping`] (what
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
 //! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`arrival`],
-//! [`labelled`] and [`syslog`] (lines that are sent to us), [`document`] (our own form of an event).
+//! [`labelled`] and [`syslog`] (lines that are sent to us), [`document`] (our own form of an event), [`tiledb`]
+//! (which folder is an array).
 
 pub mod arrival;
 pub mod batch;
@@ -18,6 +19,7 @@ pub mod input;
 pub mod labelled;
 pub mod mongod;
 pub mod syslog;
+pub mod tiledb;
 pub mod watch;
 pub mod wrapping;
 

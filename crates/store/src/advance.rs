@@ -234,7 +234,10 @@ impl Inner {
             }
         }
         let before = progress.and_then(|progress| progress.through);
-        let seen = before.or(*since).or(*through).zip(*through);
+        // What was written while it rested is read afterwards where there is a file, and only there.
+        let is_sent = one.advance.doubt.is_some();
+        let rested = is_sent && state.watched.is_blind(&part.scope, &source.target(), &source.name);
+        let seen = before.filter(|_| !rested).or(*since).or(*through).zip(*through);
         part.advanced = Some(frame::Advanced {
             source: source.name.clone(),
             scope: part.scope.clone(),

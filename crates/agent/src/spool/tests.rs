@@ -171,21 +171,23 @@ fn a_source_is_brought_to_where_the_server_has_it() {
         spool.append(&chain).expect("kept");
         spool
     };
+    let of_b = named(&[("b", 1)]);
+    let whole = named(&[("a", 1), ("a", 2), ("b", 1), ("a", 3)]);
+    let last = named(&[("b", 1), ("a", 3)]);
     // (where, whether it is void by `meet` and by `pass`, what waits after each)
-    let rest: [(u64, bool, bool, &[(&str, u64)], &[(&str, u64)]); 4] = [
-        (0, false, true, &[("a", 1), ("a", 2), ("b", 1), ("a", 3)], &[("b", 1)]),
-        (2, false, false, &[("b", 1), ("a", 3)], &[("b", 1), ("a", 3)]),
-        (3, false, false, &[("b", 1)], &[("b", 1)]),
-        (9, true, true, &[("b", 1)], &[("b", 1)]),
-    ];
-    for (n, void_by_meet, void_by_pass, after_meet, after_pass) in rest {
+    for (n, void_by_meet, void_by_pass, after_meet, after_pass) in [
+        (0, false, true, &whole, &of_b),
+        (2, false, false, &last, &last),
+        (3, false, false, &of_b, &of_b),
+        (9, true, true, &of_b, &of_b),
+    ] {
         let mut spool = chain();
         assert_eq!(spool.meet(&"a".into(), &place(n)), void_by_meet, "{n}");
-        assert_eq!(ids(&spool), named(after_meet), "{n}");
+        assert_eq!(ids(&spool), *after_meet, "{n}");
         let mut spool = chain();
         let first = spool.oldest(1).expect("reads")[0].id;
         assert_eq!(spool.pass(first, &place(n)), void_by_pass, "{n}");
-        assert_eq!(ids(&spool), named(after_pass), "{n}");
+        assert_eq!(ids(&spool), *after_pass, "{n}");
         let expected = if void_by_pass { n } else { 3 };
         assert_eq!(spool.place("a"), Some(&place(expected)));
     }

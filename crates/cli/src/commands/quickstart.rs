@@ -2,7 +2,10 @@
 //!
 //! It can be repeated: on the same directory it uses the project and the cluster that are there,
 //! takes the sample of the last time back, imports one that is dated now, and makes a new key (the
-//! private half of the old one is not known any more, by design).
+//! private half of the old one is not known any more, by design). The array stays as it is and gets some
+//! more activity.
+
+mod array;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -19,6 +22,7 @@ use doorbook_server::app::Settings;
 use doorbook_store::Filter;
 use doorbook_store::filter::{OutcomeKind, Targets};
 
+use self::array::Sampled;
 use super::serve::Server;
 use super::{DataDir, import, out_of_turn};
 use crate::output::{self, count};
@@ -77,6 +81,7 @@ struct Prepared {
     project: ProjectId,
     key: NewKey,
     import: ImportView,
+    array: Sampled,
 }
 
 fn prepare(admin: &Admin) -> anyhow::Result<Prepared> {
@@ -93,7 +98,8 @@ fn prepare(admin: &Admin) -> anyhow::Result<Prepared> {
         Reply::NewKey(key) => key,
         other => return Err(out_of_turn(&other)),
     };
-    Ok(Prepared { project, key, import })
+    let array = array::sample(admin, &by)?;
+    Ok(Prepared { project, key, import, array })
 }
 
 /// The project with its cluster; made where there is none.
@@ -152,7 +158,7 @@ fn import_sample(admin: &Admin, by: &Actor) -> anyhow::Result<ImportView> {
 }
 
 fn tell(server: &Server, data_dir: &Path, prepared: &Prepared) -> anyhow::Result<()> {
-    let Prepared { project, key, import } = prepared;
+    let Prepared { project, key, import, array } = prepared;
     let admin = server.admin();
     let all = total(admin, *project, None)?;
     let failed = total(admin, *project, Some(false))?;
@@ -193,6 +199,17 @@ fn tell(server: &Server, data_dir: &Path, prepared: &Prepared) -> anyhow::Result
         ),
         &format!("clusters/{CLUSTER}?pretty=true&authResult=false"),
     )?;
+    output::heading(&format!(
+        "# Who did what with an array, as TileDB's clients ask: {}, newest first.",
+        count(array.activities, "activity", "activities")
+    ))?;
+    output::line(&format!(
+        "curl --silent --header 'X-TILEDB-REST-API-KEY: {}' '{}/v1/arrays/{}/{}/activity'",
+        array.token,
+        server.base_url(),
+        array::USER,
+        array::ARRAY,
+    ))?;
     output::heading("Or, beside this server:")?;
     let data_dir = data_dir.display();
     for (words, what) in [

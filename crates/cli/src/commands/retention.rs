@@ -12,7 +12,7 @@ use crate::{output, values};
 pub enum Command {
     /// Decide how long events are kept. Longer holds at once, shorter after seven days
     Set(Set),
-    /// List how long each project's events are kept, and what was decided and does not hold yet
+    /// List how long the events of each project and namespace are kept, and what was decided and does not hold yet
     List {
         /// Print one JSON array
         #[arg(long)]
@@ -23,8 +23,11 @@ pub enum Command {
 #[derive(clap::Args)]
 pub struct Set {
     /// The project, by id or name
-    #[arg(long, value_name = "P", required_unless_present = "system")]
+    #[arg(long, value_name = "P", required_unless_present_any = ["system", "namespace"])]
     project: Option<String>,
+    /// A namespace instead: who did what with its arrays
+    #[arg(long, value_name = "NS", conflicts_with_all = ["project", "system"])]
+    namespace: Option<String>,
     /// Doorbook's own history instead: who used it, and what was changed
     #[arg(long, conflicts_with = "project")]
     system: bool,
@@ -42,8 +45,10 @@ pub struct Set {
 pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Set(set) => {
-            let (project, keep_days, minimum_days) = (set.project, set.keep.0, set.minimum);
-            let views = ask(data_dir, Request::RetentionSet { project, keep_days, minimum_days })?;
+            let Set { project, namespace, keep, minimum: minimum_days, .. } = set;
+            let keep_days = keep.0;
+            let request = Request::RetentionSet { project, namespace, keep_days, minimum_days };
+            let views = ask(data_dir, request)?;
             let Some(view) = views.first() else { return Ok(()) };
             match set.json {
                 true => output::json(view),

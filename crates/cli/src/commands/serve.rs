@@ -72,7 +72,8 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let plaintext = args.plaintext || in_file.plaintext;
     http::check_listen(listen, tls.is_some(), plaintext).map_err(Failure::invalid)?;
     let rate = args.access_history_rate.or(in_file.access_history_rate);
-    let places = Places::below(&args.array_root, &data_dir.path());
+    let roots = [args.array_root, in_file.array_roots].concat();
+    let places = Places::below(&roots, &data_dir.path());
     let array_places = places.map_err(|why| Failure::invalid(format!("--array-root: {why}")))?;
     let settings = Settings {
         access_history_rate: rate.unwrap_or(RateLimit::ACCESS_LOGS),

@@ -8,10 +8,11 @@ use doorbook_event::arrays::{Array, Arrays, ArraysChange, Organization, Token, U
 use doorbook_event::record::Actor;
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::{Text, Timestamp};
+use doorbook_source::tiledb::find_below;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::{Admin, Failure, Reply};
-use crate::arrays::{Places, basename, canonical, find_below};
+use crate::arrays::{Places, basename, canonical};
 use crate::auth::users;
 use crate::pipeline::hosts::list;
 

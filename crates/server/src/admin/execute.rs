@@ -120,14 +120,22 @@ impl Admin {
                 Ok(Reply::Coverage(views::coverage(&self.store, registry, only, now)))
             }
             Request::Server => Ok(Reply::Server(self.base_url.clone())),
-            Request::RetentionSet { project: text, keep_days, minimum_days } => {
-                let scope = only(&text)?.map_or(Scope::System, Scope::Project);
+            Request::RetentionSet { project: text, namespace, keep_days, minimum_days } => {
+                let scope = match (only(&text)?, namespace) {
+                    (Some(_), Some(_)) => {
+                        return Err(Failure::invalid("either a project or a namespace"));
+                    }
+                    (Some(project), None) => Scope::Project(project),
+                    (None, Some(name)) => Scope::Namespace(name.into()),
+                    (None, None) => Scope::System,
+                };
                 self.set_retention(by, scope, keep_days, minimum_days)
             }
             Request::RetentionList => {
                 let now = self.clock.now();
                 let projects = registry.projects().map(|project| Scope::Project(project.id));
-                let scopes = [Scope::System].into_iter().chain(projects);
+                let namespaces = registry.arrays().namespaces().cloned().map(Scope::Namespace);
+                let scopes = [Scope::System].into_iter().chain(projects).chain(namespaces);
                 let views = scopes.map(|scope| views::retention(registry, &scope, now));
                 Ok(Reply::Retention(views.collect()))
             }

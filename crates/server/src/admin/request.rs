@@ -166,8 +166,11 @@ pub enum Request {
     Server,
     /// Decide how long events are kept.
     RetentionSet {
-        /// Whose; `None`: Doorbook's own.
+        /// Whose; `None`: a namespace's, or Doorbook's own.
         project: Option<String>,
+        /// Whose; `None`: a project's, or Doorbook's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
         /// Days; `None`: forever.
         keep_days: Option<u32>,
         /// Days that this can never be below; `None`: as before.

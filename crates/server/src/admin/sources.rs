@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use doorbook_event::record::Actor;
 use doorbook_event::registry::{Registry, RegistryChange};
-use doorbook_event::source::Source;
+use doorbook_event::source::{Source, Way};
 use doorbook_event::{ProjectId, Text};
 
 use crate::admin::request::SourceView;
@@ -49,7 +49,14 @@ impl Admin {
     /// tells again is known by its identity.
     pub(super) fn replay_source(&self, by: &Actor, name: &str) -> Result<Reply, Failure> {
         let catalog = self.store.catalog();
-        let name = find(&catalog.registry, name)?.name.clone();
+        let source = find(&catalog.registry, name)?;
+        if source.way() == Way::Received {
+            return Err(Failure::invalid(format!(
+                "the lines of {name} are sent to Doorbook, which cannot ask for them again; what waits \
+                 for its host is read again by `doorbook quarantine replay`"
+            )));
+        }
+        let name = source.name.clone();
         let change = RegistryChange::SourceReplayed { name: name.clone() };
         self.store.change_registry(by, vec![change])?;
         self.show_source(&name)

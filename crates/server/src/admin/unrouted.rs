@@ -67,7 +67,7 @@ impl Admin {
             return Ok(None);
         };
         let labels = samples.labels();
-        let rule = unrouted::rule(&labels, &project);
+        let rule = unrouted::advice(&last.reason, &labels, &project);
         let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let first = first(&self.store, &filter)?.unwrap_or(*ingest_time);
         let (reason, last) = (last.reason.clone(), *ingest_time);

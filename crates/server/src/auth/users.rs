@@ -3,7 +3,7 @@
 //! A password is guessed offline by whoever gets hold of the data directory, so what is kept of it is
 //! slow to compute: PBKDF2 with HMAC-SHA-256, by *ring*, which is in the binary for TLS anyway. Some
 //! clients send the password with every request: one that was right is remembered for a while, by a
-//! hash that is only good in this process. Guessing takes turns, so that it cannot take all processors.
+//! keyed hash, in memory only. Guessing takes turns, so that it cannot take all processors.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -50,8 +50,11 @@ struct Right {
 impl Passwords {
     /// Remembers under a secret.
     pub fn new(secret: &[u8; 32]) -> Passwords {
+        // The secret has another use, too, and neither may help to break the other one.
+        let own = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let own = hmac::sign(&own, b"passwords that were right");
         Passwords {
-            key: hmac::Key::new(hmac::HMAC_SHA256, secret),
+            key: hmac::Key::new(hmac::HMAC_SHA256, own.as_ref()),
             right: Mutex::default(),
             turns: Arc::new(Semaphore::new(TURNS)),
         }

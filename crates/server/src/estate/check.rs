@@ -27,8 +27,9 @@ pub fn server(document: &Document, problems: &mut Vec<Problem>) {
         (None, Some(only)) => tell(only, "write tls_cert_file = \"/PATH\", too".to_owned()),
         _ => {}
     }
-    let files = [&server.tls_cert_file, &server.tls_key_file];
-    for file in files.into_iter().flatten().filter(|file| !file.starts_with('/')) {
+    let files = [&server.tls_cert_file, &server.tls_key_file].into_iter().flatten();
+    let files = files.chain(server.array_roots.iter().flatten());
+    for file in files.filter(|file| !file.starts_with('/')) {
         tell(file, format!("{:?} is not an absolute path; write it from / on", **file));
     }
     if let Some(rate) = &server.access_history_rate

@@ -48,6 +48,9 @@ sections! {
         /// How often each project's access history can be asked for: CAPACITY[/REFILL[/SECONDS]];
         /// 0 is no limit.
         access_history_rate: Option<At<String>> = "\"1200/500/60\"";
+        /// Folders whose arrays users may register; without any they can register what is in an object
+        /// store only.
+        array_roots: Option<Vec<At<String>>> = "[\"/srv/arrays\"]";
     }
 
     /// A project with its clusters: what Atlas calls a group.

@@ -74,6 +74,7 @@ fn mistakes_are_named_with_their_places() {
     check(&server("tls_key_file = \"/x\""), &[("3:16", "write tls_cert_file")]);
     let relative = "tls_cert_file = \"x\"\ntls_key_file = \"/x\"";
     check(&server(relative), &[("3:17", "absolute")]);
+    check(&server("array_roots = [\"/x\", \"y\"]"), &[("3:22", "absolute")]);
     check(&server("listen = \"0.0.0.0:80\""), &[("3:10", "plaintext = true")]);
     check(&server("listen = \"8080\""), &[("3:10", "127.0.0.1:8080")]);
     check(&server("access_history_rate = \"1/0\""), &[("3:23", "nothing would ever come back")]);

@@ -193,7 +193,12 @@ impl Router {
     pub fn beat(&self, clock: ClockState) -> Result<(), Error> {
         let mut state = self.state()?;
         state.renew(&self.tools);
-        self.save(&mut state, Some(clock)).map(drop)
+        let saved = self.save(&mut state, Some(clock));
+        if let Some(board) = self.board.get() {
+            let received = state.sources.iter();
+            board.set_received(received.map(|(name, it)| (name.clone(), it.status())));
+        }
+        saved.map(drop)
     }
 
     fn state(&self) -> Result<MutexGuard<'_, State>, Error> {
@@ -225,21 +230,19 @@ impl Router {
             let mut failure = None;
             for ((name, place), answer) in places.into_iter().zip(answers) {
                 match answer {
-                    Ok(advanced) => state.stored(&name, &place, &advanced, now, &mut all),
+                    Ok(advanced) => {
+                        state.stored(&name, &place, &advanced, now, &mut all);
+                        let received = state.sources.get(&name);
+                        if let (Some(board), Some(received)) = (self.board.get(), received) {
+                            board.note_received(name, received.status());
+                        }
+                    }
                     Err(error) => failure = Some(self.not_stored(state, &name, error, n_tries)?),
                 }
             }
             if failure.is_none() {
                 break;
             }
-        }
-        if let Some(board) = self.board.get() {
-            board.set_received(
-                state
-                    .sources
-                    .values()
-                    .map(|received| (received.source.name.clone(), received.status())),
-            );
         }
         Ok(all)
     }
@@ -300,13 +303,12 @@ impl State {
         let mut has_changed = false;
         if !is_same_catalog {
             let registry = &catalog.registry;
-            let is_kept = |received: &Received| {
-                let source = &received.source;
-                registry.source(&source.name) == Some(source) && received.is_of(registry)
-            };
             let before = self.sources.len();
-            self.sources.retain(|_, received| is_kept(received));
-            has_changed = self.sources.len() != before;
+            self.sources.retain(|name, received| {
+                let source = registry.source(name).filter(|it| it.way() == Way::Received);
+                source.is_some_and(|source| received.keep(source, registry, &mut has_changed))
+            });
+            has_changed |= self.sources.len() != before;
             let received = |source: &&Source| source.way() == Way::Received;
             for source in registry.sources().filter(received) {
                 if !self.sources.contains_key(&source.name) {
@@ -468,16 +470,9 @@ impl State {
             self.sources.values().filter(of_project).filter(|it| it.fits(&labels)).collect();
         let choice = match fitting[..] {
             [] => Choice::Nowhere(unrouted::no_source(&labels)),
-            [one] if one.source.paused => {
-                Choice::Nowhere(format!("source {} is paused", one.source.name).into())
-            }
+            [one] if one.source.paused => Choice::Nowhere(unrouted::paused(&one.source.name)),
             [one] => match learnt.host().filter(|host| !one.is_own(host)) {
-                Some(host) => {
-                    let name = &one.source.name;
-                    Choice::Nowhere(
-                        format!("source {name} fits, but the log is that of {host}").into(),
-                    )
-                }
+                Some(host) => Choice::Nowhere(unrouted::foreign(&one.source.name, &host)),
                 None => Choice::Source(one.source.name.clone()),
             },
             _ => {

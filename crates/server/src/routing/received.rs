@@ -76,9 +76,20 @@ impl Received {
         }
     }
 
-    /// Whether its host has the same names still.
-    pub(super) fn is_of(&self, registry: &Registry) -> bool {
-        self.names == names_of(&self.source, registry)
+    /// Becomes what the registry has now; `false` if that is a source of another log.
+    pub(super) fn keep(
+        &mut self,
+        source: &Source,
+        registry: &Registry,
+        has_changed: &mut bool,
+    ) -> bool {
+        let names = names_of(source, registry);
+        *has_changed |= self.source != *source || self.names != names;
+        let is_same = (source.kind, source.project, source.target(), &source.zone)
+            == (self.source.kind, self.source.project, self.source.target(), &self.source.zone);
+        self.source = source.clone();
+        self.names = names;
+        is_same
     }
 
     /// Whether all rules hold.
@@ -174,10 +185,10 @@ impl Received {
         }
         let position = self.position.bytes();
         let Batch { accesses, coverage, quarantine, earliest, latest, .. } = self.batch.clone();
+        let replayed = earliest.zip(latest.map(|latest| latest.min(now))).filter(|_| is_replay);
+        let replayed = replayed.map(|(from, to)| self.seen(from.min(to), to));
         // Lines of one log are in order but for what its threads write at once.
         let latest = latest.map(|latest| latest.plus_seconds(-1).min(now));
-        let replayed = earliest.zip(latest).filter(|_| is_replay);
-        let replayed = replayed.map(|(from, to)| self.seen(from.min(to), to));
         let through = if is_replay { self.through } else { self.through.max(latest) };
         if let Some(latest) = self.batch.latest.filter(|_| !is_replay) {
             let delay_micros = now.micros() - latest.micros();

@@ -125,7 +125,7 @@ fn first_half(hash: Sha256) -> [u8; 16] {
 /// Whether a label is of the line and not of where it comes from. What is not known to be passing tells
 /// places apart: too many streams are forgotten, two in one would be one host's lines under another.
 pub(super) fn is_passing(label: &str) -> bool {
-    const LAST_PARTS: [&str; 21] = [
+    const LAST_PARTS: [&str; 22] = [
         "date",
         "time",
         "timestamp",
@@ -147,7 +147,10 @@ pub(super) fn is_passing(label: &str) -> bool {
         "_p",
         "observed_timestamp",
         "msgid",
+        // Logstash and Elastic Agent: the line once more.
+        "original",
     ];
-    let last = label.rsplit('.').next().unwrap_or(label);
-    LAST_PARTS.iter().any(|known| known.eq_ignore_ascii_case(last))
+    let last = label.rsplit('.').next().unwrap_or(label).to_ascii_lowercase();
+    // journald's own begin so, and its times end so.
+    LAST_PARTS.contains(&&*last) || last.starts_with("__") || last.ends_with("timestamp")
 }

@@ -4,7 +4,10 @@
 //! model.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use doorbook_event::record::{Actor, Grade};
 use doorbook_event::registry::{Cluster, Host, Project, RegistryChange};
@@ -13,8 +16,10 @@ use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{Access, Action, HostName, Peer, Principal, Record, Scope, Target};
 use doorbook_source::mongod::{FileHints, Interpreter, LinePlace, Settings};
 use doorbook_source::{Batch, Cut};
+use doorbook_store::coverage::Gap;
+use doorbook_store::disk::{Disk, DiskFile, SystemDisk};
 use doorbook_store::filter::Kind;
-use doorbook_store::{Filter, Question};
+use doorbook_store::{Filter, Options, Question};
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -36,6 +41,7 @@ struct Scene {
     store: Store,
     router: Router,
     board: Board,
+    disk: Arc<FullDisk>,
 }
 
 impl Scene {
@@ -43,8 +49,8 @@ impl Scene {
     fn new(hosts: &[&str]) -> Scene {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(NOW));
-        let (store, router, board) = open(&dir, &clock);
-        let scene = Scene { dir, clock, store, router, board };
+        let (store, router, board, disk) = open(&dir, &clock);
+        let scene = Scene { dir, clock, store, router, board, disk };
         let name = "shop".into();
         let created = NOW;
         scene.change(RegistryChange::ProjectCreated(Project { id: project(), name, created }));
@@ -88,11 +94,21 @@ impl Scene {
 
     fn restart(&mut self) {
         self.store.close().expect("closes");
-        (self.store, self.router, self.board) = open(&self.dir, &self.clock);
+        (self.store, self.router, self.board, self.disk) = open(&self.dir, &self.clock);
     }
 
     fn take(&self, arrivals: Vec<Arrival>) -> Taken {
         self.router.take(&door(), arrivals).expect("is stored")
+    }
+
+    /// The same while the disk is full.
+    fn cannot_send(&self, host: &str, lines: &[String]) {
+        self.disk.0.store(true, Ordering::SeqCst);
+        let arrivals = lines.iter().map(|line| arrival(host, line)).collect();
+        if let Err(error) = self.router.take(&door(), arrivals) {
+            assert_eq!(error.kind, ErrorKind::DiskFull);
+        }
+        self.disk.0.store(false, Ordering::SeqCst);
     }
 
     /// Lines of a host, as a shipper sends them.
@@ -152,13 +168,59 @@ impl Scene {
     }
 }
 
-fn open(dir: &TempDir, clock: &Arc<ManualClock>) -> (Store, Router, Board) {
+fn open(dir: &TempDir, clock: &Arc<ManualClock>) -> (Store, Router, Board, Arc<FullDisk>) {
     let random: Arc<CountingRandom> = Arc::default();
-    let store = Store::open(options_in(dir.path(), clock, &random)).expect("opens");
+    let disk: Arc<FullDisk> = Arc::default();
+    let options = Options {
+        disk: disk.clone(),
+        reserve_size_bytes: 1,
+        ..options_in(dir.path(), clock, &random)
+    };
+    let store = Store::open(options).expect("opens");
     let router = Router::new(Tools { store: store.clone(), clock: clock.clone() });
     let board = Board::default();
     router.set_board(board.clone());
-    (store, router, board)
+    (store, router, board, disk)
+}
+
+/// A disk that can be full.
+#[derive(Default)]
+struct FullDisk(AtomicBool);
+
+impl Disk for FullDisk {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_dir(dir)
+    }
+    fn create_subdir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.create_subdir(dir)
+    }
+    fn make_private(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.make_private(dir)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.lock(path)
+    }
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.create(path)
+    }
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        SystemDisk.open(path)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        SystemDisk.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        SystemDisk.remove(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        SystemDisk.list(dir)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        SystemDisk.sync_dir(dir)
+    }
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(if self.0.load(Ordering::SeqCst) { 0 } else { 1 << 30 })
+    }
 }
 
 fn project() -> ProjectId {
@@ -380,6 +442,7 @@ fn what_is_not_certain_waits() {
     assert_eq!(taken.ignored, 1, "noise is not kept");
     let reason = &scene.unrouted()[0].reason;
     assert!(reason.starts_with("sources db-1 and db-2 fit host.name \"db-1\""), "{reason}");
+    assert!(scene.unrouted()[0].rule.starts_with("# "), "a rule more would not do");
 
     scene.set("db-2", "db-2", &[("host.name", "other")], false);
     scene.set("db-1", "db-1", &[("host.name", "db-*")], true);
@@ -469,6 +532,58 @@ fn pasted(rule: &str, host: &str) -> Result<crate::estate::Wanted, String> {
     document.wanted().map_err(|problems| format!("{problems:?}\n{file}"))
 }
 
+/// Goal: what could not be stored is not acknowledged, and is there once when it could. Method: a full disk,
+/// the same lines again, and lines that need what was not acknowledged.
+#[test]
+fn what_could_not_be_stored_is_not_lost() {
+    let scene = Scene::new(&["db-1"]);
+    scene.rule("db-1", &[("host.name", "db-1")]);
+    let log = log(2);
+    scene.cannot_send("db-1", &log[..6]);
+    assert!(scene.events().is_empty());
+    assert!(scene.router.beat(ClockState::default()).is_ok(), "it is stored as soon as it can be");
+    scene.send("db-1", &log[..6]);
+    scene.send("db-1", &log[6..]);
+    assert_eq!(scene.events(), by_host(&[("db-1", &log)]));
+}
+
+/// Goal: a rest is blind and stays so, until what waited is replayed. Method: a rest between two lines.
+#[test]
+fn what_came_during_a_rest_is_not_seen_before_the_replay() {
+    let scene = Scene::new(&["db-1"]);
+    let set = |paused| scene.set("db-1", "db-1", &[("host.name", "db-1")], paused);
+    set(false);
+    let log = log(600);
+    let gaps = || {
+        let target = Target::Host { cluster: "orders".into(), host: "db-1:27017".into() };
+        let through = scene.store.watched().sources["db-1"].through.expect("it came somewhere");
+        let answer = scene.store.coverage(&Question {
+            scope: &Scope::Project(project()),
+            targets: &[target],
+            actions: &[Action::Authenticate],
+            with_successes: true,
+            from: through.plus_seconds(-50),
+            to: through,
+            now: NOW,
+        });
+        answer.gaps
+    };
+    let grades = || gaps().iter().map(|gap| gap.grade).collect::<Vec<_>>();
+    scene.send("db-1", &log[..800]);
+    scene.change(RegistryChange::SourcePaused { name: "db-1".into(), paused: true });
+    scene.send("db-1", &log[800..1600]);
+    scene.change(RegistryChange::SourcePaused { name: "db-1".into(), paused: false });
+    scene.send("db-1", &log[1600..]);
+    assert_eq!(scene.events().len(), 400);
+    assert_eq!(grades(), [Grade::BestEffort, Grade::Blind, Grade::BestEffort]);
+    scene.replay(false);
+    assert_eq!(scene.events(), by_host(&[("db-1", &log)]));
+    // What lies between two lines of which one came and one waited, nobody knows.
+    let blind = gaps().into_iter().filter(|gap| gap.grade == Grade::Blind);
+    let seconds = |gap: Gap| (gap.to.expect("ends").micros() - gap.from.micros()) / 1_000_000;
+    assert!(blind.map(seconds).all(|seconds| seconds <= 1));
+}
+
 #[test]
 fn received_sources_beat_also_in_silence() {
     let scene = Scene::new(&["db-1"]);
@@ -500,6 +615,11 @@ enum Step {
         host: usize,
         lines: usize,
     },
+    /// The disk is full: nothing further is acknowledged.
+    Full {
+        host: usize,
+        lines: usize,
+    },
     Restart,
     /// The rule of the last host is written, and what waited is routed.
     Known,
@@ -510,6 +630,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..3_usize, 1..12_usize, any::<bool>())
             .prop_map(|(host, lines, again)| Step::Send { host, lines, again }),
         2 => (0..3_usize, 1..12_usize).prop_map(|(host, lines)| Step::Overlap { host, lines }),
+        2 => (0..3_usize, 1..12_usize).prop_map(|(host, lines)| Step::Full { host, lines }),
         1 => Just(Step::Restart),
         1 => Just(Step::Known),
     ]
@@ -537,6 +658,8 @@ proptest! {
         scene.rule("db-1", &[("host.name", "db-1")]);
         scene.rule("db-2", &[("mongod.host", "db-2")]);
         let mut sent = [0; 3];
+        // What was not acknowledged may be there all the same.
+        let mut reached = [0; 3];
         let mut restarts = 0;
         let know = |scene: &Scene| {
             scene.rule("db-9", &[("host.name", "db-9"), ("log.file.path", "*")]);
@@ -559,12 +682,23 @@ proptest! {
                     sent[host] = to;
                     scene.send(hosts[host], &logs[host][from..to]);
                 }
+                Step::Full { host, lines } => {
+                    let to = (sent[host] + lines).min(logs[host].len());
+                    scene.cannot_send(hosts[host], &logs[host][sent[host]..to]);
+                    reached[host] = reached[host].max(to);
+                }
                 Step::Restart => {
                     restarts += 1;
                     scene.restart();
                 }
                 Step::Known => know(&scene),
             }
+        }
+        // In the end every sender has its acknowledgement.
+        for host in 0..3 {
+            let to = sent[host].max(reached[host]);
+            scene.send(hosts[host], &logs[host][sent[host]..to]);
+            sent[host] = to;
         }
         let expected: Vec<(&str, &[String])> =
             (0..3).map(|host| (hosts[host], &logs[host][..sent[host]])).collect();

@@ -140,9 +140,12 @@ pub fn name(labels: &Labels) -> Text {
     shown(&name, NAME_BYTES_MAX).into()
 }
 
+/// What the reason begins with that a rule mends.
+const NO_SOURCE: &str = "no source fits ";
+
 /// Why lines wait that fit nothing.
 pub(super) fn no_source(labels: &Labels) -> Text {
-    format!("no source fits {}", listed(labels)).into()
+    format!("{NO_SOURCE}{}", listed(labels)).into()
 }
 
 /// Why lines wait that fit several.
@@ -150,12 +153,36 @@ pub(super) fn several_sources(names: &[&str], labels: &Labels) -> Text {
     format!("sources {} fit {}", names.join(" and "), listed(labels)).into()
 }
 
+/// Why lines wait whose source rests.
+pub(super) fn paused(source: &str) -> Text {
+    format!("source {source} is paused").into()
+}
+
+/// Why lines wait that say themselves that they are of another host.
+pub(super) fn foreign(source: &str, host: &HostName) -> Text {
+    format!("source {source} fits, but the log is that of {host}").into()
+}
+
+/// What to write into the estate's file, or why nothing that could be pasted would do.
+pub fn advice(reason: &str, labels: &Labels, project: &str) -> String {
+    if !reason.starts_with(NO_SOURCE) {
+        let advice = "what is to change is in the sources that the reason names: narrow the match of one, \
+                      resume it,\n# or write the host's own name among its aliases";
+        return format!("# {advice}\n");
+    }
+    if telling(labels).is_empty() {
+        return "# let the sender add a label that says whose lines these are, such as host.name\n"
+            .into();
+    }
+    rule(labels, project)
+}
+
 /// The labels that tell where lines come from, in the form of a rule.
 fn listed(labels: &Labels) -> String {
     const SHOWN_MAX: usize = 8;
     let telling = telling(labels);
     if telling.is_empty() {
-        return "lines without a label that says where they come from".to_owned();
+        return "what has no label that says where it comes from".to_owned();
     }
     let shown = telling.iter().take(SHOWN_MAX).map(|(name, value)| {
         let (mut shown_name, mut shown_value) = (shown(name, 64), shown(value, 128));
@@ -171,8 +198,8 @@ fn listed(labels: &Labels) -> String {
 fn telling(labels: &Labels) -> Vec<(&str, &Text)> {
     let named = first(labels, &HOST_LABELS).into_iter().chain(first(labels, &LOG_LABELS));
     let mut telling: Vec<(&str, &Text)> = named.collect();
-    let namespace = ["kubernetes.namespace_name", "kubernetes.namespace", "syslog.pid"];
-    telling.extend(namespace[..2].iter().filter_map(|label| Some((*label, labels.get(label)?))));
+    let namespace = ["kubernetes.namespace_name", "kubernetes.namespace"];
+    telling.extend(namespace.iter().filter_map(|label| Some((*label, labels.get(label)?))));
     if first(labels, &HOST_LABELS).is_none() {
         let learnt = ["mongod.host", "mongod.port"];
         telling.extend(learnt.iter().filter_map(|label| Some((*label, labels.get(label)?))));

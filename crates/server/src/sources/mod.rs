@@ -89,6 +89,11 @@ impl Board {
         let statuses = statuses.into_iter().collect();
         *self.received.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
     }
+
+    /// How one of them is.
+    pub(crate) fn note_received(&self, name: Text, status: Status) {
+        self.received.lock().unwrap_or_else(PoisonError::into_inner).insert(name, status);
+    }
 }
 
 /// The sources of a running server.

@@ -42,7 +42,9 @@ impl Change {
                 advice = "doorbook source show says why; it is tried again by itself",
                 "a source cannot go on"
             ),
-            Change::Waits => tracing::info!(source, "a source waits for its file"),
+            Change::Waits => {
+                tracing::info!(source, "a source waits for its file, or for its agent")
+            }
             Change::Away => tracing::error!(
                 source,
                 advice = "see whether doorbook-agent runs there and reaches this server; what it \

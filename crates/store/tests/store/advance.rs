@@ -195,6 +195,40 @@ fn pausing_and_moving_a_source_tell() {
     assert_eq!(coverage(&store, at(0), at(40)).gaps[0].cause, "the source was removed");
 }
 
+/// Goal: what a source saw whose way may drop something is best effort, after a restart as well, and what it
+/// did not see while it rested it never reads. Method: such a source, a restart from the WAL and one from the
+/// snapshot; a rest.
+#[test]
+fn what_may_lack_something_is_best_effort() {
+    let place = Place::new();
+    place.clock.set(at(1000));
+    let mut store = with_sources(&place, &["a"]);
+    let doubt = Some("lines are sent to us".into());
+    let seen =
+        |to| Advance { through: Some(to), doubt: doubt.clone(), ..advance("", "p1", vec![]) };
+    one(&store, Advance { since: Some(at(0)), ..seen(at(10)) }).expect("stored");
+    for _ in 0..2 {
+        let answer = coverage(&store, at(0), at(9));
+        assert_eq!(answer.grade, Grade::BestEffort);
+        assert_eq!((answer.gaps.len(), &*answer.gaps[0].cause), (1, "lines are sent to us"));
+        store.flush().expect("flushes");
+        store.close().expect("closes");
+        store = place.open();
+    }
+    change(&store, RegistryChange::SourcePaused { name: "a".into(), paused: true });
+    change(&store, RegistryChange::SourcePaused { name: "a".into(), paused: false });
+    let later = Advance { after: b"p1".to_vec(), since: Some(at(20)), ..seen(at(30)) };
+    one(&store, later).expect("stored");
+    let gaps = coverage(&store, at(0), at(29)).gaps;
+    let told: Vec<_> = gaps.iter().map(|gap| (gap.grade, gap.from, gap.to)).collect();
+    let expected = [
+        (Grade::BestEffort, at(20), Some(at(30))),
+        (Grade::Blind, at(10), Some(at(20))),
+        (Grade::BestEffort, at(0), Some(at(10))),
+    ];
+    assert_eq!(told, expected);
+}
+
 fn segments(store: &Store) -> u64 {
     store.status().expect("tells").scopes.iter().map(|scope| scope.segments).sum()
 }

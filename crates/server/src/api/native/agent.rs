@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use doorbook_event::advance::Advance;
 use doorbook_event::record::{Coverage, Grade};
 use doorbook_event::registry::Registry;
-use doorbook_event::shipment::{self, Answer, Order, Orders, Receipt, SIZE_BYTES_MAX, Shipment};
+use doorbook_event::shipment::{
+    self, Answer, Order, Orders, Receipt, Report, SIZE_BYTES_MAX, Shipment,
+};
 use doorbook_event::source::{Source, Way};
 use doorbook_event::{Principal, ProjectId, Target, Text, Timestamp};
 use doorbook_store::ErrorKind;
@@ -21,6 +23,12 @@ use crate::sources::Heard;
 
 /// Advances of one shipment; each is a frame of its own in the worst case.
 const ADVANCES_MAX: usize = 4096;
+
+/// A cause names a path and what the operating system said of it.
+const CAUSE_BYTES_MAX: usize = 8 << 10;
+
+/// An advance is of 16 MiB of a log at most, which is as many lines at most.
+const LINES_MAX: u64 = 1 << 32;
 
 /// Sources of which one agent can report.
 const REPORTS_MAX: usize = 4096;
@@ -71,6 +79,12 @@ pub fn take(app: &App, agent: &Agent, body: &[u8]) -> Result<(Vec<u8>, u64), Pro
     while taking.store_next()? {}
     let receipt = Receipt { version: shipment::VERSION, answers: taking.answers };
     Ok((shipment::to_vec(&receipt), taking.events))
+}
+
+/// What an agent says in words is kept in memory, and shown.
+fn cut(text: &str) -> Text {
+    const TEXT_CHARS_MAX: usize = 1000;
+    text.chars().take(TEXT_CHARS_MAX).collect::<String>().into()
 }
 
 fn check(shipment: &Shipment) -> Result<(), Problem> {
@@ -139,9 +153,14 @@ impl<'a> Taking<'a> {
             beat.at = by_our_clock(beat.at);
             beat.through = beat.through.map(by_our_clock);
         }
+        // The end of a loss is by the clock of the log. Were less known, what comes next would say of the rest
+        // of the loss that it was watched.
+        let losses = advance.coverage.iter().filter(|gap| gap.source.is_some());
+        let lost_through = losses.filter_map(|gap| gap.to).max().map(|to| to.min(self.now));
+        let through = advance.through.map(by_our_clock).max(lost_through);
         Advance {
             source: source.clone(),
-            through: advance.through.map(by_our_clock),
+            through,
             since: advance.since.map(by_our_clock),
             heartbeat,
             ..advance
@@ -197,6 +216,16 @@ impl Agent {
         source.project == self.project && source.way() == Way::Shipped(&self.name)
     }
 
+    /// What it says of its own sources.
+    fn reports(&self, registry: &Registry, told: Vec<Report>) -> BTreeMap<Text, Report> {
+        let own = told.into_iter().filter(|report| self.source(registry, &report.source).is_ok());
+        let kept = own.map(|report| {
+            let message = report.message.as_deref().map(cut);
+            (report.source.clone(), Report { message, ..report })
+        });
+        kept.collect()
+    }
+
     fn source<'a>(&self, registry: &'a Registry, name: &str) -> Result<&'a Source, String> {
         let source = registry.source(name).filter(|source| self.follows(source));
         source.ok_or_else(|| format!("agent {} has no source {name}", self.name))
@@ -224,6 +253,9 @@ fn is_of(advance: &Advance, source: &Source) -> Result<(), String> {
             return Err(format!("source {} tells what no log of its kind says", source.name));
         }
     }
+    if advance.lines > LINES_MAX {
+        return Err(format!("source {} tells of more lines than it can have read", source.name));
+    }
     for quarantine in &advance.quarantine {
         is_target(&quarantine.target)?;
     }
@@ -243,7 +275,8 @@ fn is_of(advance: &Advance, source: &Source) -> Result<(), String> {
 /// What it did not see, or its target did not show; never that it saw something after all.
 fn is_its_gap(gap: &Coverage, source: &Source) -> Result<(), String> {
     let is_its = gap.source.as_ref().is_none_or(|of| *of == source.name);
-    match is_its && gap.grade != Grade::Watched && gap.missing.is_none() {
+    let is_short = gap.cause.len() <= CAUSE_BYTES_MAX;
+    match is_its && is_short && gap.grade != Grade::Watched && gap.missing.is_none() {
         true => Ok(()),
         false => Err(format!("source {} tells a gap that is not its own", source.name)),
     }

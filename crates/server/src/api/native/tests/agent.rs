@@ -241,7 +241,8 @@ async fn a_key_speaks_for_its_agent() {
 async fn what_is_not_the_sources_own_is_refused() {
     let scene = Scene::new();
     let elsewhere = Target::Host { cluster: "orders".into(), host: "db-2:27017".into() };
-    let lies: [(&str, fn(&mut Advance, Target)); 9] = [
+    type Lie = fn(&mut Advance, Target);
+    let lies: [(&str, Lie); 11] = [
         ("another target", |it, target| it.accesses[0].target = target),
         ("another target", |it, target| it.quarantine[0].target = target),
         ("another target", |it, target| it.coverage[0].target = target),
@@ -253,6 +254,8 @@ async fn what_is_not_the_sources_own_is_refused() {
         }),
         ("not its own", |it, _| it.coverage[0].grade = Grade::Watched),
         ("not its own", |it, _| it.coverage[0].source = Some("db-2".into())),
+        ("not its own", |it, _| it.coverage[0].cause = "x".repeat(9000).into()),
+        ("more lines", |it, _| it.lines = u64::MAX),
     ];
     for (why, lie) in lies {
         let mut advance = advance();
@@ -308,7 +311,15 @@ async fn an_agents_clock_is_held_against_ours() {
     };
     assert_eq!(scene.answers(EDGE, &ship(0, ahead(-60))).await, [stored(1)]);
     assert_eq!(scene.through(), Some(NOW.plus_seconds(-60)));
-    assert_eq!(scene.answers(EDGE, &ship(1, ahead(600))).await, [stored(1)]);
+    // The end of a loss is by the log's own clock.
+    let (from, to) = (NOW.plus_seconds(-50), Some(NOW.plus_seconds(-30)));
+    let gap = doorbook_event::record::Coverage { from, to, ..advance().coverage[0].clone() };
+    let lossy = Advance { coverage: vec![gap], through: Some(ahead(-40)), ..link(1) };
+    let advances = vec![shipment::to_vec(&lossy).into()];
+    let lossy = Shipment { sent: ahead(0), advances, ..fixture() };
+    assert_eq!(scene.answers(EDGE, &lossy).await, [stored(1)]);
+    assert_eq!(scene.through(), Some(NOW.plus_seconds(-30)));
+    assert_eq!(scene.answers(EDGE, &ship(2, ahead(600))).await, [stored(1)]);
     assert_eq!(scene.through(), Some(NOW));
 }
 

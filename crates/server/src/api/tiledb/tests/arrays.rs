@@ -126,8 +126,11 @@ async fn a_user_is_known_by_token_and_by_password() {
     assert_eq!(arrays.tokens_of("alice").count(), 2, "those that are over are forgotten");
 
     let told = cloud.recorded(Scope::System);
-    let is_refused = |told: &&(String, &str, String, &str)| told.0 == "unauthenticated";
-    assert!(told.iter().filter(is_refused).count() > 3, "{told:?}");
+    // How many of them are added up depends on when they come.
+    let is_refused = |told: &(String, &str, String, &str)| {
+        (&*told.0, told.1, &*told.2, told.3) == ("unauthenticated", "query", "127.0.0.1", "failure")
+    };
+    assert!(told.iter().any(is_refused), "{told:?}");
 }
 
 /// Goal: the life of an array, as the Python client sends it, is in its history with who and from where.
