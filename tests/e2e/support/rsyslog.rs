@@ -45,7 +45,7 @@ impl Rsyslog {
             .context("rsyslog has modules")?;
         let libraries = modules.parent().context("modules are beside libraries")?;
         let mut command = Command::new(usr.join("sbin/rsyslogd"));
-        command.env("LD_LIBRARY_PATH", libraries).args(["-n", "-i", "none", "-f"]);
+        command.env("LD_LIBRARY_PATH", libraries).args(["-n", "-i", "NONE", "-f"]);
         command.arg(self.config()).arg("-M").arg(&modules);
         let mut running = Running::start(&mut command)?;
         until("rsyslog to listen", || match self.connect() {

@@ -377,6 +377,9 @@ async fn tls_with_and_without_certificates() {
         let arrival = scene.next().await;
         assert_eq!(arrival.line, b"c");
         assert_eq!(arrival.labels.get("tls.client").map(Text::as_str), sender);
+        // Nothing is there to be read, so that the sender notices when we close.
+        let said = stream.get_ref().0.try_read(&mut [0; 1]);
+        assert!(said.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock));
         scene.receivers.stop().await;
     }
     // Who speaks no TLS is refused, too.

@@ -18,7 +18,7 @@
 //! # A line that is not whole
 //!
 //! A message that is longer than [`MESSAGE_BYTES_MAX`], or in the middle of which its connection ended, is a
-//! [`Frame`] with a [`Cut`]: half a user name is a login that never was. What a relay cut off before
+//! [`Frame`] with a [`Cut`](crate::Cut): half a user name is a login that never was. What a relay cut off before
 //! it came here nobody can tell from the outside; a line in JSON is unreadable then.
 //!
 //! Nothing here panics or grows with what a sender writes.
