@@ -16,8 +16,9 @@ use crate::follow::Start;
 use crate::input;
 use crate::watch::{Polled, Settings, Watch};
 
-/// How long a source may be unreadable before that is a gap.
-pub const SILENCE_SECONDS: i64 = 60;
+/// How long a source may be unreadable before that is a gap: less than the minute within which an alarm
+/// is to be told, and longer than any rotation.
+pub const SILENCE_SECONDS: i64 = 45;
 
 /// How far a source has come is stored so often while nothing is written: as fresh is what answers
 /// say of it.
