@@ -151,18 +151,20 @@ impl<'a> Edge<'a> {
             });
             let mut kills = 0;
             let (mut server, mut agent) = (stage.serve()?, stage.start_agent()?);
-            while kills == 0 || !busy.is_finished() {
-                std::thread::sleep(Duration::from_millis(200 + draw.below(800)));
-                let which = draw.below(3);
-                if which != 0 {
+            let cuts = proxy.cuts();
+            while kills == 0 || !busy.is_finished() || proxy.cuts() == cuts {
+                // On a slow machine it takes a while before anything is said.
+                std::thread::sleep(Duration::from_millis(200 + draw.below(800) + 50 * kills));
+                let (ends_server, ends_agent) = (draw.below(2) == 0, draw.below(2) == 0);
+                if ends_server {
                     server.kill()?;
                     server = stage.serve()?;
                 }
-                if which != 1 {
+                if ends_agent {
                     *last_words = agent.kill()?.stderr;
                     agent = stage.start_agent()?;
                 }
-                kills += 1;
+                kills += u64::from(ends_server) + u64::from(ends_agent);
             }
             server.kill()?;
             *last_words = agent.kill()?.stderr;

@@ -188,6 +188,7 @@ fn the_python_client_works_unmodified() -> Result<()> {
         ("bob_list", json!(["arr1"])),
         ("updated", json!(["arr2", "new", ["a", "b"]])),
         ("asset", json!("arr2")),
+        ("asset_public", json!(["arr2"])),
         ("again", json!(["register"])),
     ] {
         ensure!(seen[name] == expected, "{name}: {} and not {expected}", seen[name]);
@@ -203,6 +204,7 @@ fn the_python_client_works_unmodified() -> Result<()> {
         ("dots", [absent, "Code: 404"]),
         ("bob_before", [absent, "Code: 404"]),
         ("bob_may_not", ["Only the owner", "Code: 403"]),
+        ("public_activity", ["is for its owner", "Code: 403"]),
         ("asset_absent", ["Given URI", "invalid"]),
         ("deregistered", [absent, "Code: 404"]),
         ("deleted", [absent, "Code: 404"]),

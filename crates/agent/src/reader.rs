@@ -113,11 +113,10 @@ impl Reader {
         let now = self.tools.clock.now();
         let mut state = self.shared.state();
         let spool = &mut state.spool;
-        let full = || Some(format!("spool full ({} MiB)", spool.limit_bytes() >> 20).into());
-        let full: Option<Text> = full();
+        let full: Text = format!("spool full ({} MiB)", spool.limit_bytes() >> 20).into();
         let (kept, trouble) = match spool.append(&self.waiting) {
-            Ok(kept) => (kept, if spool.has_room() { None } else { full }),
-            Err(Error::Full) => (Vec::new(), full),
+            Ok(kept) => (kept, (!spool.has_room()).then_some(full)),
+            Err(Error::Full) => (Vec::new(), Some(full)),
             Err(Error::Disk(error)) => {
                 (Vec::new(), Some(format!("the spool cannot be written: {error}").into()))
             }

@@ -1,5 +1,6 @@
 //! [`Shipper`]: brings the server what is spooled, and learns from it what to follow.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -239,13 +240,10 @@ impl State {
 }
 
 /// Whether the same is to be followed, wherever it is.
-fn is_same(
-    before: &std::collections::BTreeMap<Text, Task>,
-    now: &std::collections::BTreeMap<Text, Task>,
-) -> bool {
-    let what = |task: &Task| (task.source.clone(), task.aliases.clone());
-    before.len() == now.len()
-        && before.iter().zip(now).all(|(a, b)| a.0 == b.0 && what(a.1) == what(b.1))
+fn is_same(before: &BTreeMap<Text, Task>, now: &BTreeMap<Text, Task>) -> bool {
+    let what =
+        |(name, task): (&Text, &Task)| (name.clone(), task.source.clone(), task.aliases.clone());
+    before.iter().map(what).eq(now.iter().map(what))
 }
 
 /// Once for each new failure: it is tried again for as long as it lasts.

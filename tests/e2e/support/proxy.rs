@@ -77,8 +77,8 @@ impl State {
         });
         let mut left = match self.is_kind.load(Ordering::SeqCst) {
             true => u64::MAX,
-            // A TLS handshake takes some 1,300 bytes, and an answer a few hundred.
-            false => 900 + self.draw.lock().unwrap_or_else(PoisonError::into_inner).below(2500),
+            // A TLS handshake takes some 800 bytes, the tickets after it as many, and an answer a few hundred.
+            false => 700 + self.draw.lock().unwrap_or_else(PoisonError::into_inner).below(1500),
         };
         let (mut server, mut client) = (server, client);
         let mut bytes = [0; 4096];

@@ -64,12 +64,11 @@ pub fn take(app: &App, agent: &Agent, body: &[u8]) -> Result<(Vec<u8>, u64), Pro
     check(&shipment)?;
     let now = app.clock().now();
     let ahead_micros = shipment.sent.micros().saturating_sub(now.micros());
-    let reports = shipment.reports.into_iter().map(|report| (report.source.clone(), report));
     let heard = Heard {
         at: now,
-        version: shipment.agent_version,
+        version: cut(&shipment.agent_version),
         ahead_micros,
-        reports: reports.collect(),
+        reports: agent.reports(&app.store().catalog().registry, shipment.reports),
     };
     app.agents().hear(agent.project, &agent.name, heard);
     let mut taking = Taking::new(app, agent, now, ahead_micros.max(0));

@@ -4,7 +4,7 @@
 use doorbook_event::advance::{Advance, Advanced};
 use doorbook_event::record::Grade;
 use doorbook_event::registry::{Cluster, Host};
-use doorbook_event::shipment::{self, Answer, Orders, Receipt, Shipment};
+use doorbook_event::shipment::{self, Answer, Orders, Receipt, Report, Shipment};
 use doorbook_event::source::Source;
 use doorbook_event::{HostName, Principal, Target, Timestamp};
 
@@ -268,6 +268,21 @@ async fn what_is_not_the_sources_own_is_refused() {
     }
     assert_eq!(scene.recorded(), 0);
     assert_eq!(scene.orders(EDGE).await.sources[0].position, b"");
+}
+
+/// What it says of itself is kept of its own sources, and bounded.
+#[tokio::test]
+async fn what_an_agent_says_of_itself_is_bounded() {
+    let scene = Scene::new();
+    let mut shipment = fixture();
+    let own = Report { message: Some("x".repeat(5000).into()), ..shipment.reports[0].clone() };
+    let other = Report { source: "db-2".into(), ..own.clone() };
+    shipment.reports = vec![own, other];
+    scene.answers(EDGE, &Shipment { advances: Vec::new(), ..shipment }).await;
+    let heard = scene.doors.server.app.agents().heard(group(GROUP), &"edge-1".into());
+    let reports = heard.expect("was heard").reports;
+    assert_eq!(reports.keys().map(|name| &**name).collect::<Vec<_>>(), ["db-1"]);
+    assert_eq!(reports["db-1"].message.as_deref().map(str::len), Some(1000));
 }
 
 #[tokio::test]
