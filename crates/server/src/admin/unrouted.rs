@@ -146,14 +146,14 @@ pub(crate) fn first(store: &Store, filter: &Filter) -> Result<Option<Timestamp>,
     Ok(seconds.bars.first().map(|second| second.from))
 }
 
-/// A row as it arrived; `None` if not all of it was kept.
+/// A row as it arrived; `None` if not all of it was kept, or it was broken when it came.
 fn again(placed: &Placed, project: ProjectId) -> Option<(Door, Arrival)> {
     let Record::Quarantine(bytes) = &placed.record else { return None };
     if bytes.bytes.len() as u64 != bytes.length_bytes {
         return None;
     }
     let door = unrouted::door_of(&bytes.place.file, project)?;
-    let arrival = door.form.again(&bytes.bytes)?;
+    let arrival = unrouted::again(door.form, &bytes.bytes)?;
     Some((door, arrival))
 }
 

@@ -459,6 +459,11 @@ fn what_is_not_certain_waits() {
     let row = row.expect("waits");
     assert_eq!(&*row.reason, "source db-1 fits, but the log is that of elsewhere:27017");
     assert_eq!(&*row.labels["mongod.host"], "elsewhere");
+    assert!(row.rule.lines().all(|line| line.starts_with("# ")), "{}", row.rule);
+    assert!(
+        row.rule.contains("if elsewhere:27017 is another name") && row.rule.contains("aliases")
+    );
+    assert!(row.rule.contains("write a source for elsewhere:27017"), "{}", row.rule);
 }
 
 /// Goal: a stream that says whose it is only at its start is known ever after. Method: a rule over that,

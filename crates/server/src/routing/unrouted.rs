@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{HostName, ProjectId, Target, Text};
+use doorbook_source::labelled::{self, Broken};
 use doorbook_source::wrapping::{Unwrapped, Unwrapper};
 use doorbook_source::{Arrival, Cut, Labels};
 use sha2::{Digest, Sha256};
@@ -50,6 +51,12 @@ const LOG_LABELS: [&str; 11] = [
     "_SYSTEMD_UNIT",
 ];
 
+/// The name of what is no whole line.
+pub const BROKEN: &str = "broken";
+
+/// What its reason begins with.
+const SENT_BROKEN: &str = "as it was sent it cannot be read: ";
+
 /// Bytes of a name.
 const NAME_BYTES_MAX: usize = 200;
 
@@ -77,6 +84,26 @@ pub(super) fn put_aside(
         length_bytes,
         sha256,
     }
+}
+
+/// What cannot be taken for a line is this. Nobody can say whose it is, so it waits under a name of its own.
+pub fn put_aside_broken(door: &Door, broken: &Broken) -> Quarantine {
+    let received = &broken.received;
+    Quarantine {
+        target: Target::Own { kind: KIND.into(), name: BROKEN.into() },
+        reason: format!("{SENT_BROKEN}{}", broken.reason).into(),
+        place: Place { file: place_of(door), line: 0, offset_bytes: 0 },
+        bytes: received[..received.len().min(Quarantine::BYTES_MAX)].to_vec(),
+        length_bytes: received.len() as u64,
+        sha256: Sha256::digest(received).into(),
+    }
+}
+
+/// What was kept, as it arrived; `None` if nobody can say what it was.
+pub fn again(form: Form, received: &[u8]) -> Option<Arrival> {
+    // It was broken when it came, or two labels were taken for one.
+    let is_broken = form == Form::Lines && !labelled::is_whole(received);
+    if is_broken { None } else { form.again(received) }
 }
 
 /// Whether what stands under a target waits for its host.
@@ -158,16 +185,30 @@ pub(super) fn paused(source: &str) -> Text {
     format!("source {source} is paused").into()
 }
 
+/// What stands in the reason where a log is another host's.
+const FOREIGN: &str = " fits, but the log is that of ";
+
 /// Why lines wait that say themselves that they are of another host.
 pub(super) fn foreign(source: &str, host: &HostName) -> Text {
-    format!("source {source} fits, but the log is that of {host}").into()
+    format!("source {source}{FOREIGN}{host}").into()
 }
 
 /// What to write into the estate's file, or why nothing that could be pasted would do.
 pub fn advice(reason: &str, labels: &Labels, project: &str) -> String {
+    if reason.starts_with(SENT_BROKEN) {
+        return "# let the sender send whole JSON objects in which each label has one value\n"
+            .into();
+    }
+    if let Some((_, host)) = reason.split_once(FOREIGN).filter(|_| reason.starts_with("source ")) {
+        let host = shown(host, NAME_BYTES_MAX);
+        return format!(
+            "# if {host} is another name of that source's host, write it among the host's aliases;\n\
+             # else narrow the source's match, and write a source for {host} whose match these labels fit\n"
+        );
+    }
     if !reason.starts_with(NO_SOURCE) {
         let advice = "what is to change is in the sources that the reason names: narrow the match of one, \
-                      resume it,\n# or write the host's own name among its aliases";
+                      or resume it";
         return format!("# {advice}\n");
     }
     if telling(labels).is_empty() {

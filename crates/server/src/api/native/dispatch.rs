@@ -350,7 +350,16 @@ impl Exchange {
         let lines = Lines::new(id, &caller.principal, headers, &mut query)?;
         match content_type(headers).eq_ignore_ascii_case("text/plain") {
             true => Ok(lines),
-            false => check_content_type(headers, &LINES).map(|()| lines),
+            false if LINES.iter().any(|kind| kind.eq_ignore_ascii_case(content_type(headers))) => {
+                Ok(lines)
+            }
+            false => {
+                let detail = format!(
+                    "Content-Type must be {} (a JSON object for each line), or text/plain.",
+                    LINES.join(", ")
+                );
+                Err(Problem::unsupported_media_type(&detail))
+            }
         }
     }
 

@@ -1,11 +1,14 @@
 //! `POST lines`: raw lines of logs come in, each with labels that say whose it is.
 //!
 //! Which host that is the rules of the registry's sources decide ([`crate::routing`]); a line that fits
-//! none waits. When the answer comes, all of it is durable.
+//! none waits, and so does what is no whole line. When the answer comes, all of it is durable.
 
 use axum::http::{HeaderMap, header};
-use doorbook_event::{Principal, ProjectId, Text};
-use doorbook_source::{Arrival, Labels, labelled};
+use doorbook_event::record::Quarantine;
+use doorbook_event::{Principal, ProjectId, Scope, Text};
+use doorbook_source::labelled::{self, Broken};
+use doorbook_source::{Arrival, Labels};
+use doorbook_store::{Ingest, IngestLine};
 use serde::Serialize;
 
 use super::dispatch::content_type;
@@ -14,7 +17,7 @@ use super::problem::Problem;
 use super::query::Query;
 use crate::app::App;
 use crate::metrics::IngestLines;
-use crate::routing::{Counts, Door, Form, Taken};
+use crate::routing::{Counts, Door, Form, Taken, unrouted};
 
 /// What came in, before its body was read.
 pub struct Lines {
@@ -40,6 +43,10 @@ impl Lines {
             if !fits(&name) || !fits(&value) {
                 let expected = format!("1 to {} bytes", labelled::LABEL_BYTES_MAX);
                 return Err(Problem::invalid_parameter(&format!("{LABEL}{name}"), expected));
+            }
+            if labels.get(&name).is_some() {
+                let name = format!("{LABEL}{name}");
+                return Err(Problem::invalid_parameter(&name, "given more than once"));
             }
             labels.set(name, value);
         }
@@ -67,26 +74,60 @@ impl Lines {
 /// Reads and stores the lines of a body. Blocks until they are durable.
 pub fn serve(app: &App, lines: &Lines, body: &[u8]) -> Result<Answer, Problem> {
     let mut arrivals: Vec<Arrival> = Vec::new();
+    let mut broken: Vec<Broken> = Vec::new();
     let mut count = 0_usize;
-    let mut take = |arrival: Arrival| {
+    let mut take = |read: Result<Arrival, Broken>| {
         count += 1;
-        if count <= LINES_MAX {
-            arrivals.push(arrival);
+        match read {
+            _ if count > LINES_MAX => {}
+            Ok(arrival) => arrivals.push(arrival),
+            Err(line) => broken.push(line),
         }
     };
     match &lines.labels {
-        None => labelled::read(body, take),
+        None => labelled::read(body, take).map_err(|place| {
+            let detail = format!("It is no valid JSON: {place}. Nothing was stored.");
+            Problem::invalid_body(detail)
+        })?,
         Some(labels) => {
             let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-            lines.for_each(|line| take(labelled::plain(labels, line)));
+            lines.for_each(|line| take(Ok(labelled::plain(labels, line))));
         }
     }
     if count > LINES_MAX {
         let detail = format!("A request has at most {LINES_MAX} lines. Nothing was stored.");
         return Err(Problem::too_large(detail));
     }
-    let taken = app.lines().take(&lines.door, arrivals)?;
+    if let Some(long) = broken.iter().find(|line| line.received.len() > Quarantine::BYTES_MAX) {
+        let detail = format!(
+            "A line of {} bytes cannot be read, and is too long to be put aside whole: {}. Nothing was stored.",
+            long.received.len(),
+            long.reason
+        );
+        return Err(Problem::invalid_body(detail));
+    }
+    let mut taken = app.lines().take(&lines.door, arrivals)?;
+    put_aside(app, &lines.door, broken, &mut taken)?;
     Ok(answer(app, &taken))
+}
+
+/// Keeps what is no whole line.
+fn put_aside(
+    app: &App,
+    door: &Door,
+    broken: Vec<Broken>,
+    taken: &mut Taken,
+) -> Result<(), Problem> {
+    // What one durable write should be at most.
+    const LINES_AT_ONCE: usize = 1000;
+    for some in broken.chunks(LINES_AT_ONCE) {
+        let rows = some.iter().map(|line| unrouted::put_aside_broken(door, line));
+        let lines = rows.map(|row| IngestLine::Unreadable(Box::new(row))).collect();
+        let (scope, source) = (Scope::Project(door.project), door.name.clone());
+        app.store().ingest(Ingest { scope, source, key: None, lines })?;
+        *taken.unrouted.entry(unrouted::BROKEN.into()).or_default() += some.len() as u64;
+    }
+    Ok(())
 }
 
 /// The body of the answer.

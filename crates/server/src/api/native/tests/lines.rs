@@ -6,6 +6,7 @@ use doorbook_event::source::{Rule, Source, SourceKind};
 use doorbook_store::filter::Kind;
 
 use super::*;
+use crate::routing::Form;
 
 const DOOR: &str = "/api/v1/lines";
 
@@ -123,7 +124,10 @@ async fn what_is_refused_stores_nothing() {
     let reply = doors.post(&format!("{DOOR}?x=1"), &[], body.clone()).await;
     reply.problem(400, "unknown-parameter");
     let form = [("content-type", "application/x-www-form-urlencoded")];
-    doors.post(DOOR, &form, body.clone()).await.problem(415, "unsupported-media-type");
+    let detail = doors.post(DOOR, &form, body.clone()).await.problem(415, "unsupported-media-type");
+    for kind in ["application/x-ndjson", "application/json", "text/plain"] {
+        assert!(detail.contains(kind), "{detail}");
+    }
     let page = [("content-type", "text/plain"), ("origin", "https://evil.example")];
     doors.post(DOOR, &page, body.clone()).await.problem(415, "unsupported-media-type");
     let labels = format!("{DOOR}?label.host=it");
@@ -131,9 +135,55 @@ async fn what_is_refused_stores_nothing() {
     let long = format!("{DOOR}?label.host={}", "x".repeat(1025));
     let plain = [("content-type", "text/plain")];
     doors.post(&long, &plain, body.clone()).await.problem(400, "invalid-parameter");
+    let twice = format!("{DOOR}?label.host=it&label.host=other");
+    doors.post(&twice, &plain, login(1)).await.problem(400, "invalid-parameter");
+    let cut = body.trim_end_matches('}');
+    for broken in [
+        format!("[{body},{cut},{body}]"),
+        format!("{body}{cut}"),
+        "[".repeat(100_000),
+        format!("{body}\n{cut}{}", " ".repeat(1) + &"\"x".repeat(40_000)),
+    ] {
+        let json = [("content-type", "application/json")];
+        let detail = doors.post(DOOR, &json, broken).await.problem(400, "invalid-body");
+        assert!(detail.contains("Nothing was stored"), "{detail}");
+    }
     let many = "{}\n".repeat(crate::api::native::ingest::LINES_MAX + 1);
     doors.post(DOOR, &[], many).await.problem(413, "too-large");
     assert_eq!((doors.count(Kind::Access), doors.count(Kind::Quarantine)), (0, 0));
     doors.post(DOOR, &[], body).await.json(200);
     assert_eq!(doors.count(Kind::Access), 1);
+}
+
+/// Goal: what is cut or says two things is kept as it came, counted, told, and never guessed; what stands
+/// beside it is read. Method: such lines among others, a replay, and the rows that wait.
+#[tokio::test]
+async fn what_is_broken_waits_as_it_came() {
+    let doors = doors(&[("host", "it")]);
+    let of = |n: u32| format!("{{\"message\":{},\"host\":\"it\"}}", as_text(&login(n)));
+    let cut = of(2)[..of(2).len() - 30].to_owned();
+    let twice = of(3).replacen('{', "{\"host\":\"other\",", 1);
+    let body = format!("{}\n{twice}\n{cut}\n{}\n{cut}", of(1), of(4));
+    let answer = doors.post(DOOR, &[], body).await.json(200);
+    assert_eq!((&answer["stored"], &answer["ignored"]), (&2.into(), &0.into()), "{answer}");
+    assert_eq!(answer["quarantined"], 3);
+    assert_eq!(answer["unrouted"], serde_json::json!({"broken": 3}));
+    let filter = Filter { kind: Kind::Quarantine, ..Filter::all(Scope::Project(group(GROUP)), 10) };
+    let page = doors.server.app.store().select(&filter).expect("reads");
+    let mut kept: Vec<(String, bool)> = page
+        .rows
+        .iter()
+        .map(|row| match &row.record {
+            Record::Quarantine(row) => {
+                let again = crate::routing::unrouted::again(Form::Lines, &row.bytes);
+                (String::from_utf8_lossy(&row.bytes).into_owned(), again.is_some())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    kept.sort();
+    kept.dedup();
+    let mut expected = vec![(cut, false), (twice, false)];
+    expected.sort();
+    assert_eq!(kept, expected);
 }
