@@ -1,21 +1,25 @@
 //! [`Reader`]: reads what is to be followed, and keeps it in the spool.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 
 use doorbook_event::advance::Advance;
 use doorbook_event::record::ClockState;
 use doorbook_event::shipment::Report;
 use doorbook_event::source::{Source, State};
-use doorbook_event::{Clock, Text};
+use doorbook_event::{Clock, Text, Timestamp};
 use doorbook_source::following::{Following, Place};
 
 use crate::allowed::Allowed;
 use crate::shared::Shared;
-use crate::spool::{Error, Kept};
+use crate::spool::{Error, Kept, Spool};
 
 /// A source reads as many bytes of records at once, about: what an agent may take of a host's memory.
 const BATCH_SIZE_BYTES: usize = 1 << 20;
+
+/// Where the spool's disk has no room for that, it reads less, down to this.
+const BATCH_SIZE_BYTES_MIN: usize = 64 << 10;
 
 /// What is kept with one wait for the disk, about.
 const ROUND_SIZE_BYTES: usize = 4 << 20;
@@ -71,9 +75,9 @@ impl Reader {
         for (name, task) in tasks {
             let Some(source) = &task.source else { continue };
             if !self.following.contains_key(name) {
-                let following =
-                    Following::new(source.clone(), task.aliases.clone(), place(name), now)
-                        .with_batches_of(BATCH_SIZE_BYTES);
+                let mut following =
+                    Following::new(source.clone(), task.aliases.clone(), place(name), now);
+                following.set_batch_size_bytes(BATCH_SIZE_BYTES);
                 self.following.insert(name.clone(), following);
             }
         }
@@ -111,38 +115,79 @@ impl Reader {
     /// Keeps what was read. Whether more may be read.
     fn keep(&mut self) -> bool {
         let now = self.tools.clock.now();
-        let mut state = self.shared.state();
-        let spool = &mut state.spool;
-        let full: Text = format!("spool full ({} MiB)", spool.limit_bytes() >> 20).into();
-        let (kept, trouble) = match spool.append(&self.waiting) {
-            Ok(kept) => (kept, (!spool.has_room()).then_some(full)),
-            Err(Error::Full) => (Vec::new(), Some(full)),
-            Err(Error::Disk(error)) => {
-                (Vec::new(), Some(format!("the spool cannot be written: {error}").into()))
-            }
-        };
-        drop(state);
-        if !kept.is_empty() {
-            self.shared.tell();
-            for (advance, kept) in std::mem::take(&mut self.waiting).iter().zip(kept) {
-                let name = &advance.source.name;
-                let Some(following) = self.following.get_mut(name) else { continue };
-                match kept {
-                    Kept::Stored => {
-                        let events = advance.accesses.len() as u64;
-                        following.stored(Place::after(advance), events, now);
-                    }
-                    // Where it is then is in the spool.
-                    Kept::Elsewhere => drop(self.following.remove(name)),
-                }
-            }
-        }
+        let trouble = self.keep_waiting(now);
         if let Some(why) = &trouble {
             self.following.values_mut().for_each(|following| following.hinder(why, now));
         }
         self.tell(&trouble);
         self.trouble = trouble;
         self.trouble.is_none()
+    }
+
+    /// Keeps what waits, as far as there is room; why nothing more may be read, if so.
+    fn keep_waiting(&mut self, now: Timestamp) -> Option<Text> {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            let mut state = shared.state();
+            let spool = &mut state.spool;
+            let full: Text = format!("spool full ({} MiB)", spool.limit_bytes() >> 20).into();
+            match append_some(spool, &self.waiting) {
+                Ok(kept) => {
+                    let has_room = spool.has_room();
+                    drop(state);
+                    self.take_note(&kept, now);
+                    if self.waiting.is_empty() {
+                        return (!has_room).then_some(full);
+                    }
+                }
+                Err(Error::Full) => return Some(full),
+                Err(Error::Disk(error)) => {
+                    let is_alone = spool.is_empty();
+                    drop(state);
+                    let why: Text = format!("the spool cannot be written: {error}").into();
+                    if is_alone && is_full(&error) {
+                        self.read_less(&why, now);
+                    }
+                    return Some(why);
+                }
+            }
+        }
+    }
+
+    /// What became of the first of those that wait.
+    fn take_note(&mut self, kept: &[Kept], now: Timestamp) {
+        if !kept.is_empty() {
+            self.shared.tell();
+        }
+        for (advance, kept) in self.waiting.drain(..kept.len()).zip(kept) {
+            let name = &advance.source.name;
+            let Some(following) = self.following.get_mut(name) else { continue };
+            match kept {
+                Kept::Stored => {
+                    let events = advance.accesses.len() as u64;
+                    following.stored(Place::after(&advance), events, now);
+                }
+                // Where it is then is in the spool.
+                Kept::Elsewhere => drop(self.following.remove(name)),
+            }
+        }
+    }
+
+    /// What a source read at once is more than this disk has room for, with nothing else in the spool: it is
+    /// read again, less at once. What is small anyway waits: the disk is full of something else.
+    fn read_less(&mut self, why: &Text, now: Timestamp) {
+        let Some(first) = self.waiting.first() else { return };
+        let following = self.following.get_mut(&first.source.name);
+        let Some(following) = following.filter(|_| first.size_bytes() > BATCH_SIZE_BYTES_MIN)
+        else {
+            return;
+        };
+        let size_bytes = following.batch_size_bytes() / 2;
+        if size_bytes >= BATCH_SIZE_BYTES_MIN {
+            following.set_batch_size_bytes(size_bytes);
+            following.not_stored(why.clone(), now);
+            self.waiting.remove(0);
+        }
     }
 
     /// Writes to the log that nothing can be kept, or that it can again.
@@ -173,6 +218,22 @@ impl Reader {
         }
         state.reports = reports;
     }
+}
+
+/// Keeps the first of these, as many as the disk has room for, one at least.
+fn append_some(spool: &mut Spool, advances: &[Advance]) -> Result<Vec<Kept>, Error> {
+    let mut count = advances.len();
+    loop {
+        match spool.append(&advances[..count]) {
+            Err(Error::Disk(error)) if count > 1 && is_full(&error) => count /= 2,
+            appended => return appended,
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Why a source may not be read, if it may not.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use doorbook_event::advance::{Advance, Advanced};
-use doorbook_event::record::ClockState;
+use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::shipment::{self, Answer, Order, Orders, Receipt, Shipment};
 use doorbook_event::source::{Source, SourceKind, State};
 use doorbook_event::time::{CountingRandom, ManualClock};
@@ -96,6 +96,13 @@ impl MemoryDisk {
 
     fn set_syncs_fail(&self, fail: bool) {
         self.0.lock().expect("not poisoned").syncs_fail = fail;
+    }
+
+    /// All files together cannot become larger than that, or than they are.
+    fn set_capacity(&self, size_bytes: u64) {
+        let mut disk = self.0.lock().expect("not poisoned");
+        let used_bytes: usize = disk.files.values().map(|file| file.bytes.len()).sum();
+        disk.room_bytes = Some(size_bytes.saturating_sub(used_bytes as u64));
     }
 
     pub fn clone_as_it_is(&self) -> MemoryDisk {
@@ -210,7 +217,10 @@ impl Folder for MemoryDisk {
         }
         let durable_bytes = bytes.len();
         let file = Kept { bytes: bytes.to_vec(), durable_bytes, has_durable_name: true };
-        disk.files.insert(name.to_owned(), file);
+        let before = disk.files.insert(name.to_owned(), file);
+        if let (Some(room_bytes), Some(before)) = (&mut disk.room_bytes, before) {
+            *room_bytes += before.bytes.len() as u64;
+        }
         Ok(())
     }
 }
@@ -284,6 +294,9 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 /// As small as it takes for several files and for a full one.
 const LIMIT_BYTES: u64 = 6000;
 
+/// One file is larger than a small disk.
+const LIMIT_LARGE_BYTES: u64 = 100_000;
+
 struct World {
     disk: MemoryDisk,
     history: History,
@@ -293,12 +306,13 @@ struct World {
     logs: BTreeMap<Text, u64>,
     rotated: BTreeMap<Text, u64>,
     replayed: BTreeSet<Text>,
+    limit_bytes: u64,
     shared: Arc<Shared>,
     shipper: Shipper<FakeServer>,
 }
 
 impl World {
-    fn new() -> World {
+    fn new(limit_bytes: u64) -> World {
         let disk = MemoryDisk::default();
         let history = History::default();
         for name in NAMES {
@@ -306,7 +320,7 @@ impl World {
         }
         let lost = Arc::new(Mutex::new(Lost::Nothing));
         let steady = Arc::new(AtomicU64::new(0));
-        let (shared, shipper) = agent(&disk, &history, &lost, &steady);
+        let (shared, shipper) = agent(&disk, &history, &lost, &steady, limit_bytes);
         World {
             disk,
             history,
@@ -315,6 +329,7 @@ impl World {
             logs: BTreeMap::new(),
             rotated: BTreeMap::new(),
             replayed: BTreeSet::new(),
+            limit_bytes,
             shared,
             shipper,
         }
@@ -353,7 +368,8 @@ impl World {
     fn restart(&mut self) {
         // On a device that fails, it does not start.
         self.disk.set_syncs_fail(false);
-        let (shared, shipper) = agent(&self.disk, &self.history, &self.lost, &self.steady);
+        let (shared, shipper) =
+            agent(&self.disk, &self.history, &self.lost, &self.steady, self.limit_bytes);
         (self.shared, self.shipper) = (shared, shipper);
     }
 
@@ -365,10 +381,13 @@ impl World {
         history.insert(name.into(), Default::default());
     }
 
-    /// Everything works again, for long enough.
-    fn settle(&mut self) {
+    /// Everything works again, for long enough; but the disk may stay small.
+    fn settle(&mut self, capacity_bytes: Option<u64>) {
         self.disk.set_room(None);
         self.disk.set_syncs_fail(false);
+        if let Some(size_bytes) = capacity_bytes {
+            self.disk.set_capacity(size_bytes);
+        }
         for _ in 0..40 {
             NAMES.iter().for_each(|name| self.read(name, 100));
             while self.step(Lost::Nothing) == Pause::None {}
@@ -382,8 +401,9 @@ fn agent(
     history: &History,
     lost: &Arc<Mutex<Lost>>,
     steady: &Arc<AtomicU64>,
+    limit_bytes: u64,
 ) -> (Arc<Shared>, Shipper<FakeServer>) {
-    let spool = Spool::open(Box::new(disk.clone()), LIMIT_BYTES).expect("opens").spool;
+    let spool = Spool::open(Box::new(disk.clone()), limit_bytes).expect("opens").spool;
     let shared = Arc::new(Shared::new(spool));
     let server = FakeServer { history: history.clone(), lost: Arc::clone(lost) };
     let steady = Arc::clone(steady);
@@ -428,8 +448,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     /// Nothing is lost and nothing is doubled.
     #[test]
-    fn each_line_is_recorded_once(events in proptest::collection::vec(happens(), 1..120)) {
-        let mut world = World::new();
+    fn each_line_is_recorded_once(
+        events in proptest::collection::vec(happens(), 1..120),
+        limit_bytes in prop_oneof![Just(LIMIT_BYTES), Just(LIMIT_LARGE_BYTES)],
+        capacity_bytes in proptest::option::of(2500_u64..5000),
+    ) {
+        let mut world = World::new(limit_bytes);
         for event in events {
             match event {
                 Happens::Written(at, lines) => {
@@ -448,7 +472,7 @@ proptest! {
                 Happens::Rotated(at) => world.rotate(NAMES[at]),
             }
         }
-        world.settle();
+        world.settle(capacity_bytes);
         let history = world.history.0.lock().expect("not poisoned");
         for name in NAMES {
             let written = world.logs.get(name).copied().unwrap_or(0);
@@ -625,6 +649,47 @@ fn what_finds_no_room_is_kept_later() {
     scene.after(1);
     scene.after(6);
     assert_eq!((logins(&scene.ship()), scene.report().0), (5, State::Following));
+}
+
+/// Goal: a small disk is a slow spool, and not one that stands still. Method: one that has no room for what is
+/// read at once, and a server that takes everything.
+#[test]
+fn a_small_disk_lets_everything_through() {
+    let mut scene = Scene::new("*");
+    scene.disk.set_room(Some(300 << 10));
+    scene.log_in(9000);
+    let mut all = 0;
+    for _ in 0..60 {
+        scene.after(6);
+        all += logins(&scene.ship());
+    }
+    assert_eq!((all, scene.report().0), (9000, State::Following));
+}
+
+/// Goal: nobody looked, so that what is gone is lost and not just perhaps. Method: two rotations while the
+/// spool is full, of which the second one removes all that came meanwhile.
+#[test]
+fn what_is_removed_while_the_spool_is_full_is_lost_for_sure() {
+    let mut scene = Scene::new("*");
+    scene.log_in(9000);
+    scene.after(1);
+    assert_eq!(scene.report().1, "spool full (9 MiB)");
+    for _ in 0..2 {
+        std::fs::remove_file(scene.log("mongod.log")).expect("removed");
+        scene.clock.set(scene.clock.now().plus_seconds(1));
+        scene.log_in(1);
+    }
+    let mut shipped = scene.ship();
+    for _ in 0..9 {
+        scene.after(6);
+        shipped.extend(scene.ship());
+    }
+    // What was open when it was removed is read to its end.
+    assert_eq!(logins(&shipped), 9001);
+    let gaps: Vec<_> = shipped.iter().flat_map(|advance| &advance.coverage).collect();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0].grade, Grade::Blind);
+    assert_eq!(&*gaps[0].cause, "removed before all was read; spool full (9 MiB)");
 }
 
 /// A source of a kind that this version does not know is told of, and keeps no other one back.

@@ -144,11 +144,14 @@ impl Following {
         }
     }
 
-    /// Lets it read less at once.
-    #[must_use]
-    pub fn with_batches_of(mut self, size_bytes: usize) -> Following {
+    /// As much is read at once, about.
+    pub fn batch_size_bytes(&self) -> usize {
+        self.batch_size_bytes
+    }
+
+    /// Lets it read less at once, from the next time on that it begins to read or reads again.
+    pub fn set_batch_size_bytes(&mut self, size_bytes: usize) {
         self.batch_size_bytes = size_bytes.min(Batch::SIZE_BYTES_MAX);
-        self
     }
 
     /// What is followed.
@@ -179,6 +182,7 @@ impl Following {
             }
         }
         let watch = self.watch.as_mut().expect("it was just opened");
+        watch.set_held_up(self.hindrance.is_some());
         match watch.poll(now, &mut self.read.batch) {
             Ok(polled) => self.take_note(polled, now),
             Err(error) => self.fail(&error, now),

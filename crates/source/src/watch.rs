@@ -156,6 +156,12 @@ impl Watch {
         })
     }
 
+    /// Whether the polls are late: nobody looked for a while. A file that is gone then is lost, and not
+    /// just perhaps.
+    pub fn set_held_up(&mut self, is_held_up: bool) {
+        self.follow.set_held_up(is_held_up);
+    }
+
     /// Where to go on after what the last poll gave.
     pub fn position(&self) -> Vec<u8> {
         let Some(place) = self.follow.place() else { return Vec::new() };

@@ -97,12 +97,20 @@ impl Folder for SystemFolder {
 
     fn replace(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.path.join(format!("{name}.new"));
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(FILE_MODE);
-        let mut file = options.open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, self.path.join(name))?;
+        let replaced = write_new(&new, bytes).and_then(|()| fs::rename(&new, self.path.join(name)));
+        if let Err(error) = replaced {
+            // What is there of it would take room where there is none.
+            drop(fs::remove_file(&new));
+            return Err(error);
+        }
         self.sync_folder()
     }
+}
+
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(FILE_MODE);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }

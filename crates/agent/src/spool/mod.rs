@@ -36,6 +36,8 @@ pub struct Spool {
 struct File {
     number: u64,
     size_bytes: u64,
+    /// Its first frame, with where each source stood.
+    begin_bytes: u64,
     /// Entries that were not dropped.
     entries: usize,
 }
@@ -279,12 +281,15 @@ impl Spool {
     /// Reads a file that is there. Whether it was whole, and how many bytes at its end were cut off.
     fn recover(&mut self, number: u64) -> io::Result<(bool, u64)> {
         let bytes = self.folder.read(&name(number), 0, u64::MAX)?;
-        self.files.push_back(File { number, size_bytes: 0, entries: 0 });
+        self.files.push_back(File { number, size_bytes: 0, begin_bytes: 0, entries: 0 });
         let mut at = 0;
         while let Some((frame, size)) = frame::read(&bytes[at..]) {
             at += size;
             match frame {
-                Frame::Begin(places) if at == size => self.places = places.into_iter().collect(),
+                Frame::Begin(places) if at == size => {
+                    self.places = places.into_iter().collect();
+                    self.files.back_mut().expect("it was just put there").begin_bytes = at as u64;
+                }
                 // Nothing was written in this order.
                 _ if at == size => {
                     at = 0;
@@ -329,8 +334,19 @@ impl Spool {
         self.places.insert(head.source, head.place);
     }
 
-    /// Writes frames at the end, durably; where they begin.
+    /// Writes frames at the end, durably; where they begin. What fails leaves no bytes behind, and does not
+    /// fail for want of room that only answered entries take.
     fn write(&mut self, bytes: &[u8], is_note: bool) -> Result<u64, Error> {
+        match self.write_once(bytes, is_note) {
+            Err(_) if self.has_answered_only() => {
+                self.start_over()?;
+                self.write_once(bytes, is_note)
+            }
+            written => written,
+        }
+    }
+
+    fn write_once(&mut self, bytes: &[u8], is_note: bool) -> Result<u64, Error> {
         self.cut_rest()?;
         let file_bytes = self.limit_bytes / FILES;
         let is_new = match self.files.back() {
@@ -348,8 +364,13 @@ impl Spool {
         let (number, offset) = (last.number, last.size_bytes);
         // Until it is durable it may be there in part.
         self.has_rest = true;
-        self.folder.append(&name(number), bytes)?;
-        self.folder.sync(&name(number))?;
+        let appended = self.folder.append(&name(number), bytes);
+        if let Err(error) = appended.and_then(|()| self.folder.sync(&name(number))) {
+            // Part of a frame must not take the room that a smaller one needs. Where it cannot be cut off
+            // now, the next write tries again.
+            drop(self.cut_rest());
+            return Err(error.into());
+        }
         self.has_rest = false;
         self.files.back_mut().expect("it is there").size_bytes += bytes.len() as u64;
         Ok(offset)
@@ -360,9 +381,30 @@ impl Spool {
         let number = self.files.back().map_or(1, |last| last.number + 1);
         let begin = frame::begin(self.places.iter());
         self.folder.replace(&name(number), &begin)?;
-        self.files.push_back(File { number, size_bytes: begin.len() as u64, entries: 0 });
+        let begin_bytes = begin.len() as u64;
+        self.files.push_back(File { number, size_bytes: begin_bytes, begin_bytes, entries: 0 });
         self.drop_files();
         Ok(())
+    }
+
+    /// Whether the files take room for nothing: all that is in them was answered.
+    fn has_answered_only(&self) -> bool {
+        let last = self.files.back();
+        self.entries.is_empty() && last.is_some_and(|last| last.size_bytes > last.begin_bytes)
+    }
+
+    /// Frees what answered entries take; where each source is stays known.
+    fn start_over(&mut self) -> Result<(), Error> {
+        if self.begin_file().is_ok() {
+            return Ok(());
+        }
+        // There is no room for two files. Should the machine end between these two steps, sources go on
+        // from where they were when this file began, and the server says what it has since.
+        let last = self.files.back_mut().expect("it has what was answered");
+        self.folder.cut(&name(last.number), last.begin_bytes)?;
+        last.size_bytes = last.begin_bytes;
+        self.has_rest = false;
+        self.begin_file()
     }
 
     fn cut_rest(&mut self) -> Result<(), Error> {

@@ -99,6 +99,7 @@ fn a_full_disk_is_waited_for() {
             n += 1;
         }
         let again = open(&disk.clone_as_it_is());
+        assert_eq!(again.cut_bytes, 0, "what was written in part takes no room");
         assert_eq!(
             again.spool.place("a").map(|place| crate::tests::number(&place.position)),
             Some(n)

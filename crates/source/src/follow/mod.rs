@@ -56,6 +56,8 @@ pub struct Follow {
     listed: Option<Timestamp>,
     /// Bytes of the files after the one at hand.
     later_bytes: u64,
+    /// The polls are late: nobody looked for a while.
+    is_held_up: bool,
 }
 
 /// Where a chain is begun that was never followed before.
@@ -180,7 +182,13 @@ impl Follow {
             warmth,
             listed: None,
             later_bytes: 0,
+            is_held_up: false,
         })
+    }
+
+    /// Whether the polls are late, so that who rotates may have removed files that nobody looked at.
+    pub fn set_held_up(&mut self, is_held_up: bool) {
+        self.is_held_up = is_held_up;
     }
 
     /// The path or pattern.
@@ -535,6 +543,8 @@ impl Follow {
             Some(blind(format!("{} is damaged", at_hand.path.display()).into()))
         } else if let Some(path) = listing.unreadable_since(at_hand.begins) {
             Some(blind(unreadable(path)))
+        } else if here.is_none() && self.is_held_up {
+            Some(blind("removed before all was read".into()))
         } else if at_hand.is_copy {
             Some(best_effort("copied and cut short: what was written between the two is lost"))
         } else if here.is_none() {

@@ -96,8 +96,13 @@ impl Admin {
                         key.project == source.project && key.agent.as_ref() == Some(agent)
                     };
                     let has_key = catalog.registry.keys().any(is_agents);
-                    let has_reported = watched.sources.contains_key(&source.name);
-                    findings.push(by_agent(source, agent, has_key, has_reported));
+                    // What keeps it from reading it says itself: it runs.
+                    let has_failed =
+                        |status: &sources::Status| status.state == sources::State::Failed;
+                    if !has_key || !live.get(&source.name).is_some_and(has_failed) {
+                        let has_shipped = watched.sources.contains_key(&source.name);
+                        findings.push(by_agent(source, agent, has_key, has_shipped));
+                    }
                 }
                 Way::Received => {}
             }
