@@ -2,7 +2,7 @@
 //! part of the registry: `[[counters]]`, `[[receiver]]` and `[alarm]`.
 //!
 //! Begun with the server, and begun anew, each section for itself, when `doorbook apply` finds that the
-//! section is another one, or a file that it names has other content.
+//! section is another one, or a file that it names has other content. Of receivers, each for itself.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use doorbook_event::{ProjectId, Text};
 use doorbook_server::admin::{Failure, Reload};
 use doorbook_server::alarm::{self, Alarms};
 use doorbook_server::counters::{self, ClusterSettings, Counters};
-use doorbook_server::receiver::{self, Receivers};
+use doorbook_server::receiver::{self, Receivers, Wanted};
 use tokio::runtime::Handle;
 
 use crate::config::Config;
@@ -41,7 +41,7 @@ pub struct Tools {
 #[derive(Default)]
 struct Running {
     counters: Option<(CountersSection, Counters)>,
-    receivers: Option<(ReceiversSection, Receivers)>,
+    receivers: (ReceiversSection, Receivers),
     alarms: Option<(AlarmSection, Alarms)>,
     has_begun: bool,
     is_over: bool,
@@ -55,11 +55,8 @@ struct CountersSection {
 }
 
 /// `[[receiver]]`, in the same way.
-#[derive(PartialEq)]
-struct ReceiversSection {
-    receivers: Vec<(Text, receiver::Settings)>,
-    files: Contents,
-}
+#[derive(Default, PartialEq)]
+struct ReceiversSection(Vec<(Text, Wanted)>);
 
 /// `[alarm]`.
 #[derive(PartialEq)]
@@ -108,9 +105,8 @@ impl Services {
         if let Some((_, alarms)) = running.alarms.take() {
             self.tools.runtime.block_on(alarms.stop());
         }
-        if let Some((_, receivers)) = running.receivers.take() {
-            self.tools.runtime.block_on(receivers.stop());
-        }
+        let (_, receivers) = std::mem::take(&mut running.receivers);
+        self.tools.runtime.block_on(receivers.stop());
     }
 
     /// Begins anew what is to be otherwise.
@@ -148,19 +144,16 @@ impl Services {
     fn follow_receivers(
         &self,
         running: &mut Running,
-        wanted: Option<ReceiversSection>,
+        wanted: ReceiversSection,
     ) -> Result<(), Failure> {
-        if running.receivers.as_ref().map(|(section, _)| section) == wanted.as_ref() {
+        let (section, receivers) = &mut running.receivers;
+        if *section == wanted {
             return Ok(());
         }
-        if let Some((_, receivers)) = running.receivers.take() {
-            self.tools.runtime.block_on(receivers.stop());
-        }
-        self.tools.receivers.clear();
-        if let Some(section) = wanted {
-            let receivers = self.receivers(&section)?;
-            running.receivers = Some((section, receivers));
-        }
+        let following = self.follow_each(receivers, &wanted);
+        following
+            .map_err(|error| Failure::failed(format!("{error}; receivers are as they were")))?;
+        *section = wanted;
         Ok(())
     }
 
@@ -190,13 +183,19 @@ impl Services {
             .map_err(|error| Failure::invalid(error.to_string()))
     }
 
-    fn receivers(&self, section: &ReceiversSection) -> Result<Receivers, Failure> {
+    fn follow_each(
+        &self,
+        receivers: &mut Receivers,
+        section: &ReceiversSection,
+    ) -> Result<(), receiver::StartError> {
         let alarm::Tools { store, clock, app, .. } = &self.tools.alarm;
         let catalog = store.catalog();
-        let settings = section.receivers.iter().filter_map(|(project, settings)| {
-            let project = catalog.registry.project_named(project)?.id;
-            Some(receiver::Settings { project, ..settings.clone() })
+        let wanted = section.0.iter().filter_map(|(project, wanted)| {
+            let mut wanted = wanted.clone();
+            wanted.settings.project = catalog.registry.project_named(project)?.id;
+            Some(wanted)
         });
+        let wanted: Vec<Wanted> = wanted.collect();
         let router = app.lines().clone();
         let tools = receiver::Tools {
             sink: Arc::new(move |door, arrivals| router.take(door, arrivals.to_vec()).map(drop)),
@@ -204,8 +203,7 @@ impl Services {
             board: self.tools.receivers.clone(),
             limits: receiver::Limits::default(),
         };
-        Receivers::start(settings.collect(), &tools, &self.tools.runtime)
-            .map_err(|error| Failure::invalid(error.to_string()))
+        self.tools.runtime.block_on(receivers.follow(&wanted, &tools))
     }
 
     /// The file as it is now.
@@ -231,11 +229,11 @@ impl Reload for Services {
         }
         let running = self.running();
         let counters = running.counters.as_ref().map(|(section, _)| section);
-        let receivers = running.receivers.as_ref().map(|(section, _)| section);
+        let (receivers, _) = &running.receivers;
         let alarm = running.alarms.as_ref().map(|(section, _)| section);
         let is_other = |section: &Section| match section {
             Section::Counters => counters != CountersSection::of(config.as_ref()).as_ref(),
-            Section::Receivers => receivers != ReceiversSection::of(config.as_ref()).as_ref(),
+            Section::Receivers => *receivers != ReceiversSection::of(config.as_ref()),
             Section::Alarm => alarm != Some(&AlarmSection::of(config.as_ref())),
         };
         let sections = [Section::Counters, Section::Receivers, Section::Alarm];
@@ -273,17 +271,12 @@ impl CountersSection {
 }
 
 impl ReceiversSection {
-    fn of(config: Option<&Config>) -> Option<ReceiversSection> {
+    fn of(config: Option<&Config>) -> ReceiversSection {
         let any = ProjectId::new([0; 12]);
-        let receivers = config?.receivers();
-        let receivers: Vec<_> =
-            receivers.iter().map(|one| (one.project.clone(), one.settings_of(any))).collect();
-        let named = receivers.iter().flat_map(|(_, settings)| {
-            let tls = settings.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
-            tls.chain(&settings.client_ca_file)
-        });
-        let files = contents(named);
-        (!receivers.is_empty()).then_some(ReceiversSection { receivers, files })
+        let receivers = config.map(Config::receivers).unwrap_or_default();
+        let wanted =
+            receivers.iter().map(|one| (one.project.clone(), Wanted::new(one.settings_of(any))));
+        ReceiversSection(wanted.collect())
     }
 }
 

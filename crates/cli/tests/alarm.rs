@@ -174,6 +174,47 @@ fn to_apply_sections_needs_no_restart() {
     assert!(done.stderr.contains("[[counters]] and [alarm]"), "{done:?}");
 }
 
+/// Goal: a `[[receiver]]` that cannot be takes no other one away, and nothing says otherwise. Method: two
+/// receivers, one of which is to listen where somebody else does; who listens is asked, and tried.
+#[test]
+fn a_receiver_that_cannot_be_leaves_the_others() {
+    let home = Home::new();
+    let shop = SHOP.replace("LOG", &home.file("mongod.log", log(1..20).as_bytes()));
+    let write = |second: &str| {
+        let receiver = |name: &str, listen: &str| {
+            format!("\n[[receiver]]\nname = \"{name}\"\nkind = \"syslog\"\nlisten = \"{listen}\"\n")
+        };
+        let receivers = receiver("first", "127.0.0.1:0") + &receiver("second", second);
+        home.file("doorbook.toml", (shop.clone() + &receivers).as_bytes())
+    };
+    let apply = || home.run(&["apply", "--config", "doorbook.toml"]);
+    let listening = || {
+        let said = home.run(&["doctor"]).stdout;
+        let addresses =
+            said.split("it listens on ").skip(1).filter_map(|rest| rest.split(';').next());
+        addresses.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let file = write("127.0.0.1:0");
+    let _server = home.serve_with(&["--config", &file]);
+    let before = listening();
+    assert_eq!(before.len(), 2, "{before:?}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
+    let address = taken.local_addr().expect("an address").to_string();
+    write(&address);
+    for _again in 0..2 {
+        apply().fails(1, &format!("cannot listen on {address}"));
+        assert_eq!(listening(), before);
+        for address in &before {
+            std::net::TcpStream::connect(address).expect("listens");
+        }
+    }
+    drop(taken);
+    assert_eq!(apply().ok().stdout, "~ section [[receiver]]\n");
+    assert_eq!(listening(), [before[0].clone(), address]);
+    std::net::TcpStream::connect(&before[1]).expect_err("nobody listens any more");
+}
+
 /// What `/metrics` says, given the server's first line.
 fn ask_metrics(ready: &str) -> String {
     let address = ready.trim().rsplit('/').next().expect("an address");

@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Semaphore, watch};
 
 use super::lane::{Entrance, NotStored};
-use super::{Refusal, Status, Tools};
+use super::{Refusal, Stage, Status, Tools};
 use crate::routing::Door;
 
 /// What the connections of one receiver share.
@@ -21,7 +21,7 @@ pub struct Shared {
     /// Of how many connections something may wait to be stored.
     pub batches: Arc<Semaphore>,
     pub tools: Tools,
-    pub stopping: watch::Receiver<bool>,
+    pub stopping: watch::Receiver<Stage>,
 }
 
 /// What is read at once.
@@ -32,9 +32,6 @@ const BATCH_BYTES: usize = 256 << 10;
 
 /// Short messages take more memory for their labels than for themselves.
 const BATCH_MESSAGES: usize = 1024;
-
-/// What is still read of a connection once the server stops: more than the system holds for it.
-const LAST_BYTES: usize = 8 << 20;
 
 impl Shared {
     pub fn note(&self, change: impl FnOnce(&mut Status)) {
@@ -79,7 +76,7 @@ where
         block: vec![0; BLOCK_BYTES],
         known,
         stopping: shared.stopping.clone(),
-        last_bytes: LAST_BYTES,
+        ends_with_message: false,
         shared,
     };
     let ended = conversation.run().await;
@@ -96,9 +93,9 @@ struct Conversation<'a, S> {
     block: Vec<u8>,
     /// What we know of the sender: labels of every message.
     known: Labels,
-    stopping: watch::Receiver<bool>,
-    /// What may still be read once the server stops.
-    last_bytes: usize,
+    stopping: watch::Receiver<Stage>,
+    /// Time is up: what is still read is the rest of a message.
+    ends_with_message: bool,
     shared: &'a Shared,
 }
 
@@ -147,9 +144,13 @@ impl<S: AsyncRead + Unpin> Conversation<'_, S> {
             }
             // After so much it is the next connection's turn.
             let mut is_enough = false;
+            let mut is_at_end = false;
             loop {
                 match self.framer.next_frame() {
-                    Ok(Some(frame)) => waiting.extend([self.arrival(&frame)]),
+                    Ok(Some(frame)) => {
+                        waiting.extend([self.arrival(&frame)]);
+                        is_at_end = self.ends_with_message;
+                    }
                     Ok(None) => break,
                     Err(lost) => {
                         self.store(&mut waiting).await?;
@@ -163,44 +164,51 @@ impl<S: AsyncRead + Unpin> Conversation<'_, S> {
                     is_enough = true;
                 }
             }
-            read = if is_enough { Read::Nothing } else { self.look().await };
+            read = match (is_at_end, is_enough) {
+                (true, _) => Read::End,
+                (false, true) => Read::Nothing,
+                (false, false) => self.look().await,
+            };
         }
     }
 
     /// Waits until something comes.
     async fn wait(&mut self) -> Read {
         let limits = &self.shared.tools.limits;
-        if !*self.stopping.borrow() {
+        if *self.stopping.borrow() == Stage::Open {
             let reading =
                 tokio::time::timeout(limits.idle_timeout, self.stream.read(&mut self.block));
             tokio::select! {
                 read = reading => return of(read.ok()),
                 // An error means that the server is gone.
-                _ = self.stopping.wait_for(|stopping| *stopping) => {}
+                _ = self.stopping.wait_for(|stage| *stage > Stage::Open) => {}
             }
         }
-        let reading = tokio::time::timeout(limits.linger, self.stream.read(&mut self.block));
-        let read = of(reading.await.ok());
-        self.end_of_patience(read)
+        let Some(most) = self.at_most() else { return Read::End };
+        let reading = self.stream.read(&mut self.block[..most]);
+        of(tokio::time::timeout(limits.linger, reading).await.ok())
     }
 
     /// What is there already.
     async fn look(&mut self) -> Read {
-        let read = tokio::select! {
+        let Some(most) = self.at_most() else { return Read::End };
+        tokio::select! {
             biased;
-            read = self.stream.read(&mut self.block) => of(Some(read)),
+            read = self.stream.read(&mut self.block[..most]) => of(Some(read)),
             () = std::future::ready(()) => Read::Nothing,
-        };
-        if *self.stopping.borrow() { self.end_of_patience(read) } else { read }
+        }
     }
 
-    fn end_of_patience(&mut self, read: Read) -> Read {
-        let Read::Bytes(n) = read else { return read };
-        match self.last_bytes.checked_sub(n) {
-            Some(left) => self.last_bytes = left,
-            None => return Read::End,
+    /// How much may be read at once. When time is up it is a byte, so that nothing is read beyond the
+    /// message's end; a sender that does not end it is not waited for much longer.
+    fn at_most(&mut self) -> Option<usize> {
+        let stage = *self.stopping.borrow();
+        self.ends_with_message = stage >= Stage::TimeIsUp;
+        match stage {
+            Stage::Open | Stage::Stopping => Some(self.block.len()),
+            Stage::TimeIsUp => Some(1),
+            Stage::Over => None,
         }
-        read
     }
 
     fn arrival(&self, frame: &Frame) -> Arrival {

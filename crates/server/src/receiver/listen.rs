@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -10,14 +10,15 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Shared, converse};
-use super::{Network, Refusal, Settings, StartError, tls};
+use super::{Network, Refusal, Settings, Stage, StartError, tls};
 
 /// After a failed `accept` (out of file descriptors, mostly), before the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A receiver that listens.
 pub struct Listening {
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
+    address: SocketAddr,
     acceptor: Option<TlsAcceptor>,
     allow: Vec<Network>,
     guests: Guests,
@@ -29,29 +30,43 @@ pub struct Listening {
 struct Guests(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
 
 impl Listening {
-    /// Reads its files and takes its address. In a runtime.
-    pub fn open(settings: &Settings, shared: Shared) -> Result<Listening, StartError> {
+    /// Reads its files and takes its address, or the socket that has it. In a runtime.
+    pub fn open(
+        settings: &Settings,
+        socket: Option<Arc<TcpListener>>,
+        shared: Shared,
+    ) -> Result<Listening, StartError> {
         let config = tls::config(settings.tls.as_ref(), settings.client_ca_file.as_deref());
         let config = config.map_err(StartError::Tls)?;
         let refused = |error| StartError::Listen(settings.listen, error);
-        let listener = std::net::TcpListener::bind(settings.listen).map_err(refused)?;
-        listener.set_nonblocking(true).map_err(refused)?;
-        let listener = TcpListener::from_std(listener).map_err(refused)?;
-        let address = listener.local_addr().map_err(refused)?;
-        let is_tls = config.is_some();
-        shared.note(|status| {
-            status.listen = Some(address);
-            status.is_tls = is_tls;
-        });
-        let receiver = &*settings.name;
-        tracing::info!(receiver, address = %address, tls = is_tls, "listening for syslog");
+        let listener = match socket {
+            Some(socket) => socket,
+            None => Arc::new(bind(settings.listen).map_err(refused)?),
+        };
         Ok(Listening {
+            address: listener.local_addr().map_err(refused)?,
             listener,
             acceptor: config.map(TlsAcceptor::from),
             allow: settings.allow.clone(),
             guests: Guests::default(),
             shared: Arc::new(shared),
         })
+    }
+
+    /// Its socket, as long as it listens.
+    pub fn socket(&self) -> Weak<TcpListener> {
+        Arc::downgrade(&self.listener)
+    }
+
+    /// Tells that it is about to run.
+    pub fn announce(&self) {
+        let (address, is_tls) = (self.address, self.acceptor.is_some());
+        self.shared.note(|status| {
+            status.listen = Some(address);
+            status.is_tls = is_tls;
+        });
+        let receiver = &*self.shared.door.name;
+        tracing::info!(receiver, address = %address, tls = is_tls, "listening for syslog");
     }
 
     /// Lets senders in until the server stops, and then waits for those that are in.
@@ -62,7 +77,7 @@ impl Listening {
         loop {
             let accepted = tokio::select! {
                 // An error means that the server is gone.
-                _ = stopping.wait_for(|stopping| *stopping) => break,
+                _ = stopping.wait_for(|stage| *stage > Stage::Open) => break,
                 _ = connections.join_next(), if !connections.is_empty() => continue,
                 accepted = self.listener.accept() => accepted,
             };
@@ -118,12 +133,18 @@ async fn connection(
     let shaken = tokio::select! {
         shaken = shake => shaken,
         // Nothing was said yet.
-        _ = stopping.wait_for(|stopping| *stopping) => return,
+        _ = stopping.wait_for(|stage| *stage > Stage::Open) => return,
     };
     let Ok(Ok(stream)) = shaken else { return shared.refuse(Refusal::Tls) };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let client = certificates.first().and_then(tls::name);
     converse(stream, peer, client, shared).await;
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {

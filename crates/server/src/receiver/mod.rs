@@ -9,7 +9,7 @@
 //! connection ───────────────────────────────────────────────┴─> lane (one thread) ──> Router::take
 //! ```
 //!
-//! What many connections bring meanwhile, the lane stores together, so that the disk is waited for once.
+//! What many connections of a receiver bring meanwhile, its lane stores together, so that the disk is waited for once.
 //! Connections are bounded in number, in all and by address, and so is the memory of what they have
 //! brought and is not stored. See `docs/design/syslog.md`.
 //!
@@ -23,17 +23,18 @@ pub mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use doorbook_event::{Clock, ProjectId, Text, Timestamp};
 use doorbook_source::Arrival;
 use doorbook_store::Error;
-use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use self::lane::Lane;
 use self::listen::Listening;
@@ -72,8 +73,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a connection is still listened to once the server stops and nothing more comes.
     pub linger: Duration,
-    /// Connections that have something that is not stored, at once; each of them holds at most about
-    /// a MiB.
+    /// How long a connection on which more and more comes is still read once the server stops.
+    pub stop_timeout: Duration,
+    /// Connections of a receiver that have something that is not stored, at once; each of them holds at
+    /// most about a MiB.
     pub batches_max: usize,
     /// After the store refused, before the next try.
     pub pause: Duration,
@@ -87,6 +90,7 @@ impl Default for Limits {
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(7 * 24 * 3600),
             linger: Duration::from_millis(200),
+            stop_timeout: Duration::from_secs(5),
             batches_max: 64,
             pause: Duration::from_secs(1),
         }
@@ -172,9 +176,8 @@ impl Board {
         self.lock().clone()
     }
 
-    /// Those that were are no more.
-    pub fn clear(&self) {
-        self.lock().clear();
+    fn remove(&self, receiver: &Text) {
+        self.lock().remove(receiver);
     }
 
     fn change(&self, receiver: &Text, change: impl FnOnce(&mut Status)) {
@@ -217,54 +220,150 @@ impl Settings {
     }
 }
 
-/// The receivers of a running server.
-pub struct Receivers {
-    stop: watch::Sender<bool>,
-    listeners: Vec<JoinHandle<()>>,
-    lane: Lane,
+/// A receiver that is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What is set of it.
+    pub settings: Settings,
+    /// What is in the files that it names: with another certificate it is another one.
+    files: BTreeMap<PathBuf, Vec<u8>>,
 }
 
+impl Wanted {
+    /// Reads its files; that one cannot be read is said where it is used.
+    pub fn new(settings: Settings) -> Wanted {
+        let tls = settings.tls.iter().flat_map(|tls| [&tls.certificate, &tls.key]);
+        let files = tls.chain(&settings.client_ca_file);
+        let files = files.filter_map(|file| Some((file.clone(), std::fs::read(file).ok()?)));
+        let files = files.collect();
+        Wanted { settings, files }
+    }
+}
+
+/// The receivers of a running server, at first none.
+#[derive(Default)]
+pub struct Receivers(Vec<Receiver>);
+
 impl Receivers {
-    /// Begins to listen, all or none.
-    pub fn start(
-        all: Vec<Settings>,
-        tools: &Tools,
-        runtime: &Handle,
-    ) -> Result<Receivers, StartError> {
-        let (stop, stopping) = watch::channel(false);
-        let lane = Lane::start(tools).map_err(StartError::Thread)?;
-        let batches = Arc::new(tokio::sync::Semaphore::new(tools.limits.batches_max.max(1)));
-        let open = |settings: Settings| {
-            let door =
-                Door { name: settings.name.clone(), form: Form::Syslog, project: settings.project };
-            let shared = connection::Shared {
-                door: Arc::new(door),
-                lane: lane.entrance(),
-                batches: Arc::clone(&batches),
-                tools: tools.clone(),
-                stopping: stopping.clone(),
-            };
-            let _in_runtime = runtime.enter();
-            Listening::open(&settings, shared)
-        };
-        let open: Vec<Listening> = all.into_iter().map(open).collect::<Result<_, _>>()?;
-        let listeners = open.into_iter().map(|one| runtime.spawn(one.run())).collect();
-        Ok(Receivers { stop, listeners, lane })
+    /// Makes them those that are wanted. Who is as it was goes on with its connections; who listens where
+    /// another one did takes its socket over, so that nobody is refused meanwhile. If one of them cannot
+    /// be, all are as they were. In a runtime.
+    pub async fn follow(&mut self, wanted: &[Wanted], tools: &Tools) -> Result<(), StartError> {
+        let ends = |receiver: &Receiver| !wanted.contains(&receiver.wanted);
+        let mut sockets: Vec<_> =
+            self.0.iter().filter(|one| ends(one)).map(Receiver::socket).collect();
+        let is_new = |one: &&Wanted| !self.0.iter().any(|receiver| receiver.wanted == **one);
+        let opened = wanted.iter().filter(is_new).map(|one| {
+            let listen = one.settings.listen;
+            let taken = sockets.iter().position(|(address, _)| *address == listen);
+            let socket = taken.and_then(|at| sockets.swap_remove(at).1.upgrade());
+            Opened::new(one.clone(), socket, tools)
+        });
+        let opened: Vec<Opened> = opened.collect::<Result<_, _>>()?;
+        let (ended, going_on) = mem::take(&mut self.0).into_iter().partition(ends);
+        self.0 = going_on;
+        // One name is of one receiver at a time.
+        Receivers(ended).stop().await;
+        self.0.extend(opened.into_iter().map(Opened::begin));
+        Ok(())
     }
 
     /// Lets nobody in any more, stores what has been sent, and ends.
     pub async fn stop(self) {
-        // Nobody listens if all have ended.
-        let _ = self.stop.send(true);
+        let stopping: JoinSet<()> = self.0.into_iter().map(Receiver::stop).collect();
+        stopping.join_all().await;
+    }
+}
+
+/// How far a receiver is on its way to its end.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// It lets senders in and reads what they send.
+    Open,
+    /// What has been sent is read.
+    Stopping,
+    /// So much comes that this does not end: the message that has begun is read.
+    TimeIsUp,
+    /// Nor does that message end.
+    Over,
+}
+
+/// One that has its socket, its certificate and its thread, and lets nobody in yet.
+struct Opened {
+    wanted: Wanted,
+    listening: Listening,
+    stop: watch::Sender<Stage>,
+    lane: Lane,
+    tools: Tools,
+}
+
+impl Opened {
+    fn new(
+        wanted: Wanted,
+        socket: Option<Arc<TcpListener>>,
+        tools: &Tools,
+    ) -> Result<Opened, StartError> {
+        let settings = &wanted.settings;
+        let (stop, stopping) = watch::channel(Stage::Open);
+        // Each has its own, so that one that stops gives up what cannot be stored, and others do not.
+        let lane = Lane::start(tools).map_err(StartError::Thread)?;
+        let door =
+            Door { name: settings.name.clone(), form: Form::Syslog, project: settings.project };
+        let shared = connection::Shared {
+            door: Arc::new(door),
+            lane: lane.entrance(),
+            batches: Arc::new(Semaphore::new(tools.limits.batches_max.max(1))),
+            tools: tools.clone(),
+            stopping,
+        };
+        let listening = Listening::open(settings, socket, shared)?;
+        Ok(Opened { wanted, listening, stop, lane, tools: tools.clone() })
+    }
+
+    fn begin(self) -> Receiver {
+        let Opened { wanted, listening, stop, lane, tools } = self;
+        listening.announce();
+        let socket = listening.socket();
+        Receiver { wanted, socket, stop, listening: tokio::spawn(listening.run()), lane, tools }
+    }
+}
+
+/// One that listens.
+struct Receiver {
+    wanted: Wanted,
+    /// As long as it listens.
+    socket: Weak<TcpListener>,
+    stop: watch::Sender<Stage>,
+    listening: JoinHandle<()>,
+    lane: Lane,
+    tools: Tools,
+}
+
+impl Receiver {
+    fn socket(&self) -> (SocketAddr, Weak<TcpListener>) {
+        (self.wanted.settings.listen, self.socket.clone())
+    }
+
+    async fn stop(mut self) {
+        let limits = &self.tools.limits;
         self.lane.stopping();
-        for listener in self.listeners {
+        let stages = [
+            (Stage::Stopping, limits.stop_timeout),
+            (Stage::TimeIsUp, limits.linger),
+            (Stage::Over, Duration::MAX),
+        ];
+        for (stage, time) in stages {
+            self.stop.send_replace(stage);
             // One that panicked has ended, too.
-            let _ = listener.await;
+            if tokio::time::timeout(time, &mut self.listening).await.is_ok() {
+                break;
+            }
         }
         let lane = self.lane;
         if tokio::task::spawn_blocking(move || lane.stop()).await.is_err() {
             tracing::error!("storing what was received ended in a bug");
         }
+        self.tools.board.remove(&self.wanted.settings.name);
     }
 }
 

@@ -18,6 +18,7 @@ use super::*;
 
 struct Scene {
     receivers: Receivers,
+    tools: Tools,
     board: Board,
     stored: mpsc::UnboundedReceiver<Arrival>,
     /// How often the sink refuses from now on.
@@ -40,16 +41,16 @@ fn limits() -> Limits {
 }
 
 impl Scene {
-    fn new() -> Scene {
-        Scene::with(settings(), limits())
+    async fn new() -> Scene {
+        Scene::with(settings(), limits()).await
     }
 
-    fn with(settings: Settings, limits: Limits) -> Scene {
+    async fn with(settings: Settings, limits: Limits) -> Scene {
         let (store, stored) = mpsc::unbounded_channel();
         let refusals = Arc::new(AtomicUsize::new(0));
         let refuse = Arc::clone(&refusals);
         let sink = move |door: &Door, arrivals: &[Arrival]| {
-            assert_eq!((&*door.name, door.form), ("syslog", Form::Syslog));
+            assert_eq!(door.form, Form::Syslog);
             let one_less = |left: usize| left.checked_sub(1);
             if refuse.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
                 return Err(Error::new(ErrorKind::DiskFull, "the disk is full"));
@@ -60,8 +61,14 @@ impl Scene {
         let board = Board::default();
         let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(1_700_000_000)));
         let tools = Tools { sink: Arc::new(sink), clock, board: board.clone(), limits };
-        let receivers = Receivers::start(vec![settings], &tools, &Handle::current());
-        Scene { receivers: receivers.expect("starts"), board, stored, refusals }
+        let scene = Scene { receivers: Receivers::default(), tools, board, stored, refusals };
+        scene.following(&[settings]).await
+    }
+
+    async fn following(mut self, all: &[Settings]) -> Scene {
+        let wanted: Vec<Wanted> = all.iter().cloned().map(Wanted::new).collect();
+        self.receivers.follow(&wanted, &self.tools).await.expect("they can be");
+        self
     }
 
     fn status(&self) -> Status {
@@ -107,7 +114,7 @@ async fn is_closed(stream: &mut TcpStream) {
 
 #[tokio::test]
 async fn messages_are_stored_with_their_labels() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new().await;
     let _lines = scene.send(b"<14>Nov 23 17:14:42 db-1 mongod: a\n<14>x").await;
     let arrival = scene.next().await;
     assert_eq!(arrival.line, b"a");
@@ -132,7 +139,7 @@ async fn messages_are_stored_with_their_labels() {
 /// Many messages, in any pieces, come in their order.
 #[tokio::test]
 async fn order_is_kept() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new().await;
     let mut stream = scene.connect().await;
     let all: String =
         (0..5000).map(|n| format!("<14>h mongod: {n} {}\n", "x".repeat(n % 300))).collect();
@@ -154,7 +161,7 @@ async fn order_is_kept() {
 /// refuse some times.
 #[tokio::test]
 async fn what_cannot_be_stored_waits() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new().await;
     scene.refusals.store(usize::MAX, Ordering::SeqCst);
     let mut stream = scene.send(b"<14>a: 1\n").await;
     while scene.status().problem.is_none() {
@@ -176,7 +183,7 @@ async fn what_cannot_be_stored_waits() {
 /// once.
 #[tokio::test]
 async fn a_stop_stores_what_was_sent() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new().await;
     let mut streams = Vec::new();
     for n in 0..20 {
         streams.push(scene.send(format!("<14>a: {n}\n").as_bytes()).await);
@@ -186,6 +193,7 @@ async fn a_stop_stores_what_was_sent() {
         tokio::task::yield_now().await;
     }
     scene.receivers.stop().await;
+    drop(scene.tools);
     let mut lines = Vec::new();
     while let Some(arrival) = scene.stored.recv().await {
         lines.push(String::from_utf8(arrival.line).expect("is UTF-8"));
@@ -196,7 +204,7 @@ async fn a_stop_stores_what_was_sent() {
         is_closed(stream).await;
     }
 
-    let scene = Scene::new();
+    let scene = Scene::new().await;
     scene.refusals.store(usize::MAX, Ordering::SeqCst);
     let _stream = scene.send(b"<14>a: 1\n").await;
     while scene.status().problem.is_none() {
@@ -207,7 +215,7 @@ async fn a_stop_stores_what_was_sent() {
 
 #[tokio::test]
 async fn half_a_message_is_told_as_such() {
-    let mut scene = Scene::new();
+    let mut scene = Scene::new().await;
     drop(scene.send(b"<14>a: 1\n<14>a: 2").await);
     assert_eq!(scene.next().await.cut, None);
     let half = scene.next().await;
@@ -223,7 +231,7 @@ async fn half_a_message_is_told_as_such() {
 #[tokio::test]
 async fn slow_and_hostile_senders_harm_nobody() {
     let limits = Limits { batches_max: 1, ..limits() };
-    let mut scene = Scene::with(settings(), limits);
+    let mut scene = Scene::with(settings(), limits).await;
     let mut slow = Vec::new();
     for _ in 0..30 {
         slow.push(scene.send(b"30000 <14>a: half").await);
@@ -243,7 +251,7 @@ async fn slow_and_hostile_senders_harm_nobody() {
 #[tokio::test]
 async fn connections_are_bounded() {
     let bounded = Limits { connections_per_address_max: 2, ..limits() };
-    let mut scene = Scene::with(settings(), bounded);
+    let mut scene = Scene::with(settings(), bounded).await;
     let first = scene.send(b"<14>a: 1\n").await;
     let _second = scene.send(b"<14>a: 2\n").await;
     drop((scene.line().await, scene.line().await));
@@ -268,33 +276,117 @@ async fn connections_are_bounded() {
 
     let elsewhere =
         Settings { allow: vec!["192.0.2.0/24".parse().expect("a network")], ..settings() };
-    let scene = Scene::with(elsewhere, limits());
+    let scene = Scene::with(elsewhere, limits()).await;
     is_closed(&mut scene.connect().await).await;
     scene.refused(Refusal::Address).await;
     scene.receivers.stop().await;
     let here = Settings { allow: vec!["127.0.0.0/8".parse().expect("a network")], ..settings() };
-    let mut scene = Scene::with(here, limits());
+    let mut scene = Scene::with(here, limits()).await;
     let _stream = scene.send(b"<14>a: 1\n").await;
     assert_eq!(scene.line().await, "1");
     scene.receivers.stop().await;
 }
 
-#[test]
-fn an_address_that_is_taken_is_told() {
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+/// Goal: a stop ends although a sender never pauses, and what was read of it is stored, every message whole.
+/// Method: time is up at once; who sends goes on until it is closed.
+#[tokio::test]
+async fn a_stop_ends_although_more_and_more_comes() {
+    let patient = Duration::from_secs(3600);
+    let limits = Limits { stop_timeout: Duration::ZERO, linger: patient, ..limits() };
+    let mut scene = Scene::with(settings(), limits).await;
+    let mut stream = scene.connect().await;
+    let sending = tokio::spawn(async move {
+        let mut n = 0;
+        while stream.write_all(format!("<14>a: {n}{}\n", " ".repeat(997)).as_bytes()).await.is_ok()
+        {
+            n += 1;
+        }
+    });
+    assert_eq!(scene.line().await.trim_end(), "0");
+    scene.receivers.stop().await;
+    drop(scene.tools);
+    let mut stored = 1;
+    while let Some(arrival) = scene.stored.recv().await {
+        assert_eq!(arrival.cut, None);
+        let line = String::from_utf8(arrival.line).expect("is UTF-8");
+        assert_eq!(line.trim_end(), stored.to_string());
+        stored += 1;
+    }
+    sending.await.expect("ends");
+}
+
+/// Goal: nor does a stop wait for a message that does not end. Method: half a message, and no patience.
+#[tokio::test]
+async fn a_stop_ends_although_a_message_does_not() {
+    let limits = Limits { stop_timeout: Duration::ZERO, linger: Duration::ZERO, ..limits() };
+    let mut scene = Scene::with(settings(), limits).await;
+    let mut stream = scene.send(b"<14>a: 1\n<14>a: ").await;
+    assert_eq!(scene.line().await, "1");
+    let sending =
+        tokio::spawn(async move { while stream.write_all(&[b'x'; 4096]).await.is_ok() {} });
+    scene.receivers.stop().await;
+    let half = scene.stored.recv().await.expect("a line");
+    assert!(half.cut.is_some(), "unfinished, or too long");
+    sending.await.expect("ends");
+}
+
+/// Goal: of several receivers only those that differ begin anew, also at their address. Method: one sender of
+/// each, whose connection shows whether it goes on.
+#[tokio::test]
+async fn only_what_differs_begins_anew() {
+    let named = |name: &str| Settings { name: name.into(), ..settings() };
+    let mut scene = Scene::with(named("stays"), limits()).await;
+    scene = scene.following(&[named("stays"), named("changes")]).await;
+    let listens = |scene: &Scene, name: &str| {
+        scene.board.statuses().get(name).map(|status| status.listen.expect("it listens"))
+    };
+    let (stays, changes) = (listens(&scene, "stays"), listens(&scene, "changes"));
+    let mut staying = TcpStream::connect(stays.expect("listed")).await.expect("accepted");
+    let mut changing = TcpStream::connect(changes.expect("listed")).await.expect("accepted");
+    staying.write_all(b"<14>a: 1\n").await.expect("sent");
+    assert_eq!(scene.line().await, "1");
+    changing.write_all(b"<14>a: 2\n").await.expect("sent");
+    assert_eq!(scene.line().await, "2");
+
+    let allow = vec!["127.0.0.0/8".parse().expect("a network")];
+    let changed = Settings { allow, ..named("changes") };
+    scene = scene.following(&[named("stays"), changed]).await;
+    is_closed(&mut changing).await;
+    assert_eq!((listens(&scene, "stays"), listens(&scene, "changes")), (stays, changes));
+    staying.write_all(b"<14>a: 3\n").await.expect("sent");
+    assert_eq!(scene.line().await, "3");
+    let mut again = TcpStream::connect(changes.expect("listed")).await.expect("accepted");
+    again.write_all(b"<14>a: 4\n").await.expect("sent");
+    assert_eq!(scene.line().await, "4");
+
+    scene = scene.following(&[named("stays")]).await;
+    assert_eq!((listens(&scene, "stays"), listens(&scene, "changes")), (stays, None));
+    TcpStream::connect(changes.expect("listed")).await.expect_err("nobody listens");
+    scene.receivers.stop().await;
+    assert_eq!(scene.board.statuses(), BTreeMap::new());
+}
+
+/// Goal: if one receiver cannot be, the others are as they were, with their connections. Method: one of two
+/// is to listen where somebody else does, and another one is to be new.
+#[tokio::test]
+async fn if_one_cannot_be_all_are_as_they_were() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let listen = taken.local_addr().expect("an address");
-    let clock = Arc::new(ManualClock::new(Timestamp::from_seconds(0)));
-    let tools = Tools {
-        sink: Arc::new(|_, _| Ok(())),
-        clock,
-        board: Board::default(),
-        limits: Limits::default(),
-    };
-    let started =
-        Receivers::start(vec![Settings { listen, ..settings() }], &tools, runtime.handle());
-    let error = started.err().expect("refused").to_string();
+    let named = |name: &str| Settings { name: name.into(), ..settings() };
+    let mut scene = Scene::new().await.following(&[settings(), named("other")]).await;
+    let mut stream = scene.send(b"<14>a: 1\n").await;
+    assert_eq!(scene.line().await, "1");
+    let before = scene.board.statuses();
+    let wanted = [named("new"), Settings { listen, ..settings() }].map(Wanted::new);
+    let error = scene.receivers.follow(&wanted, &scene.tools).await.expect_err("refused");
+    let error = error.to_string();
     assert!(error.contains(&format!("cannot listen on {listen}")), "{error}");
+    assert_eq!(scene.board.statuses(), before);
+    stream.write_all(b"<14>a: 2\n").await.expect("sent");
+    assert_eq!(scene.line().await, "2");
+    let _new = scene.send(b"<14>a: 3\n").await;
+    assert_eq!(scene.line().await, "3");
+    scene.receivers.stop().await;
 }
 
 /// An authority, what it has signed for the receiver, and for a sender.
@@ -358,7 +450,7 @@ impl Certificates {
 async fn tls_with_and_without_certificates() {
     let certificates = Certificates::new();
     for (demands, sender) in [(false, None), (true, Some("db-1.example")), (true, None)] {
-        let mut scene = Scene::with(certificates.settings(demands), limits());
+        let mut scene = Scene::with(certificates.settings(demands), limits()).await;
         let connector = certificates.connector(sender);
         let name = "localhost".try_into().expect("a name");
         let stream = connector.connect(name, scene.connect().await).await;
@@ -383,7 +475,7 @@ async fn tls_with_and_without_certificates() {
         scene.receivers.stop().await;
     }
     // Who speaks no TLS is refused, too.
-    let scene = Scene::with(certificates.settings(false), limits());
+    let scene = Scene::with(certificates.settings(false), limits()).await;
     let mut plain = scene.send(b"<14>a: 1\n").await;
     scene.refused(Refusal::Tls).await;
     while plain.read(&mut [0; 100]).await.is_ok_and(|n| n > 0) {}
