@@ -151,8 +151,7 @@ impl Services {
             return Ok(());
         }
         let following = self.follow_each(receivers, &wanted);
-        following
-            .map_err(|error| Failure::failed(format!("{error}; receivers are as they were")))?;
+        following.map_err(|error| Failure::failed(error.to_string()))?;
         *section = wanted;
         Ok(())
     }

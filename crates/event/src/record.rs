@@ -10,6 +10,7 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::RegistryChange;
+use crate::source::Source;
 use crate::{
     Access, Action, Attributes, Client, LogId, Outcome, Peer, Principal, Seq, Target, Text,
     Timestamp,
@@ -218,6 +219,25 @@ pub struct Coverage {
     /// How many accesses are known to be missing; 0 if none is any more.
     #[cbor(n(10), default)]
     pub missing: Option<u64>,
+}
+
+impl Coverage {
+    /// Nothing was seen by a source since then, and is not yet.
+    pub fn unseen(source: &Source, cause: Text, from: Timestamp) -> Coverage {
+        Coverage {
+            target: source.target(),
+            actions: source.kind.actions().to_vec(),
+            hidden: Hidden::All,
+            cause,
+            actor: None,
+            from,
+            to: None,
+            last_seen: from,
+            source: Some(source.name.clone()),
+            grade: Grade::Blind,
+            missing: None,
+        }
+    }
 }
 
 /// How much was seen of an interval.

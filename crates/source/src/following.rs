@@ -6,7 +6,7 @@
 //! stores it in its history, an agent in its spool.
 
 use doorbook_event::advance::Advance;
-use doorbook_event::record::{ClockState, Coverage, Grade, Heartbeat, Hidden};
+use doorbook_event::record::{ClockState, Coverage, Heartbeat};
 use doorbook_event::source::{Source, State};
 use doorbook_event::{HostName, Text, Timestamp};
 use jiff::tz::TimeZone;
@@ -317,19 +317,7 @@ impl Following {
         }
         trouble.is_told = true;
         let from = self.through.unwrap_or(self.begun);
-        Some(Coverage {
-            target: self.source.target(),
-            actions: self.source.kind.actions().to_vec(),
-            hidden: Hidden::All,
-            cause: trouble.message.clone(),
-            actor: None,
-            from,
-            to: None,
-            last_seen: from,
-            source: Some(self.source.name.clone()),
-            grade: Grade::Blind,
-            missing: None,
-        })
+        Some(Coverage::unseen(&self.source, trouble.message.clone(), from))
     }
 
     fn heartbeat(&mut self, now: Timestamp, clock: ClockState) -> Heartbeat {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use doorbook_event::advance::Advance;
-use doorbook_event::record::{Coverage, Grade, Hidden};
+use doorbook_event::record::Coverage;
 use doorbook_event::shipment::Report;
 use doorbook_event::source::{Source, State};
 use doorbook_event::{ProjectId, Text, Timestamp};
@@ -137,19 +137,8 @@ impl Shipped {
     fn gap(&self, progress: Option<&Progress>) -> Advance {
         let position = progress.map(|progress| progress.position.clone()).unwrap_or_default();
         let from = self.status.through.unwrap_or(self.begun);
-        let gap = Coverage {
-            target: self.source.target(),
-            actions: self.source.kind.actions().to_vec(),
-            hidden: Hidden::All,
-            cause: format!("agent {} is away", self.agent).into(),
-            actor: None,
-            from,
-            to: None,
-            last_seen: from,
-            source: Some(self.source.name.clone()),
-            grade: Grade::Blind,
-            missing: None,
-        };
+        let gap =
+            Coverage::unseen(&self.source, format!("agent {} is away", self.agent).into(), from);
         Advance {
             source: self.source.clone(),
             after: position.clone(),
