@@ -64,6 +64,7 @@ const ONCE: [&str; 5] = ["hyper", "jiff", "parquet", "rustls", "tokio"];
 struct Metadata {
     packages: Vec<Package>,
     resolve: Resolve,
+    workspace_default_members: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -71,6 +72,13 @@ struct Package {
     id: String,
     name: String,
     version: String,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -119,7 +127,23 @@ pub fn check() -> Result<()> {
         let versions: Vec<_> = copies.map(|package| package.version.as_str()).collect();
         ensure!(versions.len() <= 1, "{name} is there more than once: {}", versions.join(", "));
     }
+    cargo_run_means_one_program(&metadata)?;
     each_crate_states_its_invariant()
+}
+
+/// The README's first command names no program.
+fn cargo_run_means_one_program(metadata: &Metadata) -> Result<()> {
+    let is_default = |package: &&Package| metadata.workspace_default_members.contains(&package.id);
+    let targets = metadata.packages.iter().filter(is_default).flat_map(|package| &package.targets);
+    let is_program = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
+    let programs: Vec<&str> =
+        targets.filter(is_program).map(|target| target.name.as_str()).collect();
+    ensure!(
+        programs == ["doorbook"],
+        "`cargo run` could mean {}; see default-members in Cargo.toml",
+        programs.join(" or ")
+    );
+    Ok(())
 }
 
 fn each_crate_states_its_invariant() -> Result<()> {
