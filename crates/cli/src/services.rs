@@ -197,7 +197,7 @@ impl Services {
         let wanted: Vec<Wanted> = wanted.collect();
         let router = app.lines().clone();
         let tools = receiver::Tools {
-            sink: Arc::new(move |door, arrivals| router.take(door, arrivals.to_vec()).map(drop)),
+            sink: Arc::new(move |door, arrivals| router.take(door, arrivals).map(drop)),
             clock: clock.clone(),
             board: self.tools.receivers.clone(),
             limits: receiver::Limits::default(),

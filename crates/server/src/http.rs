@@ -247,6 +247,11 @@ impl TlsError {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// What is wrong with it.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 impl TlsFiles {
@@ -286,6 +291,22 @@ impl TlsFiles {
             TlsError::new(&self.key, format!("holds no private key in PEM: {error}"))
         })?;
         Ok((certificates, key))
+    }
+}
+
+/// The authorities in a file, in PEM.
+pub(crate) fn authorities(path: &Path) -> Result<rustls::RootCertStore, TlsError> {
+    let fail = |message: String| TlsError::new(path, message);
+    let pem = std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&pem) {
+        let certificate = certificate.map_err(|error| fail(format!("is not PEM: {error}")))?;
+        let added = roots.add(certificate);
+        added.map_err(|error| fail(format!("holds no usable authority: {error}")))?;
+    }
+    match roots.is_empty() {
+        true => Err(fail("holds no certificate in PEM".to_owned())),
+        false => Ok(roots),
     }
 }
 

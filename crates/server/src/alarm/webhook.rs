@@ -16,13 +16,14 @@ use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use ring::hmac;
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::deliver::Failure;
 use super::settings::SettingsError;
+use crate::http::authorities;
 
 /// Where messages are posted to.
 pub struct Webhook {
@@ -176,23 +177,12 @@ pub fn check_url(text: &str) -> Result<Uri, String> {
 }
 
 fn client_config(ca_file: Option<&PathBuf>) -> Result<Arc<rustls::ClientConfig>, SettingsError> {
-    let mut roots = rustls::RootCertStore::empty();
-    match ca_file {
-        Some(file) => {
-            let pem = read(file)?;
-            for certificate in CertificateDer::pem_slice_iter(&pem) {
-                let added = certificate.map_err(|error| format!("is not PEM: {error}"));
-                let added = added.and_then(|certificate| {
-                    roots.add(certificate).map_err(|error| format!("is no authority: {error}"))
-                });
-                added.map_err(|message| SettingsError::of(file, message))?;
-            }
-            if roots.is_empty() {
-                return Err(SettingsError::of(file, "holds no certificate in PEM".to_owned()));
-            }
-        }
+    let roots = match ca_file {
+        Some(file) => authorities(file)
+            .map_err(|error| SettingsError::of(file, error.message().to_owned()))?,
         None => {
             // Those of them that cannot be used are the system's affair.
+            let mut roots = rustls::RootCertStore::empty();
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
             if roots.is_empty() {
                 return Err(SettingsError::plain(
@@ -201,8 +191,9 @@ fn client_config(ca_file: Option<&PathBuf>) -> Result<Arc<rustls::ClientConfig>,
                         .to_owned(),
                 ));
             }
+            roots
         }
-    }
+    };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

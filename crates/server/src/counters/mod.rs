@@ -19,8 +19,6 @@ use std::time::Duration;
 
 use doorbook_event::{Clock, HostName, ProjectId, Random, Target, Text, Timestamp};
 use doorbook_store::Store;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -28,6 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::compare::{Comparison, Difference, Reading, SLACK_MICROS};
 use self::ledger::Ledger;
 use self::mongod::{Access, Session};
+use crate::http::authorities;
 
 /// What an operator sets.
 #[derive(Clone, Debug)]
@@ -198,18 +197,7 @@ impl ClusterSettings {
 }
 
 fn client_config(ca_file: &Path) -> Result<Arc<rustls::ClientConfig>, SettingsError> {
-    let pem = read(ca_file)?;
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate =
-            certificate.map_err(|error| fail(ca_file, format!("is not PEM: {error}")))?;
-        roots
-            .add(certificate)
-            .map_err(|error| fail(ca_file, format!("holds no usable authority: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(fail(ca_file, "holds no certificate in PEM".into()));
-    }
+    let roots = authorities(ca_file).map_err(|error| fail(ca_file, error.message().to_owned()))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -4,12 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use doorbook_event::Text;
-use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 
-use crate::http::{TlsError, TlsFiles};
+use crate::http::{TlsError, TlsFiles, authorities};
 
 /// What a receiver shakes hands with; `None` without a certificate.
 pub fn config(
@@ -46,21 +44,4 @@ pub fn name(certificate: &CertificateDer<'_>) -> Option<Text> {
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
     let mut names = certificate.valid_dns_names();
     names.next().map(Text::from)
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| TlsError::new(path, format!("cannot be read: {error}")))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate =
-            certificate.map_err(|error| TlsError::new(path, format!("is not PEM: {error}")))?;
-        roots
-            .add(certificate)
-            .map_err(|error| TlsError::new(path, format!("holds no certificate: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(TlsError::new(path, "holds no certificate in PEM"));
-    }
-    Ok(roots)
 }

@@ -146,14 +146,14 @@ impl Router {
     /// Takes lines in the order in which they were written. When it returns, all of them are durable;
     /// after an error, none of them is to be acknowledged, and the same lines may be handed in again:
     /// a line that comes again in a later call is the same line.
-    pub fn take(&self, door: &Door, arrivals: Vec<Arrival>) -> Result<Taken, Error> {
+    pub fn take(&self, door: &Door, arrivals: &[Arrival]) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         let mut waiting = Vec::new();
         let mut state = self.state()?;
         state.renew(&self.tools);
         // What an earlier call could not store must not grow.
         self.save(&mut state, None)?;
-        for (fate, arrival) in state.read(door, &arrivals, &self.tools).into_iter().zip(&arrivals) {
+        for (fate, arrival) in state.read(door, arrivals, &self.tools).into_iter().zip(arrivals) {
             match fate {
                 Fate::Read(_) => {}
                 Fate::Nothing => taken.ignored += 1,
@@ -161,7 +161,7 @@ impl Router {
                     let learnt = state.learnt(door, &arrival.labels);
                     let bytes = unrouted::put_aside(door, arrival, &learnt, reason);
                     *taken.unrouted.entry(unrouted::name_of_row(&bytes)).or_default() += 1;
-                    waiting.push(IngestLine::Unreadable(Box::new(bytes)));
+                    waiting.push(bytes);
                 }
             }
         }
@@ -276,12 +276,13 @@ impl Router {
     }
 
     /// Keeps lines whose host is not known. One that is there already is not kept again.
-    fn put_aside(&self, door: &Door, mut waiting: Vec<IngestLine>) -> Result<(), Error> {
+    pub(crate) fn put_aside(&self, door: &Door, mut waiting: Vec<Quarantine>) -> Result<(), Error> {
         // What one durable write should be at most.
         const LINES_MAX: usize = 1000;
         while !waiting.is_empty() {
             let rest = waiting.split_off(waiting.len().min(LINES_MAX));
-            let lines = std::mem::replace(&mut waiting, rest);
+            let lines = std::mem::replace(&mut waiting, rest).into_iter();
+            let lines = lines.map(|line| IngestLine::Unreadable(Box::new(line))).collect();
             let (scope, source) = (Scope::Project(door.project), door.name.clone());
             let ingested = self.tools.store.ingest(Ingest { scope, source, key: None, lines })?;
             debug_assert!(!ingested.lines.contains(&LineResult::Expired));

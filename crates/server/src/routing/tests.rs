@@ -98,14 +98,14 @@ impl Scene {
     }
 
     fn take(&self, arrivals: Vec<Arrival>) -> Taken {
-        self.router.take(&door(), arrivals).expect("is stored")
+        self.router.take(&door(), &arrivals).expect("is stored")
     }
 
     /// The same while the disk is full.
     fn cannot_send(&self, host: &str, lines: &[String]) {
         self.disk.0.store(true, Ordering::SeqCst);
-        let arrivals = lines.iter().map(|line| arrival(host, line)).collect();
-        if let Err(error) = self.router.take(&door(), arrivals) {
+        let arrivals: Vec<Arrival> = lines.iter().map(|line| arrival(host, line)).collect();
+        if let Err(error) = self.router.take(&door(), &arrivals) {
             assert_eq!(error.kind, ErrorKind::DiskFull);
         }
         self.disk.0.store(false, Ordering::SeqCst);

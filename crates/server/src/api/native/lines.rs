@@ -3,12 +3,13 @@
 //! Which host that is the rules of the registry's sources decide ([`crate::routing`]); a line that fits
 //! none waits, and so does what is no whole line. When the answer comes, all of it is durable.
 
+use std::collections::BTreeMap;
+
 use axum::http::{HeaderMap, header};
 use doorbook_event::record::Quarantine;
-use doorbook_event::{Principal, ProjectId, Scope, Text};
+use doorbook_event::{Principal, ProjectId, Text};
 use doorbook_source::labelled::{self, Broken};
 use doorbook_source::{Arrival, Labels};
-use doorbook_store::{Ingest, IngestLine};
 use serde::Serialize;
 
 use super::dispatch::content_type;
@@ -106,51 +107,40 @@ pub fn serve(app: &App, lines: &Lines, body: &[u8]) -> Result<Answer, Problem> {
         );
         return Err(Problem::invalid_body(detail));
     }
-    let mut taken = app.lines().take(&lines.door, arrivals)?;
-    put_aside(app, &lines.door, broken, &mut taken)?;
-    Ok(answer(app, &taken))
-}
-
-/// Keeps what is no whole line.
-fn put_aside(
-    app: &App,
-    door: &Door,
-    broken: Vec<Broken>,
-    taken: &mut Taken,
-) -> Result<(), Problem> {
-    // What one durable write should be at most.
-    const LINES_AT_ONCE: usize = 1000;
-    for some in broken.chunks(LINES_AT_ONCE) {
-        let rows = some.iter().map(|line| unrouted::put_aside_broken(door, line));
-        let lines = rows.map(|row| IngestLine::Unreadable(Box::new(row))).collect();
-        let (scope, source) = (Scope::Project(door.project), door.name.clone());
-        app.store().ingest(Ingest { scope, source, key: None, lines })?;
-        *taken.unrouted.entry(unrouted::BROKEN.into()).or_default() += some.len() as u64;
+    let mut taken = app.lines().take(&lines.door, &arrivals)?;
+    if !broken.is_empty() {
+        *taken.unrouted.entry(unrouted::BROKEN.into()).or_default() += broken.len() as u64;
+        let rows = broken.iter().map(|line| unrouted::put_aside_broken(&lines.door, line));
+        app.lines().put_aside(&lines.door, rows.collect())?;
     }
-    Ok(())
+    Ok(answer(app, &taken))
 }
 
 /// The body of the answer.
 #[derive(Serialize)]
 struct Body<'a> {
-    stored: u64,
-    duplicates: u64,
-    quarantined: u64,
-    ignored: u64,
-    #[serde(skip_serializing_if = "is_zero")]
-    expired: u64,
-    sources: std::collections::BTreeMap<&'a Text, OfSource>,
-    unrouted: &'a std::collections::BTreeMap<Text, u64>,
+    #[serde(flatten)]
+    all: Shown,
+    sources: BTreeMap<&'a Text, Shown>,
+    unrouted: &'a BTreeMap<Text, u64>,
 }
 
+/// What became of lines: all of them, or those of one source.
 #[derive(Serialize)]
-struct OfSource {
+struct Shown {
     stored: u64,
     duplicates: u64,
     quarantined: u64,
     ignored: u64,
     #[serde(skip_serializing_if = "is_zero")]
     expired: u64,
+}
+
+impl Shown {
+    fn new(counts: Counts) -> Shown {
+        let Counts { stored, duplicates, expired, quarantined, ignored } = counts;
+        Shown { stored, duplicates, quarantined, ignored, expired }
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the serializer hands on a reference")]
@@ -163,22 +153,9 @@ fn answer(app: &App, taken: &Taken) -> Answer {
     let Counts { stored, duplicates, expired, quarantined, ignored } = total;
     let quarantined = quarantined + taken.unrouted.values().sum::<u64>();
     app.metrics().ingested(IngestLines { stored, duplicate: duplicates, quarantined, expired });
-    let of_source = |counts: &Counts| OfSource {
-        stored: counts.stored,
-        duplicates: counts.duplicates,
-        quarantined: counts.quarantined,
-        ignored: counts.ignored,
-        expired: counts.expired,
-    };
-    let body = Body {
-        stored,
-        duplicates,
-        quarantined,
-        ignored: ignored + taken.ignored,
-        expired,
-        sources: taken.sources.iter().map(|(name, it)| (name, of_source(it))).collect(),
-        unrouted: &taken.unrouted,
-    };
+    let all = Counts { quarantined, ignored: ignored + taken.ignored, ..total };
+    let sources = taken.sources.iter().map(|(name, counts)| (name, Shown::new(*counts))).collect();
+    let body = Body { all: Shown::new(all), sources, unrouted: &taken.unrouted };
     let body = serde_json::to_vec(&body).expect("counts can be written");
     Answer { body, stored: stored + quarantined }
 }
