@@ -145,7 +145,7 @@ impl Router {
 
     /// Takes lines in the order in which they were written. When it returns, all of them are durable;
     /// after an error, none of them is to be acknowledged, and the same lines may be handed in again:
-    /// a line that comes again in a later call is the same line.
+    /// a line that comes again in a later call is the same line, and of syslog in the same call, too.
     pub fn take(&self, door: &Door, arrivals: &[Arrival]) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         let mut waiting = Vec::new();
@@ -341,7 +341,6 @@ impl State {
     /// Reads lines as those of their sources, as far as they have one.
     fn read(&mut self, door: &Door, arrivals: &[Arrival], tools: &Tools) -> Vec<Fate> {
         let now = tools.clock.now();
-        // Equal lines within one call are as many lines.
         let mut new_lines: Vec<(LineHash, bool)> = Vec::new();
         let mut fates = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
@@ -357,7 +356,13 @@ impl State {
             let fate = fate.unwrap_or_else(|| {
                 let (fate, is_event) = self.line(door, key, arrival, now);
                 if matches!(fate, Fate::Read(_)) && arrival.cut.is_none() {
-                    new_lines.push((hash, is_event));
+                    match door.form {
+                        // Equal lines of one request are as many lines.
+                        Form::Lines => new_lines.push((hash, is_event)),
+                        // What comes in one call is chance here: what a sender is not sure of it sends
+                        // again on its next connection, and both may be read at once.
+                        Form::Syslog => self.streams.remember([(hash, is_event)]),
+                    }
                 }
                 fate
             });

@@ -434,6 +434,26 @@ fn a_line_that_comes_again_is_the_same_line() {
     assert_eq!(scene.events(), expected);
 }
 
+/// Goal: a login is one, however syslog cut what it sent again: rsyslog sends the lines that it is not sure
+/// of on its next connection, and those of both were once stored as two. Method: a log, and its last
+/// lines again, in one call.
+#[test]
+fn syslog_that_sends_a_line_again_at_once_tells_it_once() {
+    let mut scene = Scene::new(&["db-1"]);
+    scene.rule("db-1", &[("host.name", "db-1")]);
+    let log = log(2);
+    let expected = by_host(&[("db-1", &log)]);
+    let arrivals: Vec<Arrival> =
+        log.iter().chain(&log[log.len() / 2..]).map(|line| arrival("db-1", line)).collect();
+    let door = Door { form: Form::Syslog, ..door() };
+    let taken = scene.router.take(&door, &arrivals).expect("is stored");
+    assert_eq!((taken.total().stored, taken.total().duplicates), (2, 1));
+    assert_eq!(scene.events(), expected);
+    scene.restart();
+    scene.router.take(&door, &arrivals).expect("is stored");
+    assert_eq!(scene.events(), expected);
+}
+
 /// Goal: nobody's line is recorded under a host that is not certain. Method: two sources whose rules both
 /// hold, a rest, and a log that says itself that it is another host's.
 #[test]
