@@ -8,7 +8,7 @@
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
 //! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`arrival`],
 //! [`labelled`] and [`syslog`] (lines that are sent to us), [`document`] (our own form of an event), [`tiledb`]
-//! (which folder is an array).
+//! (which folder is an array), [`object_log`] (what an object store's log says of arrays).
 
 pub mod arrival;
 pub mod batch;
@@ -18,6 +18,7 @@ pub mod following;
 pub mod input;
 pub mod labelled;
 pub mod mongod;
+pub mod object_log;
 pub mod syslog;
 pub mod tiledb;
 pub mod watch;
