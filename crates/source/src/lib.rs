@@ -8,7 +8,8 @@
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
 //! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`arrival`],
 //! [`labelled`] and [`syslog`] (lines that are sent to us), [`document`] (our own form of an event), [`tiledb`]
-//! (which folder is an array), [`object_log`] (what an object store's log says of arrays).
+//! (what was done with an array, by the names of its files), [`object_log`] (the same, by what its store wrote
+//! of who came).
 
 pub mod arrival;
 pub mod batch;
