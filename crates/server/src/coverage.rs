@@ -7,7 +7,7 @@ use doorbook_event::arrays::Array;
 use doorbook_event::record::Grade;
 use doorbook_event::registry::{Host, Registry};
 use doorbook_event::{Action, Scope, Target, Timestamp};
-use doorbook_store::filter::{OutcomeKind, Targets};
+use doorbook_store::filter::OutcomeKind;
 use doorbook_store::{Answer, Filter, Question, Store};
 
 /// The header of the compatible APIs: `complete|best-effort|gaps; through=TIME`, without `through`
@@ -18,11 +18,7 @@ pub const HEADER: &str = "doorbook-coverage";
 pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -> Answer {
     let is_asked = |target: &Target| {
         let (group, member) = target.names();
-        match &filter.targets {
-            Targets::All => true,
-            Targets::Group(asked) => group == asked,
-            Targets::Members(members) => members.iter().any(|(g, m)| g == group && m == member),
-        }
+        filter.is_target((group, member))
     };
     let (targets, every): (Vec<Target>, Vec<Action>) = match &filter.scope {
         Scope::Project(project) => (
@@ -35,12 +31,18 @@ pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -
         ),
         Scope::System => (Vec::new(), Vec::new()),
     };
-    let with_successes =
-        filter.outcomes.is_empty() || filter.outcomes.contains(&OutcomeKind::Success);
+    let success = OutcomeKind::Success;
+    let with_successes = (filter.outcomes.is_empty() || filter.outcomes.contains(&success))
+        && !filter.unwanted.outcomes.contains(&success);
+    let is_action = |action: &Action| {
+        (filter.actions.is_empty() || filter.actions.contains(action))
+            && !filter.unwanted.actions.contains(action)
+    };
+    let actions: Vec<Action> = every.into_iter().filter(is_action).collect();
     store.coverage(&Question {
         scope: &filter.scope,
         targets: &targets,
-        actions: if filter.actions.is_empty() { &every } else { &filter.actions },
+        actions: &actions,
         with_successes,
         from: filter.from,
         to: filter.to,
