@@ -11,9 +11,9 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::{Arrays, ArraysChange};
+use crate::arrays::{Arrays, ArraysChange, is_storage_uri};
 use crate::retention::{Retention, RetentionSet};
-use crate::source::{Source, is_source_name};
+use crate::source::{Source, SourceKind, Subject, is_source_name};
 use crate::{HostName, ProjectId, Scope, Text, Timestamp};
 
 /// A project: what Atlas calls a group.
@@ -295,6 +295,29 @@ pub enum RegistryChange {
     /// Users, organizations, tokens or arrays changed.
     #[n(13)]
     Arrays(#[n(0)] ArraysChange),
+    /// A user has this role in a project from now on, instead of any other.
+    #[n(14)]
+    RoleGranted {
+        /// The user.
+        #[n(0)]
+        user: Text,
+        /// The project.
+        #[n(1)]
+        project: ProjectId,
+        /// The role.
+        #[n(2)]
+        role: Role,
+    },
+    /// A user has no role in a project any more.
+    #[n(15)]
+    RoleRevoked {
+        /// The user.
+        #[n(0)]
+        user: Text,
+        /// The project.
+        #[n(1)]
+        project: ProjectId,
+    },
 }
 
 impl RegistryChange {
@@ -320,6 +343,9 @@ impl RegistryChange {
             | RegistryChange::SourceReplayed { name }
             | RegistryChange::SourcePaused { name, .. } => ("source", name.to_string()),
             RegistryChange::Arrays(change) => change.subject(),
+            RegistryChange::RoleGranted { user, .. } | RegistryChange::RoleRevoked { user, .. } => {
+                ("user", user.to_string())
+            }
         }
     }
 
@@ -352,6 +378,8 @@ impl RegistryChange {
             RegistryChange::SourcePaused { paused: true, .. } => "pause",
             RegistryChange::SourcePaused { paused: false, .. } => "resume",
             RegistryChange::Arrays(change) => change.verb(),
+            RegistryChange::RoleGranted { .. } => "grant",
+            RegistryChange::RoleRevoked { .. } => "revoke",
         }
     }
 }
@@ -398,6 +426,8 @@ pub struct Registry {
     sources: BTreeMap<Text, Source>,
     #[cbor(n(7), default, skip_if = "Arrays::is_empty")]
     arrays: Arrays,
+    #[cbor(n(8), default, skip_if = "BTreeMap::is_empty")]
+    roles: BTreeMap<Text, BTreeMap<ProjectId, Role>>,
 }
 
 impl Registry {
@@ -440,6 +470,13 @@ impl Registry {
     /// A host by its canonical name.
     pub fn host(&self, project: ProjectId, name: &HostName) -> Option<&Host> {
         self.hosts.get(&project)?.get(name)
+    }
+
+    /// Other names of a source's host.
+    pub fn aliases_of(&self, source: &Source) -> impl Iterator<Item = &Text> {
+        let host = source.project().zip(source.host());
+        let host = host.and_then(|(project, host)| self.host(project, host));
+        host.into_iter().flat_map(|host| &host.aliases)
     }
 
     /// The hosts that a user's text means: with a port exactly one, without a port every host of
@@ -493,6 +530,18 @@ impl Registry {
     /// Users, organizations, tokens and arrays.
     pub fn arrays(&self) -> &Arrays {
         &self.arrays
+    }
+
+    /// The role of a user in a project.
+    pub fn role_of_user(&self, user: &str, project: ProjectId) -> Option<Role> {
+        self.arrays.user(user)?;
+        self.roles.get(user)?.get(&project).copied()
+    }
+
+    /// The projects in which a user has a role, by id.
+    pub fn roles_of_user(&self, user: &str) -> impl Iterator<Item = (&Project, Role)> {
+        let roles = self.roles.get(user).into_iter().flatten();
+        roles.filter_map(|(project, role)| Some((self.project(*project)?, *role)))
     }
 
     /// How long a scope's events are kept.
@@ -612,14 +661,22 @@ impl Registry {
                         &*source.name
                     )));
                 }
-                project_exists(source.project)?;
                 check_way(source)?;
-                match self.host(source.project, &source.host) {
-                    Some(host) if host.cluster == source.cluster => Ok(()),
-                    _ => Err(Missing(format!(
-                        "cluster {} has no host {}",
-                        source.cluster, source.host
-                    ))),
+                match &source.subject {
+                    Subject::Host { project, cluster, host } => {
+                        project_exists(*project)?;
+                        let known = self.host(*project, host);
+                        match known.is_some_and(|known| known.cluster == *cluster) {
+                            true => Ok(()),
+                            false => Err(Missing(format!("cluster {cluster} has no host {host}"))),
+                        }
+                    }
+                    Subject::Arrays { namespace, below } => {
+                        if !self.arrays.is_namespace(namespace) {
+                            return Err(Missing(format!("no namespace {namespace}")));
+                        }
+                        check_arrays(source, below)
+                    }
                 }
             }
             RegistryChange::SourceRemoved { name }
@@ -629,6 +686,23 @@ impl Registry {
                 None => Err(Missing(format!("no source {name}"))),
             },
             RegistryChange::Arrays(change) => self.arrays.check(change),
+            RegistryChange::RoleGranted { user, project, role } => {
+                project_exists(*project)?;
+                if self.arrays.user(user).is_none() {
+                    return Err(Missing(format!("no user {user}")));
+                }
+                match *role == Role::Shipper {
+                    true => Err(Invalid("GROUP_SHIPPER is for programs that send, by key".into())),
+                    false => Ok(()),
+                }
+            }
+            RegistryChange::RoleRevoked { user, project } => {
+                project_exists(*project)?;
+                match self.role_of_user(user, *project) {
+                    Some(_) => Ok(()),
+                    None => Err(Missing(format!("{user} has no role in this project"))),
+                }
+            }
         }
     }
 
@@ -690,6 +764,16 @@ impl Registry {
                 self.sources.get_mut(&name).expect("check found the source").paused = paused;
             }
             RegistryChange::Arrays(change) => self.arrays.apply(change),
+            RegistryChange::RoleGranted { user, project, role } => {
+                self.roles.entry(user).or_default().insert(project, role);
+            }
+            RegistryChange::RoleRevoked { user, project } => {
+                let roles = self.roles.get_mut(&user).expect("check found the role");
+                roles.remove(&project);
+                if roles.is_empty() {
+                    self.roles.remove(&user);
+                }
+            }
         }
     }
 }
@@ -700,6 +784,9 @@ fn check_way(source: &Source) -> Result<(), RegistryError> {
     const TEXT_MAX_BYTES: usize = 1024;
     let Source { name, path, agent, rules, .. } = source;
     let invalid = |why: &str| Err(RegistryError::Invalid(format!("source {name} {why}")));
+    if source.kind.is_of_arrays() != source.namespace().is_some() {
+        return invalid("has a kind that does not tell of what it is of");
+    }
     let fits = |text: &Text| (1..=TEXT_MAX_BYTES).contains(&text.len());
     match (path.is_empty(), rules.is_empty()) {
         (true, true) => return invalid("has neither a file nor rules"),
@@ -719,6 +806,26 @@ fn check_way(source: &Source) -> Result<(), RegistryError> {
     }
 }
 
+/// A source of arrays is read by us, from a place that can be one.
+fn check_arrays(source: &Source, below: &str) -> Result<(), RegistryError> {
+    const INTERVAL_SECONDS_MAX: u32 = 7 * 86_400;
+    let Source { name, kind, path, agent, interval_seconds, .. } = source;
+    let invalid = |why: &str| Err(RegistryError::Invalid(format!("source {name} {why}")));
+    if agent.is_some() || path.is_empty() {
+        return invalid("tells of arrays: it has a path, and neither rules nor an agent");
+    }
+    if below != "s3://" && !is_storage_uri(below) {
+        return invalid("tells of arrays below file:///PATH, s3://BUCKET or s3://BUCKET/PREFIX");
+    }
+    if *kind == SourceKind::TiledbStorage && **path != *below {
+        return invalid("watches another place than that of its arrays");
+    }
+    match interval_seconds.is_none_or(|seconds| (1..=INTERVAL_SECONDS_MAX).contains(&seconds)) {
+        true => Ok(()),
+        false => invalid("is looked at every 1 to 604800 seconds"),
+    }
+}
+
 fn not_an_agent(name: &str) -> RegistryError {
     RegistryError::Invalid(format!(
         "{name:?} is not an agent's name: 1 to 64 lower-case letters, digits and -_. and not \
@@ -735,6 +842,7 @@ pub fn is_cluster_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arrays::{Organization, Uuid};
     use crate::source::{Rule, SourceKind};
 
     fn sample() -> (Registry, ProjectId) {
@@ -809,15 +917,56 @@ mod tests {
         check("[fe80::1]:27017", &["db-2:27017"]);
     }
 
+    /// Goal: a user has one role in a project, the latest, and only where both are there.
+    #[test]
+    fn a_role_is_granted_changed_and_revoked() {
+        use crate::arrays::{PasswordHash, User, Uuid};
+        let (mut registry, project) = sample();
+        let grant = |user: &str, project, role| RegistryChange::RoleGranted {
+            user: user.into(),
+            project,
+            role,
+        };
+        let first = grant("alice", project, Role::ReadOnly);
+        assert!(matches!(registry.check(&first), Err(RegistryError::Missing(_))));
+        registry.apply(&RegistryChange::Arrays(ArraysChange::UserCreated(User {
+            name: "alice".into(),
+            id: Uuid::random([1; 16]),
+            password: PasswordHash { salt: [0; 16], iterations: 1, hash: [0; 32] },
+            created: Timestamp::from_seconds(0),
+        })));
+        let other = ProjectId::new([9; 12]);
+        for refused in [grant("alice", other, Role::Owner), grant("alice", project, Role::Shipper)]
+        {
+            registry.check(&refused).expect_err("refused");
+        }
+        for role in [Role::ReadOnly, Role::Owner] {
+            registry.check(&grant("alice", project, role)).expect("allowed");
+            registry.apply(&grant("alice", project, role));
+            assert_eq!(registry.role_of_user("alice", project), Some(role));
+        }
+        assert_eq!(registry.role_of_user("alice", other), None);
+        assert_eq!(registry.role_of_user("bob", project), None);
+        let bytes = minicbor::to_vec(&registry).expect("encodes");
+        assert_eq!(minicbor::decode::<Registry>(&bytes).expect("decodes"), registry);
+        let revoke = RegistryChange::RoleRevoked { user: "alice".into(), project };
+        registry.check(&revoke).expect("allowed");
+        registry.apply(&revoke);
+        assert_eq!(registry.roles_of_user("alice").count(), 0);
+        assert!(matches!(registry.check(&revoke), Err(RegistryError::Missing(_))));
+    }
+
     #[test]
     fn a_source_has_a_file_or_rules() {
         let (registry, project) = sample();
         let source = |path: &str, agent: Option<&str>, labels: &[&str]| Source {
             name: "orders".into(),
             kind: SourceKind::MongodLog,
-            project,
-            cluster: "orders".into(),
-            host: HostName::parse("db-2").expect("valid").0,
+            subject: Subject::Host {
+                project,
+                cluster: "orders".into(),
+                host: HostName::parse("db-2").expect("valid").0,
+            },
             path: path.into(),
             zone: "UTC".into(),
             paused: false,
@@ -826,6 +975,7 @@ mod tests {
                 .iter()
                 .map(|label| Rule { label: (*label).into(), pattern: "db-2".into() })
                 .collect(),
+            interval_seconds: None,
         };
         let check = |source: Source| registry.check(&RegistryChange::SourceSet(source));
         for allowed in [
@@ -846,6 +996,50 @@ mod tests {
         ] {
             check(refused.clone()).expect_err(&format!("{refused:?}"));
         }
+    }
+
+    #[test]
+    fn a_source_of_arrays_has_a_namespace_and_a_place() {
+        let (mut registry, project) = sample();
+        let organization = Organization {
+            name: "lab".into(),
+            id: Uuid::random([1; 16]),
+            members: std::collections::BTreeSet::new(),
+            created: Timestamp::from_seconds(0),
+        };
+        registry.apply(&RegistryChange::Arrays(ArraysChange::OrganizationCreated(organization)));
+        let source = |namespace: &str, path: &str| Source {
+            name: "lake".into(),
+            kind: SourceKind::TiledbStorage,
+            subject: Subject::Arrays { namespace: namespace.into(), below: path.into() },
+            path: path.into(),
+            zone: "UTC".into(),
+            paused: false,
+            agent: None,
+            rules: Vec::new(),
+            interval_seconds: None,
+        };
+        let check = |source: &Source| registry.check(&RegistryChange::SourceSet(source.clone()));
+        let good = source("lab", "s3://lake/a");
+        check(&good).expect("allowed");
+        check(&source("lab", "file:///srv/arrays")).expect("allowed");
+        let host = HostName::parse("db-2").expect("valid").0;
+        let of_host = Subject::Host { project, cluster: "orders".into(), host };
+        for refused in [
+            source("nobody", "s3://lake/a"),
+            source("lab", "/srv/arrays"),
+            source("lab", "s3://lake/../b"),
+            Source { path: "s3://other".into(), ..good.clone() },
+            Source { agent: Some("edge-1".into()), ..good.clone() },
+            Source { interval_seconds: Some(0), ..good.clone() },
+            Source { kind: SourceKind::MongodLog, ..good.clone() },
+            Source { subject: of_host, ..good.clone() },
+        ] {
+            check(&refused).expect_err(&format!("{refused:?}"));
+        }
+        let of_logs =
+            Source { kind: SourceKind::CephOpsLog, path: "/var/log/ops.log".into(), ..good };
+        check(&of_logs).expect("allowed");
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //! The compatible APIs have no place for it in their bodies; they say it in a header,
 //! [`HEADER`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use doorbook_event::arrays::Array;
 use doorbook_event::record::Grade;
 use doorbook_event::registry::{Host, Registry};
+use doorbook_event::source::SourceKind;
 use doorbook_event::{Action, Scope, Target, Timestamp};
-use doorbook_store::filter::{OutcomeKind, Targets};
+use doorbook_store::coverage::{Gap, Stored};
+use doorbook_store::filter::OutcomeKind;
 use doorbook_store::{Answer, Filter, Question, Store};
 
 /// The header of the compatible APIs: `complete|best-effort|gaps; through=TIME`, without `through`
@@ -18,11 +22,7 @@ pub const HEADER: &str = "doorbook-coverage";
 pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -> Answer {
     let is_asked = |target: &Target| {
         let (group, member) = target.names();
-        match &filter.targets {
-            Targets::All => true,
-            Targets::Group(asked) => group == asked,
-            Targets::Members(members) => members.iter().any(|(g, m)| g == group && m == member),
-        }
+        filter.is_target((group, member))
     };
     let (targets, every): (Vec<Target>, Vec<Action>) = match &filter.scope {
         Scope::Project(project) => (
@@ -35,17 +35,63 @@ pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -
         ),
         Scope::System => (Vec::new(), Vec::new()),
     };
-    let with_successes =
-        filter.outcomes.is_empty() || filter.outcomes.contains(&OutcomeKind::Success);
+    let success = OutcomeKind::Success;
+    let with_successes = (filter.outcomes.is_empty() || filter.outcomes.contains(&success))
+        && !filter.unwanted.outcomes.contains(&success);
+    let stored = match &filter.scope {
+        Scope::Namespace(name) => stored(registry, name),
+        Scope::Project(_) | Scope::System => BTreeMap::new(),
+    };
+    let asked = if filter.actions.is_empty() { every } else { filter.actions.clone() };
+    // What is done through Doorbook nobody else has to see.
+    let is_asked = |action: &Action| !action.is_ours() && !filter.unwanted.actions.contains(action);
+    let actions: Vec<Action> = asked.into_iter().filter(is_asked).collect();
     store.coverage(&Question {
         scope: &filter.scope,
         targets: &targets,
-        actions: if filter.actions.is_empty() { &every } else { &filter.actions },
+        stored: &stored,
+        actions: &actions,
         with_successes,
         from: filter.from,
         to: filter.to,
         now,
     })
+}
+
+/// What was not seen of arrays by those who watch the places where they are stored, and what arrays did
+/// not show; the latest of a namespace first. Of a place, and not of each array below it.
+pub fn of_arrays(store: &Store, registry: &Registry, now: Timestamp) -> Vec<Gap> {
+    let mut places: BTreeMap<Scope, BTreeSet<Target>> = BTreeMap::new();
+    let of_arrays = registry.sources().filter(|source| source.namespace().is_some());
+    for source in of_arrays {
+        places.entry(source.scope()).or_default().insert(source.target());
+    }
+    let catalog = store.catalog();
+    let kinds = SourceKind::ALL.into_iter().filter(|kind| kind.is_of_arrays());
+    let actions: BTreeSet<Action> = kinds.flat_map(|kind| kind.actions()).copied().collect();
+    let actions: Vec<Action> = actions.into_iter().collect();
+    let gaps = places.into_iter().flat_map(|(scope, places)| {
+        let hidden = catalog.coverage.get(&scope).into_iter().flatten().map(Gap::from);
+        let answer = store.coverage(&Question {
+            scope: &scope,
+            targets: &places.into_iter().collect::<Vec<_>>(),
+            stored: &BTreeMap::new(),
+            actions: &actions,
+            with_successes: true,
+            from: Timestamp::MIN,
+            to: now,
+            now,
+        });
+        hidden.chain(answer.gaps).collect::<Vec<_>>()
+    });
+    gaps.collect()
+}
+
+/// Where the arrays of a namespace are stored, and since when that is known.
+fn stored(registry: &Registry, namespace: &str) -> BTreeMap<Target, Stored> {
+    let arrays = registry.arrays().arrays_of(namespace);
+    let place = |array: &Array| Stored { uri: array.uri.clone(), since: array.created };
+    arrays.map(|array| (target_of_array(array), place(array))).collect()
 }
 
 /// What an array is to the history.

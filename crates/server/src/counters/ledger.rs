@@ -2,7 +2,7 @@
 
 use doorbook_event::record::{Coverage, Grade, Hidden};
 use doorbook_event::{Action, Class, Classes, ProjectId, Record, Scope, Target, Text, Timestamp};
-use doorbook_store::filter::{OutcomeKind, Targets};
+use doorbook_store::filter::{OutcomeKind, Targets, Unwanted};
 use doorbook_store::{Dimension, Entry, Error, Filter, Store};
 
 use super::compare::{Difference, Finding, SLACK_MICROS, Tally};
@@ -13,7 +13,6 @@ use super::mongod;
 pub struct Ledger {
     store: Store,
     scope: Scope,
-    project: ProjectId,
     target: Target,
     /// Gaps that were told, and what was recorded in them then; the oldest goes first.
     open: Vec<Open>,
@@ -41,7 +40,7 @@ const MECHANISMS_MAX: usize = 64;
 impl Ledger {
     /// Of a host.
     pub fn new(store: Store, project: ProjectId, target: Target) -> Ledger {
-        Ledger { store, scope: Scope::Project(project), project, target, open: Vec::new() }
+        Ledger { store, scope: Scope::Project(project), target, open: Vec::new() }
     }
 
     /// Whether a source is to watch its log.
@@ -50,7 +49,7 @@ impl Ledger {
         catalog
             .registry
             .sources()
-            .any(|source| source.project == self.project && source.target() == self.target)
+            .any(|source| source.scope() == self.scope && source.target() == self.target)
     }
 
     /// Everything that was written to its log before this instant of our clock is recorded; `None`
@@ -61,7 +60,7 @@ impl Ledger {
         let ours = catalog
             .registry
             .sources()
-            .filter(|source| source.project == self.project && source.target() == self.target);
+            .filter(|source| source.scope() == self.scope && source.target() == self.target);
         ours.filter_map(|source| watched.sources.get(&source.name)?.through).max()
     }
 
@@ -149,7 +148,7 @@ impl Ledger {
         let to = gap.to.unwrap_or(gap.last_seen).plus_micros(SLACK_MICROS);
         let successes = Filter {
             outcomes: vec![OutcomeKind::Success],
-            mechanisms: vec![mechanism.clone()],
+            mechanisms: vec![mechanism.clone().into()],
             ..self.filter(gap.from.plus_micros(-SLACK_MICROS), to)
         };
         Ok(self.store.top(&successes, Dimension::Mechanism, 1)?.total)
@@ -162,7 +161,7 @@ impl Ledger {
             from: after.plus_micros(1),
             to: through,
             actions: vec![Action::Authenticate],
-            without: Classes::NONE.with(Class::Suspect),
+            unwanted: Unwanted::classes(Classes::NONE.with(Class::Suspect)),
             ..Filter::all(self.scope.clone(), 0)
         }
     }

@@ -31,7 +31,7 @@ use doorbook_store::{
 
 pub use beat::Beats;
 
-use crate::sources::Board;
+use crate::sources::{Board, Reader};
 use position::StreamKey;
 use received::{Place, Received};
 use streams::{Choice, LineHash, Streams};
@@ -145,7 +145,7 @@ impl Router {
 
     /// Takes lines in the order in which they were written. When it returns, all of them are durable;
     /// after an error, none of them is to be acknowledged, and the same lines may be handed in again:
-    /// a line that comes again in a later call is the same line.
+    /// a line that comes again in a later call is the same line, and of syslog in the same call, too.
     pub fn take(&self, door: &Door, arrivals: &[Arrival]) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         let mut waiting = Vec::new();
@@ -196,7 +196,8 @@ impl Router {
         let saved = self.save(&mut state, Some(clock));
         if let Some(board) = self.board.get() {
             let received = state.sources.iter();
-            board.set_received(received.map(|(name, it)| (name.clone(), it.status())));
+            let received = received.map(|(name, it)| (name.clone(), it.status()));
+            board.set(Reader::Received, received.collect());
         }
         saved.map(drop)
     }
@@ -234,7 +235,7 @@ impl Router {
                         state.stored(&name, &place, &advanced, now, &mut all);
                         let received = state.sources.get(&name);
                         if let (Some(board), Some(received)) = (self.board.get(), received) {
-                            board.note_received(name, received.status());
+                            board.note(Reader::Received, name, received.status());
                         }
                     }
                     Err(error) => failure = Some(self.not_stored(state, &name, error, n_tries)?),
@@ -340,7 +341,6 @@ impl State {
     /// Reads lines as those of their sources, as far as they have one.
     fn read(&mut self, door: &Door, arrivals: &[Arrival], tools: &Tools) -> Vec<Fate> {
         let now = tools.clock.now();
-        // Equal lines within one call are as many lines.
         let mut new_lines: Vec<(LineHash, bool)> = Vec::new();
         let mut fates = Vec::with_capacity(arrivals.len());
         for arrival in arrivals {
@@ -356,7 +356,13 @@ impl State {
             let fate = fate.unwrap_or_else(|| {
                 let (fate, is_event) = self.line(door, key, arrival, now);
                 if matches!(fate, Fate::Read(_)) && arrival.cut.is_none() {
-                    new_lines.push((hash, is_event));
+                    match door.form {
+                        // Equal lines of one request are as many lines.
+                        Form::Lines => new_lines.push((hash, is_event)),
+                        // What comes in one call is chance here: what a sender is not sure of it sends
+                        // again on its next connection, and both may be read at once.
+                        Form::Syslog => self.streams.remember([(hash, is_event)]),
+                    }
                 }
                 fate
             });
@@ -466,7 +472,7 @@ impl State {
         let learnt = self.streams.get(key).learnt.clone();
         let mut labels = labels.clone();
         learnt.label(&mut labels);
-        let of_project = |received: &&Received| received.source.project == door.project;
+        let of_project = |received: &&Received| received.source.project() == Some(door.project);
         let fitting: Vec<&Received> =
             self.sources.values().filter(of_project).filter(|it| it.fits(&labels)).collect();
         let choice = match fitting[..] {

@@ -288,7 +288,7 @@ pub(crate) enum Rotation {
 impl Rotation {
     /// Splits a file's name into the log's base name and the file's place: mongod's own
     /// `.2026-11-23T02-48-50`, logrotate's `.1` and `-20261123`, the kubelet's `.20261123-024850`,
-    /// each also compressed.
+    /// a time also with a number after it where two rotations fell into one, each also compressed.
     pub(crate) fn of(file_name: &str) -> (&str, Rotation) {
         let unpacked = [".gz", ".zst", ".zstd"]
             .iter()
@@ -301,11 +301,12 @@ impl Rotation {
             if base.is_empty() {
                 continue;
             }
-            if let Some(time) = suffix_time(suffix) {
+            let time = suffix.rsplit_once('.').filter(|(_, number)| is_number(number));
+            if let Some(time) = suffix_time(time.map_or(suffix, |(time, _)| time)) {
                 return (base, Rotation::Dated(time));
             }
-            let numbered = unpacked[at..].starts_with('.') && suffix.len() <= 4;
-            if let Some(number) = suffix.parse().ok().filter(|_| numbered && is_digits(suffix)) {
+            let numbered = unpacked[at..].starts_with('.') && is_number(suffix);
+            if let Some(number) = suffix.parse().ok().filter(|_| numbered) {
                 return (base, Rotation::Numbered(number));
             }
         }
@@ -320,8 +321,9 @@ impl Rotation {
     }
 }
 
-fn is_digits(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+/// Longer ones are a process, a port or a day.
+fn is_number(text: &str) -> bool {
+    (1..=4).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn suffix_time(suffix: &str) -> Option<Timestamp> {
@@ -536,6 +538,8 @@ mod tests {
         }
         check("mongod.log.2026-11-23T02-48-50", "mongod.log", Some("2026-11-23T02:48:50Z"));
         check("mongod.log.2026-11-23T02-48-50.gz", "mongod.log", Some("2026-11-23T02:48:50Z"));
+        check("mongod.log.2026-11-23T02-48-50.2.gz", "mongod.log", Some("2026-11-23T02:48:50Z"));
+        check("mongod.log-20261123.1", "mongod.log", Some("2026-11-23T00:00:00Z"));
         check("mongod.log.2026-13-23T02-48-50", "mongod.log.2026-13-23T02-48-50", None);
         check("mongod.log-2026112302", "mongod.log", Some("2026-11-23T02:00:00Z"));
         check("db-20.log", "db-20.log", None);
