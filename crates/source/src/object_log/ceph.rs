@@ -17,11 +17,13 @@
 
 use std::borrow::Cow;
 
-use doorbook_event::Text;
+use doorbook_event::{Text, Timestamp};
+use jiff::tz::TimeZone;
 
 use super::request::{Operation, Request, Target, address};
 use super::{Reader, Unreadable, unreadable};
-use crate::json::{Cursor, Value, members};
+use crate::json::{Cursor, Value, at_path, members};
+use crate::mongod::time::Times;
 
 pub fn read(
     reader: &mut Reader,
@@ -40,6 +42,13 @@ pub fn read(
         let object = object.ok_or_else(|| unreadable("is not a JSON object"))?;
         read_one(reader, object, sink)?;
     }
+}
+
+/// The time of a line's first entry.
+pub fn time(line: &[u8]) -> Option<Timestamp> {
+    let begin = memchr::memchr(b'{', line)?;
+    let time = at_path(&line[begin..], &[b"time"])?.text()?;
+    Times::new(TimeZone::UTC).iso(time.raw)
 }
 
 #[derive(Default)]

@@ -6,7 +6,7 @@
 //! What the patterns are, and where they mislead, is in `docs/design/object-log.md`.
 //!
 //! Suggested reading order: [`request`], [`ceph`], [`s3`], [`cloudtrail`], [`object`] (what a key says),
-//! [`Sessions`].
+//! [`Sessions`], [`Watch`] (a log that is written).
 
 mod ceph;
 mod cloudtrail;
@@ -17,10 +17,12 @@ mod s3;
 mod sessions;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::fmt;
 
-use doorbook_event::Text;
+use doorbook_event::source::SourceKind;
+use doorbook_event::{Text, Timestamp};
 use jiff::tz::TimeZone;
 
 use crate::intern::Texts;
@@ -29,6 +31,7 @@ use crate::mongod::time::Times;
 pub use records::Records;
 pub use request::{Operation, Request};
 pub use sessions::{Counts, Places, Sessions};
+pub use watch::{Settings, Watch};
 
 /// What a store writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,34 @@ pub enum Format {
 }
 
 impl Format {
+    /// What a source of this kind reads, if that is a log of an object store.
+    pub const fn of(kind: SourceKind) -> Option<Format> {
+        match kind {
+            SourceKind::CephOpsLog => Some(Format::CephOpsLog),
+            SourceKind::S3AccessLog => Some(Format::S3AccessLog),
+            SourceKind::Cloudtrail => Some(Format::Cloudtrail),
+            SourceKind::MongodLog | SourceKind::TiledbStorage => None,
+        }
+    }
+
+    /// The kind of its sources.
+    pub const fn kind(self) -> SourceKind {
+        match self {
+            Format::CephOpsLog => SourceKind::CephOpsLog,
+            Format::S3AccessLog => SourceKind::S3AccessLog,
+            Format::Cloudtrail => SourceKind::Cloudtrail,
+        }
+    }
+
+    /// The time in a line, of whatever request it tells.
+    fn time(self, line: &[u8]) -> Option<Timestamp> {
+        match self {
+            Format::CephOpsLog => ceph::time(line),
+            Format::S3AccessLog => s3::time_of(line),
+            Format::Cloudtrail => None,
+        }
+    }
+
     /// How long after a request the log may still tell of requests that were made before it. Until then
     /// nothing is concluded from what the log does not say.
     ///

@@ -78,6 +78,11 @@ pub fn read(
     Ok(())
 }
 
+/// The time of a line.
+pub fn time_of(line: &[u8]) -> Option<Timestamp> {
+    time(fields(line)?[2])
+}
+
 /// No request takes longer; a number that says so is wrong.
 const DAY_MILLIS: u64 = 24 * 60 * 60 * 1000;
 

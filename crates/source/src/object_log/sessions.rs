@@ -126,6 +126,11 @@ impl Sessions {
         self.latest
     }
 
+    /// What is told is so far behind what was read.
+    pub fn hold_micros(&self) -> i64 {
+        self.hold_micros
+    }
+
     /// Whether [`Sessions::relieve`] is due.
     pub fn is_full(&self) -> bool {
         self.held_size_bytes > HELD_SIZE_BYTES_MAX
