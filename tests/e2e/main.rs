@@ -7,6 +7,7 @@
 mod support;
 
 mod agent;
+mod array_files;
 mod counters;
 mod follow;
 mod kill;
@@ -16,7 +17,7 @@ mod pages;
 mod quickstart;
 mod replica_set;
 mod samples;
-mod storage;
+
 mod surface;
 mod syslog;
 mod tiledb;
