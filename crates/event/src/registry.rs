@@ -295,6 +295,29 @@ pub enum RegistryChange {
     /// Users, organizations, tokens or arrays changed.
     #[n(13)]
     Arrays(#[n(0)] ArraysChange),
+    /// A user has this role in a project from now on, instead of any other.
+    #[n(14)]
+    RoleGranted {
+        /// The user.
+        #[n(0)]
+        user: Text,
+        /// The project.
+        #[n(1)]
+        project: ProjectId,
+        /// The role.
+        #[n(2)]
+        role: Role,
+    },
+    /// A user has no role in a project any more.
+    #[n(15)]
+    RoleRevoked {
+        /// The user.
+        #[n(0)]
+        user: Text,
+        /// The project.
+        #[n(1)]
+        project: ProjectId,
+    },
 }
 
 impl RegistryChange {
@@ -320,6 +343,9 @@ impl RegistryChange {
             | RegistryChange::SourceReplayed { name }
             | RegistryChange::SourcePaused { name, .. } => ("source", name.to_string()),
             RegistryChange::Arrays(change) => change.subject(),
+            RegistryChange::RoleGranted { user, .. } | RegistryChange::RoleRevoked { user, .. } => {
+                ("user", user.to_string())
+            }
         }
     }
 
@@ -352,6 +378,8 @@ impl RegistryChange {
             RegistryChange::SourcePaused { paused: true, .. } => "pause",
             RegistryChange::SourcePaused { paused: false, .. } => "resume",
             RegistryChange::Arrays(change) => change.verb(),
+            RegistryChange::RoleGranted { .. } => "grant",
+            RegistryChange::RoleRevoked { .. } => "revoke",
         }
     }
 }
@@ -398,6 +426,8 @@ pub struct Registry {
     sources: BTreeMap<Text, Source>,
     #[cbor(n(7), default, skip_if = "Arrays::is_empty")]
     arrays: Arrays,
+    #[cbor(n(8), default, skip_if = "BTreeMap::is_empty")]
+    roles: BTreeMap<Text, BTreeMap<ProjectId, Role>>,
 }
 
 impl Registry {
@@ -500,6 +530,18 @@ impl Registry {
     /// Users, organizations, tokens and arrays.
     pub fn arrays(&self) -> &Arrays {
         &self.arrays
+    }
+
+    /// The role of a user in a project.
+    pub fn role_of_user(&self, user: &str, project: ProjectId) -> Option<Role> {
+        self.arrays.user(user)?;
+        self.roles.get(user)?.get(&project).copied()
+    }
+
+    /// The projects in which a user has a role, by id.
+    pub fn roles_of_user(&self, user: &str) -> impl Iterator<Item = (&Project, Role)> {
+        let roles = self.roles.get(user).into_iter().flatten();
+        roles.filter_map(|(project, role)| Some((self.project(*project)?, *role)))
     }
 
     /// How long a scope's events are kept.
@@ -644,6 +686,23 @@ impl Registry {
                 None => Err(Missing(format!("no source {name}"))),
             },
             RegistryChange::Arrays(change) => self.arrays.check(change),
+            RegistryChange::RoleGranted { user, project, role } => {
+                project_exists(*project)?;
+                if self.arrays.user(user).is_none() {
+                    return Err(Missing(format!("no user {user}")));
+                }
+                match *role == Role::Shipper {
+                    true => Err(Invalid("GROUP_SHIPPER is for programs that send, by key".into())),
+                    false => Ok(()),
+                }
+            }
+            RegistryChange::RoleRevoked { user, project } => {
+                project_exists(*project)?;
+                match self.role_of_user(user, *project) {
+                    Some(_) => Ok(()),
+                    None => Err(Missing(format!("{user} has no role in this project"))),
+                }
+            }
         }
     }
 
@@ -705,6 +764,16 @@ impl Registry {
                 self.sources.get_mut(&name).expect("check found the source").paused = paused;
             }
             RegistryChange::Arrays(change) => self.arrays.apply(change),
+            RegistryChange::RoleGranted { user, project, role } => {
+                self.roles.entry(user).or_default().insert(project, role);
+            }
+            RegistryChange::RoleRevoked { user, project } => {
+                let roles = self.roles.get_mut(&user).expect("check found the role");
+                roles.remove(&project);
+                if roles.is_empty() {
+                    self.roles.remove(&user);
+                }
+            }
         }
     }
 }
@@ -846,6 +915,45 @@ mod tests {
         check("[2001:DB8::0:5]:31002", &["db-2:27017"]);
         check("[2001:db8::5]:27017", &[]);
         check("[fe80::1]:27017", &["db-2:27017"]);
+    }
+
+    /// Goal: a user has one role in a project, the latest, and only where both are there.
+    #[test]
+    fn a_role_is_granted_changed_and_revoked() {
+        use crate::arrays::{PasswordHash, User, Uuid};
+        let (mut registry, project) = sample();
+        let grant = |user: &str, project, role| RegistryChange::RoleGranted {
+            user: user.into(),
+            project,
+            role,
+        };
+        let first = grant("alice", project, Role::ReadOnly);
+        assert!(matches!(registry.check(&first), Err(RegistryError::Missing(_))));
+        registry.apply(&RegistryChange::Arrays(ArraysChange::UserCreated(User {
+            name: "alice".into(),
+            id: Uuid::random([1; 16]),
+            password: PasswordHash { salt: [0; 16], iterations: 1, hash: [0; 32] },
+            created: Timestamp::from_seconds(0),
+        })));
+        let other = ProjectId::new([9; 12]);
+        for refused in [grant("alice", other, Role::Owner), grant("alice", project, Role::Shipper)]
+        {
+            registry.check(&refused).expect_err("refused");
+        }
+        for role in [Role::ReadOnly, Role::Owner] {
+            registry.check(&grant("alice", project, role)).expect("allowed");
+            registry.apply(&grant("alice", project, role));
+            assert_eq!(registry.role_of_user("alice", project), Some(role));
+        }
+        assert_eq!(registry.role_of_user("alice", other), None);
+        assert_eq!(registry.role_of_user("bob", project), None);
+        let bytes = minicbor::to_vec(&registry).expect("encodes");
+        assert_eq!(minicbor::decode::<Registry>(&bytes).expect("decodes"), registry);
+        let revoke = RegistryChange::RoleRevoked { user: "alice".into(), project };
+        registry.check(&revoke).expect("allowed");
+        registry.apply(&revoke);
+        assert_eq!(registry.roles_of_user("alice").count(), 0);
+        assert!(matches!(registry.check(&revoke), Err(RegistryError::Missing(_))));
     }
 
     #[test]

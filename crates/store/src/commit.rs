@@ -221,7 +221,13 @@ impl Inner {
                 let project = project.map(|id| ("project", Text::from(id.to_string())));
                 registry.apply(change);
                 let verb = ("verb", Text::from(change.verb()));
-                let details = retention::details(&registry, change, now);
+                let role = match change {
+                    RegistryChange::RoleGranted { role, .. } => {
+                        Some(("role", role.api_name().into()))
+                    }
+                    _ => None,
+                };
+                let details = retention::details(&registry, change, now).into_iter().chain(role);
                 let attributes = [verb].into_iter().chain(project).chain(details);
                 let action = Action::RegistryChange;
                 events.push(own::event(by, action, (kind, &name), now, attributes));
@@ -406,7 +412,9 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::ProjectCreated(project) => Some(project.id),
         RegistryChange::ClusterCreated(cluster) => Some(cluster.project),
         RegistryChange::HostAdded(host) => Some(host.project),
-        RegistryChange::HostAliasAdded { project, .. } => Some(*project),
+        RegistryChange::HostAliasAdded { project, .. }
+        | RegistryChange::RoleGranted { project, .. }
+        | RegistryChange::RoleRevoked { project, .. } => Some(*project),
         RegistryChange::KeyCreated(key) => Some(key.project),
         RegistryChange::KeyDeleted { public } => Some(registry.key(public)?.project),
         RegistryChange::ServiceAccountCreated(account) => Some(account.project),

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Subcommand;
+use doorbook_event::registry::Role;
 use doorbook_server::admin::arrays::{ArraysRequest, Password, UserView};
 use doorbook_server::admin::{Reply, Request};
 
 use super::{DataDir, out_of_turn};
-use crate::output;
+use crate::{output, values};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -22,6 +23,25 @@ pub enum Command {
         /// Print {"username","password"}
         #[arg(long)]
         json: bool,
+    },
+    /// Let a user see a project, on the page and by tokens; replaces the role that the user has there
+    Grant {
+        /// The user
+        name: String,
+        /// The project, by id or name
+        #[arg(long, value_name = "P")]
+        project: String,
+        /// What the user may do there, such as GROUP_OWNER or "Project Cluster Log Viewer"
+        #[arg(long, value_parser = values::role)]
+        role: Role,
+    },
+    /// Take a user's role in a project away; it ends at once
+    Revoke {
+        /// The user
+        name: String,
+        /// The project, by id or name
+        #[arg(long, value_name = "P")]
+        project: String,
     },
     /// List users
     List {
@@ -53,6 +73,18 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             eprintln!("The password is shown this once; it cannot be shown again.");
             output::line(&format!("{}:{}", user.username, user.password.0))
         }
+        Command::Grant { name, project, role } => {
+            let request =
+                ArraysRequest::UserGrant { user: name.clone(), project: project.clone(), role };
+            data_dir.execute(Request::Arrays(request))?;
+            output::line(&format!("{name} has {role} in project {project}"))
+        }
+        Command::Revoke { name, project } => {
+            let request =
+                ArraysRequest::UserRevoke { user: name.clone(), project: project.clone() };
+            data_dir.execute(Request::Arrays(request))?;
+            output::line(&format!("{name} has no role in project {project} any more"))
+        }
         Command::List { json } => {
             let users = match data_dir.execute(Request::Arrays(ArraysRequest::UserList))? {
                 Reply::Users(users) => users,
@@ -62,10 +94,16 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
                 return output::json(&users);
             }
             let row = |user: &UserView| {
-                vec![user.username.to_string(), user.tokens.to_string(), user.created.to_string()]
+                let roles = user.roles.iter().map(|of| format!("{} in {}", of.role, of.project));
+                vec![
+                    user.username.to_string(),
+                    user.tokens.to_string(),
+                    user.created.to_string(),
+                    roles.collect::<Vec<_>>().join(", "),
+                ]
             };
             let rows: Vec<_> = users.iter().map(row).collect();
-            output::table(&["USER", "TOKENS", "CREATED"], &rows)
+            output::table(&["USER", "TOKENS", "CREATED", "ROLES"], &rows)
         }
     }
 }

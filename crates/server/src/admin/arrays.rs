@@ -6,8 +6,8 @@ use std::path::Path;
 
 use doorbook_event::arrays::{Array, Arrays, ArraysChange, Organization, Token, User, Uuid};
 use doorbook_event::record::Actor;
-use doorbook_event::registry::RegistryChange;
-use doorbook_event::{Text, Timestamp};
+use doorbook_event::registry::{Project, Registry, RegistryChange, Role};
+use doorbook_event::{ProjectId, Text, Timestamp};
 use doorbook_source::tiledb::find_below;
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +30,22 @@ pub enum ArraysRequest {
     },
     /// All users.
     UserList,
+    /// Give a user a role in a project, instead of any other.
+    UserGrant {
+        /// The user.
+        user: String,
+        /// The project, by id or name.
+        project: String,
+        /// The role.
+        role: Role,
+    },
+    /// Take a user's role in a project away.
+    UserRevoke {
+        /// The user.
+        user: String,
+        /// The project, by id or name.
+        project: String,
+    },
     /// Create a namespace for several users.
     OrganizationCreate {
         /// The name.
@@ -117,6 +133,21 @@ pub struct UserView {
     pub tokens: usize,
     /// When it was created.
     pub created: Timestamp,
+    /// What the user may do in which projects.
+    #[serde(default)]
+    pub roles: Vec<RoleView>,
+}
+
+/// What a user may do in a project.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RoleView {
+    /// The project.
+    pub project_id: ProjectId,
+    /// Its name.
+    pub project: Text,
+    /// What may be done.
+    pub role: Role,
 }
 
 /// An organization.
@@ -159,15 +190,21 @@ impl Admin {
         match request {
             ArraysRequest::UserCreate { name, password } => self.create_user(by, &name, password),
             ArraysRequest::UserList => {
-                let view = |user: &User| UserView {
-                    username: user.name.clone(),
-                    tokens: arrays
-                        .tokens_of(&user.name)
-                        .filter(|token| token.expires.is_none())
-                        .count(),
-                    created: user.created,
-                };
+                let view = |user| user_view(&catalog.registry, user);
                 Ok(Reply::Users(arrays.users().map(view).collect()))
+            }
+            ArraysRequest::UserGrant { user, project, role } => {
+                let project = project_of(&catalog.registry, &project)?;
+                let user = Text::from(user);
+                let granted = RegistryChange::RoleGranted { user, project, role };
+                self.store.change_registry(by, vec![granted])?;
+                Ok(Reply::Done)
+            }
+            ArraysRequest::UserRevoke { user, project } => {
+                let project = project_of(&catalog.registry, &project)?;
+                let revoked = RegistryChange::RoleRevoked { user: user.into(), project };
+                self.store.change_registry(by, vec![revoked])?;
+                Ok(Reply::Done)
             }
             ArraysRequest::OrganizationCreate { name, members } => {
                 let organization = Organization {
@@ -376,6 +413,26 @@ fn one_namespace(arrays: &Arrays, named: Option<String>) -> Result<Text, Failure
                 }
             }
         }
+    }
+}
+
+fn project_of(registry: &Registry, text: &str) -> Result<ProjectId, Failure> {
+    let found = registry.find_project(text).map(|project| project.id);
+    found.ok_or_else(|| Failure::missing(format!("no project {text}")))
+}
+
+fn user_view(registry: &Registry, user: &User) -> UserView {
+    let tokens = registry.arrays().tokens_of(&user.name);
+    let role = |(project, role): (&Project, Role)| RoleView {
+        project_id: project.id,
+        project: project.name.clone(),
+        role,
+    };
+    UserView {
+        username: user.name.clone(),
+        tokens: tokens.filter(|token| token.expires.is_none()).count(),
+        created: user.created,
+        roles: registry.roles_of_user(&user.name).map(role).collect(),
     }
 }
 

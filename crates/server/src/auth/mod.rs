@@ -2,7 +2,7 @@
 //!
 //! [`Auth::identify`] turns a request's `Authorization` header into a [`Caller`]; [`authorize`] is
 //! the one place that decides, for projects and for arrays. Callers from other doors (the admin socket's operating-system user,
-//! later browser sessions) become a [`Caller`] too and pass the same function.
+//! the sessions of browsers) become a [`Caller`] too and pass the same function.
 
 pub mod digest;
 pub mod oauth;
@@ -225,6 +225,10 @@ pub fn agent_of<'a>(registry: &'a Registry, caller: &Caller) -> Option<&'a Text>
 
 fn role_in(registry: &Registry, principal: &Principal, project: ProjectId) -> Option<Role> {
     registry.project(project)?;
+    // A key is of one project; a user may have a role in many.
+    if let Principal::User { name, .. } = principal {
+        return registry.role_of_user(name, project);
+    }
     let (its_project, role) = right_of(registry, principal)?;
     (its_project == project).then_some(role)
 }
@@ -432,6 +436,37 @@ mod tests {
 
     fn caller(principal: Principal) -> Caller {
         Caller { principal, peer: Peer::Unknown }
+    }
+
+    /// Goal: a user may do in a project what a key of the same role may, and nothing where nobody
+    /// granted it.
+    #[test]
+    fn a_user_has_the_rights_of_the_role_that_was_granted() {
+        use doorbook_event::arrays::{ArraysChange, PasswordHash, User, Uuid};
+        for role in Role::ALL {
+            let mut registry = registry(role);
+            registry.apply(&RegistryChange::Arrays(ArraysChange::UserCreated(User {
+                name: "alice".into(),
+                id: Uuid::random([1; 16]),
+                password: PasswordHash { salt: [0; 16], iterations: 1, hash: [0; 32] },
+                created: Timestamp::from_seconds(0),
+            })));
+            let (user, project) = ("alice".into(), OWN);
+            registry.apply(&RegistryChange::RoleGranted { user, project, role });
+            let decide = |name: &str, project: ProjectId| {
+                let who = match name {
+                    "key" => Principal::ApiKey(name.into()),
+                    _ => Principal::User { name: name.into(), database: Text::default() },
+                };
+                let who = caller(who);
+                Operation::ALL.map(|operation| authorize(&registry, &who, operation, Some(project)))
+            };
+            assert_eq!(decide("alice", OWN), decide("key", OWN), "{role}");
+            let nothing = Operation::ALL.map(|_| Decision::Invisible);
+            for (name, project) in [("alice", OTHER), ("alice", ABSENT), ("bob", OWN)] {
+                assert_eq!(decide(name, project), nothing, "{role} {name}");
+            }
+        }
     }
 
     /// Every role x operation x project. A row: the role; then, for its own project, what each
