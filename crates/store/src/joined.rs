@@ -73,6 +73,7 @@ pub(crate) fn can_add(dimension: &Dimension) -> bool {
     match dimension {
         Dimension::Outcome
         | Dimension::Principal
+        | Dimension::Database
         | Dimension::Address
         | Dimension::Mechanism
         | Dimension::Application

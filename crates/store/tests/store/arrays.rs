@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use doorbook_event::arrays::{Array, ArraysChange, PasswordHash, Right, User, Uuid};
-use doorbook_event::record::Grade;
+use doorbook_event::record::{Coverage, Grade};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::source::{Source, SourceKind, Subject};
@@ -224,7 +224,19 @@ fn who_watches_a_place_watches_the_arrays_below_it() {
     };
     check(&store);
     store.close().expect("closes");
-    check(&place.open());
+    let store = place.open();
+    check(&store);
+    // What it did not see of one array it did not see, whatever it saw of its place.
+    let lost = Coverage {
+        target: array.clone(),
+        to: Some(at(-20)),
+        ..Coverage::unseen(&lake(), "a vacuum was faster".into(), at(-30))
+    };
+    let advance = Advance { coverage: vec![lost], ..advance(b"2", b"3", Vec::new(), at(0)) };
+    store.advance(vec![advance]).pop().expect("one").expect("stored");
+    let known = asked(&store, "s3://bucket/a", at(-90), Action::QueryWrite, at(-90));
+    let gaps: Vec<_> = known.gaps.iter().map(|gap| (gap.from, gap.to)).collect();
+    assert_eq!(gaps, [(at(-30), Some(at(-20)))]);
 }
 
 /// Goal: a change that left a file is one event, whoever tells of it, when and how often; what a second source
