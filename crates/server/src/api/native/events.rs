@@ -4,7 +4,7 @@
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Quarantine;
 use doorbook_event::{Access, PublicIds, Record};
-use doorbook_source::document::{self, write_text};
+use doorbook_source::document::write_text;
 use doorbook_store::filter::{Order, Page};
 use doorbook_store::{Filter, Placed, Sighted};
 
@@ -57,14 +57,12 @@ pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let (log, seq) = place.ok_or_else(absent)?;
     let row = call.app.store().get(&call.scope, log, seq)?.ok_or_else(absent)?;
     call.rows = 1;
-    let mut out = Vec::with_capacity(1024);
-    write_row(ids, &row, &mut Sources::default(), &mut out);
-    Ok(out)
+    Ok(document(ids, &row))
 }
 
 /// Where the next page begins; `None` where there is none. A page that ends with the last row is
 /// told by one more that is empty.
-fn next(page: &Page, limit: usize) -> Option<Order> {
+pub(crate) fn next(page: &Page, limit: usize) -> Option<Order> {
     let last = page.rows.last().filter(|_| page.is_cut || page.rows.len() == limit)?;
     let event_time = match &last.record {
         Record::Access(access) | Record::Own(access) => access.event_time,
@@ -107,6 +105,13 @@ pub fn write_ending(
     let (store, now) = (call.app.store(), call.app.clock().now());
     let answer = crate::coverage::of(store, call.registry, filter, now);
     coverage::write(&answer, out);
+}
+
+/// A row by itself, as [`one`] answers it.
+pub(crate) fn document(ids: &PublicIds, row: &Placed) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    write_row(ids, row, &mut Sources::default(), &mut out);
+    out
 }
 
 /// Neighbours were mostly received together.
@@ -163,7 +168,7 @@ fn write_sightings(ids: &PublicIds, sightings: &[Sighted], out: &mut Vec<u8>) {
 
 fn write_event(access: &Access, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"event\":");
-    document::write(access, out);
+    doorbook_source::document::write(access, out);
 }
 
 fn write_quarantine(quarantine: &Quarantine, out: &mut Vec<u8>) {

@@ -10,15 +10,15 @@ mod agent;
 mod body;
 mod counts;
 mod coverage;
-mod cursor;
+pub(crate) mod cursor;
 mod dispatch;
-mod events;
-mod filter;
+pub(crate) mod events;
+pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
-mod problem;
-mod query;
+pub(crate) mod problem;
+pub(crate) mod query;
 #[cfg(test)]
 pub(in crate::api) mod tests;
 

@@ -23,6 +23,16 @@ impl Query {
         pairs.collect::<Result<_, _>>().map(Query)
     }
 
+    /// Of these.
+    pub fn of(pairs: Vec<(String, String)>) -> Query {
+        Query(pairs)
+    }
+
+    /// The parameters that are left, in their order.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// The parameters as text that [`Query::parse`] reads.
     pub fn text(&self) -> String {
         let encode =
