@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use doorbook_event::record::{Actor, Coverage};
 use doorbook_event::registry::{Cluster, Host, Project, RegistryChange};
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::{
     Access, Clock, HostName, Peer, Principal, ProjectId, Random, Scope, Timestamp,
 };
@@ -160,9 +160,12 @@ impl Recording {
         let source = Source {
             name: "orders-1".into(),
             kind: SourceKind::MongodLog,
-            project: PROJECT,
-            cluster: CLUSTER.into(),
-            host: host.clone(),
+            subject: Subject::Host {
+                project: PROJECT,
+                cluster: CLUSTER.into(),
+                host: host.clone(),
+            },
+            interval_seconds: None,
             path: mongod.log().to_string_lossy().into_owned().into(),
             zone: "UTC".into(),
             paused: false,
@@ -317,7 +320,7 @@ fn register(store: &Store, source: &Source) -> Result<()> {
             RegistryChange::HostAdded(Host {
                 project: PROJECT,
                 cluster: CLUSTER.into(),
-                name: source.host.clone(),
+                name: source.host().expect("of a host").clone(),
                 aliases: Vec::new(),
             }),
             RegistryChange::SourceSet(source.clone()),

@@ -12,7 +12,7 @@ use std::time::Duration;
 use doorbook_event::advance::{Advance, Advanced};
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::shipment::{self, Answer, Order, Orders, Receipt, Shipment};
-use doorbook_event::source::{Source, SourceKind, State};
+use doorbook_event::source::{Source, SourceKind, State, Subject};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{Clock, HostName, ProjectId, Text, Timestamp};
 use doorbook_source::following::Place;
@@ -31,9 +31,12 @@ pub fn source(name: &str) -> Source {
     Source {
         name: name.into(),
         kind: SourceKind::MongodLog,
-        project: ProjectId::new([1; 12]),
-        cluster: "c".into(),
-        host: HostName::parse(name).expect("a host").0,
+        subject: Subject::Host {
+            project: ProjectId::new([1; 12]),
+            cluster: "c".into(),
+            host: HostName::parse(name).expect("a host").0,
+        },
+        interval_seconds: None,
         path: "/var/log/mongodb/mongod.log".into(),
         zone: "UTC".into(),
         paused: false,

@@ -325,6 +325,11 @@ impl Action {
         Action::ALL.into_iter().filter(|action| action.is_of_arrays())
     }
 
+    /// Whether it is done through Doorbook itself, so that it is in the history whoever watches.
+    pub const fn is_ours(self) -> bool {
+        matches!(self, Action::Register | Action::Deregister | Action::Update | Action::Share)
+    }
+
     /// Whether it is done to an array; logins are not, and neither is what concerns Doorbook itself.
     pub const fn is_of_arrays(self) -> bool {
         self as u8 >= Action::ReadSchema as u8 && self as u8 <= Action::Move as u8

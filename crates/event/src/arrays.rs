@@ -250,6 +250,12 @@ pub fn is_storage_uri(text: &str) -> bool {
         && !path.split('/').any(|part| matches!(part, "." | ".."))
 }
 
+/// Whether something is stored at a place or below it. `s3://` has all that is in buckets.
+pub fn is_below(uri: &str, place: &str) -> bool {
+    uri.strip_prefix(place)
+        .is_some_and(|rest| rest.is_empty() || place.ends_with('/') || rest.starts_with('/'))
+}
+
 /// One change of users, organizations, tokens or arrays.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum ArraysChange {
@@ -910,6 +916,19 @@ mod tests {
         assert_eq!(renamed.find("alice", "new").map(|array| array.id), Some(uuid(1)));
         assert_eq!(renamed.find("alice", "a"), None);
         assert_eq!(applied(&renamed, &[removed(false)]).find("alice", "new"), None);
+    }
+
+    #[test]
+    fn what_lies_below_a_place() {
+        let check = |uri: &str, place: &str, expected: bool| {
+            assert_eq!(is_below(uri, place), expected, "{uri} below {place}");
+        };
+        check("s3://lake/a/b", "s3://lake/a", true);
+        check("s3://lake/a", "s3://lake/a", true);
+        check("s3://lake/ab", "s3://lake/a", false);
+        check("s3://lake", "s3://lake/a", false);
+        check("s3://lake/a", "s3://", true);
+        check("file:///srv/a", "s3://", false);
     }
 
     #[test]

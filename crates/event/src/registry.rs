@@ -11,9 +11,9 @@ use std::fmt;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::{Arrays, ArraysChange};
+use crate::arrays::{Arrays, ArraysChange, is_storage_uri};
 use crate::retention::{Retention, RetentionSet};
-use crate::source::{Source, is_source_name};
+use crate::source::{Source, SourceKind, Subject, is_source_name};
 use crate::{HostName, ProjectId, Scope, Text, Timestamp};
 
 /// A project: what Atlas calls a group.
@@ -472,6 +472,13 @@ impl Registry {
         self.hosts.get(&project)?.get(name)
     }
 
+    /// Other names of a source's host.
+    pub fn aliases_of(&self, source: &Source) -> impl Iterator<Item = &Text> {
+        let host = source.project().zip(source.host());
+        let host = host.and_then(|(project, host)| self.host(project, host));
+        host.into_iter().flat_map(|host| &host.aliases)
+    }
+
     /// The hosts that a user's text means: with a port exactly one, without a port every host of
     /// that name. An alias is a name like the host's own; where it names no port, it has the host's.
     pub fn find_hosts(&self, project: ProjectId, text: &str) -> Vec<&Host> {
@@ -654,14 +661,22 @@ impl Registry {
                         &*source.name
                     )));
                 }
-                project_exists(source.project)?;
                 check_way(source)?;
-                match self.host(source.project, &source.host) {
-                    Some(host) if host.cluster == source.cluster => Ok(()),
-                    _ => Err(Missing(format!(
-                        "cluster {} has no host {}",
-                        source.cluster, source.host
-                    ))),
+                match &source.subject {
+                    Subject::Host { project, cluster, host } => {
+                        project_exists(*project)?;
+                        let known = self.host(*project, host);
+                        match known.is_some_and(|known| known.cluster == *cluster) {
+                            true => Ok(()),
+                            false => Err(Missing(format!("cluster {cluster} has no host {host}"))),
+                        }
+                    }
+                    Subject::Arrays { namespace, below } => {
+                        if !self.arrays.is_namespace(namespace) {
+                            return Err(Missing(format!("no namespace {namespace}")));
+                        }
+                        check_arrays(source, below)
+                    }
                 }
             }
             RegistryChange::SourceRemoved { name }
@@ -769,6 +784,9 @@ fn check_way(source: &Source) -> Result<(), RegistryError> {
     const TEXT_MAX_BYTES: usize = 1024;
     let Source { name, path, agent, rules, .. } = source;
     let invalid = |why: &str| Err(RegistryError::Invalid(format!("source {name} {why}")));
+    if source.kind.is_of_arrays() != source.namespace().is_some() {
+        return invalid("has a kind that does not tell of what it is of");
+    }
     let fits = |text: &Text| (1..=TEXT_MAX_BYTES).contains(&text.len());
     match (path.is_empty(), rules.is_empty()) {
         (true, true) => return invalid("has neither a file nor rules"),
@@ -788,6 +806,26 @@ fn check_way(source: &Source) -> Result<(), RegistryError> {
     }
 }
 
+/// A source of arrays is read by us, from a place that can be one.
+fn check_arrays(source: &Source, below: &str) -> Result<(), RegistryError> {
+    const INTERVAL_SECONDS_MAX: u32 = 7 * 86_400;
+    let Source { name, kind, path, agent, interval_seconds, .. } = source;
+    let invalid = |why: &str| Err(RegistryError::Invalid(format!("source {name} {why}")));
+    if agent.is_some() || path.is_empty() {
+        return invalid("tells of arrays: it has a path, and neither rules nor an agent");
+    }
+    if below != "s3://" && !is_storage_uri(below) {
+        return invalid("tells of arrays below file:///PATH, s3://BUCKET or s3://BUCKET/PREFIX");
+    }
+    if *kind == SourceKind::TiledbStorage && **path != *below {
+        return invalid("watches another place than that of its arrays");
+    }
+    match interval_seconds.is_none_or(|seconds| (1..=INTERVAL_SECONDS_MAX).contains(&seconds)) {
+        true => Ok(()),
+        false => invalid("is looked at every 1 to 604800 seconds"),
+    }
+}
+
 fn not_an_agent(name: &str) -> RegistryError {
     RegistryError::Invalid(format!(
         "{name:?} is not an agent's name: 1 to 64 lower-case letters, digits and -_. and not \
@@ -804,6 +842,7 @@ pub fn is_cluster_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arrays::{Organization, Uuid};
     use crate::source::{Rule, SourceKind};
 
     fn sample() -> (Registry, ProjectId) {
@@ -923,9 +962,11 @@ mod tests {
         let source = |path: &str, agent: Option<&str>, labels: &[&str]| Source {
             name: "orders".into(),
             kind: SourceKind::MongodLog,
-            project,
-            cluster: "orders".into(),
-            host: HostName::parse("db-2").expect("valid").0,
+            subject: Subject::Host {
+                project,
+                cluster: "orders".into(),
+                host: HostName::parse("db-2").expect("valid").0,
+            },
             path: path.into(),
             zone: "UTC".into(),
             paused: false,
@@ -934,6 +975,7 @@ mod tests {
                 .iter()
                 .map(|label| Rule { label: (*label).into(), pattern: "db-2".into() })
                 .collect(),
+            interval_seconds: None,
         };
         let check = |source: Source| registry.check(&RegistryChange::SourceSet(source));
         for allowed in [
@@ -954,6 +996,50 @@ mod tests {
         ] {
             check(refused.clone()).expect_err(&format!("{refused:?}"));
         }
+    }
+
+    #[test]
+    fn a_source_of_arrays_has_a_namespace_and_a_place() {
+        let (mut registry, project) = sample();
+        let organization = Organization {
+            name: "lab".into(),
+            id: Uuid::random([1; 16]),
+            members: std::collections::BTreeSet::new(),
+            created: Timestamp::from_seconds(0),
+        };
+        registry.apply(&RegistryChange::Arrays(ArraysChange::OrganizationCreated(organization)));
+        let source = |namespace: &str, path: &str| Source {
+            name: "lake".into(),
+            kind: SourceKind::TiledbStorage,
+            subject: Subject::Arrays { namespace: namespace.into(), below: path.into() },
+            path: path.into(),
+            zone: "UTC".into(),
+            paused: false,
+            agent: None,
+            rules: Vec::new(),
+            interval_seconds: None,
+        };
+        let check = |source: &Source| registry.check(&RegistryChange::SourceSet(source.clone()));
+        let good = source("lab", "s3://lake/a");
+        check(&good).expect("allowed");
+        check(&source("lab", "file:///srv/arrays")).expect("allowed");
+        let host = HostName::parse("db-2").expect("valid").0;
+        let of_host = Subject::Host { project, cluster: "orders".into(), host };
+        for refused in [
+            source("nobody", "s3://lake/a"),
+            source("lab", "/srv/arrays"),
+            source("lab", "s3://lake/../b"),
+            Source { path: "s3://other".into(), ..good.clone() },
+            Source { agent: Some("edge-1".into()), ..good.clone() },
+            Source { interval_seconds: Some(0), ..good.clone() },
+            Source { kind: SourceKind::MongodLog, ..good.clone() },
+            Source { subject: of_host, ..good.clone() },
+        ] {
+            check(&refused).expect_err(&format!("{refused:?}"));
+        }
+        let of_logs =
+            Source { kind: SourceKind::CephOpsLog, path: "/var/log/ops.log".into(), ..good };
+        check(&of_logs).expect("allowed");
     }
 
     #[test]

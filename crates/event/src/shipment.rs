@@ -173,7 +173,7 @@ mod tests {
     use super::*;
     use crate::access::tests_support::login;
     use crate::record::{ClockState, Coverage, Grade, Heartbeat, Hidden, Place, Quarantine};
-    use crate::source::SourceKind;
+    use crate::source::{SourceKind, Subject};
     use crate::{Access, HostName, Target};
 
     const AT: Timestamp = Timestamp::from_seconds(1_700_000_000);
@@ -182,14 +182,17 @@ mod tests {
         Source {
             name: "db-1".into(),
             kind: SourceKind::MongodLog,
-            project: "32b6e34b3d91647abb20e7b8".parse().expect("an id"),
-            cluster: "orders".into(),
-            host: HostName::parse("db-1").expect("a host").0,
+            subject: Subject::Host {
+                project: "32b6e34b3d91647abb20e7b8".parse().expect("an id"),
+                cluster: "orders".into(),
+                host: HostName::parse("db-1").expect("a host").0,
+            },
             path: "/var/log/mongodb/mongod.log".into(),
             zone: "UTC".into(),
             paused: false,
             agent: Some("edge-1".into()),
             rules: Vec::new(),
+            interval_seconds: None,
         }
     }
 

@@ -11,7 +11,8 @@ use doorbook_event::Text;
 use doorbook_event::arrays::is_storage_uri;
 use doorbook_source::tiledb::is_array;
 
-const FILE: &str = "file://";
+/// What a place on this machine's disk begins with.
+pub(crate) const FILE: &str = "file://";
 
 /// Which places of this machine's disk arrays may be registered at.
 #[derive(Clone, Debug, Default)]

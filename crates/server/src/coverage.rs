@@ -3,10 +3,14 @@
 //! The compatible APIs have no place for it in their bodies; they say it in a header,
 //! [`HEADER`].
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use doorbook_event::arrays::Array;
 use doorbook_event::record::Grade;
 use doorbook_event::registry::{Host, Registry};
+use doorbook_event::source::SourceKind;
 use doorbook_event::{Action, Scope, Target, Timestamp};
+use doorbook_store::coverage::{Gap, Stored};
 use doorbook_store::filter::{OutcomeKind, Targets};
 use doorbook_store::{Answer, Filter, Question, Store};
 
@@ -37,15 +41,59 @@ pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -
     };
     let with_successes =
         filter.outcomes.is_empty() || filter.outcomes.contains(&OutcomeKind::Success);
+    let stored = match &filter.scope {
+        Scope::Namespace(name) => stored(registry, name),
+        Scope::Project(_) | Scope::System => BTreeMap::new(),
+    };
+    let asked = if filter.actions.is_empty() { every } else { filter.actions.clone() };
+    // What is done through Doorbook nobody else has to see.
+    let actions: Vec<Action> = asked.into_iter().filter(|action| !action.is_ours()).collect();
     store.coverage(&Question {
         scope: &filter.scope,
         targets: &targets,
-        actions: if filter.actions.is_empty() { &every } else { &filter.actions },
+        stored: &stored,
+        actions: &actions,
         with_successes,
         from: filter.from,
         to: filter.to,
         now,
     })
+}
+
+/// What was not seen of arrays by those who watch the places where they are stored, and what arrays did
+/// not show; the latest of a namespace first. Of a place, and not of each array below it.
+pub fn of_arrays(store: &Store, registry: &Registry, now: Timestamp) -> Vec<Gap> {
+    let mut places: BTreeMap<Scope, BTreeSet<Target>> = BTreeMap::new();
+    let of_arrays = registry.sources().filter(|source| source.namespace().is_some());
+    for source in of_arrays {
+        places.entry(source.scope()).or_default().insert(source.target());
+    }
+    let catalog = store.catalog();
+    let kinds = SourceKind::ALL.into_iter().filter(|kind| kind.is_of_arrays());
+    let actions: BTreeSet<Action> = kinds.flat_map(|kind| kind.actions()).copied().collect();
+    let actions: Vec<Action> = actions.into_iter().collect();
+    let gaps = places.into_iter().flat_map(|(scope, places)| {
+        let hidden = catalog.coverage.get(&scope).into_iter().flatten().map(Gap::from);
+        let answer = store.coverage(&Question {
+            scope: &scope,
+            targets: &places.into_iter().collect::<Vec<_>>(),
+            stored: &BTreeMap::new(),
+            actions: &actions,
+            with_successes: true,
+            from: Timestamp::MIN,
+            to: now,
+            now,
+        });
+        hidden.chain(answer.gaps).collect::<Vec<_>>()
+    });
+    gaps.collect()
+}
+
+/// Where the arrays of a namespace are stored, and since when that is known.
+fn stored(registry: &Registry, namespace: &str) -> BTreeMap<Target, Stored> {
+    let arrays = registry.arrays().arrays_of(namespace);
+    let place = |array: &Array| Stored { uri: array.uri.clone(), since: array.created };
+    arrays.map(|array| (target_of_array(array), place(array))).collect()
 }
 
 /// What an array is to the history.

@@ -190,13 +190,13 @@ impl Following {
     }
 
     fn settings(&self) -> Settings {
-        let own = self.source.host.clone();
+        let own = self.source.host().cloned();
         let aliases = self.aliases.iter().filter_map(|alias| HostName::parse(alias).ok());
         Settings {
             source: self.source.name.clone(),
             path: self.source.path.clone(),
             target: self.source.target(),
-            names: std::iter::once(own).chain(aliases.map(|(name, _)| name)).collect(),
+            names: own.into_iter().chain(aliases.map(|(name, _)| name)).collect(),
             zone: TimeZone::get(&self.source.zone).unwrap_or(TimeZone::UTC),
             start: Start::Oldest,
             batch_size_bytes: self.batch_size_bytes,

@@ -8,7 +8,7 @@
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
 //! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`arrival`],
 //! [`labelled`] and [`syslog`] (lines that are sent to us), [`document`] (our own form of an event), [`tiledb`]
-//! (which folder is an array).
+//! (what was done with an array, by the names of its files).
 
 pub mod arrival;
 pub mod batch;

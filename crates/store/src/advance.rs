@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use doorbook_event::advance::{Advance, Advanced};
-use doorbook_event::{Record, Scope, Seq, Text, Timestamp};
+use doorbook_event::{Record, Seq, Text, Timestamp};
 
 use crate::Inner;
 use crate::catalog::{Merged, merge_coverage};
@@ -92,7 +92,7 @@ impl Inner {
         if has_rows {
             self.check_reserve()?;
         }
-        let scope = Scope::Project(advance.source.project);
+        let scope = advance.source.scope();
         let state = self.state();
         let name = &advance.source.name;
         let is_next_file = advance.is_next_file || advance.after.is_empty();
@@ -189,7 +189,7 @@ impl Inner {
     /// What is new of an advance.
     fn advance_part(&self, one: &Prepared) -> Result<Part, Error> {
         let Advance { source, accesses, quarantine, heartbeat, .. } = &one.advance;
-        let scope = Scope::Project(source.project);
+        let scope = source.scope();
         let is_stored = &one.verdict.is_stored;
         let mut part = self.new_rows(&scope, &source.name, accesses, quarantine, is_stored)?;
         part.records.extend(heartbeat.clone().map(Record::Heartbeat));
@@ -208,7 +208,7 @@ impl Inner {
     ) -> Result<Option<Part>, Error> {
         let Advance { source, after, position, coverage, through, since, lines, .. } = &one.advance;
         let known = state.catalog.registry.source(&source.name);
-        if known.is_none_or(|known| known.target() != source.target()) {
+        if known.is_none_or(|known| !known.is_of_the_same(source)) {
             return Err(Error::new(ErrorKind::Missing, format!("no source {}", source.name)));
         }
         let progress = state.watched.sources.get(&source.name);

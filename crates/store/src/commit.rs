@@ -422,10 +422,10 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
             Some(registry.service_account(client_id)?.project)
         }
         RegistryChange::Arrays(_) => None,
-        RegistryChange::SourceSet(source) => Some(source.project),
+        RegistryChange::SourceSet(source) => source.project(),
         RegistryChange::SourceRemoved { name }
         | RegistryChange::SourceReplayed { name }
-        | RegistryChange::SourcePaused { name, .. } => Some(registry.source(name)?.project),
+        | RegistryChange::SourcePaused { name, .. } => registry.source(name)?.project(),
         RegistryChange::RetentionSet(set) => match set.scope {
             Scope::Project(id) => Some(id),
             Scope::System | Scope::Namespace(_) => None,

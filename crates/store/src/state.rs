@@ -389,7 +389,7 @@ impl State {
     fn source_changed(&mut self, before: &Source, change: &RegistryChange) {
         let watched = Arc::make_mut(&mut self.watched);
         let cause = match change {
-            RegistryChange::SourceSet(after) if after.target() == before.target() => return,
+            RegistryChange::SourceSet(after) if after.is_of_the_same(before) => return,
             RegistryChange::SourcePaused { paused: false, .. } => return,
             RegistryChange::SourceReplayed { .. } => {
                 watched.sources.remove(&before.name);
@@ -400,7 +400,7 @@ impl State {
         };
         let through = watched.sources.get(&before.name).and_then(|progress| progress.through);
         if let Some(from) = through {
-            let scope = Scope::Project(before.project);
+            let scope = before.scope();
             let actions = before.kind.actions();
             watched.rest(&scope, &before.name, &before.target(), actions, from, cause);
         }

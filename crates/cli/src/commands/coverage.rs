@@ -31,7 +31,7 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     }
     let row = |gap: &CoverageRow| {
         vec![
-            gap.project.to_string(),
+            gap.project.as_deref().unwrap_or("").to_owned(),
             gap.target.short(),
             beginning(gap),
             end(gap),

@@ -71,8 +71,8 @@ fn list(sources: &[SourceView]) -> anyhow::Result<()> {
             source.state.word().to_owned(),
             lag(source),
             source.events.to_string(),
-            format!("{}/{}", source.project, source.cluster),
-            source.host.clone(),
+            source.cluster().unwrap_or_default(),
+            source.whose().to_owned(),
             match source.rules.is_empty() {
                 true => source.path.to_string(),
                 false => format!("match {}", source.rules),
@@ -95,11 +95,12 @@ fn show(data_dir: &DataDir, one: One, request: impl Fn(String) -> Request) -> an
     for (word, value) in [
         ("source", source.name.to_string()),
         ("kind", source.kind.word().to_owned()),
-        ("of", format!("{} in {}/{}", source.host, source.project, source.cluster)),
+        ("of", of(source)),
         ("path", source.path.to_string()),
         ("match", source.rules.clone()),
         ("agent", source.agent.as_deref().unwrap_or("").to_owned()),
         ("zone", source.zone.to_string()),
+        ("looked at", source.interval_seconds.map(|s| format!("every {s} s")).unwrap_or_default()),
         ("state", source.state.word().to_owned()),
         ("because", source.message.as_deref().unwrap_or("").to_owned()),
         ("read through", through),
@@ -112,6 +113,14 @@ fn show(data_dir: &DataDir, one: One, request: impl Fn(String) -> Request) -> an
         }
     }
     Ok(())
+}
+
+/// What it tells of.
+fn of(source: &SourceView) -> String {
+    match source.cluster() {
+        Some(cluster) => format!("{} in {cluster}", source.whose()),
+        None => format!("arrays of {}", source.whose()),
+    }
 }
 
 /// How far behind the present, in the unit that fits.

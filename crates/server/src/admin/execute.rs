@@ -177,13 +177,14 @@ impl Admin {
     ) -> Result<AppliedView, Failure> {
         let registry = &self.store.catalog().registry;
         let (mut view, changes) = compare(registry, wanted, &*self.clock, &*self.random);
+        view.problems.extend(wanted.in_data_dir(Path::new(&self.store.status()?.data_dir)));
         let services = self.services.as_ref().filter(|services| services.is_of(file));
         let sections = match services {
             Some(services) if view.problems.is_empty() => services.differs()?,
             _ => Vec::new(),
         };
         view.changes.extend(sections.iter().map(|title| Differs::section(title)));
-        if dry_run || view.changes.is_empty() {
+        if dry_run || view.changes.is_empty() || !view.problems.is_empty() {
             return Ok(view);
         }
         if !changes.is_empty() {

@@ -213,7 +213,7 @@ impl Admin {
         let coverage = self.store.coverage_of(&receipt.id);
         let coverage = coverage
             .iter()
-            .map(|gap| CoverageRow::new(import.project.clone(), &Gap::from(gap)))
+            .map(|gap| CoverageRow::new(Some(import.project.clone()), &Gap::from(gap)))
             .collect();
         let quarantine = match receipt.state {
             ImportState::Retracted => Vec::new(),

@@ -713,12 +713,18 @@ pub struct SourceView {
     pub name: Text,
     /// What it reads.
     pub kind: SourceKind,
-    /// The project of its host.
-    pub project: Text,
+    /// The project of its host, if it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Text>,
     /// The cluster of its host.
-    pub cluster: Text,
-    /// Whose log it is.
-    pub host: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Text>,
+    /// Its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// The namespace of its arrays, if it is of such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<Text>,
     /// The live file, or a pattern for it.
     pub path: Text,
     /// Which of the lines that are sent to us are its host's, in words; empty where there is a file.
@@ -729,6 +735,9 @@ pub struct SourceView {
     /// The agent that follows it, where the server does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<Text>,
+    /// How often it is looked at, where the file says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_seconds: Option<u32>,
     /// What it does.
     pub state: SourceState,
     /// Why it does not do more.
@@ -743,6 +752,19 @@ pub struct SourceView {
     pub lines: u64,
     /// Events it recorded so far.
     pub events: u64,
+}
+
+impl SourceView {
+    /// The cluster of its host, with its project.
+    pub fn cluster(&self) -> Option<String> {
+        let (project, cluster) = self.project.as_ref().zip(self.cluster.as_ref())?;
+        Some(format!("{project}/{cluster}"))
+    }
+
+    /// The host whose log it is, or the namespace of its arrays.
+    pub fn whose(&self) -> &str {
+        self.host.as_deref().or(self.namespace.as_deref()).unwrap_or_default()
+    }
 }
 
 /// How much there is, with the names of projects.

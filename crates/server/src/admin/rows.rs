@@ -461,8 +461,9 @@ pub struct RoutedRow {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoverageRow {
-    /// The project's name.
-    pub project: Text,
+    /// The project's name, where it is a project's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Text>,
     /// What could not be seen.
     #[serde(flatten)]
     pub target: TargetRow,
@@ -493,7 +494,7 @@ pub struct CoverageRow {
 
 impl CoverageRow {
     /// The row of an interval.
-    pub fn new(project: Text, coverage: &Gap) -> CoverageRow {
+    pub fn new(project: Option<Text>, coverage: &Gap) -> CoverageRow {
         let by = coverage.actor.as_ref().map(|actor| match actor.peer {
             Peer::Unknown => actor.principal.to_string(),
             peer => format!("{} from {peer}", actor.principal),

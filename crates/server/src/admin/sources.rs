@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use doorbook_event::record::Actor;
 use doorbook_event::registry::{Registry, RegistryChange};
-use doorbook_event::source::{Source, Way};
+use doorbook_event::source::{Source, Subject, Way};
 use doorbook_event::{ProjectId, Text};
 
 use crate::admin::request::SourceView;
@@ -19,7 +19,8 @@ impl Admin {
         let catalog = self.store.catalog();
         let live = self.sources.as_ref().map(Board::statuses);
         let sources = catalog.registry.sources();
-        let sources = sources.filter(|source| only.is_none_or(|only| only == source.project));
+        let sources =
+            sources.filter(|source| only.is_none_or(|only| Some(only) == source.project()));
         sources.map(|source| self.source_view(&catalog.registry, source, live.as_ref())).collect()
     }
 
@@ -83,16 +84,25 @@ impl Admin {
             None => (State::Stopped, Some("no server follows it".into()), None),
         };
         let lag_micros = through.map(|through| self.clock.now().micros() - through.micros());
+        let (project, cluster, host, namespace) = match &source.subject {
+            Subject::Host { project, cluster, host } => {
+                let project = views::project_name(registry, *project);
+                (Some(project), Some(cluster.clone()), Some(host.to_string()), None)
+            }
+            Subject::Arrays { namespace, .. } => (None, None, None, Some(namespace.clone())),
+        };
         SourceView {
             name: source.name.clone(),
             kind: source.kind,
-            project: views::project_name(registry, source.project),
-            cluster: source.cluster.clone(),
-            host: source.host.to_string(),
+            project,
+            cluster,
+            host,
+            namespace,
             path: source.path.clone(),
             rules: source.rules_in_words(),
             zone: source.zone.clone(),
             agent: source.agent.clone(),
+            interval_seconds: source.interval_seconds,
             state,
             message,
             through,

@@ -131,7 +131,12 @@ pub(crate) fn coverage(
         let filter = Filter { to: now, ..Filter::all(Scope::Project(project.id), 0) };
         let answer = coverage::of(store, registry, &filter, now);
         let name = project.name.clone();
-        answer.gaps.into_iter().map(move |gap| CoverageRow::new(name.clone(), &gap))
+        answer.gaps.into_iter().map(move |gap| CoverageRow::new(Some(name.clone()), &gap))
     });
-    rows.collect()
+    let mut rows: Vec<CoverageRow> = rows.collect();
+    if only.is_none() {
+        let of_arrays = coverage::of_arrays(store, registry, now);
+        rows.extend(of_arrays.iter().map(|gap| CoverageRow::new(None, gap)));
+    }
+    rows
 }

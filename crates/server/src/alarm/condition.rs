@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use doorbook_event::record::{ClockState, Grade};
-use doorbook_event::registry::Project;
-use doorbook_event::{Action, ProjectId, Scope, Target, Text, Timestamp};
+use doorbook_event::source::{SourceKind, Subject};
+use doorbook_event::{ProjectId, Scope, Target, Text, Timestamp};
 use doorbook_store::alarm::{AlarmKind, Alarms, Condition};
 use doorbook_store::coverage::Gap;
 use doorbook_store::{Dimension, Error, Question, Store};
@@ -36,32 +36,39 @@ pub fn gaps(store: &Store, alarms: &Alarms, now: Timestamp) -> Conditions {
     let catalog = store.catalog();
     let watched = store.watched();
     let mut found = Conditions::new();
-    for project in catalog.registry.projects() {
-        // Of what is followed, up to when it is known.
-        let mut targets: BTreeMap<Target, Option<Timestamp>> = BTreeMap::new();
-        for source in catalog.registry.sources().filter(|source| source.project == project.id) {
-            let through = watched.sources.get(&source.name).and_then(|progress| progress.through);
-            let known = targets.entry(source.target()).or_default();
-            *known = (*known).max(through);
-        }
-        if targets.is_empty() {
-            continue;
-        }
+    // Of what is followed, up to when it is known.
+    let mut scopes: BTreeMap<Scope, BTreeMap<Target, Option<Timestamp>>> = BTreeMap::new();
+    for source in catalog.registry.sources() {
+        let through = watched.sources.get(&source.name).and_then(|progress| progress.through);
+        let targets = scopes.entry(source.scope()).or_default();
+        let known = targets.entry(source.target()).or_default();
+        *known = (*known).max(through);
+    }
+    for (scope, targets) in scopes {
+        let actions = match &scope {
+            Scope::Namespace(_) => SourceKind::TiledbStorage.actions(),
+            Scope::Project(_) | Scope::System => SourceKind::MongodLog.actions(),
+        };
         let answer = store.coverage(&Question {
-            scope: &Scope::Project(project.id),
+            scope: &scope,
             targets: &targets.keys().cloned().collect::<Vec<_>>(),
-            actions: &[Action::Authenticate, Action::Authorize],
+            stored: &BTreeMap::new(),
+            actions,
             with_successes: true,
             from: now.plus_seconds(-RECENT_SECONDS),
             to: now,
             now,
         });
-        // That lines are sent to us is how it is, and no condition that anyone could mend.
-        let is_sent = |gap: &Gap| gap.grade == Grade::BestEffort && &*gap.cause == DOUBT;
+        // That lines are sent to us, or what an object store writes when it likes, is how it is, and no
+        // condition that anyone could mend.
+        let is_sent = |gap: &Gap| {
+            let is_of_arrays = matches!(gap.target, Target::Array { .. });
+            gap.grade == Grade::BestEffort && (is_of_arrays || &*gap.cause == DOUBT)
+        };
         let gaps = answer.gaps.into_iter().filter(|gap| !gap.is_unwatched() && !is_sent(gap));
         for gap in join_counted(gaps.collect()) {
             let known = targets.get(&gap.target).copied().flatten();
-            for (id, condition) in of_gap(project, &gap, now) {
+            for (id, condition) in of_gap(&scope, &gap, now) {
                 let is_open = alarms.alarms.get(&id).is_some_and(|alarm| alarm.closed.is_none());
                 // Read from an old log, it may end in the next line.
                 let is_fresh = known >= Some(now.plus_seconds(-FRESH_SECONDS));
@@ -102,12 +109,18 @@ fn is_counted(gap: &Gap) -> bool {
 }
 
 /// What a gap is: that something is not seen, and that something is missing.
-fn of_gap(project: &Project, gap: &Gap, now: Timestamp) -> Vec<(Text, Condition)> {
-    let Target::Host { cluster, host } = &gap.target else { return Vec::new() };
+fn of_gap(scope: &Scope, gap: &Gap, now: Timestamp) -> Vec<(Text, Condition)> {
+    let (project, cluster, host) = match (scope, &gap.target) {
+        (Scope::Project(project), Target::Host { cluster, host }) => {
+            (Some(*project), Some(cluster.clone()), host.clone())
+        }
+        (Scope::Namespace(namespace), _) => (None, None, namespace.clone()),
+        _ => return Vec::new(),
+    };
     let of_kind = |kind, to| Condition {
         kind,
-        project: Some(project.id),
-        cluster: Some(cluster.clone()),
+        project,
+        cluster: cluster.clone(),
         host: Some(host.clone()),
         source: gap.source.clone(),
         grade: gap.grade,
@@ -213,7 +226,9 @@ impl SilenceWatch {
         let watched = store.watched();
         self.sources.retain(|name, _| catalog.registry.source(name).is_some());
         let mut found = Conditions::new();
-        for source in catalog.registry.sources() {
+        // That nobody writes to arrays is no silence.
+        let storage = SourceKind::TiledbStorage;
+        for source in catalog.registry.sources().filter(|source| source.kind != storage) {
             let lines = watched.sources.get(&source.name).map_or(0, |progress| progress.lines);
             let is_read = statuses
                 .get(&source.name)
@@ -235,9 +250,11 @@ impl SilenceWatch {
                 continue;
             }
             let mut condition = own(AlarmKind::Silent, voice.heard, "no line came since");
-            condition.project = Some(source.project);
-            condition.cluster = Some(source.cluster.clone());
-            condition.host = Some(source.host.to_string().into());
+            if let Subject::Host { project, cluster, host } = &source.subject {
+                condition.project = Some(*project);
+                condition.cluster = Some(cluster.clone());
+                condition.host = Some(host.to_string().into());
+            }
             condition.source = Some(source.name.clone());
             found.insert(id_of(&condition), condition);
         }

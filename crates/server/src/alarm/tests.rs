@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use doorbook_event::record::{Actor, Coverage, Grade, Hidden};
 use doorbook_event::registry::{Host, RegistryChange};
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{HostName, Peer, Principal, Record, Scope, Target};
 use doorbook_store::alarm::{Acknowledgement, AlarmKind, Message};
@@ -74,7 +74,9 @@ impl Scene {
     fn state(&self, state: State) {
         let (message, through) = (None, None);
         let status = Status { state, message, through, behind_bytes: 0, lines: 0, events: 0 };
-        self.tools.board.set(BTreeMap::from([("db-1".into(), status)]));
+        self.tools
+            .board
+            .set(crate::sources::Reader::Followed, BTreeMap::from([("db-1".into(), status)]));
     }
 
     /// The source reads so many lines, and everything up to now.
@@ -158,9 +160,8 @@ fn source() -> Source {
     Source {
         name: "db-1".into(),
         kind: SourceKind::MongodLog,
-        project: group(GROUP),
-        cluster: "Cluster0".into(),
-        host: host(),
+        subject: Subject::Host { project: group(GROUP), cluster: "Cluster0".into(), host: host() },
+        interval_seconds: None,
         path: "/var/log/mongodb/mongod.log".into(),
         zone: "UTC".into(),
         paused: false,

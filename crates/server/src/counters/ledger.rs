@@ -13,7 +13,6 @@ use super::mongod;
 pub struct Ledger {
     store: Store,
     scope: Scope,
-    project: ProjectId,
     target: Target,
     /// Gaps that were told, and what was recorded in them then; the oldest goes first.
     open: Vec<Open>,
@@ -41,7 +40,7 @@ const MECHANISMS_MAX: usize = 64;
 impl Ledger {
     /// Of a host.
     pub fn new(store: Store, project: ProjectId, target: Target) -> Ledger {
-        Ledger { store, scope: Scope::Project(project), project, target, open: Vec::new() }
+        Ledger { store, scope: Scope::Project(project), target, open: Vec::new() }
     }
 
     /// Whether a source is to watch its log.
@@ -50,7 +49,7 @@ impl Ledger {
         catalog
             .registry
             .sources()
-            .any(|source| source.project == self.project && source.target() == self.target)
+            .any(|source| source.scope() == self.scope && source.target() == self.target)
     }
 
     /// Everything that was written to its log before this instant of our clock is recorded; `None`
@@ -61,7 +60,7 @@ impl Ledger {
         let ours = catalog
             .registry
             .sources()
-            .filter(|source| source.project == self.project && source.target() == self.target);
+            .filter(|source| source.scope() == self.scope && source.target() == self.target);
         ours.filter_map(|source| watched.sources.get(&source.name)?.through).max()
     }
 

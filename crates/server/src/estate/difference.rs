@@ -9,12 +9,12 @@ use std::fmt;
 
 use doorbook_event::registry::{Cluster, Host, Project, Registry, RegistryChange};
 use doorbook_event::retention::{Limits, RetentionSet};
-use doorbook_event::source::Source;
+use doorbook_event::source::{Source, Subject};
 use doorbook_event::{HostName, ProjectId, Scope, Text, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::read::{Place, Problem};
-use super::wanted::{Wanted, WantedCluster, WantedHost, WantedProject, WantedSource};
+use super::wanted::{Wanted, WantedCluster, WantedHost, WantedProject, WantedSource, Whose};
 
 /// What has to change, and what should be known besides.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -256,25 +256,18 @@ impl Comparison<'_> {
     }
 
     fn source(&mut self, wanted: &WantedSource) {
-        // A project that could not be made has been told of.
-        let Some(project) = self.registry.project_named(&wanted.project) else { return };
-        let project = project.id;
-        let Some(host) = self.host_name(wanted.place, &wanted.host) else { return };
-        if self.registry.host(project, &host).is_none() {
-            return;
-        }
+        let Some(subject) = self.subject(wanted) else { return };
         let known = self.registry.source(&wanted.name).cloned();
         let source = Source {
             name: wanted.name.clone(),
             kind: wanted.kind,
-            project,
-            cluster: wanted.cluster.clone(),
-            host,
+            subject,
             path: wanted.path.clone(),
             zone: wanted.zone.clone(),
             paused: known.as_ref().is_some_and(|known| known.paused),
             agent: wanted.agent.clone(),
             rules: wanted.rules.clone(),
+            interval_seconds: wanted.interval_seconds,
         };
         let (action, detail) = match &known {
             Some(known) if *known == source => return,
@@ -282,14 +275,34 @@ impl Comparison<'_> {
             None => {
                 let (zone, way) = (&source.zone, way(&source));
                 let zone = if &**zone == "UTC" { String::new() } else { format!(" ({zone})") };
-                let of = format!("{}/{}", wanted.project, wanted.cluster);
+                let of = match &wanted.whose {
+                    Whose::Host { project, cluster, host } => {
+                        format!("{host} in {project}/{cluster}")
+                    }
+                    Whose::Arrays { namespace, .. } => format!("arrays of {namespace}"),
+                };
                 let by = source.agent.as_ref().map(|agent| format!(" (by agent {agent})"));
                 let by = by.unwrap_or_default();
-                (Action::Add, format!("of {} in {of}: {way}{zone}{by}", wanted.host))
+                (Action::Add, format!("of {of}: {way}{zone}{by}"))
             }
         };
         let told = ("source", &*wanted.name, detail);
         self.change(wanted.place, RegistryChange::SourceSet(source), action, told);
+    }
+
+    /// What a source is of. What could not be made has been told of.
+    fn subject(&mut self, wanted: &WantedSource) -> Option<Subject> {
+        match &wanted.whose {
+            Whose::Host { project, cluster, host } => {
+                let project = self.registry.project_named(project)?.id;
+                let host = self.host_name(wanted.place, host)?;
+                self.registry.host(project, &host)?;
+                Some(Subject::Host { project, cluster: cluster.clone(), host })
+            }
+            Whose::Arrays { namespace, below } => {
+                Some(Subject::Arrays { namespace: namespace.clone(), below: below.clone() })
+            }
+        }
     }
 
     fn removed_sources(&mut self, wanted: &Wanted) {
@@ -301,7 +314,7 @@ impl Comparison<'_> {
             .cloned()
             .collect();
         for source in gone {
-            let detail = format!("of {}: {}", source.host, way(&source));
+            let detail = format!("of {}: {}", source.whose(), way(&source));
             let name = source.name;
             let told = ("source", &*name.clone(), detail);
             let change = RegistryChange::SourceRemoved { name };
@@ -329,7 +342,7 @@ impl Comparison<'_> {
             }
         }
         let followed: BTreeSet<(&Text, &Text)> =
-            wanted.sources.iter().map(|source| (&source.project, &source.host)).collect();
+            wanted.sources.iter().filter_map(|source| source.whose.host()).collect();
         for project in &wanted.projects {
             for cluster in &project.clusters {
                 let hosts = cluster.hosts.iter().map(|host| &host.name);
@@ -380,16 +393,26 @@ fn way(source: &Source) -> String {
 
 /// What becomes another in a source.
 fn changed(old: &Source, new: &Source) -> String {
-    let of = |source: &Source| format!("{} in {}", source.host, source.cluster);
+    let of = |source: &Source| match &source.subject {
+        Subject::Host { cluster, host, .. } => format!("{host} in {cluster}"),
+        Subject::Arrays { namespace, below } => format!("arrays of {namespace} below {below}"),
+    };
+    let every = |source: &Source| {
+        source
+            .interval_seconds
+            .map_or_else(|| "default".to_owned(), |seconds| format!("{seconds} s"))
+    };
+    let project = |source: &Source| source.project().map(|id| id.to_string()).unwrap_or_default();
     let by = |source: &Source| source.agent.as_deref().unwrap_or("none").to_owned();
     let pairs = [
         ("kind", old.kind.word().to_owned(), new.kind.word().to_owned()),
-        ("project", old.project.to_string(), new.project.to_string()),
-        ("host", of(old), of(new)),
+        ("project", project(old), project(new)),
+        ("of", of(old), of(new)),
         ("path", old.path.to_string(), new.path.to_string()),
         ("match", old.rules_in_words(), new.rules_in_words()),
         ("zone", old.zone.to_string(), new.zone.to_string()),
         ("agent", by(old), by(new)),
+        ("interval", every(old), every(new)),
     ];
     let differ = pairs.iter().filter(|(_, old, new)| old != new);
     let told: Vec<_> = differ.map(|(what, old, new)| format!("{what} {old} -> {new}")).collect();

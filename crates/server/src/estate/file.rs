@@ -101,8 +101,18 @@ sections! {
         /// Its name, unique: 1 to 64 of a-z, 0-9 and -_. (what placeholders bring is made to fit).
         /// It stands beside every event that it tells of.
         name: At<String> = "\"{cluster}.{host}\"";
-        /// What it reads.
+        /// What it reads: the log of a mongod or mongos; or, with `namespace`, arrays as TileDB stores
+        /// them, or what an object store writes of who came to them.
         kind: SourceKind = "\"mongod-log\"";
+        /// The namespace (a user or an organization) of the arrays that it tells of, instead of
+        /// `project`, `cluster` and `host`. Arrays that are found and not registered are registered there.
+        namespace: Option<At<String>> = "\"alice\"";
+        /// Of an object store's log, the place of the arrays that it tells of; without it all that are
+        /// in buckets.
+        arrays: Option<At<String>> = "\"s3://arrays/prod\"";
+        /// How often arrays or logs are looked at that do not tell by themselves that there is something
+        /// new; 60 seconds without it.
+        interval_seconds: Option<At<u32>> = "60";
         /// The project of its hosts; may be left out where there is one.
         project: Option<At<String>> = "\"shop\"";
         /// Only hosts of this cluster.
@@ -110,7 +120,9 @@ sections! {
         /// Only this host.
         host: Option<At<String>> = "\"db-1:27017\"";
         /// The live file: an absolute path, or a pattern with *, ? and [...] where its name changes.
-        /// Rotated files beside it are found. A source has either this or `match`.
+        /// Rotated files beside it are found. A source has either this or `match`. Of arrays, the place
+        /// of one or of many: `file:///PATH` or `s3://BUCKET/PREFIX`; of an object store's log a path or
+        /// pattern, or `s3://BUCKET/PREFIX`.
         path: Option<At<String>> = "\"/srv/logs/{host}/mongod.log\"";
         /// Instead of `path`, for lines that are sent to Doorbook: which of them are the host's. Each
         /// label that is named must be there and have this value, a pattern with *, ? and [...]. No
@@ -189,7 +201,10 @@ impl Estate {
 
 impl Shape for SourceKind {
     fn form() -> Form {
-        const WORDS: [&str; 1] = [SourceKind::MongodLog.word()];
+        const WORDS: [&str; 5] = {
+            let [a, b, c, d, e] = SourceKind::ALL;
+            [a.word(), b.word(), c.word(), d.word(), e.word()]
+        };
         Form::Word(&WORDS)
     }
 }

@@ -16,6 +16,7 @@
 //! Suggested reading order: [`file`](mod@file), [`shape`], [`read`], [`wanted`], `check`, `paths`,
 //! [`difference`], [`counters`], [`receivers`], [`outputs`].
 
+mod arrays;
 mod check;
 pub mod counters;
 pub mod difference;

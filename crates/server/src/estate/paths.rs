@@ -12,6 +12,7 @@ use std::path::Path;
 use doorbook_event::Text;
 use doorbook_event::source::Rule;
 
+use super::arrays;
 use super::read::Problem;
 use super::wanted::WantedSource;
 
@@ -22,7 +23,9 @@ const FILES_MAX: usize = 1000;
 pub fn check(sources: &[WantedSource], problems: &mut Vec<Problem>) {
     let mut seen = Seen::default();
     received(sources, problems);
-    let followed = sources.iter().filter(|source| source.rules.is_empty());
+    arrays::check(sources, problems);
+    let of_hosts = sources.iter().filter(|source| source.whose.host().is_some());
+    let followed = of_hosts.filter(|source| source.rules.is_empty());
     let (patterns, plain): (Vec<_>, Vec<_>) = followed.partition(|source| is_pattern(&source.path));
     for source in plain.iter().chain(&patterns) {
         let found = seen.by_path(source).or_else(|| seen.by_file(source));
@@ -44,7 +47,7 @@ fn received(sources: &[WantedSource], problems: &mut Vec<Problem>) {
     let received: Vec<&WantedSource> = received.collect();
     for (at, source) in received.iter().enumerate() {
         let clashes = |other: &&&WantedSource| {
-            other.project == source.project
+            project_of(other) == project_of(source)
                 && (is_narrower(&source.rules, &other.rules)
                     || is_narrower(&other.rules, &source.rules))
         };
@@ -56,6 +59,10 @@ fn received(sources: &[WantedSource], problems: &mut Vec<Problem>) {
         );
         problems.push(Problem::new(source.place, message));
     }
+}
+
+fn project_of(source: &WantedSource) -> Option<&Text> {
+    source.whose.host().map(|(project, _)| project)
 }
 
 /// Whether every line that fits the first rules fits the others, as far as that can be told: each of

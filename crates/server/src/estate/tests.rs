@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::difference::difference;
 use super::read::SIZE_BYTES_MAX;
+use super::wanted::Whose;
 use super::{Difference, Document, Problem, Wanted, outputs};
 
 fn wanted(file: &str) -> Result<Wanted, Vec<Problem>> {
@@ -235,7 +236,14 @@ fn a_source_stands_for_every_host_that_no_narrower_one_names() {
     let got: Vec<_> = wanted
         .sources
         .iter()
-        .map(|source| (&*source.name, &*source.host, &*source.path, &*source.zone))
+        .map(|source| {
+            (
+                &*source.name,
+                source.whose.host().map_or("", |(_, host)| &**host),
+                &*source.path,
+                &*source.zone,
+            )
+        })
         .collect();
     assert_eq!(
         got,
@@ -329,8 +337,8 @@ fn what_cannot_be_made_so_is_refused_with_its_place() {
 }
 
 /// Goal: the example, the schema and the reference are of the file that is read. Method: the example
-/// is read as it is and with every key that is only a comment, but `match`, which stands in the place of
-/// another one; every key of it is in the others.
+/// is read as it is and with every key that is only a comment, but those that stand in the place of
+/// others; every key of it is in the others.
 #[test]
 fn the_outputs_are_of_the_file_that_is_read() {
     let example = outputs::example();
@@ -340,12 +348,12 @@ fn the_outputs_are_of_the_file_that_is_read() {
             .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
     };
     let lines = example.lines().map(|line| match line.strip_prefix("# ") {
-        Some(whole) if whole.starts_with("match = ") => line,
         Some(whole) if is_key(whole) || whole.starts_with("[[") => whole,
         _ => line,
     });
-    // A source has a path or this.
-    let lines = lines.filter(|line| !line.starts_with("match = "));
+    // A source has a path or the first, and a host or the others.
+    let instead = ["match = ", "namespace = ", "arrays = ", "interval_seconds = "];
+    let lines = lines.filter(|line| !instead.iter().any(|key| line.starts_with(key)));
     let whole = lines.collect::<Vec<_>>().join("\n");
     assert_ne!(whole, example.trim_end());
     assert_eq!(good(&whole).sources.len(), 1, "the source names its host");
@@ -472,4 +480,42 @@ fn a_source_names_its_agent() {
     }
     let two = format!("{}{}", keys("host = \"db-1\"\nagent = \"one\""), keys("host = \"db-2\""));
     assert_eq!(good(&shop(&two)).sources.len(), 2);
+}
+
+/// Goal: sources of arrays become what the registry takes, and mistakes in them are told. Method: files
+/// with one mistake each.
+#[test]
+fn sources_of_arrays_have_a_namespace_and_a_place() {
+    let of = |kind: &str, keys: &str| {
+        format!("version = 1\n[[source]]\nname = \"lake\"\nkind = \"{kind}\"\n{keys}\n")
+    };
+    let alice = "namespace = \"alice\"\npath = ";
+    let stored = |path: &str| of("tiledb-storage", &format!("{alice}\"{path}\""));
+    let place = |file: &str| match &good(file).sources[0].whose {
+        Whose::Arrays { namespace, below } => format!("{namespace} {below}"),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(place(&stored("/srv/arrays/")), "alice file:///srv/arrays");
+    assert_eq!(place(&stored("s3://lake/prod")), "alice s3://lake/prod");
+    let log = |keys: &str| of("ceph-ops-log", &format!("{alice}\"/var/log/ops.log\"\n{keys}"));
+    assert_eq!(place(&log("")), "alice s3://");
+    assert_eq!(place(&log("arrays = \"s3://lake\"")), "alice s3://lake");
+    let check = |file: &str, part: &str| {
+        let problems = wanted(file).expect_err("is wrong");
+        assert!(problems[0].message.contains(part), "{problems:?}");
+    };
+    check(&of("tiledb-storage", "path = \"s3://lake\""), "namespace = \"NAME\"");
+    check(&of("tiledb-storage", "namespace = \"alice\""), "s3://BUCKET/PREFIX");
+    check(&of("mongod-log", "namespace = \"alice\"\npath = \"/x.log\""), "of a host");
+    check(&of("tiledb-storage", "namespace = \"a/b\"\npath = \"s3://lake\""), "no name of a user");
+    check(&stored("tiledb://alice/a"), "tiledb://alice/a");
+    check(&stored("gs://lake/a"), "neither file:///PATH");
+    check(&stored("/srv/../etc"), "srv/../etc");
+    check(&(stored("s3://lake") + "cluster = \"orders\"\n"), "take cluster out");
+    check(&(stored("s3://lake") + "arrays = \"s3://other\"\n"), "take arrays out");
+    check(&(stored("s3://lake") + "interval_seconds = 0\n"), "1 to 604800");
+    let second = stored("s3://lake/prod").replace("version = 1", "").replace("\"lake\"", "\"b\"");
+    check(&(stored("s3://lake") + &second), "watches arrays that source \"lake\" watches");
+    let others = second.replace("alice", "bob");
+    assert_eq!(good(&(stored("s3://lake") + &others)).sources.len(), 2);
 }

@@ -1,9 +1,11 @@
 //! [`Wanted`]: what a file wants of the registry, as plain data. Every value carries its place in the
 //! file, so that whoever finds that the registry says otherwise can name it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
-use doorbook_event::registry::Registry;
+use doorbook_event::arrays::{ArraysChange, Organization, Uuid};
+use doorbook_event::registry::{Registry, RegistryChange};
 use doorbook_event::retention::Limits;
 use doorbook_event::source::{Rule, SourceKind};
 use doorbook_event::{HostName, ProjectId, Text, Timestamp};
@@ -13,7 +15,8 @@ use super::difference::difference;
 use super::file::{self, Keep, Match};
 use super::read::{Document, PROBLEMS_MAX, Place, Problem};
 use super::shape::At;
-use super::{check, counters, paths, receivers};
+use super::{arrays, check, counters, paths, receivers};
+use crate::arrays::FILE;
 
 /// What a file wants of the registry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -95,12 +98,8 @@ pub struct WantedSource {
     pub name: Text,
     /// What it reads.
     pub kind: SourceKind,
-    /// The name of its host's project.
-    pub project: Text,
-    /// Its host's cluster.
-    pub cluster: Text,
-    /// Its host's canonical name.
-    pub host: Text,
+    /// Whose records it brings.
+    pub whose: Whose,
     /// The live file or a pattern for it; empty where its lines are sent to us.
     pub path: Text,
     /// Which of the lines that are sent to us are its host's.
@@ -111,6 +110,62 @@ pub struct WantedSource {
     /// The agent that follows it.
     #[serde(default)]
     pub agent: Option<Text>,
+    /// How often it is looked at.
+    #[serde(default)]
+    pub interval_seconds: Option<u32>,
+}
+
+/// Whose records a source brings.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Whose {
+    /// A host's.
+    #[serde(rename_all = "camelCase")]
+    Host {
+        /// The name of its project.
+        project: Text,
+        /// Its cluster.
+        cluster: Text,
+        /// Its canonical name.
+        host: Text,
+    },
+    /// Those of arrays.
+    #[serde(rename_all = "camelCase")]
+    Arrays {
+        /// Their namespace.
+        namespace: Text,
+        /// Where they are stored.
+        below: Text,
+    },
+}
+
+impl Whose {
+    /// The host's project, and the host.
+    pub fn host(&self) -> Option<(&Text, &Text)> {
+        match self {
+            Whose::Host { project, host, .. } => Some((project, host)),
+            Whose::Arrays { .. } => None,
+        }
+    }
+}
+
+impl Wanted {
+    /// Sources of arrays that are where Doorbook keeps its own data.
+    pub fn in_data_dir(&self, data_dir: &Path) -> Vec<Problem> {
+        let Ok(data_dir) = data_dir.canonicalize() else { return Vec::new() };
+        let is_inside = |source: &&WantedSource| {
+            let folder = source.path.strip_prefix(FILE).map(Path::new);
+            let real = folder.and_then(|folder| folder.canonicalize().ok());
+            real.is_some_and(|real| real.starts_with(&data_dir))
+        };
+        let inside = self.sources.iter().filter(is_inside);
+        let problem = |source: &WantedSource| {
+            let message =
+                format!("{} is in Doorbook's data directory, which has no arrays", source.path);
+            Problem::new(source.place, message)
+        };
+        inside.map(problem).collect()
+    }
 }
 
 /// What a file wants, if all of it holds together; problems are in the file's order.
@@ -133,7 +188,8 @@ pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
         ProjectId::new(bytes)
     });
     let mut new_id = || ids.next().expect("there are more ids than a file has bytes");
-    let empty = Registry::default();
+    // Namespaces are no matter of the file's.
+    let empty = namespaces(&wanted);
     if let Err(conflicts) = difference(&empty, &wanted, Timestamp::from_seconds(0), &mut new_id) {
         problems.extend(conflicts);
     }
@@ -144,6 +200,22 @@ pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
     problems.dedup();
     problems.truncate(PROBLEMS_MAX);
     Err(problems)
+}
+
+/// A registry of nothing but the namespaces that a file names.
+fn namespaces(wanted: &Wanted) -> Registry {
+    let mut registry = Registry::default();
+    for source in &wanted.sources {
+        let Whose::Arrays { namespace, .. } = &source.whose else { continue };
+        let organization = Organization {
+            name: namespace.clone(),
+            id: Uuid::random([0; 16]),
+            members: BTreeSet::new(),
+            created: Timestamp::from_seconds(0),
+        };
+        registry.apply(&RegistryChange::Arrays(ArraysChange::OrganizationCreated(organization)));
+    }
+    registry
 }
 
 fn projects(document: &Document, problems: &mut Vec<Problem>) -> Vec<WantedProject> {
@@ -223,8 +295,16 @@ impl<'a> Expansion<'a> {
         let mut found = Vec::new();
         // How narrowly each host is named by the source that names it most narrowly.
         let mut narrowest: BTreeMap<(SourceKind, Candidate<'_>), u8> = BTreeMap::new();
+        let mut sources = Vec::new();
         for source in self.document.estate.source.iter().flatten() {
             let place = self.document.place(&source.name.bytes());
+            if source.kind.is_of_arrays() || source.namespace.is_some() {
+                match arrays::source(self.document, source) {
+                    Ok(source) => sources.push(source),
+                    Err(problem) => problems.push(problem),
+                }
+                continue;
+            }
             match self.candidates(source) {
                 Ok(candidates) => {
                     let narrowness =
@@ -238,7 +318,6 @@ impl<'a> Expansion<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
-        let mut sources = Vec::new();
         for (source, place, candidates, narrowness) in found {
             let is_its = |candidate: &Candidate<'_>| {
                 narrowest.get(&(source.kind, candidate.clone())) == Some(&narrowness)
@@ -363,6 +442,15 @@ impl<'a> Expansion<'a> {
                 return Err(at(message.to_owned(), path));
             }
         };
+        if let Some(arrays) = &source.arrays {
+            let message = "a host's log tells of no arrays; take arrays out";
+            return Err(at(message.to_owned(), arrays));
+        }
+        if let Some(interval) = &source.interval_seconds {
+            let message = "a host's log is looked at twice a second; take interval_seconds out";
+            let place = self.document.place(&interval.bytes());
+            return Err(Problem::new(place, message.to_owned()));
+        }
         if let Some(zone) = &source.zone {
             check::zone(zone).map_err(|problem| at(problem, zone))?;
         }
@@ -371,13 +459,16 @@ impl<'a> Expansion<'a> {
             place,
             name: fill(&source.name, name_part)?.into(),
             kind: source.kind,
-            project: candidate.project.clone(),
-            cluster: candidate.cluster.clone(),
-            host: candidate.host.clone(),
+            whose: Whose::Host {
+                project: candidate.project.clone(),
+                cluster: candidate.cluster.clone(),
+                host: candidate.host.clone(),
+            },
             path: path.into(),
             rules,
             zone: source.zone.as_ref().map_or_else(|| "UTC".into(), |zone| zone.as_str().into()),
             agent: agent.map(Text::from),
+            interval_seconds: None,
         })
     }
 }
@@ -420,23 +511,24 @@ fn distinct(
     let mut names = BTreeMap::new();
     let mut paths = BTreeMap::new();
     for one in &made {
-        if let Some(other) = names.insert(&one.name, &one.host) {
+        let Some((_, host)) = one.whose.host() else { continue };
+        if let Some(other) = names.insert(&one.name, host) {
             let message = format!(
                 "this source stands for {n_hosts} hosts, and {other} and {} would both be {:?}: \
                  write name = {:?}, for instance",
-                one.host,
+                host,
                 &*one.name,
                 format!("{name}.{}", missing(name))
             );
             return Err(Problem::new(place, message));
         }
         // Rules that are the same are told where all sources are compared.
-        let other = paths.insert((&one.agent, &one.path), &one.host);
+        let other = paths.insert((&one.agent, &one.path), host);
         if let Some(other) = other.filter(|_| one.rules.is_empty()) {
             let message = format!(
                 "this source stands for {n_hosts} hosts, and {other} and {} would both be read \
                  from {:?}: put {} in its path, or name one host",
-                one.host,
+                host,
                 &*one.path,
                 missing(path)
             );

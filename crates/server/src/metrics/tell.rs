@@ -37,7 +37,7 @@ pub fn tell(app: &App, only: Option<ProjectId>) -> Result<String, Error> {
     imports(app, is_shown, &mut out);
     let put_aside = quarantined(app, is_shown, &mut out);
     unrouted(app, is_shown, &mut out);
-    sources(app, is_shown, &put_aside, &mut out);
+    sources(app, is_shown, only.is_none(), &put_aside, &mut out);
     counters(app.metrics(), is_shown, &mut out);
     receivers(app.metrics(), &mut out);
     alarms(app, only, &mut out);
@@ -202,7 +202,8 @@ fn unrouted(app: &App, is_shown: impl Fn(&ProjectId) -> bool, out: &mut Expositi
 /// A source at one instant.
 struct SourceSample {
     name: Text,
-    project: String,
+    /// Its label: the project of its host, or the namespace of its arrays.
+    whose: (&'static str, String),
     /// Lines that it put aside and that still are.
     quarantined: Option<u64>,
     /// Whether it does not see what is written.
@@ -216,23 +217,29 @@ struct SourceSample {
 fn sources(
     app: &App,
     is_shown: impl Fn(&ProjectId) -> bool,
+    sees_all: bool,
     put_aside: &PutAside,
     out: &mut Exposition,
 ) {
     let catalog = app.store().catalog();
     let watched = app.store().watched();
     let live = app.metrics().sources();
-    let sources = catalog.registry.sources().filter(|source| is_shown(&source.project));
+    let sources = catalog.registry.sources().filter(|source| match source.project() {
+        Some(project) => is_shown(&project),
+        // Whoever sees everything.
+        None => sees_all,
+    });
     let samples = sources.map(|source| SourceSample {
         name: source.name.clone(),
-        project: source.project.to_string(),
-        quarantined: put_aside
-            .get(&source.project)
-            .map(|lines| lines.get(&source.name).copied().unwrap_or(0)),
-        is_blind: {
-            let scope = Scope::Project(source.project);
-            watched.is_blind(&scope, &source.target(), &source.name)
+        whose: match source.namespace() {
+            Some(namespace) => ("namespace", namespace.to_string()),
+            None => ("project", source.project().map(|id| id.to_string()).unwrap_or_default()),
         },
+        quarantined: source
+            .project()
+            .and_then(|project| put_aside.get(&project))
+            .map(|lines| lines.get(&source.name).copied().unwrap_or(0)),
+        is_blind: { watched.is_blind(&source.scope(), &source.target(), &source.name) },
         live: live.get(&source.name).map(|live| (live.state, live.behind_bytes)),
         progress: watched.sources.get(&source.name).cloned(),
         now: app.clock().now(),
@@ -280,7 +287,7 @@ fn sources(
         let mut family = out.family(name, kind, help);
         for of in &samples {
             if let Some(value) = read(of) {
-                family.sample(&[("source", &of.name), ("project", &of.project)], value);
+                family.sample(&[("source", &of.name), (of.whose.0, &of.whose.1)], value);
             }
         }
     }

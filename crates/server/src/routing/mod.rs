@@ -31,7 +31,7 @@ use doorbook_store::{
 
 pub use beat::Beats;
 
-use crate::sources::Board;
+use crate::sources::{Board, Reader};
 use position::StreamKey;
 use received::{Place, Received};
 use streams::{Choice, LineHash, Streams};
@@ -196,7 +196,8 @@ impl Router {
         let saved = self.save(&mut state, Some(clock));
         if let Some(board) = self.board.get() {
             let received = state.sources.iter();
-            board.set_received(received.map(|(name, it)| (name.clone(), it.status())));
+            let received = received.map(|(name, it)| (name.clone(), it.status()));
+            board.set(Reader::Received, received.collect());
         }
         saved.map(drop)
     }
@@ -234,7 +235,7 @@ impl Router {
                         state.stored(&name, &place, &advanced, now, &mut all);
                         let received = state.sources.get(&name);
                         if let (Some(board), Some(received)) = (self.board.get(), received) {
-                            board.note_received(name, received.status());
+                            board.note(Reader::Received, name, received.status());
                         }
                     }
                     Err(error) => failure = Some(self.not_stored(state, &name, error, n_tries)?),
@@ -471,7 +472,7 @@ impl State {
         let learnt = self.streams.get(key).learnt.clone();
         let mut labels = labels.clone();
         learnt.label(&mut labels);
-        let of_project = |received: &&Received| received.source.project == door.project;
+        let of_project = |received: &&Received| received.source.project() == Some(door.project);
         let fitting: Vec<&Received> =
             self.sources.values().filter(of_project).filter(|it| it.fits(&labels)).collect();
         let choice = match fitting[..] {

@@ -85,8 +85,8 @@ impl Received {
     ) -> bool {
         let names = names_of(source, registry);
         *has_changed |= self.source != *source || self.names != names;
-        let is_same = (source.kind, source.project, source.target(), &source.zone)
-            == (self.source.kind, self.source.project, self.source.target(), &self.source.zone);
+        let is_same = (source.kind, &source.subject, &source.zone)
+            == (self.source.kind, &self.source.subject, &self.source.zone);
         self.source = source.clone();
         self.names = names;
         is_same
@@ -303,10 +303,9 @@ impl Received {
 
 /// The names by which a source's host may call itself.
 fn names_of(source: &Source, registry: &Registry) -> Vec<HostName> {
-    let host = registry.host(source.project, &source.host);
-    let aliases = host.into_iter().flat_map(|host| &host.aliases);
+    let aliases = registry.aliases_of(source);
     let aliases = aliases.filter_map(|alias| HostName::parse(alias).ok());
-    std::iter::once(source.host.clone()).chain(aliases.map(|(name, _)| name)).collect()
+    source.host().cloned().into_iter().chain(aliases.map(|(name, _)| name)).collect()
 }
 
 /// Where a source is once an advance is stored.

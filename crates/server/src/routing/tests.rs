@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use doorbook_event::record::{Actor, Grade};
 use doorbook_event::registry::{Cluster, Host, Project, RegistryChange};
-use doorbook_event::source::{Rule, SourceKind};
+use doorbook_event::source::{Rule, SourceKind, Subject};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{Access, Action, HostName, Peer, Principal, Record, Scope, Target};
 use doorbook_source::mongod::{FileHints, Interpreter, LinePlace, Settings};
@@ -81,9 +81,12 @@ impl Scene {
         self.change(RegistryChange::SourceSet(Source {
             name: name.into(),
             kind: SourceKind::MongodLog,
-            project: project(),
-            cluster: "orders".into(),
-            host: HostName::parse(host).expect("a host").0,
+            subject: Subject::Host {
+                project: project(),
+                cluster: "orders".into(),
+                host: HostName::parse(host).expect("a host").0,
+            },
+            interval_seconds: None,
             path: "".into(),
             zone: "UTC".into(),
             paused,
@@ -401,6 +404,7 @@ fn what_is_sent_to_us_is_best_effort() {
     let answer = scene.store.coverage(&Question {
         scope: &Scope::Project(project()),
         targets: &[target],
+        stored: &std::collections::BTreeMap::new(),
         actions: &[Action::Authenticate],
         with_successes: true,
         from: through.plus_seconds(-1),
@@ -527,7 +531,7 @@ fn an_unknown_host_waits_until_its_rule_is_pasted() {
     };
     let rules: Vec<(&str, &str)> =
         wanted.rules.iter().map(|rule| (&*rule.label, &*rule.pattern)).collect();
-    assert_eq!(&*wanted.host, "db-9:27017");
+    assert_eq!(wanted.whose.host().map(|(_, host)| &**host), Some("db-9:27017"));
     scene.set(&wanted.name, "db-9", &rules, false);
     // What comes before the replay waits for nothing; that it is known already.
     scene.send("db-9", &visit(6, 600));
@@ -585,6 +589,7 @@ fn what_came_during_a_rest_is_not_seen_before_the_replay() {
         let answer = scene.store.coverage(&Question {
             scope: &Scope::Project(project()),
             targets: &[target],
+            stored: &std::collections::BTreeMap::new(),
             actions: &[Action::Authenticate],
             with_successes: true,
             from: through.plus_seconds(-50),

@@ -13,11 +13,11 @@
 
 mod clock;
 mod shipped;
-mod status;
+pub(crate) mod status;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -36,7 +36,6 @@ pub use shipped::{Agents, Heard};
 use crate::admin::with_causes;
 use clock::{ClockNews, ClockWatch, Look};
 use shipped::Shipped;
-use status::Change;
 
 /// Between two looks at files that had nothing new.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -61,38 +60,42 @@ pub struct Tools {
 
 /// How each source is, by its name. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Board {
-    followed: Arc<Mutex<BTreeMap<Text, Status>>>,
-    received: Arc<Mutex<BTreeMap<Text, Status>>>,
+pub struct Board(Arc<Mutex<BTreeMap<Reader, BTreeMap<Text, Status>>>>);
+
+/// Who tells how sources are: each of these tells of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reader {
+    /// [`Sources`]
+    Followed,
+    /// [`crate::routing`]
+    Received,
 }
 
 impl Board {
     /// As it is now.
     pub fn statuses(&self) -> BTreeMap<Text, Status> {
-        let mut statuses = self.followed();
-        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        statuses.extend(received.iter().map(|(name, status)| (name.clone(), status.clone())));
-        statuses
+        let all = self.locked();
+        let all = all.values().flatten();
+        all.map(|(name, status)| (name.clone(), status.clone())).collect()
     }
 
-    fn followed(&self) -> BTreeMap<Text, Status> {
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// How one reader's sources are.
+    pub(crate) fn of(&self, reader: Reader) -> BTreeMap<Text, Status> {
+        self.locked().get(&reader).cloned().unwrap_or_default()
     }
 
-    /// How the sources are that are followed.
-    pub(crate) fn set(&self, statuses: BTreeMap<Text, Status>) {
-        *self.followed.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
-    }
-
-    /// How the sources are whose lines are sent to us.
-    pub(crate) fn set_received(&self, statuses: impl IntoIterator<Item = (Text, Status)>) {
-        let statuses = statuses.into_iter().collect();
-        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
+    /// How one reader's sources are now, all of them.
+    pub(crate) fn set(&self, reader: Reader, statuses: BTreeMap<Text, Status>) {
+        self.locked().insert(reader, statuses);
     }
 
     /// How one of them is.
-    pub(crate) fn note_received(&self, name: Text, status: Status) {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner).insert(name, status);
+    pub(crate) fn note(&self, reader: Reader, name: Text, status: Status) {
+        self.locked().entry(reader).or_default().insert(name, status);
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<Reader, BTreeMap<Text, Status>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -234,8 +237,7 @@ impl Round {
             if self.following.contains_key(&source.name) {
                 continue;
             }
-            let host = catalog.registry.host(source.project, &source.host);
-            let aliases = host.into_iter().flat_map(|host| &host.aliases).cloned().collect();
+            let aliases = catalog.registry.aliases_of(source).cloned().collect();
             let from = watched.sources.get(&source.name).map(place_of).unwrap_or_default();
             let now = self.tools.clock.now();
             let following = Following::new(source.clone(), aliases, from, now);
@@ -251,7 +253,7 @@ impl Round {
             let progress = watched.sources.get(name);
             let Some(gap) = shipped.look(&self.tools.agents, progress, now) else { continue };
             let source = shipped.source();
-            let scope = Scope::Project(source.project);
+            let scope = source.scope();
             // From before a restart, or by another cause that lasts.
             let is_blind = watched.is_blind(&scope, &source.target(), name);
             let stored = is_blind || self.tools.store.advance(vec![gap]).iter().all(Result::is_ok);
@@ -291,14 +293,8 @@ impl Round {
         let shipped = self.shipped.iter();
         let shipped = shipped.map(|(name, shipped)| (name.clone(), shipped.status()));
         let statuses: BTreeMap<Text, Status> = followed.chain(shipped).collect();
-        let before = self.board.followed();
-        for (name, now) in &statuses {
-            let before = before.get(name).map(|before| before.state);
-            if let Some(change) = Change::between(before, now.state) {
-                change.tell(name);
-            }
-        }
-        self.board.set(statuses);
+        status::tell_changes(&self.board.of(Reader::Followed), &statuses);
+        self.board.set(Reader::Followed, statuses);
     }
 }
 

@@ -100,7 +100,8 @@ impl Shipped {
         if self.source.paused {
             return None;
         }
-        let heard = agents.heard(self.source.project, &self.agent);
+        let project = self.source.project();
+        let heard = project.and_then(|project| agents.heard(project, &self.agent));
         let heard_at = heard.as_ref().map(|heard| heard.at.min(now));
         let last = heard_at.map_or(self.begun, |at| at.max(self.begun));
         if now < last.plus_seconds(SILENCE_SECONDS) {

@@ -1,11 +1,25 @@
 //! [`Change`]: what becomes of sources, in the server's own log.
 
+use std::collections::BTreeMap;
+
 use doorbook_event::Text;
 use doorbook_event::source::State;
 
+use super::Status;
+
+/// Writes what changed to the server's log.
+pub(crate) fn tell_changes(before: &BTreeMap<Text, Status>, now: &BTreeMap<Text, Status>) {
+    for (name, now) in now {
+        let before = before.get(name).map(|before| before.state);
+        if let Some(change) = Change::between(before, now.state) {
+            change.tell(name);
+        }
+    }
+}
+
 /// What an operator should know of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Change {
+enum Change {
     /// It cannot go on.
     Stopped,
     /// Its file is not there.
@@ -18,7 +32,7 @@ pub(super) enum Change {
 
 impl Change {
     /// What changed, if that is one of these.
-    pub(super) fn between(before: Option<State>, now: State) -> Option<Change> {
+    fn between(before: Option<State>, now: State) -> Option<Change> {
         match now {
             _ if before == Some(now) => None,
             State::Failed => Some(Change::Stopped),
@@ -34,7 +48,7 @@ impl Change {
 
     /// Writes it to the server's log. What exactly is the matter may hold what somebody wrote into a
     /// log of mongod: that is shown where it is asked for.
-    pub(super) fn tell(self, source: &Text) {
+    fn tell(self, source: &Text) {
         let source = &**source;
         match self {
             Change::Stopped => tracing::error!(

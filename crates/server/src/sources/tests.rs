@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use doorbook_event::record::{ClockState, Grade};
 use doorbook_event::registry::{Host, RegistryChange};
 use doorbook_event::shipment::Report;
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::time::ManualClock;
 use doorbook_event::{Action, HostName, Record, Scope, Timestamp};
 use doorbook_source::input;
@@ -55,9 +55,12 @@ impl Scene {
         Source {
             name: "db-1".into(),
             kind: SourceKind::MongodLog,
-            project: group(GROUP),
-            cluster: "Cluster0".into(),
-            host: HostName::parse("db-1").expect("a host").0,
+            subject: Subject::Host {
+                project: group(GROUP),
+                cluster: "Cluster0".into(),
+                host: HostName::parse("db-1").expect("a host").0,
+            },
+            interval_seconds: None,
             path: self.log().to_str().expect("is UTF-8").into(),
             zone: "UTC".into(),
             paused: false,
@@ -157,6 +160,7 @@ impl Scene {
         self.store.coverage(&doorbook_store::Question {
             scope: &Scope::Project(group(GROUP)),
             targets: &targets,
+            stored: &std::collections::BTreeMap::new(),
             actions: SourceKind::MongodLog.actions(),
             with_successes: true,
             from: Timestamp::MIN,

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use doorbook_event::arrays::is_below;
 use doorbook_event::record::{Actor, Coverage, Grade, Heartbeat, Hidden, ImportId};
 use doorbook_event::{Action, Scope, Seq, Target, Text, Timestamp};
 use minicbor::{Decode, Encode};
@@ -146,6 +147,13 @@ impl Watched {
         last.is_some_and(|span| span.to == Timestamp::MAX)
     }
 
+    /// The places that are watched for what is stored below them.
+    fn places(&self, scope: &Scope) -> Vec<(&Text, &Views)> {
+        let of_scope = self.targets.iter().filter(|((of, _), _)| of == scope);
+        let named = of_scope.map(|((_, target), views)| (target.names().1, &**views));
+        named.filter(|(name, _)| name.contains("://")).collect()
+    }
+
     fn view(&mut self, scope: &Scope, target: &Target, by: &Text, actions: &[Action]) -> &mut View {
         let views = self.targets.entry((scope.clone(), target.clone())).or_default();
         let view = Arc::make_mut(views).entry(by.clone()).or_default();
@@ -163,6 +171,8 @@ pub struct Question<'a> {
     pub scope: &'a Scope,
     /// Of which targets.
     pub targets: &'a [Target],
+    /// Where those of them are stored that are arrays: who watches a place watches what is below it.
+    pub stored: &'a BTreeMap<Target, Stored>,
     /// Of which actions.
     pub actions: &'a [Action],
     /// Whether successes are asked for, which are hidden where failures are not.
@@ -173,6 +183,15 @@ pub struct Question<'a> {
     pub to: Timestamp,
     /// The present: nothing later was seen, whatever a target's clock says.
     pub now: Timestamp,
+}
+
+/// Where an array is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Its address.
+    pub uri: Text,
+    /// Since when that is known: who watched the place before did not tell of it.
+    pub since: Timestamp,
 }
 
 /// What an answer can know.
@@ -219,9 +238,26 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
     let mut gaps: Vec<Gap> =
         hidden.iter().filter(|gap| hides(gap, question)).map(Gap::from).collect();
     let mut through = Some(question.now);
+    let is_of_places = !question.stored.is_empty();
+    let places = if is_of_places { watched.places(question.scope) } else { Vec::new() };
     for target in question.targets {
-        let views = watched.targets.get(&(question.scope.clone(), target.clone()));
-        let views = || views.into_iter().flat_map(|views| views.iter());
+        let stored = question.stored.get(target);
+        let own = watched.targets.get(&(question.scope.clone(), target.clone()));
+        let above = |(place, _): &&(&Text, &Views)| {
+            stored.is_some_and(|stored| is_below(&stored.uri, place))
+        };
+        let above = places.iter().filter(above).map(|(_, views)| *views);
+        let views: Vec<&Views> = own.map(|own| &**own).into_iter().chain(above).collect();
+        let views = || views.iter().flat_map(|views| views.iter());
+        let since = stored.map_or(Timestamp::MIN, |stored| stored.since);
+        let known = Question { from: question.from.max(since), ..question.clone() };
+        if question.from > Timestamp::MIN && question.from < since {
+            let to = (since <= question.to).then_some(since);
+            gaps.push(Gap { to, ..blind(target, question.actions, NO_SOURCE, question.from) });
+            if to.is_none() {
+                continue;
+            }
+        }
         // Sources of one kind see the same actions, so that there is one group of them, mostly.
         let mut groups: Vec<(Seen<'_>, Vec<Action>)> = Vec::new();
         for action in question.actions {
@@ -234,7 +270,7 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
         }
         for (seen, actions) in groups {
             through = through.min(end(&seen).map(|end| end.min(question.now)));
-            gaps.extend(unseen(target, &actions, &seen, question));
+            gaps.extend(unseen(target, &actions, &seen, &known));
         }
     }
     gaps.sort_by(|a, b| (b.from, &a.target).cmp(&(a.from, &b.target)));
@@ -268,19 +304,7 @@ fn unseen(
     seen: &[(&Text, &Timeline)],
     question: &Question<'_>,
 ) -> Vec<Gap> {
-    let blind = |cause: &str, from, to| Gap {
-        target: target.clone(),
-        actions: actions.to_vec(),
-        hidden: Hidden::All,
-        grade: Grade::Blind,
-        cause: cause.into(),
-        actor: None,
-        source: None,
-        from,
-        to,
-        last_seen: from,
-        missing: None,
-    };
+    let blind = |cause: &str, from, to| Gap { to, ..blind(target, actions, cause, from) };
     let Some(end) = end(seen) else {
         return vec![blind(NO_SOURCE, question.from, None)];
     };
@@ -304,6 +328,22 @@ fn unseen(
         }
     });
     gaps
+}
+
+fn blind(target: &Target, actions: &[Action], cause: &str, from: Timestamp) -> Gap {
+    Gap {
+        target: target.clone(),
+        actions: actions.to_vec(),
+        hidden: Hidden::All,
+        grade: Grade::Blind,
+        cause: cause.into(),
+        actor: None,
+        source: None,
+        from,
+        to: None,
+        last_seen: from,
+        missing: None,
+    }
 }
 
 /// Hands on each stretch of time that the window meets and in which the same things were said, from the

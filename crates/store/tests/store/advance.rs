@@ -1,11 +1,12 @@
 //! Sources that are followed: what they told and where they go on, in one write; and what follows for
 //! what is known of the time in between.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use doorbook_event::record::{ClockState, Coverage, Grade, Heartbeat, Hidden};
 use doorbook_event::registry::{Host, RegistryChange};
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::{Access, Action, HostName, Target, Timestamp};
 use doorbook_store::filter::Kind;
 use doorbook_store::{Advance, Advanced, Answer, ErrorKind, Filter, ImportBatch, Question, Store};
@@ -18,9 +19,12 @@ fn source(name: &str) -> Source {
     Source {
         name: name.into(),
         kind: SourceKind::MongodLog,
-        project: PROJECT,
-        cluster: "orders".into(),
-        host: HostName::parse("db-1").expect("a host").0,
+        subject: Subject::Host {
+            project: PROJECT,
+            cluster: "orders".into(),
+            host: HostName::parse("db-1").expect("a host").0,
+        },
+        interval_seconds: None,
         path: "/var/log/mongodb/mongod.log".into(),
         zone: "UTC".into(),
         paused: false,
@@ -36,7 +40,7 @@ fn change(store: &Store, change: RegistryChange) {
 /// A store whose registry has a host and some sources of its log.
 fn with_sources(place: &Place, names: &[&str]) -> Store {
     let store = place.open_new();
-    let (cluster, name) = ("orders".into(), source("a").host);
+    let (cluster, name) = ("orders".into(), source("a").host().expect("of a host").clone());
     change(
         &store,
         RegistryChange::HostAdded(Host { project: PROJECT, cluster, name, aliases: Vec::new() }),
@@ -189,7 +193,13 @@ fn pausing_and_moving_a_source_tell() {
     let (cluster, name) = ("orders".into(), HostName::parse("db-2").expect("a host").0);
     let host = Host { project: PROJECT, cluster, name: name.clone(), aliases: Vec::new() };
     change(&store, RegistryChange::HostAdded(host));
-    change(&store, RegistryChange::SourceSet(Source { host: name, ..source("a") }));
+    change(
+        &store,
+        RegistryChange::SourceSet(Source {
+            subject: Subject::Host { project: PROJECT, cluster: "orders".into(), host: name },
+            ..source("a")
+        }),
+    );
     assert!(!store.watched().sources.contains_key("a"), "where it was says nothing of another log");
     assert_eq!(coverage(&store, at(0), at(20)).grade, Grade::Watched, "what it saw it saw");
     assert_eq!(coverage(&store, at(0), at(40)).gaps[0].cause, "the source was removed");
@@ -316,6 +326,7 @@ fn coverage(store: &Store, from: Timestamp, to: Timestamp) -> Answer {
     store.coverage(&Question {
         scope: &scope(),
         targets: &[source("a").target()],
+        stored: &BTreeMap::new(),
         actions: &[Action::Authenticate, Action::Authorize],
         with_successes: true,
         from,
@@ -462,7 +473,16 @@ fn a_target_or_an_action_that_nobody_watches_is_blind() {
     let ask = |targets: &[Target], actions: &[Action]| {
         let (from, to, now) = (Timestamp::MIN, at(10), at(1000));
         let (scope, with_successes) = (&scope(), true);
-        store.coverage(&Question { scope, targets, actions, with_successes, from, to, now })
+        store.coverage(&Question {
+            scope,
+            targets,
+            stored: &BTreeMap::new(),
+            actions,
+            with_successes,
+            from,
+            to,
+            now,
+        })
     };
     let known = source("a").target();
     let unknown = Target::Host { cluster: "orders".into(), host: "db-9:27017".into() };

@@ -1,12 +1,15 @@
 //! Namespaces: histories like those of projects, and what is done to arrays is in them.
 
 use doorbook_event::arrays::{Array, ArraysChange, PasswordHash, Right, User, Uuid};
+use doorbook_event::record::Grade;
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::{Access, Action, Record, Scope, Target, Text};
+use doorbook_store::coverage::Stored;
 use doorbook_store::filter::Targets;
 use doorbook_store::verify::Depth;
-use doorbook_store::{ErrorKind, Filter, Ingest, IngestLine, LineResult, Store};
+use doorbook_store::{Advance, ErrorKind, Filter, Ingest, IngestLine, LineResult, Question, Store};
 
 use crate::support::*;
 
@@ -138,4 +141,86 @@ fn a_scope_that_is_not_there_takes_nothing() {
     let set = RetentionSet { scope: Scope::Namespace("nobody".into()), limits, at: NOW };
     let refused = store.change_registry(&actor(), vec![RegistryChange::RetentionSet(set)]);
     assert_eq!(refused.expect_err("refused").kind, ErrorKind::Missing);
+}
+
+fn lake() -> Source {
+    Source {
+        name: "lake".into(),
+        kind: SourceKind::TiledbStorage,
+        subject: Subject::Arrays { namespace: "alice".into(), below: "s3://bucket".into() },
+        path: "s3://bucket".into(),
+        zone: "UTC".into(),
+        paused: false,
+        agent: None,
+        rules: Vec::new(),
+        interval_seconds: None,
+    }
+}
+
+/// Goal: what watches a place watches every array below it, and no read of one; an array is watched from
+/// when it is known on. Method: a source of a bucket that tells of an array; the same after a restart.
+#[test]
+fn who_watches_a_place_watches_the_arrays_below_it() {
+    let place = Place::new();
+    let store = place.open_new();
+    with_an_array(&store);
+    let set = RegistryChange::SourceSet(lake());
+    store.change_registry(&actor(), vec![set]).expect("allowed");
+    let at = |seconds| NOW.plus_seconds(seconds);
+    let array = Target::Array { namespace: "alice".into(), array: id().to_string().into() };
+    let write = Access {
+        target: array.clone(),
+        action: Action::QueryWrite,
+        event_time: at(-50),
+        connection: None,
+        ..login(1)
+    };
+    let advance = |after: &[u8], position: &[u8], accesses: Vec<Access>, through| Advance {
+        source: lake(),
+        after: after.to_vec(),
+        position: position.to_vec(),
+        // Each scan is an input of its own: what it sees again is the same event.
+        is_next_file: true,
+        lines: accesses.len() as u64,
+        doubt: None,
+        accesses,
+        coverage: Vec::new(),
+        quarantine: Vec::new(),
+        heartbeat: None,
+        through: Some(through),
+        since: Some(at(-100)),
+    };
+    let both =
+        [advance(b"", b"1", vec![write.clone()], at(-10)), advance(b"1", b"2", vec![write], at(0))];
+    for (advance, new) in both.into_iter().zip([1, 0]) {
+        let advanced = store.advance(vec![advance]).pop().expect("one").expect("stored");
+        assert_eq!(advanced.events, new);
+    }
+    let asked = |store: &Store, uri: &str, since, action, from| {
+        let stored = Stored { uri: uri.into(), since };
+        store.coverage(&Question {
+            scope: &namespace(),
+            targets: std::slice::from_ref(&array),
+            stored: &[(array.clone(), stored)].into(),
+            actions: &[action],
+            with_successes: true,
+            from,
+            to: at(0),
+            now: at(0),
+        })
+    };
+    let check = |store: &Store| {
+        let asked = |uri, since, action, from| asked(store, uri, since, action, from);
+        let known = asked("s3://bucket/a", at(-90), Action::QueryWrite, at(-90));
+        assert_eq!((known.grade, known.through), (Grade::Watched, Some(at(0))));
+        let earlier = asked("s3://bucket/a", at(-90), Action::QueryWrite, at(-95));
+        assert_eq!(earlier.gaps[0].to, Some(at(-90)), "{earlier:?}");
+        let reads = asked("s3://bucket/a", at(-90), Action::QueryRead, at(-90));
+        assert_eq!((&*reads.gaps[0].cause, reads.through), ("no source", None));
+        let elsewhere = asked("s3://bucket2/a", at(-90), Action::QueryWrite, at(-90));
+        assert_eq!(elsewhere.grade, Grade::Blind);
+    };
+    check(&store);
+    store.close().expect("closes");
+    check(&place.open());
 }

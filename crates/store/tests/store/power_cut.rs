@@ -17,7 +17,7 @@ use doorbook_event::record::{
 };
 use doorbook_event::registry::{Cluster, Host, Registry, RegistryChange};
 use doorbook_event::retention::{Limits, RetentionSet};
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::{Access, Action, HostName, Record, Scope, Seq, Timestamp};
 use doorbook_store::backup::restore;
 use doorbook_store::disk::Disk;
@@ -1024,7 +1024,7 @@ fn drawn_steps(draw: &mut Draw, from: u64) -> Vec<Step> {
 
 /// A host, and a source of its log.
 fn source_changes() -> Vec<RegistryChange> {
-    let (cluster, name) = ("orders".into(), source().host);
+    let (cluster, name) = ("orders".into(), source().host().expect("of a host").clone());
     let host = Host { project: PROJECT, cluster, name, aliases: Vec::new() };
     vec![RegistryChange::HostAdded(host), RegistryChange::SourceSet(source())]
 }
@@ -1033,9 +1033,12 @@ fn source() -> Source {
     Source {
         name: "a".into(),
         kind: SourceKind::MongodLog,
-        project: PROJECT,
-        cluster: "orders".into(),
-        host: HostName::parse("db-1").expect("a host").0,
+        subject: Subject::Host {
+            project: PROJECT,
+            cluster: "orders".into(),
+            host: HostName::parse("db-1").expect("a host").0,
+        },
+        interval_seconds: None,
         path: "/var/log/mongod.log".into(),
         zone: "UTC".into(),
         paused: false,

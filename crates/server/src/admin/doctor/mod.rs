@@ -86,14 +86,14 @@ impl Admin {
         let now = self.clock.now();
         let mut followed = BTreeSet::new();
         for source in catalog.registry.sources() {
-            followed.insert((source.project, source.host.clone()));
+            followed.extend(source.project().zip(source.host().cloned()));
             match source.way() {
                 Way::Followed => {
                     findings.push(path(source, readable(Path::new(&*source.path))));
                 }
                 Way::Shipped(agent) => {
                     let is_agents = |key: &Key| {
-                        key.project == source.project && key.agent.as_ref() == Some(agent)
+                        Some(key.project) == source.project() && key.agent.as_ref() == Some(agent)
                     };
                     let has_key = catalog.registry.keys().any(is_agents);
                     // What keeps it from reading it says itself: it runs.
@@ -102,6 +102,12 @@ impl Admin {
                     if !has_key || !live.get(&source.name).is_some_and(has_failed) {
                         let has_shipped = watched.sources.contains_key(&source.name);
                         findings.push(by_agent(source, agent, has_key, has_shipped));
+                    }
+                }
+                Way::Watched => {
+                    let place = source.path.strip_prefix("file://").unwrap_or(&source.path);
+                    if place.starts_with('/') {
+                        findings.push(path(source, readable(Path::new(place))));
                     }
                 }
                 Way::Received => {}
@@ -232,7 +238,7 @@ fn path(source: &Source, readable: Result<(), std::io::Error>) -> Finding {
         Err(error) if error.kind() == ErrorKind::NotFound => Finding::warn(
             &check,
             format!("{} is not there", source.path),
-            "correct the path; if mongod has not begun to write, there is nothing to do",
+            "correct the path; if nothing was written there yet, there is nothing to do",
         ),
         Err(error) => Finding::fail(
             &check,
@@ -259,7 +265,10 @@ fn by_agent(source: &Source, agent: &str, has_key: bool, has_reported: bool) -> 
         return Finding::fail(
             &check,
             "it has no key, so that nobody follows the source",
-            format!("doorbook key create --project {} --agent {agent}", source.project),
+            format!(
+                "doorbook key create --project {} --agent {agent}",
+                source.project().map(|id| id.to_string()).unwrap_or_default()
+            ),
         );
     }
     match has_reported {
@@ -267,7 +276,7 @@ fn by_agent(source: &Source, agent: &str, has_key: bool, has_reported: bool) -> 
         false => Finding::warn(
             &check,
             "it has a key and has shipped nothing yet",
-            format!("start doorbook-agent on {}; its log says what is the matter", source.host),
+            format!("start doorbook-agent on {}; its log says what is the matter", source.whose()),
         ),
     }
 }
@@ -280,7 +289,10 @@ fn trouble(source: &Source, status: &sources::Status) -> Option<Finding> {
         sources::State::Failed => Some(Finding::fail(
             &check,
             message,
-            "mend it, and it goes on by itself; until then its host is not watched",
+            format!(
+                "mend it, and it goes on by itself; until then {} is not watched",
+                source.whose()
+            ),
         )),
         sources::State::Away => Some(Finding::fail(
             &check,
@@ -406,7 +418,7 @@ fn quarantine(project: &str, lines: u64) -> Option<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use doorbook_event::source::SourceKind;
+    use doorbook_event::source::{SourceKind, Subject};
     use doorbook_event::{HostName, ProjectId};
     use doorbook_store::status::{Outlook, Sizes};
 
@@ -439,9 +451,12 @@ mod tests {
         Source {
             name: "orders".into(),
             kind: SourceKind::MongodLog,
-            project: ProjectId::new([1; 12]),
-            cluster: "c".into(),
-            host: HostName::parse("db-1").expect("a host").0,
+            subject: Subject::Host {
+                project: ProjectId::new([1; 12]),
+                cluster: "c".into(),
+                host: HostName::parse("db-1").expect("a host").0,
+            },
+            interval_seconds: None,
             path: path.to_str().expect("UTF-8").into(),
             zone: "UTC".into(),
             paused: false,

@@ -46,8 +46,7 @@ pub fn orders(app: &App, agent: &Agent) -> Vec<u8> {
     let catalog = app.store().catalog();
     let watched = app.store().watched();
     let order = |source: &Source| {
-        let host = catalog.registry.host(source.project, &source.host);
-        let aliases = host.into_iter().flat_map(|host| &host.aliases).cloned().collect();
+        let aliases = catalog.registry.aliases_of(source).cloned().collect();
         let (position, through) = place(watched.sources.get(&source.name));
         Order::new(source, aliases, position, through)
     };
@@ -212,7 +211,7 @@ impl<'a> Taking<'a> {
 impl Agent {
     /// Whether it is the one that follows a source.
     fn follows(&self, source: &Source) -> bool {
-        source.project == self.project && source.way() == Way::Shipped(&self.name)
+        source.project() == Some(self.project) && source.way() == Way::Shipped(&self.name)
     }
 
     /// What it says of its own sources.
@@ -234,7 +233,7 @@ impl Agent {
 /// Whether two descriptions of a source lead to the same lines. An older agent does not know all members.
 fn is_same_reading(one: &Source, other: &Source) -> bool {
     let reading = |source: &Source| (source.kind, source.path.clone(), source.zone.clone());
-    reading(one) == reading(other) && one.target() == other.target()
+    reading(one) == reading(other) && one.is_of_the_same(other)
 }
 
 /// Whether each record is one that this source may bring.

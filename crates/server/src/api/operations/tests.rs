@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use doorbook_event::record::{Coverage, Grade, Hidden, Place, Quarantine};
 use doorbook_event::registry::{Host, Key, RegistryChange, Role};
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::{HostName, Record, Scope, Text, Timestamp};
 use doorbook_store::Entry;
 
@@ -223,17 +223,20 @@ async fn a_source_is_up_or_it_is_not() {
     assert!(!before.samples.keys().any(|(name, _)| name == "doorbook_source_up"), "nobody knows");
     assert_eq!(before.value("doorbook_source_lines_total", &labels), 0.0);
     doors.server.app.metrics().set_sources(board.clone());
-    board.set(BTreeMap::from([(
-        name.as_str().into(),
-        Status {
-            state: State::CatchingUp,
-            message: None,
-            through: None,
-            behind_bytes: 7,
-            lines: 0,
-            events: 0,
-        },
-    )]));
+    board.set(
+        crate::sources::Reader::Followed,
+        BTreeMap::from([(
+            name.as_str().into(),
+            Status {
+                state: State::CatchingUp,
+                message: None,
+                through: None,
+                behind_bytes: 7,
+                lines: 0,
+                events: 0,
+            },
+        )]),
+    );
     let followed = metrics(&doors).await;
     assert_eq!(followed.value("doorbook_source_up", &labels), 1.0);
     assert_eq!(followed.value("doorbook_source_behind_bytes", &labels), 7.0);
@@ -326,9 +329,8 @@ fn add_source(doors: &Doors, project: &str) {
     let source = Source {
         name: format!("of-{project}").into(),
         kind: SourceKind::MongodLog,
-        project,
-        cluster: "Cluster0".into(),
-        host,
+        subject: Subject::Host { project, cluster: "Cluster0".into(), host },
+        interval_seconds: None,
         path: format!("/var/log/{project}.log").into(),
         zone: "UTC".into(),
         paused: false,

@@ -20,7 +20,7 @@ use doorbook_event::record::Actor;
 use doorbook_event::registry::{
     Cluster, Host, Key, Project, Registry, RegistryChange, Role, ServiceAccount,
 };
-use doorbook_event::source::{Source, SourceKind};
+use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::time::{CountingRandom, ManualClock};
 use doorbook_event::{
     Access, Action, Attributes, Class, Classes, HostName, Outcome, Peer, Principal, ProjectId,
@@ -122,9 +122,12 @@ impl Server {
             let source = Source {
                 name: format!("source-{n}").into(),
                 kind: SourceKind::MongodLog,
-                project: host.project,
-                cluster: host.cluster.clone(),
-                host: host.name.clone(),
+                subject: Subject::Host {
+                    project: host.project,
+                    cluster: host.cluster.clone(),
+                    host: host.name.clone(),
+                },
+                interval_seconds: None,
                 path: format!("/var/log/{n}.log").into(),
                 zone: "UTC".into(),
                 paused: false,

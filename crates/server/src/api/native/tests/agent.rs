@@ -31,7 +31,7 @@ impl Scene {
         let host = Host {
             project,
             cluster: "orders".into(),
-            name: source.host.clone(),
+            name: source.host().expect("of a host").clone(),
             aliases: vec!["db-one".into()],
         };
         let other = Host { name: HostName::parse("db-2").expect("a host").0, ..host.clone() };

@@ -2,7 +2,7 @@
 //! refused as a whole stores nothing. Method: requests through the router, the store asked afterwards.
 
 use doorbook_event::HostName;
-use doorbook_event::source::{Rule, Source, SourceKind};
+use doorbook_event::source::{Rule, Source, SourceKind, Subject};
 use doorbook_store::filter::Kind;
 
 use super::*;
@@ -32,9 +32,12 @@ fn doors(rules: &[(&str, &str)]) -> Doors {
     let source = Source {
         name: "node".into(),
         kind: SourceKind::MongodLog,
-        project: group(GROUP),
-        cluster: "Cluster0".into(),
-        host: HostName::parse(NODE).expect("a host").0,
+        subject: Subject::Host {
+            project: group(GROUP),
+            cluster: "Cluster0".into(),
+            host: HostName::parse(NODE).expect("a host").0,
+        },
+        interval_seconds: None,
         path: "".into(),
         zone: "UTC".into(),
         paused: false,
