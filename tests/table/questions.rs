@@ -212,13 +212,13 @@ fn with(question: &mut Question, numbers: &mut Numbers) {
 
 fn without(question: &mut Question, numbers: &mut Numbers) {
     let classes = some_classes(numbers);
-    question.filter.without = classes;
+    question.filter.unwanted.classes = classes;
     question.conditions.push(format!("bitAnd(r.classes, {}) = 0", classes.bits()));
 }
 
 fn raw(question: &mut Question, numbers: &mut Numbers) {
     let text = numbers.of(&["ann", "line 30", "bob"]);
-    question.filter.raw_contains = Some(text.into());
+    question.filter.raw_contains = vec![text.into()];
     question.conditions.push(format!("position(r.raw, '{text}') > 0"));
 }
 

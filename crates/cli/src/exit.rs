@@ -72,7 +72,7 @@ impl fmt::Display for InFile {
 
 impl std::error::Error for InFile {}
 
-/// Says what went wrong, in one line, and gives the code for it.
+/// Says what went wrong, and gives the code for it. In one line, but that a refusal may show a place.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     // The reader of our output has seen enough (`doorbook events | head`).
     let io = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
@@ -83,7 +83,13 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
         eprintln!("{in_file}");
         return ExitCode::from(INVALID);
     }
-    eprintln!("doorbook: {}", output::safe(&format!("{error:#}")));
+    let text = format!("{error:#}");
+    match error.is::<Failure>() {
+        true => {
+            eprintln!("doorbook: {}", text.lines().map(output::safe).collect::<Vec<_>>().join("\n"))
+        }
+        false => eprintln!("doorbook: {}", output::safe(&text)),
+    }
     if error.is::<WouldChange>() {
         return ExitCode::from(DIFFERS);
     }

@@ -11,7 +11,7 @@ use doorbook_event::registry::{Host, Registry};
 use doorbook_event::source::SourceKind;
 use doorbook_event::{Action, Scope, Target, Timestamp};
 use doorbook_store::coverage::{Gap, Stored};
-use doorbook_store::filter::{OutcomeKind, Targets};
+use doorbook_store::filter::OutcomeKind;
 use doorbook_store::{Answer, Filter, Question, Store};
 
 /// The header of the compatible APIs: `complete|best-effort|gaps; through=TIME`, without `through`
@@ -22,11 +22,7 @@ pub const HEADER: &str = "doorbook-coverage";
 pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -> Answer {
     let is_asked = |target: &Target| {
         let (group, member) = target.names();
-        match &filter.targets {
-            Targets::All => true,
-            Targets::Group(asked) => group == asked,
-            Targets::Members(members) => members.iter().any(|(g, m)| g == group && m == member),
-        }
+        filter.is_target((group, member))
     };
     let (targets, every): (Vec<Target>, Vec<Action>) = match &filter.scope {
         Scope::Project(project) => (
@@ -39,15 +35,17 @@ pub fn of(store: &Store, registry: &Registry, filter: &Filter, now: Timestamp) -
         ),
         Scope::System => (Vec::new(), Vec::new()),
     };
-    let with_successes =
-        filter.outcomes.is_empty() || filter.outcomes.contains(&OutcomeKind::Success);
+    let success = OutcomeKind::Success;
+    let with_successes = (filter.outcomes.is_empty() || filter.outcomes.contains(&success))
+        && !filter.unwanted.outcomes.contains(&success);
     let stored = match &filter.scope {
         Scope::Namespace(name) => stored(registry, name),
         Scope::Project(_) | Scope::System => BTreeMap::new(),
     };
     let asked = if filter.actions.is_empty() { every } else { filter.actions.clone() };
     // What is done through Doorbook nobody else has to see.
-    let actions: Vec<Action> = asked.into_iter().filter(|action| !action.is_ours()).collect();
+    let is_asked = |action: &Action| !action.is_ours() && !filter.unwanted.actions.contains(action);
+    let actions: Vec<Action> = asked.into_iter().filter(is_asked).collect();
     store.coverage(&Question {
         scope: &filter.scope,
         targets: &targets,

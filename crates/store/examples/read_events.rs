@@ -208,7 +208,7 @@ impl Question {
         let all = Filter { from, to: from.plus_seconds(span), ..all };
         let of_host = Filter { targets: Targets::Members(vec![names(host)]), ..all.clone() };
         let failed = Filter { outcomes: vec![OutcomeKind::Failure], ..of_host.clone() };
-        let user = |n: u64| vec![PrincipalIs::User(user(n))];
+        let user = |n: u64| vec![PrincipalIs::User(user(n).into())];
         match self {
             Question::Host | Question::Hourly => of_host,
             Question::Cluster => Filter { targets: Targets::Group(names(host).0), ..all },
@@ -228,7 +228,7 @@ impl Question {
                 principals: vec![PrincipalIs::User(format!("nobody-{round}").into())],
                 ..all
             },
-            Question::Raw => Filter { raw_contains: Some("9999".into()), ..of_host },
+            Question::Raw => Filter { raw_contains: vec!["9999".into()], ..of_host },
         }
     }
 

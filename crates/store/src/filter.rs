@@ -30,22 +30,24 @@ pub struct Filter {
     pub principals: Vec<PrincipalIs>,
     /// From where.
     pub peers: Vec<PeerIs>,
-    /// Which authentication mechanisms, exactly as the source spells them.
-    pub mechanisms: Vec<Text>,
-    /// Which applications, exactly as the client names itself.
-    pub applications: Vec<Text>,
-    /// Exactly these tasks.
-    pub task_ids: Vec<Text>,
-    /// Only rows with a task (`true`), only rows without one (`false`).
-    pub has_task: Option<bool>,
+    /// Which authentication mechanisms, as the source spells them.
+    pub mechanisms: Vec<TextIs>,
+    /// Which applications, as the client names itself.
+    pub applications: Vec<TextIs>,
+    /// Which tasks.
+    pub task_ids: Vec<TextIs>,
     /// Which sources told it.
-    pub sources: Vec<Text>,
+    pub sources: Vec<TextIs>,
+    /// Which connections, by the source's number.
+    pub connections: Vec<u64>,
+    /// Only of the process that started then.
+    pub process_start: Option<Timestamp>,
     /// Only rows with at least one of these classes; none: all rows.
     pub with: Classes,
-    /// Rows with any of these classes are left out.
-    pub without: Classes,
-    /// Only rows whose raw record holds these bytes.
-    pub raw_contains: Option<Text>,
+    /// Only rows whose raw record holds any of these.
+    pub raw_contains: Vec<Text>,
+    /// What leaves a row out.
+    pub unwanted: Unwanted,
     /// At most this many rows; the total counts them all.
     pub limit: usize,
     /// So many of the newest rows are left out.
@@ -74,17 +76,235 @@ impl Filter {
             mechanisms: Vec::new(),
             applications: Vec::new(),
             task_ids: Vec::new(),
-            has_task: None,
             sources: Vec::new(),
+            connections: Vec::new(),
+            process_start: None,
             with: Classes::NONE,
-            without: Classes::NONE,
-            raw_contains: None,
+            raw_contains: Vec::new(),
+            unwanted: Unwanted::default(),
             limit,
             skip: 0,
             size_bytes_max: usize::MAX,
             after: None,
             as_of: None,
         }
+    }
+
+    /// Whether rows of a target, by the names of its group and member, are wanted.
+    pub fn is_target(&self, (group, member): (&str, &str)) -> bool {
+        let one = |list: &[TextIs], name| list.iter().any(|is| is.fits(Some(name)));
+        let is_wanted = match &self.targets {
+            Targets::All => true,
+            Targets::Group(wanted) => *wanted == group,
+            Targets::Members(wanted) => wanted.iter().any(|(g, m)| *g == group && *m == member),
+            Targets::Like { groups, members } => {
+                (groups.is_empty() || one(groups, group))
+                    && (members.is_empty() || one(members, member))
+            }
+        };
+        is_wanted && !one(&self.unwanted.groups, group) && !one(&self.unwanted.members, member)
+    }
+
+    /// What rows must be besides their target and time.
+    pub(crate) fn wanted(&self) -> Alternatives<'_> {
+        Alternatives {
+            actions: &self.actions,
+            outcomes: &self.outcomes,
+            principals: &self.principals,
+            peers: &self.peers,
+            mechanisms: &self.mechanisms,
+            applications: &self.applications,
+            task_ids: &self.task_ids,
+            sources: &self.sources,
+            connections: &self.connections,
+            process_start: self.process_start,
+            classes: self.with,
+            raw_contains: &self.raw_contains,
+        }
+    }
+
+    /// What rows must not be besides their target.
+    pub(crate) fn unwanted(&self) -> Alternatives<'_> {
+        let of = &self.unwanted;
+        Alternatives {
+            actions: &of.actions,
+            outcomes: &of.outcomes,
+            principals: &of.principals,
+            peers: &of.peers,
+            mechanisms: &of.mechanisms,
+            applications: &of.applications,
+            task_ids: &of.task_ids,
+            sources: &of.sources,
+            connections: &of.connections,
+            process_start: None,
+            classes: of.classes,
+            raw_contains: &of.raw_contains,
+        }
+    }
+}
+
+/// What leaves a row out: it is one of the alternatives of any of these lists. What a row does not
+/// have never does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unwanted {
+    /// Names of groups of targets: clusters.
+    pub groups: Vec<TextIs>,
+    /// Names of targets in their group: hosts, arrays.
+    pub members: Vec<TextIs>,
+    /// Actions.
+    pub actions: Vec<Action>,
+    /// Outcomes.
+    pub outcomes: Vec<OutcomeKind>,
+    /// Principals.
+    pub principals: Vec<PrincipalIs>,
+    /// Where rows come from.
+    pub peers: Vec<PeerIs>,
+    /// Authentication mechanisms.
+    pub mechanisms: Vec<TextIs>,
+    /// Applications.
+    pub applications: Vec<TextIs>,
+    /// Tasks.
+    pub task_ids: Vec<TextIs>,
+    /// Sources.
+    pub sources: Vec<TextIs>,
+    /// Connections, by the source's number.
+    pub connections: Vec<u64>,
+    /// Any of these classes.
+    pub classes: Classes,
+    /// Any of these in the raw record.
+    pub raw_contains: Vec<Text>,
+}
+
+impl Unwanted {
+    /// Rows with any of these classes.
+    pub fn classes(classes: Classes) -> Unwanted {
+        Unwanted { classes, ..Unwanted::default() }
+    }
+}
+
+/// The lists of a [`Filter`], or of its [`Unwanted`]; an empty one says nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct Alternatives<'a> {
+    pub(crate) actions: &'a [Action],
+    pub(crate) outcomes: &'a [OutcomeKind],
+    pub(crate) principals: &'a [PrincipalIs],
+    pub(crate) peers: &'a [PeerIs],
+    pub(crate) mechanisms: &'a [TextIs],
+    pub(crate) applications: &'a [TextIs],
+    pub(crate) task_ids: &'a [TextIs],
+    pub(crate) sources: &'a [TextIs],
+    pub(crate) connections: &'a [u64],
+    pub(crate) process_start: Option<Timestamp>,
+    pub(crate) classes: Classes,
+    pub(crate) raw_contains: &'a [Text],
+}
+
+impl Alternatives<'_> {
+    /// Whether anything is asked for that an amendment can add.
+    pub(crate) fn depend_on_amendments(&self) -> bool {
+        !self.outcomes.is_empty()
+            || !self.principals.is_empty()
+            || !self.peers.is_empty()
+            || !self.mechanisms.is_empty()
+            || !self.applications.is_empty()
+            || !self.task_ids.is_empty()
+    }
+
+    /// Whether anything is asked for that only an access has.
+    pub(crate) fn test_access(&self) -> bool {
+        self.depend_on_amendments()
+            || !self.actions.is_empty()
+            || !self.connections.is_empty()
+            || self.process_start.is_some()
+            || self.classes.bits() != 0
+    }
+
+    /// Whether anything is asked for at all.
+    pub(crate) fn test_columns(&self) -> bool {
+        self.test_access() || !self.sources.is_empty() || !self.raw_contains.is_empty()
+    }
+}
+
+/// A condition on a text, upper and lower case being different.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextIs {
+    /// There is none.
+    Absent,
+    /// This one.
+    Exactly(Text),
+    /// Any that fits.
+    Like(Wildcard),
+}
+
+impl TextIs {
+    /// Whether a text is meant, or that there is none.
+    pub fn fits(&self, text: Option<&str>) -> bool {
+        match (self, text) {
+            (TextIs::Absent, text) => text.is_none(),
+            (TextIs::Exactly(wanted), Some(text)) => *wanted == text,
+            (TextIs::Like(wildcard), Some(text)) => wildcard.fits(text),
+            (_, None) => false,
+        }
+    }
+
+    /// The only text that is meant.
+    pub fn exactly(&self) -> Option<&Text> {
+        match self {
+            TextIs::Exactly(text) => Some(text),
+            TextIs::Absent | TextIs::Like(_) => None,
+        }
+    }
+}
+
+impl From<Text> for TextIs {
+    fn from(text: Text) -> TextIs {
+        TextIs::Exactly(text)
+    }
+}
+
+impl From<&str> for TextIs {
+    fn from(text: &str) -> TextIs {
+        TextIs::Exactly(text.into())
+    }
+}
+
+impl From<String> for TextIs {
+    fn from(text: String) -> TextIs {
+        TextIs::Exactly(text.into())
+    }
+}
+
+/// A text with gaps, each of which stands for any characters or none: `svc-*`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wildcard {
+    first: Text,
+    /// What stands between two gaps, in this order.
+    middle: Vec<Text>,
+    last: Text,
+}
+
+impl Wildcard {
+    /// What stands before, between and behind the gaps; `None` without a gap.
+    pub fn new(pieces: &[&str]) -> Option<Wildcard> {
+        let [first, middle @ .., last] = pieces else { return None };
+        let middle = middle.iter().filter(|piece| !piece.is_empty());
+        let middle = middle.map(|piece| Text::from(*piece)).collect();
+        Some(Wildcard { first: (*first).into(), middle, last: (*last).into() })
+    }
+
+    /// Whether a text fits.
+    pub fn fits(&self, text: &str) -> bool {
+        let rest = text.strip_prefix(&*self.first).and_then(|text| text.strip_suffix(&*self.last));
+        // The first place is always the best: it leaves most to what follows.
+        let after = |rest: &'_ str, piece: &Text| rest.find(&**piece).map(|at| at + piece.len());
+        let Some(mut rest) = rest else { return false };
+        for piece in &self.middle {
+            match after(rest, piece) {
+                Some(end) => rest = &rest[end..],
+                None => return false,
+            }
+        }
+        true
     }
 }
 
@@ -129,19 +349,35 @@ impl OutcomeKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PrincipalIs {
     /// A user of the accessed system by this name, whatever its database.
-    User(Text),
+    User(TextIs),
     /// The user of this name in this database.
     UserOf {
         /// The name.
-        name: Text,
+        name: TextIs,
         /// The database that knows it.
-        database: Text,
+        database: TextIs,
     },
     /// A principal of any kind whose name (a key's public half, a client id, an OS user's name, a
     /// user's name) is this.
-    Named(Text),
+    Named(TextIs),
     /// Nobody gave a name.
     Unauthenticated,
+}
+
+impl PrincipalIs {
+    /// What is asked of the name; `None` for nobody's.
+    pub(crate) fn name(&self) -> Option<&TextIs> {
+        match self {
+            PrincipalIs::User(name) | PrincipalIs::UserOf { name, .. } => Some(name),
+            PrincipalIs::Named(name) => Some(name),
+            PrincipalIs::Unauthenticated => None,
+        }
+    }
+
+    /// The only name that is meant.
+    pub(crate) fn exactly(&self) -> Option<&Text> {
+        self.name().and_then(TextIs::exactly)
+    }
 }
 
 /// A condition on where someone came from.
@@ -270,6 +506,13 @@ pub enum Targets {
     Group(Text),
     /// These members, by (group, member).
     Members(Vec<(Text, Text)>),
+    /// Members of such a group with such a name; an empty list is any.
+    Like {
+        /// Names of groups.
+        groups: Vec<TextIs>,
+        /// Names of members.
+        members: Vec<TextIs>,
+    },
 }
 
 /// A row's place in the order of answers: newest event first; of equal event times the row with
@@ -376,6 +619,27 @@ mod tests {
         };
         assert!(inside.iter().all(has), "{text} holds {inside:?}");
         assert!(!outside.iter().any(has), "{text} does not hold {outside:?}");
+    }
+
+    #[test]
+    fn wildcards_fit_what_stands_around_their_gaps() {
+        let check = |pattern: &str, fits: &[&str], does_not: &[&str]| {
+            let pieces: Vec<&str> = pattern.split('*').collect();
+            let wildcard = Wildcard::new(&pieces).expect("has a gap");
+            for text in fits {
+                assert!(wildcard.fits(text), "{pattern} {text}");
+            }
+            for text in does_not {
+                assert!(!wildcard.fits(text), "{pattern} {text}");
+            }
+        };
+        check("svc-*", &["svc-", "svc-a", "svc-*"], &["svc", "Svc-a", "a-svc-"]);
+        check("*-svc", &["-svc", "é-svc"], &["svc", "-svc-"]);
+        check("*", &["", "anything"], &[]);
+        check("a*a", &["aa", "aba"], &["a", "ab", "ba"]);
+        check("a*bc*bc*d", &["abcbcd", "a-bc-bc-d"], &["abcd", "abcbc", "abcbd"]);
+        check("**x**", &["x", "axb"], &["", "a"]);
+        assert_eq!(Wildcard::new(&["none"]), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::disk::Disk;
 use crate::error::Error;
 use crate::filter::{Dimension, Filter, Kind};
 use crate::memtable::{Row, kind};
-use crate::scan::{View, is_target};
+use crate::scan::View;
 use crate::segment::{Column, Member, Reader, Segment};
 use crate::select::matches;
 use crate::{Inner, Placed, Sighted};
@@ -65,13 +65,7 @@ impl Amended {
 
 /// Whether a filter asks for anything that an amendment can add.
 pub(crate) fn depends(filter: &Filter) -> bool {
-    !filter.outcomes.is_empty()
-        || !filter.principals.is_empty()
-        || !filter.peers.is_empty()
-        || !filter.mechanisms.is_empty()
-        || !filter.applications.is_empty()
-        || !filter.task_ids.is_empty()
-        || filter.has_task.is_some()
+    filter.wanted().depend_on_amendments() || filter.unwanted().depend_on_amendments()
 }
 
 /// Whether an amendment can add a value of a dimension.
@@ -162,14 +156,14 @@ impl<'a> Joiner<'a> {
         let mut places = Vec::new();
         for row in self.view.log.memtable.told() {
             let is_inside = (filter.from..=filter.to).contains(&row.event_time())
-                && is_target(row.names(), &filter.targets);
+                && filter.is_target(row.names());
             if is_inside {
                 places.extend(self.amended_by(row));
             }
         }
         for n in 0..self.segments.len() {
             for (member, rows) in self.stretches(n, AMENDMENTS) {
-                if is_target((&member.group, &member.member), &filter.targets) {
+                if filter.is_target((&member.group, &member.member)) {
                     let window = (filter.from, filter.to);
                     self.each_told(
                         n,

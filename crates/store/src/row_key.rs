@@ -50,17 +50,13 @@ impl WantedKeys {
         let member = |(group, member): &(Text, Text)| {
             (short(group), Some(crc32c::crc32c(member.as_bytes())))
         };
-        let name = |wanted: &PrincipalIs| match wanted {
-            PrincipalIs::User(name) | PrincipalIs::UserOf { name, .. } => Some(short(name)),
-            PrincipalIs::Named(name) => Some(short(name)),
-            PrincipalIs::Unauthenticated => None,
-        };
+        let name = |wanted: &PrincipalIs| wanted.exactly().map(|name| short(name));
         let principals = filter.principals.iter().map(name).collect::<Option<Vec<_>>>();
         WantedKeys {
             from: filter.from,
             to: filter.to,
             targets: match &filter.targets {
-                Targets::All => None,
+                Targets::All | Targets::Like { .. } => None,
                 Targets::Group(group) => Some(vec![(short(group), None)]),
                 Targets::Members(members) => Some(members.iter().map(member).collect()),
             },

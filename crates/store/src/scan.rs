@@ -12,14 +12,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use doorbook_event::{LogId, Peer, Seq, Timestamp};
+use doorbook_event::{Classes, LogId, Peer, Seq, Text, Timestamp};
 use memchr::memmem::Finder;
 
 use crate::cache::Cache;
 use crate::disk::Disk;
 use crate::error::Error;
-use crate::filter::{AsOf, Filter, Kind, PeerIs, PrincipalIs, Targets};
-use crate::joined::{self, Amended};
+use crate::filter::{Alternatives, AsOf, Filter, Kind, PeerIs, PrincipalIs, TextIs};
+use crate::joined::Amended;
 use crate::memtable::{Row, kind};
 use crate::row_key::WantedKeys;
 use crate::segment::{
@@ -263,18 +263,8 @@ fn stretches<'a>(
         member.kinds & wanted != 0
             && filter.from <= member.to
             && member.from <= filter.to
-            && is_target((&member.group, &member.member), &filter.targets)
+            && filter.is_target((&member.group, &member.member))
     })
-}
-
-pub(crate) fn is_target(names: (&str, &str), targets: &Targets) -> bool {
-    match targets {
-        Targets::All => true,
-        Targets::Group(group) => *group == names.0,
-        Targets::Members(members) => {
-            members.iter().any(|(group, member)| *group == names.0 && *member == names.1)
-        }
-    }
 }
 
 /// The wanted kinds as bits.
@@ -287,20 +277,12 @@ fn kinds(kind: Kind) -> u64 {
 
 /// Whether no row can match, whatever there is.
 fn is_impossible(filter: &Filter) -> bool {
-    filter.from > filter.to || filter.kind == Kind::Quarantine && tests_access(filter)
+    filter.from > filter.to || filter.kind == Kind::Quarantine && filter.wanted().test_access()
 }
 
 /// Whether a filter asks for more than kind, target and time.
 fn tests_columns(filter: &Filter) -> bool {
-    tests_access(filter)
-        || filter.without.bits() != 0
-        || !filter.sources.is_empty()
-        || filter.raw_contains.is_some()
-}
-
-/// Whether a filter asks for what only an access has.
-pub(crate) fn tests_access(filter: &Filter) -> bool {
-    joined::depends(filter) || !filter.actions.is_empty() || filter.with.bits() != 0
+    filter.wanted().test_columns() || filter.unwanted().test_columns()
 }
 
 /// Whether a segment may hold rows of a filter, by its bloom filters.
@@ -315,17 +297,12 @@ fn may_hold(reader: &Reader<'_>, filter: &Filter) -> Result<bool, Error> {
         Ok(false)
     };
     // `None`: one of the alternatives is of no single value.
-    let names = filter.principals.iter().map(|wanted| match wanted {
-        PrincipalIs::User(name) | PrincipalIs::UserOf { name, .. } | PrincipalIs::Named(name) => {
-            Some(name.to_string())
-        }
-        PrincipalIs::Unauthenticated => None,
-    });
+    let names = filter.principals.iter().map(|wanted| Some(wanted.exactly()?.to_string()));
     let addresses = filter.peers.iter().map(single_address);
-    let tasks = filter.task_ids.iter().map(|task| task.to_string()).collect();
+    let tasks = filter.task_ids.iter().map(|task| Some(task.exactly()?.to_string()));
     Ok(any("principal", names.collect())?
         && any("address", addresses.collect())?
-        && any("task_id", Some(tasks))?)
+        && any("task_id", tasks.collect())?)
 }
 
 /// A matcher for each segment of a scan, made when it is first needed.
@@ -376,49 +353,20 @@ impl<'s> Matcher<'s> {
         tests.push(Test::numbers(reader.column("kind")?, move |kind| {
             kind.is_some_and(|kind| (0..64).contains(&kind) && wanted >> kind & 1 == 1)
         }));
-        add_principal_tests(&filter.principals, reader, &mut tests)?;
-        if !filter.peers.is_empty() {
-            let (peers, addresses) = (&filter.peers, reader.column("address")?);
-            let single = peers.iter().map(single_address).collect::<Option<Vec<_>>>();
-            tests.push(match single {
-                Some(texts) => Test::any_of(addresses, texts),
-                None => Test::texts(addresses, move |address| is_peer(address, peers)),
-            });
-        }
-        let lists = [
-            ("task_id", &filter.task_ids),
-            ("mechanism", &filter.mechanisms),
-            ("source", &filter.sources),
-        ];
-        for (name, allowed) in lists.into_iter().chain([("application", &filter.applications)]) {
-            if !allowed.is_empty() {
-                let texts = allowed.iter().map(|text| text.to_string());
-                tests.push(Test::any_of(reader.column(name)?, texts.collect()));
+        // Bytes that could not be read have nothing that could leave them out.
+        let unwanted = match filter.kind {
+            Kind::Access => filter.unwanted(),
+            Kind::Quarantine => {
+                let Alternatives { sources, raw_contains, .. } = filter.unwanted();
+                Alternatives { sources, raw_contains, ..UNASKED }
             }
-        }
-        if !filter.outcomes.is_empty() {
-            let words = filter.outcomes.iter().map(|outcome| outcome.word().to_owned());
-            tests.push(Test::any_of(reader.column("outcome")?, words.collect()));
-        }
-        if !filter.actions.is_empty() {
-            let words = filter.actions.iter().map(|action| action.word().to_owned());
-            tests.push(Test::any_of(reader.column("action")?, words.collect()));
-        }
-        if let Some(wanted) = filter.has_task {
-            let tasks = reader.column("task_id")?;
-            tests.push(Test::texts(tasks, move |task| task.is_some() == wanted));
-        }
-        let (with, without) = (filter.with.bits(), filter.without.bits());
-        if with != 0 || without != 0 {
-            tests.push(Test::numbers(reader.column("classes")?, move |classes| {
-                let classes = classes.unwrap_or(0) as u16;
-                (with == 0 || classes & with != 0) && classes & without == 0
-            }));
-        }
-        if let Some(text) = &filter.raw_contains {
-            let finder = Finder::new(text.as_bytes());
-            tests.push(Test::Raw { column: reader.column("raw")?, finder });
-        }
+        };
+        let wanted = tests_of(filter.wanted(), reader)?;
+        tests.extend(wanted.into_iter().flatten());
+        tests.extend(tests_of(unwanted, reader)?.into_iter().map(Test::Not));
+        // Of whole records as few as possible are looked at.
+        tests.extend(raw_test(&filter.raw_contains, reader)?);
+        tests.extend(raw_test(unwanted.raw_contains, reader)?.map(|test| Test::Not(vec![test])));
         let times = reader.column("event_time")?;
         Ok(Matcher { tests, times, from: filter.from, to: filter.to, mask: Vec::new() })
     }
@@ -492,8 +440,11 @@ enum Test<'s> {
     },
     Raw {
         column: Column<'s>,
-        finder: Finder<'s>,
+        /// Any of them.
+        finders: Vec<Finder<'s>>,
     },
+    /// Rows that pass all of these do not stay.
+    Not(Vec<Test<'s>>),
 }
 
 /// For each text of a dictionary, and for no text behind them, 1 if it passes and 0 if not.
@@ -606,13 +557,24 @@ impl<'s> Test<'s> {
                     })?;
                     rest.len()
                 }
-                Test::Raw { column, finder } => {
+                Test::Raw { column, finders } => {
                     let (page, of) = column.bytes(at)?;
                     let count = rest.len().min(of.end - at);
                     each_left(&mut rest[..count], |n| {
-                        Ok(finder.find(page.get(at + n - of.start)).is_some())
+                        let raw = page.get(at + n - of.start);
+                        Ok(finders.iter().any(|finder| finder.find(raw).is_some()))
                     })?;
                     count
+                }
+                Test::Not(tests) => {
+                    let mut passing = rest.to_vec();
+                    for test in tests {
+                        if passing.contains(&1) {
+                            test.apply(at..rows.end, &mut passing)?;
+                        }
+                    }
+                    rest.iter_mut().zip(passing).for_each(|(row, passes)| *row &= 1 - passes);
+                    rest.len()
                 }
             };
         }
@@ -654,39 +616,119 @@ fn is_peer(address: Option<&str>, wanted: &[PeerIs]) -> bool {
     })
 }
 
-/// The conditions on principals: on one column after the other where that says the same.
-fn add_principal_tests<'s>(
+/// For each list that is not empty the conditions that make up that a row is one of its alternatives;
+/// raw bytes have [`raw_test`].
+fn tests_of<'s>(of: Alternatives<'s>, reader: &'s Reader<'s>) -> Result<Vec<Vec<Test<'s>>>, Error> {
+    let mut all = Vec::new();
+    if !of.principals.is_empty() {
+        all.push(principal_tests(of.principals, reader)?);
+    }
+    if !of.peers.is_empty() {
+        let addresses = reader.column("address")?;
+        let single = of.peers.iter().map(single_address).collect::<Option<Vec<_>>>();
+        all.push(vec![match single {
+            Some(texts) => Test::any_of(addresses, texts),
+            None => Test::texts(addresses, move |address| is_peer(address, of.peers)),
+        }]);
+    }
+    let lists = [
+        ("task_id", of.task_ids),
+        ("mechanism", of.mechanisms),
+        ("source", of.sources),
+        ("application", of.applications),
+    ];
+    for (name, allowed) in lists.into_iter().filter(|(_, allowed)| !allowed.is_empty()) {
+        all.push(vec![text_test(allowed, reader.column(name)?)]);
+    }
+    if !of.connections.is_empty() {
+        all.push(vec![Test::numbers(reader.column("connection")?, move |number| {
+            number.is_some_and(|number| of.connections.contains(&(number as u64)))
+        })]);
+    }
+    if let Some(wanted) = of.process_start {
+        all.push(vec![Test::numbers(reader.column("process_start")?, move |start| {
+            start == Some(wanted.micros())
+        })]);
+    }
+    if !of.outcomes.is_empty() {
+        let words = of.outcomes.iter().map(|outcome| outcome.word().to_owned());
+        all.push(vec![Test::any_of(reader.column("outcome")?, words.collect())]);
+    }
+    if !of.actions.is_empty() {
+        let words = of.actions.iter().map(|action| action.word().to_owned());
+        all.push(vec![Test::any_of(reader.column("action")?, words.collect())]);
+    }
+    let asked = of.classes.bits();
+    if asked != 0 {
+        all.push(vec![Test::numbers(reader.column("classes")?, move |classes| {
+            classes.unwrap_or(0) as u16 & asked != 0
+        })]);
+    }
+    Ok(all)
+}
+
+fn raw_test<'s>(texts: &'s [Text], reader: &'s Reader<'s>) -> Result<Option<Test<'s>>, Error> {
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let finders = texts.iter().map(|text| Finder::new(text.as_bytes())).collect();
+    Ok(Some(Test::Raw { column: reader.column("raw")?, finders }))
+}
+
+/// A list that says nothing.
+const UNASKED: Alternatives<'static> = Alternatives {
+    actions: &[],
+    outcomes: &[],
+    principals: &[],
+    peers: &[],
+    mechanisms: &[],
+    applications: &[],
+    task_ids: &[],
+    sources: &[],
+    connections: &[],
+    process_start: None,
+    classes: Classes::NONE,
+    raw_contains: &[],
+};
+
+fn text_test<'s>(allowed: &'s [TextIs], column: Column<'s>) -> Test<'s> {
+    let exactly = allowed.iter().map(|is| is.exactly().map(|text| text.to_string()));
+    match exactly.collect::<Option<Vec<_>>>() {
+        Some(texts) => Test::any_of(column, texts),
+        None => Test::texts(column, move |text| allowed.iter().any(|is| is.fits(text))),
+    }
+}
+
+/// The conditions on principals. By names first, which are decided once for each text; kinds and
+/// databases are looked at where names do not say it all, of rows that are left.
+fn principal_tests<'s>(
     wanted: &'s [PrincipalIs],
     reader: &'s Reader<'s>,
-    tests: &mut Vec<Test<'s>>,
-) -> Result<(), Error> {
-    if wanted.is_empty() {
-        return Ok(());
+) -> Result<Vec<Test<'s>>, Error> {
+    let names = reader.column("principal")?;
+    let exactly = wanted.iter().map(|wanted| wanted.exactly().map(|name| name.to_string()));
+    let mut tests = vec![match exactly.collect::<Option<Vec<_>>>() {
+        Some(texts) => Test::any_of(names, texts),
+        None => Test::texts(names, move |name| {
+            wanted.iter().any(|wanted| match wanted.name() {
+                Some(is) => name.is_some() && is.fits(name),
+                None => name.is_none(),
+            })
+        }),
+    }];
+    if wanted.iter().all(|wanted| matches!(wanted, PrincipalIs::Named(_))) {
+        return Ok(tests);
     }
-    let named = wanted.iter().map(|wanted| match wanted {
-        PrincipalIs::Named(name) => Some(name.to_string()),
-        _ => None,
-    });
-    let users = wanted.iter().map(|wanted| match wanted {
-        PrincipalIs::User(name) => Some(name.to_string()),
-        _ => None,
-    });
-    let users = users.collect::<Option<Vec<_>>>();
-    let is_user = users.is_some();
-    if let Some(names) = users.or_else(|| named.collect()) {
-        tests.push(Test::any_of(reader.column("principal")?, names));
-        if is_user {
-            tests.push(Test::any_of(reader.column("principal_kind")?, vec!["user".to_owned()]));
+    let kinds = reader.column("principal_kind")?;
+    tests.push(match wanted.iter().all(|wanted| matches!(wanted, PrincipalIs::User(_))) {
+        true => Test::any_of(kinds, vec!["user".to_owned()]),
+        false => {
+            let columns =
+                [kinds, reader.column("principal")?, reader.column("principal_database")?];
+            Test::Principals { columns, wanted }
         }
-        return Ok(());
-    }
-    let columns = [
-        reader.column("principal_kind")?,
-        reader.column("principal")?,
-        reader.column("principal_database")?,
-    ];
-    tests.push(Test::Principals { columns, wanted });
-    Ok(())
+    });
+    Ok(tests)
 }
 
 fn is_principal(
@@ -695,12 +737,13 @@ fn is_principal(
     database: Option<&str>,
     wanted: &PrincipalIs,
 ) -> bool {
+    let is_user = kind == Some("user") && name.is_some();
     match wanted {
-        PrincipalIs::User(wanted) => kind == Some("user") && name == Some(&**wanted),
+        PrincipalIs::User(wanted) => is_user && wanted.fits(name),
         PrincipalIs::UserOf { name: wanted, database: of } => {
-            kind == Some("user") && name == Some(&**wanted) && database == Some(&**of)
+            is_user && wanted.fits(name) && of.fits(database)
         }
-        PrincipalIs::Named(wanted) => name == Some(&**wanted),
+        PrincipalIs::Named(wanted) => name.is_some() && wanted.fits(name),
         PrincipalIs::Unauthenticated => kind == Some("unauthenticated"),
     }
 }

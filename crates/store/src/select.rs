@@ -9,12 +9,12 @@ use doorbook_event::{Access, Peer, Principal, Record, Text, Timestamp};
 use crate::Inner;
 use crate::directory::segment_dir;
 use crate::error::Error;
-use crate::filter::{Filter, Kind, Order, OutcomeKind, Page, PeerIs, PrincipalIs};
+use crate::filter::{
+    Alternatives, Filter, Kind, Order, OutcomeKind, Page, PeerIs, PrincipalIs, TextIs,
+};
 use crate::joined::{self, Amended};
 use crate::memtable::{Row, kind};
-use crate::scan::{
-    Matcher, Opened, Piece, Scan, View, in_parallel, is_target, tests_access, threads,
-};
+use crate::scan::{Matcher, Opened, Piece, Scan, View, in_parallel, threads};
 use crate::segment::Column;
 
 /// Whether a row is among those a filter asks for, its place in pages aside. The plain meaning of a
@@ -28,51 +28,64 @@ pub(crate) fn matches(row: &Row, filter: &Filter) -> bool {
     is_kind
         && filter.from <= at
         && at <= filter.to
-        && is_target(row.names(), &filter.targets)
-        && match row.access() {
-            Some(access) => access_matches(access, filter),
-            // Quarantined bytes have no more than a target, a time and a source.
-            None => !tests_access(filter),
-        }
-        && (filter.sources.is_empty() || filter.sources.contains(&row.source))
-        && filter.raw_contains.as_ref().is_none_or(|text| {
-            let raw = match &row.record {
-                Record::Access(access) | Record::Own(access) => &access.raw,
-                Record::Quarantine(quarantine) => &quarantine.bytes,
-                _ => return false,
-            };
-            text.is_empty() || raw.windows(text.len()).any(|window| window == text.as_bytes())
-        })
+        && filter.is_target(row.names())
+        && verdicts(row, filter.wanted()).all(|is_one| is_one)
+        && !verdicts(row, filter.unwanted()).any(|is_one| is_one)
 }
 
-fn access_matches(access: &Access, filter: &Filter) -> bool {
-    let has = |allowed: &[Text], value: Option<&Text>| {
-        allowed.is_empty() || value.is_some_and(|value| allowed.contains(value))
+/// For each list that is not empty whether the row is one of its alternatives. Quarantined bytes have
+/// no more than a target, a time, a source and themselves.
+fn verdicts<'a>(row: &'a Row, of: Alternatives<'a>) -> impl Iterator<Item = bool> + 'a {
+    let access = row.access();
+    let of_access = move |is_asked: bool, is: &dyn Fn(&Access) -> bool| {
+        is_asked.then(|| access.is_some_and(is))
     };
-    let application = access.client.as_deref().and_then(|client| client.application.as_ref());
-    (filter.actions.is_empty() || filter.actions.contains(&access.action))
-        && (filter.outcomes.is_empty()
-            || filter.outcomes.contains(&OutcomeKind::of(&access.outcome)))
-        && (filter.principals.is_empty()
-            || filter.principals.iter().any(|wanted| principal_is(&access.principal, wanted)))
-        && (filter.peers.is_empty()
-            || filter.peers.iter().any(|wanted| peer_is(&access.peer, wanted)))
-        && has(&filter.mechanisms, access.mechanism.as_ref())
-        && has(&filter.applications, application)
-        && has(&filter.task_ids, access.task_id.as_ref())
-        && filter.has_task.is_none_or(|wanted| access.task_id.is_some() == wanted)
-        && (filter.with.bits() == 0 || access.classes.intersects(filter.with))
-        && !access.classes.intersects(filter.without)
+    let of_text = |list: &[TextIs], text: &dyn Fn(&Access) -> Option<&Text>| {
+        of_access(!list.is_empty(), &|access| {
+            list.iter().any(|is| is.fits(text(access).map(|text| &**text)))
+        })
+    };
+    let raw = match &row.record {
+        Record::Access(access) | Record::Own(access) => &*access.raw,
+        Record::Quarantine(quarantine) => &*quarantine.bytes,
+        _ => &[],
+    };
+    let holds = |text: &Text| memchr::memmem::find(raw, text.as_bytes()).is_some();
+    let verdicts = [
+        of_access(!of.actions.is_empty(), &|access| of.actions.contains(&access.action)),
+        of_access(!of.outcomes.is_empty(), &|access| {
+            of.outcomes.contains(&OutcomeKind::of(&access.outcome))
+        }),
+        of_access(!of.principals.is_empty(), &|access| {
+            of.principals.iter().any(|wanted| principal_is(&access.principal, wanted))
+        }),
+        of_access(!of.peers.is_empty(), &|access| {
+            of.peers.iter().any(|wanted| peer_is(&access.peer, wanted))
+        }),
+        of_text(of.mechanisms, &|access| access.mechanism.as_ref()),
+        of_text(of.applications, &|access| access.client.as_deref()?.application.as_ref()),
+        of_text(of.task_ids, &|access| access.task_id.as_ref()),
+        of_access(!of.connections.is_empty(), &|access| {
+            access.connection.is_some_and(|number| of.connections.contains(&number))
+        }),
+        of_access(of.process_start.is_some(), &|access| access.process_start == of.process_start),
+        of_access(of.classes.bits() != 0, &|access| access.classes.intersects(of.classes)),
+        (!of.sources.is_empty()).then(|| of.sources.iter().any(|is| is.fits(Some(&row.source)))),
+        (!of.raw_contains.is_empty()).then(|| of.raw_contains.iter().any(holds)),
+    ];
+    verdicts.into_iter().flatten()
 }
 
 fn principal_is(principal: &Principal, wanted: &PrincipalIs) -> bool {
     match (wanted, principal) {
-        (PrincipalIs::User(wanted), Principal::User { name, .. }) => wanted == name,
+        (PrincipalIs::User(wanted), Principal::User { name, .. }) => wanted.fits(Some(name)),
         (
             PrincipalIs::UserOf { name: wanted, database: wanted_database },
             Principal::User { name, database },
-        ) => wanted == name && wanted_database == database,
-        (PrincipalIs::Named(wanted), principal) => principal.name() == Some(wanted),
+        ) => wanted.fits(Some(name)) && wanted_database.fits(Some(database)),
+        (PrincipalIs::Named(wanted), principal) => {
+            principal.name().is_some_and(|name| wanted.fits(Some(name)))
+        }
         (PrincipalIs::Unauthenticated, Principal::Unauthenticated) => true,
         _ => false,
     }

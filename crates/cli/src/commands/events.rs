@@ -2,17 +2,25 @@
 
 use std::net::IpAddr;
 
-use doorbook_event::Timestamp;
-use doorbook_server::admin::request::{ClassWord, Cursor, EventsQuery};
+use doorbook_event::Clock;
+use doorbook_server::admin::request::{Cursor, EventsQuery};
 use doorbook_server::admin::rows::{EventRow, QuarantineRow};
-use doorbook_server::admin::{Connection, Reply, Request};
+use doorbook_server::admin::{Connection, Failure, Reply, Request};
+use doorbook_server::filter::{Key, Terms, Wrong};
+use jiff::tz::TimeZone;
 
 use super::{DataDir, out_of_turn};
-use crate::values::Origin;
+use crate::system::SystemClock;
 use crate::{output, values};
 
 #[derive(clap::Args)]
 pub struct Args {
+    /// What is wanted: result:failed user:svc-* ip:10.0.0.0/8 -class:system since:24h
+    ///
+    /// Terms stand side by side and must all hold; of one key any of its values. docs/filters.md has all
+    /// keys.
+    #[arg(value_name = "FILTER")]
+    filter: Vec<String>,
     /// The project, by id or name [default: the only one there is]
     #[arg(long, value_name = "P", conflicts_with = "system")]
     project: Option<String>,
@@ -31,27 +39,30 @@ pub struct Args {
     /// Only of this host, by any of its names
     #[arg(long, value_name = "HOST[:PORT]")]
     host: Option<String>,
-    /// Earliest event time: RFC 3339, a date, or milliseconds since 1970
-    #[arg(long, value_name = "T", value_parser = values::instant)]
-    from: Option<Timestamp>,
-    /// Latest event time
-    #[arg(long, value_name = "T", value_parser = values::instant)]
-    to: Option<Timestamp>,
+    /// Earliest event time: RFC 3339, a day, or milliseconds since 1970
+    #[arg(long, value_name = "T")]
+    from: Option<String>,
+    /// Latest event time; of a day its last instant
+    #[arg(long, value_name = "T")]
+    to: Option<String>,
+    /// Where days begin: a name such as Europe/Berlin, or an offset
+    #[arg(long, value_name = "ZONE", value_parser = values::time_zone, default_value = "UTC")]
+    zone: TimeZone,
     /// Only successes, or only failures
     #[arg(long, value_parser = ["success", "failure"])]
     outcome: Option<String>,
     /// Only of this database user, exactly, in any database
     #[arg(long, value_name = "U")]
     user: Option<String>,
-    /// Only from this address, exactly; `unix` for Unix sockets
-    #[arg(long, value_name = "A", value_parser = values::origin)]
-    address: Option<Origin>,
+    /// Only from this address or network; `unix` for Unix sockets
+    #[arg(long, value_name = "A")]
+    address: Option<String>,
     /// Only with this class; given several times: with any of them
-    #[arg(long, value_name = "CLASS", value_parser = values::class)]
-    class: Vec<ClassWord>,
+    #[arg(long, value_name = "CLASS")]
+    class: Vec<String>,
     /// Only without this class; given several times: with none of them
-    #[arg(long, value_name = "CLASS", value_parser = values::class)]
-    without: Vec<ClassWord>,
+    #[arg(long, value_name = "CLASS")]
+    without: Vec<String>,
     /// The lines that could not be read instead of events
     #[arg(long)]
     quarantine: bool,
@@ -64,76 +75,87 @@ pub struct Args {
 }
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
+    let filter = args.filter.iter().map(|term| term.trim_start()).collect::<Vec<_>>().join(" ");
+    let filter = args.terms(&filter)?.to_string();
     let mut connection = data_dir.open()?;
-    let shown = show(&mut connection, &args);
+    let shown = show(&mut connection, &args, &filter);
     connection.close()?;
     shown
 }
 
-fn show(connection: &mut Connection, args: &Args) -> anyhow::Result<()> {
+impl Args {
+    /// The filter, with an option as short for a term.
+    fn terms(&self, filter: &str) -> anyhow::Result<Terms> {
+        let wrong = |wrong: Wrong| Failure::invalid(wrong.explain(filter));
+        let mut terms = Terms::parse(filter).map_err(wrong)?;
+        let options = [
+            ("--array", Key::Array, &self.array),
+            ("--cluster", Key::Cluster, &self.cluster),
+            ("--host", Key::Host, &self.host),
+            ("--from", Key::From, &self.from),
+            ("--to", Key::To, &self.to),
+            ("--outcome", Key::Result, &self.outcome),
+            ("--user", Key::User, &self.user),
+            ("--address", Key::Ip, &self.address),
+        ];
+        for (name, key, value) in options {
+            if let Some(value) = value {
+                terms.add(name, key, value);
+            }
+        }
+        self.class.iter().for_each(|class| terms.add("--class", Key::Class, class));
+        self.without.iter().for_each(|class| terms.add_not("--without", Key::Class, class));
+        if self.quarantine {
+            terms.add("--quarantine", Key::Kind, "quarantine");
+        }
+        Ok(terms.at(SystemClock.now(), &self.zone).map_err(wrong)?)
+    }
+}
+
+fn show(connection: &mut Connection, args: &Args, filter: &str) -> anyhow::Result<()> {
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
     let mut shown = 0;
     let mut after: Option<Cursor> = None;
     loop {
-        let query = query(args, left, after.take());
-        let is_first = query.after.is_none();
-        let (n_rows, total, next) = match connection.execute(Request::Events(Box::new(query)))? {
-            Reply::Events(page) => {
-                match args.json {
-                    true => page.rows.iter().try_for_each(output::json)?,
-                    false => print_events(&page.rows)?,
-                }
-                (page.rows.len() as u64, page.total, page.next)
-            }
-            Reply::Quarantine(page) => {
-                match args.json {
-                    true => page.rows.iter().try_for_each(output::json)?,
-                    false => print_quarantine(&page.rows)?,
-                }
-                (page.rows.len() as u64, page.total, page.next)
-            }
-            other => return Err(out_of_turn(&other)),
+        let query = EventsQuery {
+            project: args.project.clone(),
+            namespace: args.namespace.clone(),
+            system: args.system,
+            filter: filter.to_owned(),
+            limit: usize::try_from(left).unwrap_or(usize::MAX),
+            after: after.take(),
         };
+        let is_first = query.after.is_none();
+        let (n_rows, total, next, things) =
+            match connection.execute(Request::Events(Box::new(query)))? {
+                Reply::Events(page) => {
+                    match args.json {
+                        true => page.rows.iter().try_for_each(output::json)?,
+                        false => print_events(&page.rows)?,
+                    }
+                    (page.rows.len() as u64, page.total, page.next, "events")
+                }
+                Reply::Quarantine(page) => {
+                    match args.json {
+                        true => page.rows.iter().try_for_each(output::json)?,
+                        false => print_quarantine(&page.rows)?,
+                    }
+                    (page.rows.len() as u64, page.total, page.next, "lines")
+                }
+                other => return Err(out_of_turn(&other)),
+            };
         shown += n_rows;
         left = left.saturating_sub(n_rows);
         match next {
             Some(next) if left > 0 && n_rows > 0 => after = Some(next),
             _ => {
-                let what = match (args.quarantine, is_first && total == 0) {
-                    (_, true) => "Nothing matches.".to_owned(),
-                    (true, _) => format!("{shown} of {total} lines."),
-                    (false, _) => format!("{shown} of {total} events."),
-                };
-                eprintln!("{what}");
+                match is_first && total == 0 {
+                    true => eprintln!("Nothing matches."),
+                    false => eprintln!("{shown} of {total} {things}."),
+                }
                 return Ok(());
             }
         }
-    }
-}
-
-fn query(args: &Args, limit: u64, after: Option<Cursor>) -> EventsQuery {
-    EventsQuery {
-        project: args.project.clone(),
-        namespace: args.namespace.clone(),
-        array: args.array.clone(),
-        system: args.system,
-        cluster: args.cluster.clone(),
-        host: args.host.clone(),
-        from: args.from,
-        to: args.to,
-        success: args.outcome.as_ref().map(|outcome| outcome == "success"),
-        user: args.user.clone(),
-        address: match args.address {
-            Some(Origin::Address(address)) => Some(address),
-            Some(Origin::UnixSocket) | None => None,
-        },
-        unix_socket: args.address == Some(Origin::UnixSocket),
-        with: args.class.clone(),
-        without: args.without.clone(),
-        source: None,
-        quarantine: args.quarantine,
-        limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        after,
     }
 }
 

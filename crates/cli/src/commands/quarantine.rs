@@ -7,6 +7,7 @@ use clap::Subcommand;
 use doorbook_server::admin::request::{Cursor, EventsQuery, Replays};
 use doorbook_server::admin::rows::{Became, QuarantineRow, ReplayRow, RoutedRow};
 use doorbook_server::admin::{Connection, Reply, Request};
+use doorbook_server::filter::{Key, Terms};
 
 use super::{DataDir, out_of_turn};
 use crate::output;
@@ -199,12 +200,21 @@ fn list(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
 impl Which {
     /// A page of them; what the reason leaves out has to be looked at.
     fn query(&self, limit: usize, after: Option<Cursor>) -> EventsQuery {
+        let mut terms = Terms::default();
+        terms.add("quarantine", Key::Kind, "quarantine");
+        let options = [
+            ("--cluster", Key::Cluster, &self.cluster),
+            ("--host", Key::Host, &self.host),
+            ("--source", Key::Source, &self.source),
+        ];
+        for (name, key, value) in options {
+            if let Some(value) = value {
+                terms.add(name, key, value);
+            }
+        }
         EventsQuery {
             project: self.project.clone(),
-            cluster: self.cluster.clone(),
-            host: self.host.clone(),
-            source: self.source.clone(),
-            quarantine: true,
+            filter: terms.to_string(),
             limit: if self.reason.is_some() { usize::MAX } else { limit },
             after,
             ..EventsQuery::default()

@@ -21,7 +21,7 @@ use doorbook_server::admin::request::{ImportView, NewKey};
 use doorbook_server::admin::{Admin, Connection, FailureKind, Reply, Request, os_user};
 use doorbook_server::app::Settings;
 use doorbook_store::Filter;
-use doorbook_store::filter::{OutcomeKind, Targets};
+use doorbook_store::filter::{OutcomeKind, Targets, Unwanted};
 
 use self::array::Sampled;
 use super::serve::Server;
@@ -240,7 +240,7 @@ fn total(admin: &Admin, project: ProjectId, success: Option<bool>) -> anyhow::Re
         targets: Targets::Group(CLUSTER.into()),
         actions: vec![Action::Authenticate],
         outcomes: success.map(OutcomeKind::of_success).into_iter().collect(),
-        without: Classes::NONE.with(Class::Suspect),
+        unwanted: Unwanted::classes(Classes::NONE.with(Class::Suspect)),
         ..Filter::all(Scope::Project(project), 0)
     };
     Ok(admin.store.select(&filter)?.total)

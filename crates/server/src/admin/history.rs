@@ -3,20 +3,21 @@
 
 use std::path::Path;
 
-use doorbook_event::arrays::Uuid;
 use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::registry::Registry;
 use doorbook_event::{
-    Access, Action, Attributes, Classes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
+    Access, Action, Attributes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
 };
 use doorbook_store::coverage::Gap;
-use doorbook_store::filter::{Kind, OutcomeKind, PeerIs, PrincipalIs, Targets};
+use doorbook_store::filter::{Kind, Targets};
 use doorbook_store::{Entry, Filter, Placed};
+use jiff::tz::TimeZone;
 
-use crate::admin::request::{ClassWord, Cursor, EventsQuery, ImportDetails, Rows};
+use crate::admin::request::{Cursor, EventsQuery, ImportDetails, Rows};
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::admin::{Admin, Failure, Reply, views};
-use crate::pipeline::hosts::{find_project, list, resolve_cluster};
+use crate::filter::{About, Terms, Wrong};
+use crate::pipeline::hosts::{find_project, list};
 
 /// Rows in one answer; the command line asks again for more.
 const ROWS_MAX: usize = 1000;
@@ -53,12 +54,12 @@ impl Admin {
             as_of,
         });
         let total = page.total;
-        Ok(match query.quarantine {
-            false => {
+        Ok(match filter.kind {
+            Kind::Access => {
                 let rows = rows.iter().filter_map(EventRow::from_placed).collect();
                 Reply::Events(Rows { rows, total, next })
             }
-            true => {
+            Kind::Quarantine => {
                 let rows = rows.iter().filter_map(QuarantineRow::from_placed).collect();
                 Reply::Quarantine(Rows { rows, total, next })
             }
@@ -68,56 +69,21 @@ impl Admin {
     pub(super) fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
-        if let Some(namespace) = &query.namespace {
-            let targets = targets_of_arrays(registry, namespace, query)?;
-            let scope = Scope::Namespace(namespace.as_str().into());
-            return narrow(Filter { targets, ..Filter::all(scope, 0) }, query);
-        }
-        if query.array.is_some() {
-            return Err(Failure::invalid("an array is of a namespace: give --namespace"));
-        }
-        let project = match (&query.project, query.system) {
-            (Some(_), true) => {
-                return Err(Failure::invalid(
-                    "a project and the system's own scope exclude each other",
-                ));
-            }
-            (None, true) => None,
-            (Some(text), false) => Some(find_project(registry, text)?),
-            (None, false) => Some(the_only_project(registry)?),
+        let scope = scope(registry, query)?;
+        let wrong = |wrong: Wrong| match wrong.is_missing {
+            true => Failure::missing(wrong.explain(&query.filter)),
+            false => Failure::invalid(wrong.explain(&query.filter)),
         };
-        let mut filter = Filter::all(project.map_or(Scope::System, Scope::Project), 0);
-        filter.targets = match (project, &query.cluster, &query.host) {
-            (_, None, None) => Targets::All,
-            (None, _, _) => {
-                return Err(Failure::invalid("the system's own scope has no clusters and hosts"));
-            }
-            (Some(project), Some(cluster), None) => {
-                resolve_cluster(registry, &project.to_string(), cluster)?;
-                Targets::Group(Text::from(&**cluster))
-            }
-            (Some(project), cluster, Some(text)) => {
-                if let Some(cluster) = cluster {
-                    resolve_cluster(registry, &project.to_string(), cluster)?;
-                }
-                let hosts = registry.find_hosts(project, text).into_iter();
-                let hosts =
-                    hosts.filter(|host| cluster.as_ref().is_none_or(|c| **c == *host.cluster));
-                let members: Vec<(Text, Text)> = hosts
-                    .map(|host| (host.cluster.clone(), Text::from(host.name.to_string())))
-                    .collect();
-                if members.is_empty() {
-                    let known: Vec<String> =
-                        registry.hosts(project).map(|host| host.name.to_string()).collect();
-                    return Err(Failure::missing(format!(
-                        "there is no host {text}; there is {}",
-                        list(&known)
-                    )));
-                }
-                Targets::Members(members)
-            }
-        };
-        narrow(filter, query)
+        let terms = Terms::parse(&query.filter).map_err(wrong)?;
+        let now = self.clock.now();
+        let about = About { registry, scope: &scope, now, zone: &TimeZone::UTC };
+        let mut filter = terms.filter(about).map_err(wrong)?;
+        filter.limit = query.limit.min(ROWS_MAX);
+        if let Some(cursor) = &query.after {
+            filter.after = Some(cursor.order());
+            filter.as_of = Some(cursor.as_of.iter().map(|(l, s)| (LogId(*l), *s)).collect());
+        }
+        Ok(filter)
     }
 
     /// One quarantined line.
@@ -264,56 +230,20 @@ fn the_only_project(registry: &doorbook_event::registry::Registry) -> Result<Pro
     }
 }
 
-/// Adds what is asked for besides the targets.
-fn narrow(mut filter: Filter, query: &EventsQuery) -> Result<Filter, Failure> {
-    filter.sources = query.source.as_deref().map(Text::from).into_iter().collect();
-    filter.kind = if query.quarantine { Kind::Quarantine } else { Kind::Access };
-    filter.from = query.from.unwrap_or(Timestamp::MIN);
-    filter.to = query.to.unwrap_or(Timestamp::MAX);
-    if filter.from > filter.to {
-        return Err(Failure::invalid("the interval ends before it begins"));
-    }
-    filter.outcomes = query.success.map(OutcomeKind::of_success).into_iter().collect();
-    let peers = query.address.map(PeerIs::exactly).into_iter();
-    filter.peers = peers.chain(query.unix_socket.then_some(PeerIs::UnixSocket)).collect();
-    let user = query.user.as_deref().map(Text::from);
-    filter.principals = user.map(PrincipalIs::User).into_iter().collect();
-    filter.with = classes(&query.with);
-    filter.without = classes(&query.without);
-    filter.limit = query.limit.min(ROWS_MAX);
-    if let Some(cursor) = &query.after {
-        filter.after = Some(cursor.order());
-        filter.as_of = Some(cursor.as_of.iter().map(|(l, s)| (LogId(*l), *s)).collect());
-    }
-    Ok(filter)
-}
-
-fn targets_of_arrays(
-    registry: &Registry,
-    namespace: &str,
-    query: &EventsQuery,
-) -> Result<Targets, Failure> {
-    if query.project.is_some() || query.system || query.cluster.is_some() || query.host.is_some() {
-        return Err(Failure::invalid("a namespace has arrays: no project, clusters and hosts"));
-    }
-    let arrays = registry.arrays();
-    if !arrays.is_namespace(namespace) {
-        return Err(Failure::missing(format!("no namespace {namespace}")));
-    }
-    let Some(text) = &query.array else { return Ok(Targets::All) };
-    // What is no longer registered goes by its id.
-    let id = match arrays.find(namespace, text) {
-        Some(array) => array.id.to_string(),
-        None if text.parse::<Uuid>().is_ok() => text.to_lowercase(),
-        None => {
-            return Err(Failure::missing(format!("namespace {namespace} has no array {text}")));
+/// Whose history.
+fn scope(registry: &Registry, query: &EventsQuery) -> Result<Scope, Failure> {
+    match (&query.project, &query.namespace, query.system) {
+        (Some(text), None, false) => Ok(Scope::Project(find_project(registry, text)?)),
+        (None, Some(name), false) if registry.arrays().is_namespace(name) => {
+            Ok(Scope::Namespace(name.as_str().into()))
         }
-    };
-    Ok(Targets::Members(vec![(namespace.into(), id.into())]))
-}
-
-fn classes(words: &[ClassWord]) -> Classes {
-    words.iter().map(|word| word.0).collect()
+        (None, Some(name), false) => Err(Failure::missing(format!("no namespace {name}"))),
+        (None, None, true) => Ok(Scope::System),
+        (None, None, false) => Ok(Scope::Project(the_only_project(registry)?)),
+        _ => Err(Failure::invalid(
+            "a project, a namespace and the system's own scope exclude each other",
+        )),
+    }
 }
 
 fn raw_size_bytes(row: &Placed) -> usize {

@@ -8,7 +8,8 @@ use doorbook_event::record::{Actor, Quarantine};
 use doorbook_event::{ProjectId, PublicIds, Record, Scope, Target, Text};
 use doorbook_source::document::Reader;
 use doorbook_source::mongod::{Reread, read_alone};
-use doorbook_store::{ErrorKind, IngestLine, LineResult, Placed, Resolution, Resolve};
+use doorbook_store::filter::Kind;
+use doorbook_store::{ErrorKind, Filter, IngestLine, LineResult, Placed, Resolution, Resolve};
 
 use crate::admin::request::{Cursor, EventsQuery, Replayed, Replays};
 use crate::admin::rows::{Became, ReplayRow};
@@ -29,8 +30,8 @@ impl Admin {
         by: &Actor,
         replays: &Replays,
     ) -> Result<Reply, Failure> {
-        let query = EventsQuery { quarantine: true, limit: usize::MAX, ..replays.query.clone() };
-        let mut filter = self.filter(&query)?;
+        let query = EventsQuery { limit: usize::MAX, ..replays.query.clone() };
+        let mut filter = Filter { kind: Kind::Quarantine, ..self.filter(&query)? };
         filter.size_bytes_max = PAGE_SIZE_BYTES;
         let Scope::Project(project) = filter.scope else {
             return Err(Failure::invalid("Doorbook's own history has no lines that are put aside"));

@@ -4,14 +4,13 @@
 //! of the command line or in that of a running server, which reads it from the admin socket.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use doorbook_event::record::{ImportState, UnknownId};
 use doorbook_event::registry::Role;
 use doorbook_event::retention::{Limits, Pending};
 use doorbook_event::source::SourceKind;
-use doorbook_event::{Class, ProjectId, Text, Timestamp};
+use doorbook_event::{ProjectId, Text, Timestamp};
 use doorbook_store::backup::Copied;
 use doorbook_store::filter::Order;
 use doorbook_store::status::Status;
@@ -254,45 +253,10 @@ pub struct EventsQuery {
     /// A namespace's history instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Only of this array.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub array: Option<String>,
-    /// Only of this cluster.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
-    /// Only of this host.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub host: Option<String>,
-    /// Earliest event time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<Timestamp>,
-    /// Latest event time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub to: Option<Timestamp>,
-    /// Successes only, failures only.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub success: Option<bool>,
-    /// Only of this user.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub user: Option<String>,
-    /// Only from this address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<IpAddr>,
-    /// Only by a Unix socket.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub unix_socket: bool,
-    /// Only rows with one of these classes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub with: Vec<ClassWord>,
-    /// Only rows with none of these classes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub without: Vec<ClassWord>,
-    /// Only what this source told.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// Bytes that could not be read instead of events.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub quarantine: bool,
+    /// What is wanted of it, as [`crate::filter`] reads it; times as instants, so that all pages are of
+    /// one question.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub filter: String,
     /// At most this many rows in this answer.
     pub limit: usize,
     /// Where the last answer ended.
@@ -325,24 +289,6 @@ pub struct Replayed {
     pub routed: Vec<RoutedRow>,
     /// Where the next page begins, if there is one.
     pub next: Option<Cursor>,
-}
-
-/// A class by its word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClassWord(pub Class);
-
-impl Serialize for ClassWord {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.0.word())
-    }
-}
-
-impl<'de> Deserialize<'de> for ClassWord {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<ClassWord, D::Error> {
-        let word = String::deserialize(deserializer)?;
-        let class = Class::from_word(&word);
-        class.map(ClassWord).ok_or_else(|| serde::de::Error::custom("unknown class"))
-    }
 }
 
 /// Where an answer ended, and of which state of the history it is a part.

@@ -2,7 +2,7 @@
 
 use doorbook_event::record::{Coverage, Grade, Hidden};
 use doorbook_event::{Action, Class, Classes, ProjectId, Record, Scope, Target, Text, Timestamp};
-use doorbook_store::filter::{OutcomeKind, Targets};
+use doorbook_store::filter::{OutcomeKind, Targets, Unwanted};
 use doorbook_store::{Dimension, Entry, Error, Filter, Store};
 
 use super::compare::{Difference, Finding, SLACK_MICROS, Tally};
@@ -148,7 +148,7 @@ impl Ledger {
         let to = gap.to.unwrap_or(gap.last_seen).plus_micros(SLACK_MICROS);
         let successes = Filter {
             outcomes: vec![OutcomeKind::Success],
-            mechanisms: vec![mechanism.clone()],
+            mechanisms: vec![mechanism.clone().into()],
             ..self.filter(gap.from.plus_micros(-SLACK_MICROS), to)
         };
         Ok(self.store.top(&successes, Dimension::Mechanism, 1)?.total)
@@ -161,7 +161,7 @@ impl Ledger {
             from: after.plus_micros(1),
             to: through,
             actions: vec![Action::Authenticate],
-            without: Classes::NONE.with(Class::Suspect),
+            unwanted: Unwanted::classes(Classes::NONE.with(Class::Suspect)),
             ..Filter::all(self.scope.clone(), 0)
         }
     }

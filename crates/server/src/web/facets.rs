@@ -101,9 +101,12 @@ fn one(
     params: &Params,
     name_of: &dyn Fn(&str, &str) -> String,
 ) -> Markup {
-    let Some(value) = value else {
+    // What has none is asked for by nothing; of some dimensions the API cannot ask so.
+    let none = value.is_none();
+    if none && !["user", "application", "mechanism"].contains(&name) {
         return html! { li.value { span.value-name.empty { "(none)" } span.n { (count(n)) } } };
-    };
+    }
+    let value = value.unwrap_or_default();
     let is_active = params.has(name, value);
     let bare = params.without(&["cursor"]);
     let href = match is_active {
@@ -115,7 +118,7 @@ fn one(
             a href=(href) aria-current=[is_active.then_some("true")] {
                 span.value-name {
                     @if is_active { span.tick aria-hidden="true" { "✓ " } }
-                    (shown(&name_of(name, value)))
+                    @if none { span.empty { "(none)" } } @else { (shown(&name_of(name, value))) }
                 }
                 span.n { (count(n)) }
             }

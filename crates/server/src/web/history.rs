@@ -14,13 +14,13 @@ use super::page::{Answer, Frame, page};
 use super::params::Params;
 use super::sessions::SignedIn;
 use super::table::Table;
-use super::text::shown;
+use super::text::{plain, shown};
 use super::when::count;
 use super::window::Window;
 use super::{Seen, Visit, facets, states};
 use crate::api::native::cursor::{Cursor, seal_as_of};
-use crate::api::native::events;
 use crate::api::native::problem::Problem;
+use crate::api::native::{events, filter};
 use crate::auth::{Decision, Object, Operation, authorize};
 use crate::coverage;
 
@@ -89,16 +89,76 @@ fn build(
         return Ok(Answer::redirect("/"));
     }
     let whose = &*scope.insert(scope_of(visit, &params)?);
+    let apart = match filters::with_times_apart(&params, visit.now) {
+        Err(problem) => return Ok(unreadable(signed_in, &params, &problem)),
+        Ok(apart) => apart,
+    };
+    if let Some(apart) = apart {
+        return Ok(Answer::redirect(&apart.href(visit.parts.uri.path())));
+    }
     let window = Window::of(&params, visit.now)?;
     let registry = &visit.catalog.registry;
     let asked = Asked { app: &visit.app, registry, scope: whose, window };
-    let mut found = Found::look(&asked, visit, &params)?;
+    let mut found = match Found::look(&asked, visit, &params) {
+        Err(problem) if problem.column.is_some() => {
+            return Ok(unreadable(signed_in, &params, &problem));
+        }
+        found => found?,
+    };
     if is_event {
         found.open = Some(row_of(visit, whose)?);
     }
     *rows = found.page.rows.len() as u64 + u64::from(is_event);
     let shown = Shown { visit, signed_in, scope: whose, params: &params, window, found: &found };
     Ok(Answer::page(StatusCode::OK, shown.page()))
+}
+
+/// The page for a search that cannot be read: with the search, and without any row.
+fn unreadable(signed_in: &SignedIn, params: &Params, problem: &Problem) -> Answer {
+    let signed_in = Some(signed_in);
+    let here = Some(("/history", params));
+    let frame = Frame { title: problem.title, signed_in, here, chooser: None };
+    let main = html! {
+        main #main.history {
+            div.top {
+                h1 { (problem.title) }
+                (search(params, Some(problem)))
+            }
+            section.state {
+                p { "Nothing was answered: an answer to another question would be no answer." }
+                p { a href=(params.without(&["q", "cursor"]).href("/history")) { "Without this search" } }
+            }
+        }
+    };
+    Answer::page(problem.status, page(&frame, main))
+}
+
+/// What can be typed, and what is wrong with it.
+fn search(params: &Params, wrong: Option<&Problem>) -> Markup {
+    let text = params.get("q").unwrap_or_default();
+    let kept = params.without(&["q", "cursor", "as_of"]);
+    html! {
+        form.search method="get" action="/history" role="search" {
+            @for (name, value) in kept.iter() {
+                input type="hidden" name=(name) value=(value);
+            }
+            label.hidden for="q" { "Search" }
+            input #q type="search" name="q" value=(text) autocomplete="off" spellcheck="false"
+                autocapitalize="none" aria-invalid=[wrong.map(|_| "true")]
+                aria-describedby=[wrong.map(|_| "q-wrong")] autofocus[wrong.is_some()]
+                placeholder="result:failed user:svc-* ip:10.0.0.0/8 -class:system since:2h";
+            button.quiet type="submit" { "Search" }
+        }
+        @if let Some(problem) = wrong {
+            div #q-wrong.search-error role="alert" {
+                @if let Some(column) = problem.column {
+                    pre.caret aria-hidden="true" { (plain(text)) "\n"
+                        (" ".repeat(column.saturating_sub(1).min(text.len()))) "^" }
+                }
+                p { (shown(&problem.detail)) }
+            }
+        }
+    }
 }
 
 /// Whose history an address means, if the one who asks may read it.
@@ -122,8 +182,8 @@ fn scope_of(visit: &Visit, params: &Params) -> Result<Scope, Problem> {
         (None, name) => {
             let name = name.unwrap_or_default();
             let scope = || Scope::Namespace(name.into());
-            let arrays: Vec<&str> = params.all("array").collect();
-            let is_allowed = |text: &&str| {
+            let arrays = filter::arrays(&params.query());
+            let is_allowed = |text: &String| {
                 let array = registry.arrays().find(name, text);
                 array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
             };
@@ -203,7 +263,7 @@ impl Found {
         let at_once = |filter: Filter| Filter { as_of: Some(page.as_of.clone()), ..filter };
         let older = events::next(&page, ROWS).map(|after| {
             let (scope, as_of) = (asked.scope.clone(), page.as_of.clone());
-            Cursor { scope, limit: ROWS, after, as_of, query: String::new() }.seal(ids)
+            Cursor { scope, limit: ROWS, after, as_of, filter: String::new() }.seal(ids)
         });
         let with_hidden = Filter { limit: 0, ..at_once(asked.filter(params, true)?) };
         let n_hidden = match shows_all {
@@ -406,7 +466,7 @@ impl Shown<'_> {
     }
 
     fn search(&self) -> Markup {
-        html! {}
+        search(self.params, None)
     }
 
     /// The histories that one may choose from.

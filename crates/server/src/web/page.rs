@@ -53,7 +53,7 @@ pub struct Frame<'a> {
 
 /// A whole page.
 pub fn page(frame: &Frame<'_>, main: Markup) -> Markup {
-    let zone = frame.here.and_then(|(_, params)| params.get("zone")).unwrap_or("utc");
+    let zone = frame.here.and_then(|(_, params)| params.get("times")).unwrap_or("utc");
     html! {
         (DOCTYPE)
         html lang="en" data-zone=(zone) {
@@ -85,7 +85,7 @@ pub fn page(frame: &Frame<'_>, main: Markup) -> Markup {
 fn zones(path: &str, params: &Params, zone: &str) -> Markup {
     let choice = |value: &str, label: &str, title: &str| {
         html! {
-            a href=(params.set("zone", value).href(path)) title=(title)
+            a href=(params.set("times", value).href(path)) title=(title)
                 aria-current=[(zone == value).then_some("true")] { (label) }
         }
     };

@@ -91,7 +91,7 @@ impl Params {
 
     /// As the API reads them.
     pub fn query(&self) -> Query {
-        Query::of(self.0.clone())
+        Query::of(self.0.iter().map(|(name, value)| (name.as_str(), value.clone())))
     }
 
     /// As they stand after `?`.

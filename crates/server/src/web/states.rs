@@ -227,8 +227,9 @@ pub fn completeness(answer: &doorbook_store::Answer, window: &Window, now: Times
             (None, Grade::Blind) => {
                 span.state-word.blind {
                     span aria-hidden="true" { "◐ " }
-                    (through("not complete: "))
-                    " " a href="#gaps" { (count(closed as u64)) (if closed == 1 { " gap" } else { " gaps" }) }
+                    "not complete: "
+                    a href="#gaps" { (count(closed as u64)) (if closed == 1 { " gap" } else { " gaps" }) }
+                    (through(", known"))
                 }
             }
         }

@@ -73,11 +73,11 @@ impl Table<'_> {
                         td { (shown(&(self.name_of)("array", access.target.names().1))) }
                     }
                     td { (who(&access.principal)) (classes(access)) }
-                    td.address { (from_where(access.peer)) }
+                    td.address.tight { (from_where(access.peer)) }
                     td { (result(&access.outcome)) }
-                    @if !is_arrays { td { (optional(access.mechanism.as_deref())) } }
+                    @if !is_arrays { td.tight { (optional(access.mechanism.as_deref())) } }
                     td { (optional(application(access))) }
-                    @if !is_arrays { td { (shown(access.target.names().1)) } }
+                    @if !is_arrays { td.tight { (shown(access.target.names().1)) } }
                 }
             },
             Record::Quarantine(quarantine) => html! {

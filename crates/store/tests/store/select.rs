@@ -13,7 +13,8 @@ use doorbook_event::{
     Timestamp,
 };
 use doorbook_store::filter::{
-    Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Targets,
+    Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Targets, TextIs, Unwanted,
+    Wildcard,
 };
 use doorbook_store::{
     Did, Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Ingest, IngestLine,
@@ -92,6 +93,8 @@ struct Question {
     with: u16,
     without: u16,
     raw: Option<u8>,
+    /// Which list of what leaves rows out has which bits.
+    unwanted: (u8, u16),
     limit: usize,
     width_micros: i64,
 }
@@ -147,18 +150,22 @@ fn question() -> impl Strategy<Value = Question> {
     // Mostly few conditions at a time: many together match nothing.
     let bits = |n: u32| prop_oneof![5 => Just(0_u8), 1 => 1..(1 << n) as u8];
     let principals =
-        prop_oneof![4 => Just(0_u16), 1 => 1..1_u16 << 9, 1 => (0..9_u16).prop_map(|n| 1 << n)];
+        prop_oneof![4 => Just(0_u16), 1 => 1..1_u16 << 11, 1 => (0..11_u16).prop_map(|n| 1 << n)];
     let flag = prop::option::weighted(0.15, any::<bool>());
     let range = (0..4_u8, -5..45_i64, 0..50_i64, 0..30_usize);
     let first = (prop::bool::weighted(0.1), range, bits(3), bits(3), principals, bits(6));
     let second = (bits(2), bits(2), bits(3), flag, bits(2), (0..4_u16, 0..4_u16));
-    let third =
-        (prop::option::weighted(0.15, 0..4_u8), prop_oneof![1..4_000_000_i64, Just(7_000_000)]);
+    let unwanted = prop_oneof![1 => Just((0, 0)), 1 => (0..10_u8, 1..1_u16 << 11)];
+    let third = (
+        prop::option::weighted(0.15, 0..4_u8),
+        prop_oneof![1..4_000_000_i64, Just(7_000_000)],
+        unwanted,
+    );
     (first, second, third).prop_map(
         |(
             (is_quarantine, (targets, from, span, limit), actions, outcomes, principals, peers),
             (mechanisms, applications, tasks, has_task, sources, classes),
-            (raw, width_micros),
+            (raw, width_micros, unwanted),
         )| Question {
             is_quarantine,
             targets,
@@ -178,6 +185,7 @@ fn question() -> impl Strategy<Value = Question> {
             raw,
             limit,
             width_micros,
+            unwanted,
         },
     )
 }
@@ -225,6 +233,10 @@ fn principal(n: u8) -> Principal {
     }
 }
 
+fn like(pieces: &[&str]) -> TextIs {
+    TextIs::Like(Wildcard::new(pieces).expect("has a gap"))
+}
+
 fn wanted_principals(bits: u16) -> Vec<PrincipalIs> {
     let all = [
         PrincipalIs::User("user-1".into()),
@@ -236,6 +248,8 @@ fn wanted_principals(bits: u16) -> Vec<PrincipalIs> {
         PrincipalIs::Named("user-2".into()),
         PrincipalIs::Named("nobody".into()),
         PrincipalIs::Unauthenticated,
+        PrincipalIs::User(like(&["us", ""])),
+        PrincipalIs::UserOf { name: like(&["", ""]), database: "admin".into() },
     ];
     chosen(bits, &all)
 }
@@ -348,11 +362,23 @@ impl Question {
     fn filter(&self) -> Filter {
         let (orders, billing) = ("orders".into(), "billing".into());
         let texts = |word: &str, bits: u8, count: u8| {
-            chosen(bits, &(1..=count).filter_map(|n| text(word, n)).collect::<Vec<_>>())
+            let named = (1..count).filter_map(|n| text(word, n)).map(TextIs::from);
+            let any = [like(&[word, &format!("-{count}")])];
+            chosen(bits, &named.chain(any).collect::<Vec<_>>())
         };
+        let (mut task_ids, mut unwanted) = (texts("task", self.tasks, 3), self.unwanted(texts));
+        match self.has_task {
+            None => {}
+            Some(false) => task_ids.push(TextIs::Absent),
+            Some(true) => unwanted.task_ids.push(TextIs::Absent),
+        }
         Filter {
             kind: if self.is_quarantine { Kind::Quarantine } else { Kind::Access },
             targets: match self.targets {
+                1 if self.limit.is_multiple_of(2) => Targets::Like {
+                    groups: vec![like(&["ord", ""])],
+                    members: vec![like(&["db-", ":27017"])],
+                },
                 0 => Targets::All,
                 1 => Targets::Group(orders),
                 2 => Targets::Members(vec![(orders, "db-1:27017".into())]),
@@ -369,17 +395,43 @@ impl Question {
             peers: wanted_peers(self.peers),
             mechanisms: texts("mechanism", self.mechanisms, 2),
             applications: texts("app", self.applications, 2),
-            task_ids: texts("task", self.tasks, 3),
-            has_task: self.has_task,
-            sources: chosen(self.sources, &SOURCES.map(Text::from)),
+            task_ids,
+            sources: chosen(self.sources, &SOURCES.map(TextIs::from)),
             with: Classes::from_bits(self.with),
-            without: Classes::from_bits(self.without),
-            raw_contains: self.raw.map(|n| match n {
-                3 => "".into(),
-                n => format!("x{}needle-{n}", "x".repeat(n.into())).into(),
-            }),
+            raw_contains: self.raw.map(needle).into_iter().collect(),
+            unwanted,
             ..Filter::all(scope(), self.limit)
         }
+    }
+
+    /// One list, and classes.
+    fn unwanted(&self, texts: impl Fn(&str, u8, u8) -> Vec<TextIs>) -> Unwanted {
+        let (list, bits) = self.unwanted;
+        let few = bits as u8;
+        let mut unwanted = Unwanted::classes(Classes::from_bits(self.without));
+        match list {
+            0 => unwanted.actions = chosen(few, &ACTIONS),
+            1 => unwanted.outcomes = chosen(few, &OUTCOMES),
+            2 => unwanted.principals = wanted_principals(bits),
+            3 => unwanted.peers = wanted_peers(few),
+            4 => unwanted.mechanisms = texts("mechanism", few, 2),
+            5 => unwanted.applications = texts("app", few, 2),
+            6 => unwanted.task_ids = texts("task", few, 3),
+            7 => unwanted.sources = chosen(few, &SOURCES.map(TextIs::from)),
+            8 => unwanted.raw_contains = chosen(few, &[needle(0), needle(1)]),
+            _ => {
+                unwanted.groups = chosen(few, &["orders".into(), like(&["b", "g"])]);
+                unwanted.members = chosen(few / 4, &["db-1:27017".into()]);
+            }
+        }
+        unwanted
+    }
+}
+
+fn needle(n: u8) -> Text {
+    match n {
+        3 => "".into(),
+        n => format!("x{}needle-{n}", "x".repeat(n.into())).into(),
     }
 }
 
@@ -419,10 +471,12 @@ impl Told {
 /// The meaning of a filter, said once more, without any thought of speed.
 fn naive_matches(row: &Told, filter: &Filter) -> bool {
     let (group, member) = row.target();
+    let fits = |list: &[TextIs], name: &str| list.iter().any(|is| naive_fits(is, Some(name)));
     let is_target = match &filter.targets {
         Targets::All => true,
         Targets::Group(wanted) => wanted == group,
         Targets::Members(wanted) => wanted.contains(&(group.clone(), member.clone())),
+        Targets::Like { groups, members } => fits(groups, group) && fits(members, member),
     };
     let (is_kind, raw) = match &row.record {
         Record::Access(access) => (filter.kind == Kind::Access, &access.raw),
@@ -430,16 +484,21 @@ fn naive_matches(row: &Told, filter: &Filter) -> bool {
         other => panic!("no step writes {other:?}"),
     };
     let raw = String::from_utf8_lossy(raw);
+    let not = &filter.unwanted;
     is_kind
         && is_target
+        && !fits(&not.groups, group)
+        && !fits(&not.members, member)
         && row.at() >= filter.from
         && row.at() <= filter.to
-        && (filter.sources.is_empty() || filter.sources.contains(&row.source))
-        && filter.raw_contains.as_ref().is_none_or(|text| raw.contains(&**text))
+        && (filter.sources.is_empty() || fits(&filter.sources, &row.source))
+        && !fits(&not.sources, &row.source)
+        && (filter.raw_contains.is_empty()
+            || filter.raw_contains.iter().any(|text| raw.contains(&**text)))
+        && !not.raw_contains.iter().any(|text| raw.contains(&**text))
         && match row.access() {
             Some(access) => naive_access_matches(access, filter),
             None => {
-                let all = Filter::all(scope(), 0);
                 filter.actions.is_empty()
                     && filter.outcomes.is_empty()
                     && filter.principals.is_empty()
@@ -447,9 +506,21 @@ fn naive_matches(row: &Told, filter: &Filter) -> bool {
                     && filter.mechanisms.is_empty()
                     && filter.applications.is_empty()
                     && filter.task_ids.is_empty()
-                    && (filter.has_task, filter.with) == (all.has_task, all.with)
+                    && filter.with == Classes::NONE
             }
         }
+}
+
+/// A wildcard has one gap here: some start and some end of the text are what stands around it.
+fn naive_fits(is: &TextIs, text: Option<&str>) -> bool {
+    match (is, text) {
+        (TextIs::Absent, text) => text.is_none(),
+        (TextIs::Exactly(wanted), text) => Some(&**wanted) == text,
+        (TextIs::Like(_), Some(text)) => (0..=text.len()).any(|start| {
+            (start..=text.len()).any(|end| *is == like(&[&text[..start], &text[end..]]))
+        }),
+        (TextIs::Like(_), None) => false,
+    }
 }
 
 fn naive_access_matches(access: &Access, filter: &Filter) -> bool {
@@ -459,9 +530,9 @@ fn naive_access_matches(access: &Access, filter: &Filter) -> bool {
         Outcome::Unknown => OutcomeKind::Unknown,
     };
     let is_principal = |wanted: &PrincipalIs| match (wanted, &access.principal) {
-        (PrincipalIs::User(wanted), Principal::User { name, .. }) => wanted == name,
-        (PrincipalIs::UserOf { name, database }, principal) => {
-            *principal == Principal::User { name: name.clone(), database: database.clone() }
+        (PrincipalIs::User(wanted), Principal::User { name, .. }) => naive_fits(wanted, Some(name)),
+        (PrincipalIs::UserOf { name, database }, Principal::User { name: n, database: d }) => {
+            naive_fits(name, Some(n)) && naive_fits(database, Some(d))
         }
         (
             PrincipalIs::Named(wanted),
@@ -469,7 +540,7 @@ fn naive_access_matches(access: &Access, filter: &Filter) -> bool {
             | Principal::ApiKey(name)
             | Principal::ServiceAccount(name)
             | Principal::OsUser { name: Some(name), .. },
-        ) => wanted == name,
+        ) => naive_fits(wanted, Some(name)),
         (PrincipalIs::Unauthenticated, Principal::Unauthenticated) => true,
         _ => false,
     };
@@ -482,19 +553,27 @@ fn naive_access_matches(access: &Access, filter: &Filter) -> bool {
         Class::ALL.iter().any(|class| classes.contains(*class) && access.classes.contains(*class))
     };
     let application = access.client.as_deref().and_then(|client| client.application.as_ref());
-    let is_one = |allowed: &[Text], value: Option<&Text>| {
-        allowed.is_empty() || allowed.iter().any(|allowed| Some(allowed) == value)
+    let is_one = |list: &[TextIs], value: Option<&Text>| {
+        list.iter().any(|is| naive_fits(is, value.map(|value| &**value)))
     };
+    let is_wanted = |list: &[TextIs], value| list.is_empty() || is_one(list, value);
+    let not = &filter.unwanted;
     (filter.actions.is_empty() || filter.actions.contains(&access.action))
+        && !not.actions.contains(&access.action)
         && (filter.outcomes.is_empty() || filter.outcomes.contains(&outcome))
+        && !not.outcomes.contains(&outcome)
         && (filter.peers.is_empty() || filter.peers.iter().any(is_peer))
+        && !not.peers.iter().any(is_peer)
         && (filter.principals.is_empty() || filter.principals.iter().any(is_principal))
-        && is_one(&filter.mechanisms, access.mechanism.as_ref())
-        && is_one(&filter.applications, application)
-        && is_one(&filter.task_ids, access.task_id.as_ref())
-        && (filter.has_task.is_none() || filter.has_task == Some(access.task_id.is_some()))
+        && !not.principals.iter().any(is_principal)
+        && is_wanted(&filter.mechanisms, access.mechanism.as_ref())
+        && !is_one(&not.mechanisms, access.mechanism.as_ref())
+        && is_wanted(&filter.applications, application)
+        && !is_one(&not.applications, application)
+        && is_wanted(&filter.task_ids, access.task_id.as_ref())
+        && !is_one(&not.task_ids, access.task_id.as_ref())
         && (filter.with == Classes::NONE || shares(filter.with))
-        && !shares(filter.without)
+        && !shares(not.classes)
 }
 
 const DIMENSIONS: [Dimension; 10] = [

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use doorbook_event::{
     Action, Class, Classes, Outcome, Principal, ProjectId, Record, Scope, Target, Timestamp,
 };
-use doorbook_store::filter::{Kind, OutcomeKind, PeerIs, Targets};
+use doorbook_store::filter::{Kind, OutcomeKind, PeerIs, Targets, Unwanted};
 use doorbook_store::{Filter, Placed};
 use jiff::civil;
 use serde::{Serialize, Serializer};
@@ -90,7 +90,7 @@ impl Params {
             peers: self.ip_address.map(PeerIs::exactly).into_iter().collect(),
             // The API has no way to say "this line is contradicted by its own log", and such a
             // line must never look like a login.
-            without: Classes::NONE.with(Class::Suspect),
+            unwanted: Unwanted::classes(Classes::NONE.with(Class::Suspect)),
             size_bytes_max: ANSWER_SIZE_BYTES_MAX,
             ..Filter::all(Scope::Project(project), self.n_logs)
         }
@@ -337,7 +337,7 @@ mod tests {
         let filter = expected.filter(ProjectId::new([1; 12]), Targets::All);
         assert_eq!(filter.from.micros(), expected.start_ms * 1000);
         assert_eq!(filter.to.micros(), expected.end_ms * 1000 + 999);
-        assert!(filter.without.contains(Class::Suspect));
+        assert!(filter.unwanted.classes.contains(Class::Suspect));
         assert_eq!(filter.actions, [Action::Authenticate]);
     }
 

@@ -16,7 +16,7 @@ pub fn histogram(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let expected = "a number and s, m, h or d, such as 15m";
     let width_micros = call.query.read("width", expected, width)?;
     let width_micros = width_micros.ok_or_else(|| Problem::invalid_parameter("width", expected))?;
-    let filter = filter::take(&mut call.query, call.registry, &call.scope, call.app)?;
+    let filter = filter::take(call)?.filter;
     call.query.finish()?;
     let too_many = || {
         let what = format!("makes more than {BARS_MAX} bars; ask for a shorter time or wider ones");
@@ -60,7 +60,7 @@ pub fn top(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     })?;
     let dimension = dimension.ok_or_else(|| Problem::invalid_parameter("by", expected))?;
     let limit = call.query.number("limit", 1..=1000)?.unwrap_or(10);
-    let filter = filter::take(&mut call.query, call.registry, &call.scope, call.app)?;
+    let filter = filter::take(call)?.filter;
     call.query.finish()?;
     let top = call.app.store().top(&filter, dimension, limit)?;
     call.rows = top.values.len() as u64;

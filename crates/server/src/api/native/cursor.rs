@@ -2,8 +2,8 @@
 //!
 //! Opaque to callers: base64url of
 //! ```text
-//! version 2 | n u16 | scope n | limit u32 | event time i64 | row 16 | n u8 | n states of 16 each |
-//! the query without limit, scope and as_of | tag 16
+//! version 3 | n u16 | scope n | limit u32 | event time i64 | row 16 | n u8 | n states of 16 each |
+//! the filter with all its times as instants | tag 16
 //! ```
 //! Integers are big-endian; the row and the states are public ids, so that no counter shows. The tag
 //! tells our cursors from others: nobody can make one that reads another scope, and the scope
@@ -15,7 +15,7 @@ use doorbook_event::public_id::Names;
 use doorbook_event::{LogId, PublicId, PublicIds, Scope, Timestamp};
 use doorbook_store::filter::{AsOf, Order};
 
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// The way to the next page.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +28,8 @@ pub struct Cursor {
     pub after: Order,
     /// The state of the history that all pages are taken from.
     pub as_of: AsOf,
-    /// The other parameters.
-    pub query: String,
+    /// What is asked for.
+    pub filter: String,
 }
 
 impl Cursor {
@@ -48,7 +48,7 @@ impl Cursor {
         for (log, seq) in &self.as_of {
             bytes.extend_from_slice(&ids.id(Names::State, *log, *seq).bytes());
         }
-        bytes.extend_from_slice(self.query.as_bytes());
+        bytes.extend_from_slice(self.filter.as_bytes());
         let tag = ids.tag(&bytes);
         bytes.extend_from_slice(&tag);
         URL_SAFE_NO_PAD.encode(bytes)
@@ -69,7 +69,7 @@ impl Cursor {
         let (row, rest) = rest.split_first_chunk::<16>()?;
         let (log, seq) = ids.place(Names::Record, PublicId::from_bytes(*row))?;
         let (n_states, rest) = rest.split_first()?;
-        let (states, query) = rest.split_at_checked(usize::from(*n_states) * 16)?;
+        let (states, filter) = rest.split_at_checked(usize::from(*n_states) * 16)?;
         let (states, _) = states.as_chunks::<16>();
         let state = |id: &[u8; 16]| ids.place(Names::State, PublicId::from_bytes(*id));
         Some(Cursor {
@@ -81,7 +81,7 @@ impl Cursor {
                 seq,
             },
             as_of: states.iter().map(state).collect::<Option<_>>()?,
-            query: String::from_utf8(query.to_vec()).ok()?,
+            filter: String::from_utf8(filter.to_vec()).ok()?,
         })
     }
 }
@@ -114,7 +114,7 @@ mod tests {
         #[test]
         fn a_cursor_comes_back_as_it_went_and_no_other_is_taken(
             project in any::<[u8; 12]>(), namespace in proptest::option::of("[a-zé/]{1,63}"), limit in 0_usize..20_000, micros in 0_i64..1 << 50,
-            log in any::<u32>(), seq in any::<u64>(), n_states in 0_usize..3, query in ".{0,20}",
+            log in any::<u32>(), seq in any::<u64>(), n_states in 0_usize..3, filter in ".{0,20}",
             at in any::<prop::sample::Index>(), letter in prop::sample::select(vec!['A', 'z', '_', '='])
         ) {
             let ids = PublicIds::new(&[7; 32]);
@@ -126,7 +126,7 @@ mod tests {
                 limit,
                 after: Order { event_time: Timestamp::from_micros(micros), log: LogId(log), seq },
                 as_of: vec![(LogId(log), seq); n_states],
-                query,
+                filter,
             };
             let sealed = cursor.seal(&ids);
             prop_assert_eq!(Cursor::open(&ids, &sealed), Some(cursor.clone()));

@@ -19,7 +19,7 @@ use super::ingest::{self, Arrival, Listed};
 use super::lines::{self, Lines};
 use super::problem::Problem;
 use super::query::Query;
-use super::{DiskIs, Operation, Serve, body, lane};
+use super::{DiskIs, Operation, Serve, body, filter, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
@@ -186,8 +186,8 @@ impl Exchange {
                 let limit = query.all("limit");
                 // The question is the cursor's; another one would have another answer.
                 query.finish()?;
-                let limit = limit.iter().map(|limit| format!("&limit={limit}"));
-                query = Query::parse(&(cursor.query.clone() + &limit.collect::<String>()))?;
+                let limit = limit.into_iter().map(|limit| ("limit", limit));
+                query = Query::of([("q", cursor.filter.clone())].into_iter().chain(limit));
                 Named::of(&cursor.scope)
             }
             None => Named::take(&mut query)?,
@@ -449,7 +449,7 @@ impl Exchange {
     ) -> Result<Scope, Problem> {
         let registry = &self.catalog.registry;
         let may = |object: Object<'_>| authorize(registry, caller, operation.needs, object);
-        let named = query.clone().all("array");
+        let named = filter::arrays(query);
         let may_read_named = !named.is_empty()
             && named.iter().all(|text| {
                 let array = registry.arrays().find(name, text);

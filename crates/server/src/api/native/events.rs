@@ -10,6 +10,7 @@ use doorbook_store::{Filter, Placed, Sighted};
 
 use super::cursor::{Cursor, seal_as_of};
 use super::dispatch::Call;
+use super::filter::Asked;
 use super::problem::Problem;
 use super::{coverage, filter};
 
@@ -28,10 +29,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let limit = call.query.number("limit", 0..=LIMIT_MAX)?;
     let limit = limit.or_else(|| call.cursor.as_ref().map(|cursor| cursor.limit));
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
-    // What the next cursor repeats: all but what it has places of its own for.
-    let mut repeated = call.query.clone();
-    drop(repeated.all("as_of"));
-    let mut filter = filter::take(&mut call.query, call.registry, &call.scope, call.app)?;
+    let Asked { mut filter, terms, .. } = filter::take(call)?;
     call.query.finish()?;
     (filter.limit, filter.size_bytes_max) = (limit, PAGE_SIZE_BYTES_MAX);
     if let Some(cursor) = &call.cursor {
@@ -42,7 +40,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     call.rows = page.rows.len() as u64;
     let cursor = next(&page, limit).map(|after| {
         let (scope, as_of) = (call.scope.clone(), page.as_of.clone());
-        Cursor { scope, limit, after, as_of, query: repeated.text() }.seal(ids)
+        Cursor { scope, limit, after, as_of, filter: terms.to_string() }.seal(ids)
     });
     Ok(write(call, &filter, &page, cursor))
 }

@@ -1,164 +1,85 @@
-//! From parameters to a [`Filter`].
+//! From parameters to a [`Filter`]: `q`, and a parameter for each of its terms.
 
-use doorbook_event::registry::Registry;
-use doorbook_event::{Action, Class, Classes, ProjectId, Scope, Text, Timestamp};
 use doorbook_store::Filter;
-use doorbook_store::filter::{Kind, Network, OutcomeKind, PeerIs, PrincipalIs, Targets};
+use jiff::tz::TimeZone;
 
 use super::cursor::open_as_of;
+use super::dispatch::Call;
 use super::problem::Problem;
 use super::query::Query;
-use crate::app::App;
+use crate::filter::{About, Key, Place, Terms, Wrong, time_zone};
 
-/// Takes every parameter that narrows an answer. The limit is the caller's.
-pub fn take(
-    query: &mut Query,
-    registry: &Registry,
-    scope: &Scope,
-    app: &App,
-) -> Result<Filter, Problem> {
-    let time = "a time such as 2026-11-23T02:45:14Z";
-    let truth = |text: &str| match text {
-        "true" => Some(true),
-        "false" => Some(false),
-        _ => None,
-    };
-    let kind = query.read("kind", "event or quarantine", |text| match text {
-        "event" => Some(Kind::Access),
-        "quarantine" => Some(Kind::Quarantine),
-        _ => None,
+/// What was asked for.
+pub struct Asked {
+    /// As the store has it. The limit is the caller's.
+    pub filter: Filter,
+    /// As it can be asked again at any time.
+    pub terms: Terms,
+}
+
+/// Takes every parameter that narrows an answer.
+pub fn take(call: &mut Call<'_>) -> Result<Asked, Problem> {
+    let zone = zone(&mut call.query)?;
+    let terms = terms(&mut call.query)?;
+    let now = call.app.clock().now();
+    let about = About { registry: call.registry, scope: &call.scope, now, zone: &zone };
+    let terms = terms.at(now, &zone).map_err(problem)?;
+    let mut filter = terms.filter(about).map_err(problem)?;
+    filter.as_of = call.query.read("as_of", "the as_of of an answer", |text| {
+        // The state of another project's history says nothing of this one.
+        let as_of = open_as_of(call.app.doors().ids(), text)?;
+        call.app.store().is_state_of(&call.scope, &as_of).then_some(as_of)
     })?;
-    let filter = Filter {
-        kind: kind.unwrap_or(Kind::Access),
-        targets: match scope {
-            Scope::Project(project) => targets(query, registry, *project)?,
-            Scope::Namespace(name) => arrays(query, registry, name)?,
-            Scope::System => Targets::All,
-        },
-        from: query.read("from", time, |text| text.parse().ok())?.unwrap_or(Timestamp::MIN),
-        to: query.read("to", time, |text| text.parse().ok())?.unwrap_or(Timestamp::MAX),
-        actions: query.read_all("action", expected_actions(scope), Action::from_word)?,
-        outcomes: query.read_all("outcome", "success, failure or unknown", outcome)?,
-        principals: principals(query)?,
-        peers: query.read_all("address", "an address, a network, or unix", peer)?,
-        mechanisms: texts(query, "mechanism"),
-        applications: texts(query, "application"),
-        task_ids: texts(query, "task_id"),
-        has_task: query.read("has_task", "true or false", truth)?,
-        sources: texts(query, "source"),
-        with: classes(query, "class")?,
-        without: classes(query, "not_class")?,
-        raw_contains: query.one("text")?.map(Text::from),
-        as_of: query.read("as_of", "the as_of of an answer", |text| {
-            // The state of another project's history says nothing of this one.
-            let as_of = open_as_of(app.doors().ids(), text)?;
-            app.store().is_state_of(scope, &as_of).then_some(as_of)
-        })?,
-        ..Filter::all(scope.clone(), 0)
+    Ok(Asked { filter, terms })
+}
+
+/// The names of arrays that a request asks for. A filter that cannot be read asks for none.
+pub fn arrays(query: &Query) -> Vec<String> {
+    let terms = terms(&mut query.clone()).unwrap_or_default();
+    let arrays = terms.iter().filter(|term| term.key == Key::Array && !term.is_negated);
+    // Nothing is called as a value with gaps is.
+    arrays.map(|term| term.value.plain().unwrap_or_default().to_owned()).collect()
+}
+
+/// Takes the time zone in which days and hours are cut.
+pub fn zone(query: &mut Query) -> Result<TimeZone, Problem> {
+    match query.one("zone")? {
+        None => Ok(TimeZone::UTC),
+        Some(text) => time_zone(&text).map_err(|what| Problem::invalid_parameter("zone", what)),
+    }
+}
+
+/// A filter that means nothing, as a problem of this API.
+pub fn problem(wrong: Wrong) -> Problem {
+    match wrong.place {
+        Place::Parameter(name) => Problem::invalid_parameter(name, wrong.what),
+        Place::Columns(column, _) => Problem::invalid_filter(column, &wrong.what),
+    }
+}
+
+/// Takes `q` and the parameters that are short for its terms.
+fn terms(query: &mut Query) -> Result<Terms, Problem> {
+    let mut terms = match query.one("q")? {
+        Some(text) => Terms::parse(&text).map_err(problem)?,
+        None => Terms::default(),
     };
-    if filter.to < filter.from {
-        return Err(Problem::invalid_parameter("to", "before from"));
-    }
-    Ok(filter)
-}
-
-fn texts(query: &mut Query, name: &str) -> Vec<Text> {
-    query.all(name).into_iter().map(Text::from).collect()
-}
-
-fn outcome(word: &str) -> Option<OutcomeKind> {
-    let all = [OutcomeKind::Success, OutcomeKind::Failure, OutcomeKind::Unknown];
-    all.into_iter().find(|kind| kind.word() == word)
-}
-
-fn peer(text: &str) -> Option<PeerIs> {
-    match text {
-        "unix" => Some(PeerIs::UnixSocket),
-        _ => text.parse::<Network>().ok().map(PeerIs::Network),
-    }
-}
-
-fn classes(query: &mut Query, name: &str) -> Result<Classes, Problem> {
-    let words: Vec<&str> = Class::ALL.iter().map(|class| class.word()).collect();
-    let found = query.read_all(name, &words.join(", "), Class::from_word)?;
-    Ok(found.into_iter().fold(Classes::NONE, Classes::with))
-}
-
-/// `user` is a user of the accessed system, `principal` anybody by that name.
-fn principals(query: &mut Query) -> Result<Vec<PrincipalIs>, Problem> {
-    let users = texts(query, "user");
-    let database = query.one("database")?.map(Text::from);
-    if users.is_empty() && database.is_some() {
-        return Err(Problem::invalid_parameter("database", "needs a user"));
-    }
-    let user = |name| match &database {
-        None => PrincipalIs::User(name),
-        Some(database) => PrincipalIs::UserOf { name, database: database.clone() },
-    };
-    let mut principals: Vec<PrincipalIs> = users.into_iter().map(user).collect();
-    principals.extend(texts(query, "principal").into_iter().map(PrincipalIs::Named));
-    let nobody = query.read("unauthenticated", "true", |text| (text == "true").then_some(()))?;
-    principals.extend(nobody.map(|()| PrincipalIs::Unauthenticated));
-    Ok(principals)
-}
-
-fn expected_actions(scope: &Scope) -> &'static str {
-    match scope {
-        Scope::Namespace(_) => "what is done to an array, such as query_read or consolidate",
-        _ => "authenticate or authorize",
-    }
-}
-
-fn arrays(query: &mut Query, registry: &Registry, namespace: &Text) -> Result<Targets, Problem> {
-    let asked = query.all("array");
-    if asked.is_empty() {
-        return Ok(Targets::All);
-    }
-    let member = |text: &String| match registry.arrays().find(namespace, text) {
-        Some(array) => Ok((namespace.clone(), array.id.to_string().into())),
-        None => {
-            let what = format!("the namespace has no array {text}");
-            Err(Problem::invalid_parameter("array", what))
-        }
-    };
-    asked.iter().map(member).collect::<Result<_, _>>().map(Targets::Members)
-}
-
-/// A name that the registry does not know is an error: an empty answer would say that nobody came.
-fn targets(query: &mut Query, registry: &Registry, project: ProjectId) -> Result<Targets, Problem> {
-    let clusters = query.all("cluster");
-    let hosts = query.all("host");
-    for cluster in &clusters {
-        if registry.cluster(project, cluster).is_none() {
-            let what = format!("the project has no cluster {cluster}");
-            return Err(Problem::invalid_parameter("cluster", what));
+    // `since` is for people, who write filters.
+    for key in Key::ALL.into_iter().filter(|key| *key != Key::Since) {
+        for value in query.all(key.parameter()) {
+            terms.add(key.parameter(), key, value);
         }
     }
-    if let ([cluster], []) = (&clusters[..], &hosts[..]) {
-        return Ok(Targets::Group(Text::from(&**cluster)));
+    for value in query.all("not_class") {
+        terms.add_not("not_class", Key::Class, value);
     }
-    if clusters.is_empty() && hosts.is_empty() {
-        return Ok(Targets::All);
+    let truth = |text: &str| text.parse::<bool>().ok();
+    match query.read("has_task", "true or false", truth)? {
+        Some(true) => terms.add_not("has_task", Key::Task, ""),
+        Some(false) => terms.add("has_task", Key::Task, ""),
+        None => {}
     }
-    let is_wanted =
-        |cluster: &Text| clusters.is_empty() || clusters.iter().any(|c| **c == **cluster);
-    let mut members: Vec<(Text, Text)> = Vec::new();
-    if hosts.is_empty() {
-        let of_clusters = registry.hosts(project).filter(|host| is_wanted(&host.cluster));
-        members
-            .extend(of_clusters.map(|host| (host.cluster.clone(), host.name.to_string().into())));
+    if query.read("unauthenticated", "true", |text| (text == "true").then_some(()))?.is_some() {
+        terms.add("unauthenticated", Key::Principal, "");
     }
-    for text in &hosts {
-        let found = registry.find_hosts(project, text);
-        let known = members.len();
-        let here = found.into_iter().filter(|host| is_wanted(&host.cluster));
-        members.extend(here.map(|host| (host.cluster.clone(), host.name.to_string().into())));
-        if members.len() == known {
-            let of = if clusters.is_empty() { "the project has" } else { "these clusters have" };
-            return Err(Problem::invalid_parameter("host", format!("{of} no host {text}")));
-        }
-    }
-    members.sort();
-    members.dedup();
-    Ok(Targets::Members(members))
+    Ok(terms)
 }

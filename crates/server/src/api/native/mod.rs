@@ -11,7 +11,7 @@ mod body;
 mod counts;
 mod coverage;
 pub(crate) mod cursor;
-mod dispatch;
+pub(crate) mod dispatch;
 pub(crate) mod events;
 pub(crate) mod filter;
 mod ingest;
@@ -20,7 +20,7 @@ mod lines;
 pub(crate) mod problem;
 pub(crate) mod query;
 #[cfg(test)]
-pub(in crate::api) mod tests;
+pub(crate) mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -17,6 +17,8 @@ pub struct Problem {
     pub title: &'static str,
     /// For people: what happened this time, and what to do.
     pub detail: String,
+    /// Where in a filter, in characters from 1 on.
+    pub column: Option<usize>,
     /// When to try again.
     pub retry_after_seconds: Option<u32>,
 }
@@ -27,7 +29,8 @@ impl Problem {
         (name, title): (&'static str, &'static str),
         detail: impl Into<String>,
     ) -> Problem {
-        Problem { status, name, title, detail: detail.into(), retry_after_seconds: None }
+        let (detail, column, retry_after_seconds) = (detail.into(), None, None);
+        Problem { status, name, title, detail, column, retry_after_seconds }
     }
 
     /// The answer.
@@ -40,6 +43,9 @@ impl Problem {
             format!(",\"status\":{},\"detail\":", self.status.as_u16()).as_bytes(),
         );
         write_text(&self.detail, &mut body);
+        if let Some(column) = self.column {
+            body.extend_from_slice(format!(",\"column\":{column}").as_bytes());
+        }
         body.push(b'}');
         let mut response = Response::new(body);
         *response.status_mut() = self.status;
@@ -85,6 +91,14 @@ impl Problem {
     pub fn invalid_parameter(name: &str, expected: impl std::fmt::Display) -> Problem {
         let title = ("invalid-parameter", "A parameter cannot be read");
         Problem::new(StatusCode::BAD_REQUEST, title, format!("{name}: {expected}."))
+    }
+
+    /// A filter that cannot be read, or asks for what cannot be.
+    pub fn invalid_filter(column: usize, what: &str) -> Problem {
+        let name = ("invalid-filter", "The filter cannot be read");
+        let detail = format!("q, column {column}: {what}.");
+        let problem = Problem::new(StatusCode::BAD_REQUEST, name, detail);
+        Problem { column: Some(column), ..problem }
     }
 
     /// Parameters that there are not: a filter that was misspelled must not widen the answer.

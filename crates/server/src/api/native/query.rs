@@ -23,23 +23,14 @@ impl Query {
         pairs.collect::<Result<_, _>>().map(Query)
     }
 
-    /// Of these.
-    pub fn of(pairs: Vec<(String, String)>) -> Query {
-        Query(pairs)
+    /// These parameters.
+    pub fn of<'a>(parameters: impl Iterator<Item = (&'a str, String)>) -> Query {
+        Query(parameters.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// The parameters that are left, in their order.
     pub fn pairs(&self) -> &[(String, String)] {
         &self.0
-    }
-
-    /// The parameters as text that [`Query::parse`] reads.
-    pub fn text(&self) -> String {
-        let encode =
-            |text| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC);
-        let pairs =
-            self.0.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
-        pairs.collect::<Vec<_>>().join("&")
     }
 
     /// Takes every value of a parameter.
@@ -73,17 +64,6 @@ impl Query {
         let Some(value) = self.one(name)? else { return Ok(None) };
         let read = read(&value).ok_or_else(|| Problem::invalid_parameter(name, expected))?;
         Ok(Some(read))
-    }
-
-    /// Takes every value of a parameter and reads them.
-    pub fn read_all<T>(
-        &mut self,
-        name: &str,
-        expected: &str,
-        mut read: impl FnMut(&str) -> Option<T>,
-    ) -> Result<Vec<T>, Problem> {
-        let wrong = || Problem::invalid_parameter(name, expected);
-        self.all(name).iter().map(|value| read(value).ok_or_else(wrong)).collect()
     }
 
     /// Takes a number within bounds.
@@ -121,8 +101,6 @@ mod tests {
     #[test]
     fn parameters_are_taken_once_and_none_is_left() {
         let mut query = Query::parse("a=1&b=x%20y+z&a=2&&n=07&c").expect("readable");
-        let same = Query::parse(&query.text()).expect("our own");
-        assert_eq!(same.0, query.0);
         assert_eq!(query.all("a"), ["1", "2"]);
         assert_eq!(query.one("b"), Ok(Some("x y z".into())));
         assert_eq!(query.number("n", 0..=9), Ok(Some(7)));

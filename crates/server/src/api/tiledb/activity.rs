@@ -8,7 +8,7 @@ use doorbook_event::public_id::Names;
 use doorbook_event::{
     Access, Action, Class, Classes, Outcome, Principal, PublicIds, Record, Scope, Text, Timestamp,
 };
-use doorbook_store::filter::{Kind, OutcomeKind, Targets};
+use doorbook_store::filter::{Kind, OutcomeKind, Targets, TextIs, Unwanted};
 use doorbook_store::{Filter, Placed};
 use serde::{Serialize, Serializer};
 
@@ -125,13 +125,17 @@ fn filter(call: &Call<'_>, array: &Array, version: Version) -> Result<Option<Fil
         false => version.actions(words.into_iter())?,
     };
     let (from, to) = query.window(call.now)?;
-    let task_ids = query.one("task_id")?.map(Text::from).into_iter().collect();
+    let task_ids = query.one("task_id")?.map(TextIs::from).into_iter().collect();
     // "Excludes what has no task", and `false` does not: it excludes nothing.
-    let has_task = query.truth("has_task_id")?.filter(|has_task| *has_task);
+    let has_task = query.truth("has_task_id")?.unwrap_or(false);
     if actions.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Filter { from, to, actions, task_ids, has_task, ..of_array(array) }))
+    let mut filter = Filter { from, to, actions, task_ids, ..of_array(array) };
+    if has_task {
+        filter.unwanted.task_ids = vec![TextIs::Absent];
+    }
+    Ok(Some(filter))
 }
 
 fn of_array(array: &Array) -> Filter {
@@ -140,7 +144,7 @@ fn of_array(array: &Array) -> Filter {
         kind: Kind::Access,
         targets: Targets::Members(vec![member]),
         outcomes: vec![OutcomeKind::Success, OutcomeKind::Unknown],
-        without: Classes::NONE.with(Class::Suspect),
+        unwanted: Unwanted::classes(Classes::NONE.with(Class::Suspect)),
         size_bytes_max: ANSWER_SIZE_BYTES_MAX,
         ..Filter::all(Scope::Namespace(array.namespace.clone()), 0)
     }

@@ -97,6 +97,26 @@ async fn every_parameter_narrows() {
         ("text=me+li", &["dora"]),
         ("kind=event&limit=1", &["frank"]),
         ("user=nobody", &[]),
+        ("database=shop", &["bob"]),
+        ("q=", &all),
+        ("q=result:failed+result:unknown", &["frank", "bob"]),
+        ("q=user:*o*&limit=2", &["dora", "carol"]),
+        ("q=user:bob&user=alice", &["bob", "bob", "alice"]),
+        ("q=-user:*o*+-user:%22%22", &["frank", "alice"]),
+        ("q=-ip:203.0.113.0/24", &["dora", "carol"]),
+        ("q=-class:monitor+-source:other+-result:failed", &["?", "carol", "bob", "alice"]),
+        ("q=-cluster:Cluster0", &["?"]),
+        ("q=host:*:27018", &["bob"]),
+        ("q=cluster:Clus*+-host:*:27018", &["frank", "dora", "carol", "bob", "alice"]),
+        (&format!("q=-host:{NODE}:27017"), &["?", "bob"]),
+        ("q=-task:%22%22", &["dora"]),
+        ("q=app:cr*", &["dora"]),
+        (
+            "q=-text:line+connection:1+-connection:2",
+            &["frank", "?", "carol", "bob", "bob", "alice"],
+        ),
+        ("q=from:2023-04-26T05:33:25+to:2023-04-26&zone=Europe/Berlin", &all[..5]),
+        ("q=since:30s", &all[..6]),
     ] {
         let answer = doors.read(&format!("/api/v1/events?{query}")).await;
         assert_eq!(users(&answer), expected, "{query}");
@@ -107,12 +127,15 @@ async fn every_parameter_narrows() {
     for (query, detail) in [
         ("cluster=Nope", "cluster: the project has no cluster Nope."),
         ("host=nope", "host: the project has no host nope."),
-        ("cluster=Other&host=nope", "host: these clusters have no host nope."),
+        ("cluster=Other&host=nope", "host: the project has no host nope."),
+        (
+            &format!("cluster=Other&host={NODE}"),
+            &format!("host: these clusters have no host {NODE}."),
+        ),
         ("from=yesterday", "from: a time such as"),
         ("from=2023-04-26T03:33:25Z&to=2023-04-26T03:33:24Z", "to: before from."),
         ("action=x", "action: authenticate or authorize."),
         ("outcome=x", "outcome: success, failure or unknown."),
-        ("database=admin", "database: needs a user."),
         ("address=10.0.0.0/33", "address: an address"),
         ("has_task=yes", "has_task: true or false."),
         ("class=x", "class: system, monitor"),
@@ -127,6 +150,19 @@ async fn every_parameter_narrows() {
         let got = reply.problem(400, "invalid-parameter");
         assert!(got.starts_with(detail), "{query}: {got}");
     }
+    for (query, column, detail) in [
+        ("q=user:bob+result:maybe", 17, "q, column 17: success, failure or unknown."),
+        ("q=user:%C3%A9+hots:x", 8, "q, column 8: there is no term \"hots\"; there is result,"),
+        ("q=host:nope*", 6, "q, column 6: the project has no host like nope*."),
+        ("user=bob&q=bob", 1, "q, column 1: a term is a key, a colon and a value"),
+    ] {
+        let problem = doors.get(OWNER, &format!("/api/v1/events?{query}")).await.json(400);
+        assert_eq!(problem["type"], "urn:doorbook:problem:invalid-filter", "{problem}");
+        assert_eq!(problem["column"], column, "{problem}");
+        let got = problem["detail"].as_str().expect("a text");
+        assert!(got.starts_with(detail), "{query}: {got}");
+    }
+    doors.get(OWNER, "/api/v1/events?zone=Mars").await.problem(400, "invalid-parameter");
     let reply = doors.get(OWNER, "/api/v1/events?usr=bob&Limit=1").await;
     assert_eq!(reply.problem(400, "unknown-parameter"), "Unknown: usr, Limit.");
 }

@@ -142,9 +142,14 @@ async fn who_may_write_may_report_what_he_did() {
     cloud.share("bob", &["read"]).await;
     assert_eq!(cloud.events("bob", "?namespace=alice&array=a").await.status, 200);
     cloud.events("bob", "?namespace=alice").await.problem(403, "forbidden");
+    assert_eq!(cloud.events("bob", "?namespace=alice&q=array:a+-user:x").await.status, 200);
+    for not_named in ["q=array:*", "q=-array:b", "q=user:bob", "q=array:a+array:b", "q=array:"] {
+        let reply = cloud.events("bob", &format!("?namespace=alice&{not_named}")).await;
+        reply.problem(403, "forbidden");
+    }
     cloud.events("bob", "?namespace=alice&project=x").await.problem(400, "invalid-parameter");
     cloud.events("alice", "?array=absent").await.problem(400, "invalid-parameter");
-    cloud.events("alice", "?cluster=Cluster0").await.problem(400, "unknown-parameter");
+    cloud.events("alice", "?cluster=Cluster0").await.problem(400, "invalid-parameter");
     cloud.events("alice", "?project=Project%200").await.problem(404, "not-found");
     let shipped = cloud.doors.post("/api/v1/ingest/app?namespace=alice", &[], "{}").await;
     shipped.problem(404, "not-found");
