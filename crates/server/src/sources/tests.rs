@@ -1,6 +1,8 @@
 //! Goal: what is written to a log is in the history, once, and what is known of the time in between is
 //! true. Method: real files and a real store, a clock that the test sets, one round at a time.
 
+mod object_log;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
