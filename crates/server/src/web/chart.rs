@@ -25,6 +25,8 @@ pub struct Chart {
     from: Timestamp,
     to: Timestamp,
     gaps: Vec<Unseen>,
+    /// From when to when nothing is known yet, where that is more than a source's usual lag.
+    unread: Option<(Timestamp, Timestamp)>,
 }
 
 /// An interval that was not, or not surely, seen; of all hosts of which the same is said.
@@ -66,7 +68,8 @@ impl Chart {
             let (from, to) = (window.from, window.to);
             let width_seconds = width_for(from, to);
             let bars = store.histogram(filter, width_seconds * 1_000_000)?.bars;
-            return Ok(Chart { bars, width_seconds, from, to, gaps });
+            let unread = unread(coverage, from, to.min(now));
+            return Ok(Chart { bars, width_seconds, from, to, gaps, unread });
         }
         // An open window is as long as what is in it.
         let days = store.histogram(filter, DAY_SECONDS * 1_000_000)?.bars;
@@ -78,7 +81,8 @@ impl Chart {
             DAY_SECONDS => days,
             width => store.histogram(filter, width * 1_000_000)?.bars,
         };
-        Ok(Chart { bars, width_seconds, from, to, gaps })
+        let unread = unread(coverage, from, to.min(now));
+        Ok(Chart { bars, width_seconds, from, to, gaps, unread })
     }
 
     /// The chart, and the tables behind it.
@@ -118,6 +122,7 @@ impl Chart {
                 span { (swatch("failure")) "Failure" }
                 @if is_unknown { span { (swatch("unknown")) "Not said" } }
                 @if has(Grade::Blind) { span { (swatch("blind")) "Not seen" } }
+                @if self.unread.is_some() { span { (swatch("unread")) "Not known yet" } }
                 @if has(Grade::BestEffort) { span { (swatch("doubt")) "Not surely seen" } }
                 span.hint.brush-hint { "One bar is " (in_words(self.width_seconds)) "." }
             }
@@ -141,6 +146,13 @@ impl Chart {
 
     fn bands(&self) -> Markup {
         html! {
+            @if let Some((from, to)) = self.unread {
+                g {
+                    rect.unread x=(percent(self.x(from))) y=(TOP) height=(PLOT)
+                        width=(percent(self.x(to) - self.x(from))) {}
+                    title { "Not known yet: nothing later was read" }
+                }
+            }
             @for gap in self.gaps.iter().take(GAPS_MAX) {
                 @let (left, right) = (self.x(gap.from), self.x(gap.to.unwrap_or(Timestamp::MAX)));
                 @if right > left {
@@ -354,6 +366,13 @@ fn grouped(coverage: &Answer, name_of: &dyn Fn(&str, &str) -> String) -> Vec<Uns
     groups.into_values().collect()
 }
 
+/// What was not read yet, if it can be seen at all in a chart of this length.
+fn unread(coverage: &Answer, from: Timestamp, to: Timestamp) -> Option<(Timestamp, Timestamp)> {
+    let through = coverage.through?.max(from);
+    let is_wide = to.micros() - through.micros() > (to.micros() - from.micros()) / 100;
+    is_wide.then_some((through, to))
+}
+
 fn patterns() -> Markup {
     html! {
         defs {
@@ -429,7 +448,7 @@ mod tests {
         });
         let to = from.plus_seconds(seconds);
         let width_seconds = width_for(from, to);
-        Chart { bars: bars.collect(), width_seconds, from, to, gaps: Vec::new() }
+        Chart { bars: bars.collect(), width_seconds, from, to, gaps: Vec::new(), unread: None }
     }
 
     #[test]

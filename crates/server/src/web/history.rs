@@ -416,7 +416,7 @@ impl Shown<'_> {
         let name_of = |name: &str, value: &str| self.name_of(name, value);
         let registry = &self.visit.catalog.registry;
         html! {
-            section.events aria-label="Events" {
+            div.events {
                 @if *is_empty_history {
                     (states::no_data(registry, self.scope))
                 } @else if page.total == 0 {

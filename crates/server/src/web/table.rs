@@ -72,7 +72,7 @@ impl Table<'_> {
                         td { (access.action.word()) }
                         td { (shown(&(self.name_of)("array", access.target.names().1))) }
                     }
-                    td { (who(&access.principal)) (classes(access)) }
+                    td.who-cell { (who(&access.principal)) (classes(access)) }
                     td.address.tight { (from_where(access.peer)) }
                     td { (result(&access.outcome)) }
                     @if !is_arrays { td.tight { (optional(access.mechanism.as_deref())) } }
