@@ -7,6 +7,7 @@
 mod support;
 
 mod agent;
+mod browser;
 mod counters;
 mod follow;
 mod kill;
