@@ -7,6 +7,7 @@
 mod support;
 
 mod agent;
+mod array_files;
 mod browser;
 mod counters;
 mod follow;
@@ -18,6 +19,7 @@ mod pages;
 mod quickstart;
 mod replica_set;
 mod samples;
+
 mod surface;
 mod syslog;
 mod tiledb;
