@@ -72,8 +72,10 @@ pub(crate) enum Reader {
     Followed,
     /// [`crate::routing`]
     Received,
-    /// [`crate::storage`]
+    /// [`crate::storage`], what is on disk.
     Stored,
+    /// [`crate::storage`], what is in buckets.
+    Listed,
 }
 
 impl Board {
