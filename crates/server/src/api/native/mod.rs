@@ -11,12 +11,14 @@ mod body;
 mod counts;
 mod coverage;
 mod cursor;
+mod cut;
 mod dispatch;
 mod events;
 mod filter;
 mod ingest;
 mod lane;
 mod lines;
+mod principals;
 mod problem;
 mod query;
 #[cfg(test)]
@@ -126,6 +128,20 @@ pub static OPERATIONS: &[Operation] = &[
         path: "events/{id}",
         needs: auth::Operation::ReadHistory,
         serve: Serve::Read(events::one),
+    },
+    Operation {
+        id: "listPrincipals",
+        method: "GET",
+        path: "principals",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(principals::list),
+    },
+    Operation {
+        id: "getPrincipal",
+        method: "GET",
+        path: "principals/{name}",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(principals::one),
     },
 ];
 
