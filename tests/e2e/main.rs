@@ -19,7 +19,7 @@ mod pages;
 mod quickstart;
 mod replica_set;
 mod samples;
-
+mod storage;
 mod surface;
 mod syslog;
 mod tiledb;

@@ -13,6 +13,7 @@ pub mod api;
 pub mod app;
 pub mod arrays;
 pub mod auth;
+pub mod buckets;
 pub mod counters;
 pub mod coverage;
 pub mod estate;

@@ -25,7 +25,7 @@ use doorbook_event::advance::Advance;
 use doorbook_event::arrays::is_below;
 use doorbook_event::record::ClockState;
 use doorbook_event::registry::Registry;
-use doorbook_event::source::{Source, SourceKind, Subject, Way};
+use doorbook_event::source::{Source, Subject, Way};
 use doorbook_event::{Clock, Record, Scope, Text};
 use doorbook_source::following::{Following, Place};
 use doorbook_source::object_log::Places;
@@ -72,8 +72,10 @@ pub(crate) enum Reader {
     Followed,
     /// [`crate::routing`]
     Received,
-    /// [`crate::storage`]
+    /// [`crate::storage`], what is on disk.
     Stored,
+    /// [`crate::storage`], what is in buckets.
+    Listed,
 }
 
 impl Board {
@@ -326,7 +328,7 @@ impl Round {
 
 /// Whether its files are read here, one after the other.
 fn is_followed(source: &&Source) -> bool {
-    source.way() == Way::Followed || source.kind == SourceKind::CephOpsLog
+    source.way() == Way::Followed || source.kind.is_object_log()
 }
 
 fn place_of(progress: &Progress) -> Place {
