@@ -114,7 +114,8 @@ impl Detail<'_> {
                     @if let Some(origin) = &client.origin { (field("Origin", html! { (origin) })) }
                 }
                 @if let Some(connection) = access.connection {
-                    (field("Connection", html! { (connection) }))
+                    @let number = connection.to_string();
+                    (field("Connection", self.filter("connection", &number, html! { (number) })))
                 }
                 @if let Some(task) = &access.task_id {
                     (field("Task", self.filter("task_id", task, shown(task))))

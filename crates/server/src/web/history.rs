@@ -358,6 +358,16 @@ impl Shown<'_> {
         )
     }
 
+    /// Whether there is anything that could be watched.
+    fn is_set_up(&self) -> bool {
+        let registry = &self.visit.catalog.registry;
+        match self.scope {
+            Scope::Project(id) => registry.hosts(*id).next().is_some(),
+            Scope::Namespace(name) => registry.arrays().arrays_of(name).next().is_some(),
+            Scope::System => true,
+        }
+    }
+
     fn name_of(&self, name: &str, value: &str) -> String {
         let (app, registry) = (&self.visit.app, &self.visit.catalog.registry);
         let asked = Asked { app, registry, scope: self.scope, window: self.window };
@@ -372,13 +382,14 @@ impl Shown<'_> {
     fn headline(&self) -> Markup {
         let Found { page, n_hidden, coverage, .. } = self.found;
         let show = self.params.without(&["cursor"]);
+        let name_of = |name: &str, value: &str| self.name_of(name, value);
         html! {
             div.headline {
                 p.total role="status" {
                     strong { (count(page.total)) }
                     (if page.total == 1 { " event" } else { " events" })
                     span.sep aria-hidden="true" { "·" }
-                    (states::completeness(coverage, &self.window, self.visit.now))
+                    (states::completeness(coverage, &self.window, self.is_set_up(), &name_of))
                 }
                 p.aside {
                     @if self.params.get("show") == Some("all") {
