@@ -80,7 +80,8 @@ fn arrays_in_a_bucket_are_watched() -> Result<()> {
     let secret = data.folder().join("s3.secret");
     std::fs::write(&secret, "secret-ann\n")?;
     let page = page()?;
-    let (_, of_bucket) = page.split_once("\n[[source]]\nname = \"lake.s3\"").context("two sources")?;
+    let (_, of_bucket) =
+        page.split_once("\n[[source]]\nname = \"lake.s3\"").context("two sources")?;
     let file = format!("version = 1\n[[source]]\nname = \"lake.s3\"{of_bucket}")
         .replace("https://s3.example.com", &format!("http://{}", ceph.endpoint))
         .replace("\"doorbook\"", "\"ann\"")
@@ -115,7 +116,8 @@ impl Scene {
         std::fs::write(data.folder().join("doorbook.toml"), file)?;
         for block in blocks(PAGE)? {
             let Block::Shell(lines) = block else { continue };
-            for line in lines.lines().filter(|line| line.contains(" user ") || line.ends_with("apply"))
+            for line in
+                lines.lines().filter(|line| line.contains(" user ") || line.ends_with("apply"))
             {
                 let words: Vec<&str> = line.split_whitespace().skip(1).collect();
                 data.run(&words).map(drop)?;
@@ -154,7 +156,10 @@ impl Scene {
             if text("action") == "register" {
                 continue;
             }
-            ensure!(event["user"].is_null() && event["address"].is_null(), "nobody is guessed: {event}");
+            ensure!(
+                event["user"].is_null() && event["address"].is_null(),
+                "nobody is guessed: {event}"
+            );
             *told.entry((self.name_of(&text("array"))?, text("action"))).or_default() += 1;
         }
         Ok(told)
