@@ -7,6 +7,8 @@
 mod support;
 
 mod agent;
+mod array_files;
+mod browser;
 mod counters;
 mod follow;
 mod kill;

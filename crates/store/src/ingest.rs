@@ -46,7 +46,7 @@ enum Prepared {
     /// Nothing: it was written before.
     Answered(Ingested),
     /// A file of its own.
-    Bulk(Request),
+    Bulk(Box<Request>),
     /// A place in a frame, for so many bytes.
     Proposal(usize, Proposal),
 }
@@ -66,7 +66,7 @@ impl Inner {
                     proposals.push((size_bytes, proposal));
                     None
                 }
-                Ok(Prepared::Bulk(request)) => Some(self.ingest_bulk(request)),
+                Ok(Prepared::Bulk(request)) => Some(self.ingest_bulk(*request)),
                 Ok(Prepared::Answered(answer)) => Some(Ok(answer)),
                 Err(error) => Some(Err(error)),
             })
@@ -96,7 +96,7 @@ impl Inner {
         drop(state);
         let accesses = request.records.iter().filter_map(access);
         if is_bulk(accesses, self.options.memtable_size_bytes) {
-            return Ok(Prepared::Bulk(request));
+            return Ok(Prepared::Bulk(Box::new(request)));
         }
         let wanted = request.wanted();
         if !wanted.is_empty() {

@@ -231,6 +231,17 @@ impl Server {
         &self.base_url
     }
 
+    /// Where it listens, if the system says so.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// A link that signs a user in, once and for a while.
+    pub fn link_for(&self, user: &str) -> String {
+        let path = self.app.web().link_for(&*self.admin.random, self.admin.clock.now(), user);
+        format!("{}{path}", self.base_url)
+    }
+
     /// For what is to be done in this process.
     pub fn admin(&self) -> &Admin {
         &self.admin

@@ -10,19 +10,19 @@ mod agent;
 mod body;
 mod counts;
 mod coverage;
-mod cursor;
+pub(crate) mod cursor;
 mod cut;
-mod dispatch;
-mod events;
-mod filter;
+pub(crate) mod dispatch;
+pub(crate) mod events;
+pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
 mod principals;
-mod problem;
-mod query;
+pub(crate) mod problem;
+pub(crate) mod query;
 #[cfg(test)]
-pub(in crate::api) mod tests;
+pub(crate) mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
