@@ -16,6 +16,7 @@ pub mod auth;
 pub mod counters;
 pub mod coverage;
 pub mod estate;
+pub mod export;
 pub mod filter;
 pub mod http;
 pub mod metrics;
