@@ -7,15 +7,19 @@
 mod support;
 
 mod agent;
+mod array_files;
+mod browser;
 mod counters;
 mod follow;
 mod kill;
 mod lines;
 mod mongod;
+mod object_log;
 mod pages;
 mod quickstart;
 mod replica_set;
 mod samples;
+mod storage;
 mod surface;
 mod syslog;
 mod tiledb;

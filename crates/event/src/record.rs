@@ -27,7 +27,7 @@ pub enum Record {
     Sighting(#[n(0)] Sighting),
     /// A later source knows more about an access that is recorded already.
     #[n(3)]
-    Amendment(#[n(0)] Amendment),
+    Amendment(#[n(0)] Box<Amendment>),
     /// What could and could not be seen, and since when.
     #[n(4)]
     Coverage(#[n(0)] Coverage),
@@ -138,6 +138,29 @@ impl Facts {
     /// Whether there is anything that could be added to an access.
     pub fn is_empty(&self) -> bool {
         *self == Facts::default()
+    }
+
+    /// What one account of an access says that another one of the same access lacks.
+    pub fn beyond(known: &Access, told: &Access) -> Facts {
+        let missing = |known: &Option<Text>, told: &Option<Text>| match known {
+            Some(_) => None,
+            None => told.clone(),
+        };
+        let is_named = told.principal != Principal::Unauthenticated;
+        let has_peer = told.peer != Peer::Unknown;
+        let is_known = told.outcome != Outcome::Unknown;
+        let attributes = told.attributes.iter();
+        let attributes = attributes.filter(|(name, _)| known.attributes.get(name).is_none());
+        let lacks_user = known.principal == Principal::Unauthenticated;
+        Facts {
+            principal: (lacks_user && is_named).then(|| told.principal.clone()),
+            peer: (known.peer == Peer::Unknown && has_peer).then_some(told.peer),
+            mechanism: missing(&known.mechanism, &told.mechanism),
+            client: told.client.as_deref().filter(|_| known.client.is_none()).cloned(),
+            task_id: missing(&known.task_id, &told.task_id),
+            outcome: (known.outcome == Outcome::Unknown && is_known).then(|| told.outcome.clone()),
+            attributes: attributes.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        }
     }
 
     /// Adds to an access what it lacks. What it, or an earlier amendment, says already stays: the
@@ -377,9 +400,8 @@ impl Record {
     /// The access that a sighting or an amendment is about.
     pub fn subject(&self) -> Option<&Subject> {
         match self {
-            Record::Sighting(Sighting { of, .. }) | Record::Amendment(Amendment { of, .. }) => {
-                Some(of)
-            }
+            Record::Sighting(sighting) => Some(&sighting.of),
+            Record::Amendment(amendment) => Some(&amendment.of),
             _ => None,
         }
     }
@@ -674,7 +696,8 @@ mod tests {
         };
         let sighting = Record::Sighting(Sighting { of: of(), event_time, raw: raw.clone() });
         let event_time = Some(event_time);
-        let amendment = Record::Amendment(Amendment { of: of(), facts, raw, event_time });
+        let amendment = Amendment { of: of(), facts, raw, event_time };
+        let amendment = Record::Amendment(amendment.into());
         for (record, vector) in [(sighting, SIGHTING), (amendment, AMENDMENT)] {
             let bytes = minicbor::to_vec(&record).expect("encodes");
             assert_eq!(hex::encode(&bytes), vector);

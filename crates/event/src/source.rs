@@ -387,6 +387,7 @@ impl SourceKind {
             ],
             SourceKind::S3AccessLog | SourceKind::Cloudtrail | SourceKind::CephOpsLog => &[
                 Action::ReadSchema,
+                Action::ReadEnumerations,
                 Action::QueryRead,
                 Action::ArrayMetadataGet,
                 Action::QueryWrite,

@@ -4,7 +4,7 @@
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::tiledb`], [`arrays`], [`api::native`], [`usage`],
+//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::tiledb`], [`arrays`], [`api::native`], [`usage`], [`web`],
 //! [`http`], [`metrics`], [`vitals`], [`alarm`], [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
@@ -13,6 +13,7 @@ pub mod api;
 pub mod app;
 pub mod arrays;
 pub mod auth;
+pub mod buckets;
 pub mod counters;
 pub mod coverage;
 pub mod estate;
@@ -24,8 +25,10 @@ pub mod pipeline;
 pub mod receiver;
 pub mod routing;
 pub mod sources;
+pub mod storage;
 pub mod usage;
 pub mod vitals;
+pub mod web;
 
 #[cfg(test)]
 mod test_support;

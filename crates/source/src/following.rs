@@ -5,6 +5,9 @@
 //! [`Following::take_advance`] gives, in the order in which it comes, and says what came of it. The server
 //! stores it in its history, an agent in its spool.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use doorbook_event::advance::Advance;
 use doorbook_event::record::{ClockState, Coverage, Heartbeat};
 use doorbook_event::source::{Source, State};
@@ -14,6 +17,7 @@ use jiff::tz::TimeZone;
 use crate::Batch;
 use crate::follow::Start;
 use crate::input;
+use crate::object_log::{self, Folder, Format, OnDisk, Places};
 use crate::watch::{Polled, Settings, Watch};
 
 /// How long a source may be unreadable before that is a gap: less than the minute within which an alarm
@@ -30,6 +34,12 @@ const HEARTBEAT_SECONDS: i64 = 60;
 /// After what could not be read, before the next try.
 const RETRY_SECONDS: i64 = 5;
 
+/// How often a folder is looked at for new files.
+const LOOK_SECONDS: u32 = 60;
+
+/// Why what is read of an object store's log is never all for sure.
+const DOUBT: &str = "an object store writes its log as well as it can, and not surely all of it";
+
 /// A source that is followed.
 pub struct Following {
     source: Source,
@@ -38,7 +48,9 @@ pub struct Following {
     /// As much is read at once, about.
     batch_size_bytes: usize,
     /// None before the first try to read, and after what it read could not be stored.
-    watch: Option<Watch>,
+    input: Option<Reading>,
+    /// The arrays of its namespace.
+    places: Arc<Places>,
     /// Where the store has it.
     position: Vec<u8>,
     /// How far the store has it.
@@ -57,6 +69,13 @@ pub struct Following {
     host_delay_micros: i64,
     was_at_end: bool,
     status: Status,
+}
+
+/// What reads.
+enum Reading {
+    Host(Box<Watch>),
+    Objects(Box<object_log::Watch>),
+    Folder(Box<Folder>),
 }
 
 /// What was read and not stored yet.
@@ -129,7 +148,8 @@ impl Following {
             position,
             aliases,
             batch_size_bytes: Batch::SIZE_BYTES_MAX,
-            watch: None,
+            input: None,
+            places: Arc::default(),
             read: Read::default(),
             through,
             begun: now,
@@ -154,6 +174,16 @@ impl Following {
         self.batch_size_bytes = size_bytes.min(Batch::SIZE_BYTES_MAX);
     }
 
+    /// Which arrays the namespace has, for a source of arrays.
+    pub fn set_places(&mut self, places: Arc<Places>) {
+        match &mut self.input {
+            Some(Reading::Objects(watch)) => watch.set_places(Arc::clone(&places)),
+            Some(Reading::Folder(folder)) => folder.set_places(Arc::clone(&places)),
+            Some(Reading::Host(_)) | None => {}
+        }
+        self.places = places;
+    }
+
     /// What is followed.
     pub fn source(&self) -> &Source {
         &self.source
@@ -175,18 +205,40 @@ impl Following {
         if self.source.paused || must_wait {
             return false;
         }
-        if self.watch.is_none() {
-            match Watch::open(self.settings(), Some(&self.position)) {
-                Ok(watch) => self.watch = Some(watch),
+        if self.input.is_none() {
+            match self.open() {
+                Ok(input) => self.input = Some(input),
                 Err(error) => return self.fail(&error, now),
             }
         }
-        let watch = self.watch.as_mut().expect("it was just opened");
-        watch.set_held_up(self.hindrance.is_some());
-        match watch.poll(now, &mut self.read.batch) {
+        let input = self.input.as_mut().expect("it was just opened");
+        input.set_held_up(self.hindrance.is_some());
+        match input.poll(now, &mut self.read.batch) {
             Ok(polled) => self.take_note(polled, now),
             Err(error) => self.fail(&error, now),
         }
+    }
+
+    fn open(&self) -> Result<Reading, input::Error> {
+        let position = Some(&*self.position);
+        let Some(format) = Format::of(self.source.kind) else {
+            return Ok(Reading::Host(Box::new(Watch::open(self.settings(), position)?)));
+        };
+        let settings = object_log::Settings {
+            source: self.source.name.clone(),
+            path: self.source.path.clone(),
+            format,
+            target: self.source.target(),
+            places: Arc::clone(&self.places),
+        };
+        if format == Format::CephOpsLog {
+            let watch = object_log::Watch::open(settings, position)?;
+            return Ok(Reading::Objects(Box::new(watch)));
+        }
+        let files = Box::new(OnDisk::new(Path::new(&*self.source.path)));
+        let interval_seconds = self.source.interval_seconds.unwrap_or(LOOK_SECONDS);
+        let folder = Folder::open(settings, files, interval_seconds, position)?;
+        Ok(Reading::Folder(Box::new(folder)))
     }
 
     fn settings(&self) -> Settings {
@@ -288,8 +340,8 @@ impl Following {
             return None;
         }
         let heartbeat = beats.then(|| self.heartbeat(now, clock_state()));
-        let position = match &self.watch {
-            Some(watch) => watch.position(),
+        let position = match &self.input {
+            Some(input) => input.position(),
             None => self.position.clone(),
         };
         let Read { batch, is_next_file, lines, through, since } = std::mem::take(&mut self.read);
@@ -305,7 +357,7 @@ impl Following {
             heartbeat,
             through: through.max(self.through),
             lines,
-            doubt: None,
+            doubt: Format::of(self.source.kind).map(|_| DOUBT.into()),
         })
     }
 
@@ -349,7 +401,7 @@ impl Following {
 
     /// It is not, for this reason, and is read again.
     pub fn not_stored(&mut self, why: Text, now: Timestamp) {
-        self.watch = None;
+        self.input = None;
         self.read = Read::default();
         self.trouble(State::Failed, why, now);
     }
@@ -360,6 +412,32 @@ impl Following {
         if !self.source.paused {
             self.hindrance = Some(why.clone());
             self.trouble(State::Failed, why.clone(), now);
+        }
+    }
+}
+
+impl Reading {
+    fn set_held_up(&mut self, is_held_up: bool) {
+        match self {
+            Reading::Host(watch) => watch.set_held_up(is_held_up),
+            Reading::Objects(watch) => watch.set_held_up(is_held_up),
+            Reading::Folder(_) => {}
+        }
+    }
+
+    fn poll(&mut self, now: Timestamp, out: &mut Batch) -> Result<Polled, input::Error> {
+        match self {
+            Reading::Host(watch) => watch.poll(now, out),
+            Reading::Objects(watch) => Ok(watch.poll(now, out)),
+            Reading::Folder(folder) => Ok(folder.poll(now, out)),
+        }
+    }
+
+    fn position(&self) -> Vec<u8> {
+        match self {
+            Reading::Host(watch) => watch.position(),
+            Reading::Objects(watch) => watch.position(),
+            Reading::Folder(folder) => folder.position(),
         }
     }
 }

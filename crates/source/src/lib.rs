@@ -8,7 +8,8 @@
 //! transports put around a line), [`mongod`] (lines to records), [`follow`] (files that are written),
 //! [`watch`] (all of these for one host), [`following`] (what of that is to be stored), [`arrival`],
 //! [`labelled`] and [`syslog`] (lines that are sent to us), [`document`] (our own form of an event), [`tiledb`]
-//! (what was done with an array, by the names of its files).
+//! (what was done with an array, by the names of its files), [`object_log`] (the same, by what its store wrote
+//! of who came).
 
 pub mod arrival;
 pub mod batch;
@@ -18,6 +19,7 @@ pub mod following;
 pub mod input;
 pub mod labelled;
 pub mod mongod;
+pub mod object_log;
 pub mod syslog;
 pub mod tiledb;
 pub mod watch;

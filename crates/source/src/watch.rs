@@ -211,13 +211,51 @@ struct Position {
 /// Lines may be missing since `from`.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
-struct Lost {
+pub(crate) struct Lost {
     #[n(0)]
     grade: Grade,
     #[n(1)]
     cause: Text,
     #[n(2)]
     from: Timestamp,
+}
+
+impl Lost {
+    /// Adds a loss after the line of the time `last` to what is lost already.
+    pub(crate) fn add(lost: &mut Option<Lost>, last: Option<Timestamp>, loss: &Loss) {
+        let Some(from) = last else { return };
+        let graver = lost.as_ref().is_some_and(|lost| lost.grade <= loss.grade);
+        if !graver {
+            let from = lost.as_ref().map_or(from, |lost| lost.from.min(from));
+            *lost = Some(Lost { grade: loss.grade, cause: loss.cause.clone(), from });
+        }
+    }
+
+    /// What a source did not see up to the next line, which has the time `at`.
+    pub(crate) fn gap(
+        self,
+        at: Timestamp,
+        target: &Target,
+        kind: SourceKind,
+        source: &Text,
+    ) -> Coverage {
+        let Lost { grade, cause, from } = self;
+        let to = from.max(at);
+        Coverage {
+            target: target.clone(),
+            actions: kind.actions().to_vec(),
+            hidden: Hidden::All,
+            cause,
+            actor: None,
+            // A clock may have been set back in between.
+            from: from.min(at),
+            to: Some(to),
+            last_seen: to,
+            source: Some(source.clone()),
+            grade,
+            missing: None,
+        }
+    }
 }
 
 impl Position {
@@ -262,7 +300,7 @@ impl Reader {
     /// Takes what was found; says whether there may be more.
     fn found(&mut self, found: Found<'_>, out: &mut Batch) -> bool {
         match found {
-            Found::Lost(loss) => self.lost(loss),
+            Found::Lost(loss) => Lost::add(&mut self.lost, self.last, loss),
             Found::File(begun) => self.begin(begun, out),
             Found::Context(line) => {
                 // What it gave is stored already.
@@ -280,15 +318,6 @@ impl Reader {
             }
         }
         self.foreign.is_none() && !out.is_full() && out.size_bytes < self.batch_size_bytes
-    }
-
-    fn lost(&mut self, loss: &Loss) {
-        let Some(from) = self.last else { return };
-        let graver = self.lost.as_ref().is_some_and(|lost| lost.grade <= loss.grade);
-        if !graver {
-            let from = self.lost.as_ref().map_or(from, |lost| lost.from.min(from));
-            self.lost = Some(Lost { grade: loss.grade, cause: loss.cause.clone(), from });
-        }
     }
 
     fn begin(&mut self, begun: &Begun, out: &mut Batch) {
@@ -335,22 +364,9 @@ impl Reader {
         if std::mem::take(&mut self.wants_first) {
             self.since = Some(at);
         }
-        let Some(Lost { grade, cause, from }) = self.lost.take() else { return };
-        let to = from.max(at);
-        out.coverage.push(Coverage {
-            target: self.target.clone(),
-            actions: SourceKind::MongodLog.actions().to_vec(),
-            hidden: Hidden::All,
-            cause,
-            actor: None,
-            // A clock may have been set back in between.
-            from: from.min(at),
-            to: Some(to),
-            last_seen: to,
-            source: Some(self.source.clone()),
-            grade,
-            missing: None,
-        });
+        if let Some(lost) = self.lost.take() {
+            out.coverage.push(lost.gap(at, &self.target, SourceKind::MongodLog, &self.source));
+        }
     }
 
     /// Tells of the log being quiet when that begins, not only when it is over.
@@ -371,7 +387,8 @@ fn time_of(zone: TimeZone) -> TimeOf {
     })
 }
 
-fn append(out: &mut Batch, mut batch: Batch) {
+/// Puts what was found behind what is there.
+pub(crate) fn append(out: &mut Batch, mut batch: Batch) {
     if *out == Batch::default() {
         *out = batch;
         return;

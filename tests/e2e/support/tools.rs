@@ -45,6 +45,12 @@ pub fn node_clients() -> Option<PathBuf> {
     installed()
 }
 
+/// Chromium's driver, which starts Chromium, and axe's script.
+pub fn browser() -> Option<(&'static str, PathBuf)> {
+    let axe = tool("clients/node_modules/axe-core/axe.min.js")?;
+    (runs("chromium") && runs("chromedriver")).then_some(("chromedriver", axe))
+}
+
 /// The machine's curl.
 pub fn curl() -> Option<&'static str> {
     runs("curl").then_some("curl")
@@ -62,6 +68,13 @@ pub fn mongods() -> Vec<PathBuf> {
 pub fn rsyslog() -> Option<PathBuf> {
     tool("rsyslog/usr/sbin/rsyslogd")?;
     tool("rsyslog")
+}
+
+/// Whether the machine has Ceph's programs: Debian's packages radosgw, ceph-mon, ceph-osd and ceph-common.
+pub fn has_ceph() -> bool {
+    const PROGRAMS: [&str; 6] =
+        ["radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "monmaptool"];
+    PROGRAMS.into_iter().all(runs)
 }
 
 /// What gives a process a `/dev` of its own, where the machine lets this user have one: as root, or as root

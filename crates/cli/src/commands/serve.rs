@@ -12,10 +12,12 @@ use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::arrays::Places;
+use doorbook_server::buckets::Buckets;
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver;
 use doorbook_server::routing::Beats;
 use doorbook_server::sources::{Sources, Tools};
+use doorbook_server::storage::{self, Storage};
 use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
@@ -109,6 +111,7 @@ pub struct Server {
     tls: Option<Arc<rustls::ServerConfig>>,
     admin: Admin,
     sources: Sources,
+    storage: Storage,
     /// Tells that sources are alive whose lines are sent to us.
     beats: Beats,
     socket: AdminSocket,
@@ -145,13 +148,31 @@ impl Server {
         let store = open(options)?;
         let app = app(&store, &clock, &random, settings)?;
         let clock_state = system::clock_state;
-        let steady = Arc::new(system::uptime);
+        let steady: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(system::uptime);
         let agents = app.agents().clone();
-        let tools =
-            Tools { store: store.clone(), clock: clock.clone(), clock_state, steady, agents };
+        let tools = Tools {
+            store: store.clone(),
+            clock: clock.clone(),
+            clock_state,
+            steady: steady.clone(),
+            agents,
+        };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
+        let buckets = Buckets::default();
+        let storage = storage::Tools {
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            clock_state,
+            steady,
+            board: sources.board(),
+            data_dir: data_dir.to_owned(),
+            buckets: buckets.clone(),
+            runtime: runtime.handle().clone(),
+        };
+        let storage = Storage::start(storage).context("cannot start the thread of storage")?;
         let heard = receiver::Board::default();
         app.metrics().set_receivers(heard.clone());
         app.lines().set_board(sources.board());
@@ -169,6 +190,7 @@ impl Server {
                 pause: alarm::Tools::PAUSE,
             },
             receivers: heard.clone(),
+            buckets,
             runtime: runtime.handle().clone(),
         };
         let services = Arc::new(Services::new(file, tools));
@@ -189,6 +211,7 @@ impl Server {
             tls,
             admin,
             sources,
+            storage,
             beats,
             socket,
             app,
@@ -206,6 +229,17 @@ impl Server {
     /// Where it listens.
     pub fn base_url(&self) -> &str {
         &self.base_url
+    }
+
+    /// Where it listens, if the system says so.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.local_addr().ok()
+    }
+
+    /// A link that signs a user in, once and for a while.
+    pub fn link_for(&self, user: &str) -> String {
+        let path = self.app.web().link_for(&*self.admin.random, self.admin.clock.now(), user);
+        format!("{}{path}", self.base_url)
     }
 
     /// For what is to be done in this process.
@@ -226,6 +260,7 @@ impl Server {
             tls,
             admin,
             sources,
+            storage,
             beats,
             socket,
             app,
@@ -257,6 +292,7 @@ impl Server {
                 let stopped = tokio::task::spawn_blocking(move || {
                     services.stop();
                     sources.stop();
+                    storage.stop();
                     drop(beats);
                     socket.stop();
                 });

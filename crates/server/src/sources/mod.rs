@@ -22,12 +22,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use doorbook_event::advance::Advance;
+use doorbook_event::arrays::is_below;
 use doorbook_event::record::ClockState;
-use doorbook_event::source::{Source, Way};
+use doorbook_event::registry::Registry;
+use doorbook_event::source::{Source, Subject, Way};
 use doorbook_event::{Clock, Record, Scope, Text};
 use doorbook_source::following::{Following, Place};
+use doorbook_source::object_log::Places;
 use doorbook_store::coverage::Progress;
-use doorbook_store::{Entry, Store};
+use doorbook_store::{Catalog, Entry, Store};
 
 pub use doorbook_event::source::State;
 pub use doorbook_source::following::{SILENCE_SECONDS, Status};
@@ -40,8 +43,9 @@ use shipped::Shipped;
 /// Between two looks at files that had nothing new.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// What may wait to be stored, about: a source reads as much as it likes at once, and then the next one.
-const ROUND_SIZE_BYTES: usize = 4 << 20;
+/// What may wait to be stored, about, and what one source may add to it at once. In memory it stands four
+/// times while it is stored: as it was read, as rows, in the WAL's form and in the frame.
+const ROUND_SIZE_BYTES: usize = 1 << 20;
 
 /// What is needed to follow.
 #[derive(Clone)]
@@ -69,6 +73,10 @@ pub(crate) enum Reader {
     Followed,
     /// [`crate::routing`]
     Received,
+    /// [`crate::storage`], what is on disk.
+    Stored,
+    /// [`crate::storage`], what is in buckets.
+    Listed,
 }
 
 impl Board {
@@ -158,12 +166,15 @@ pub(crate) struct Round {
     following: BTreeMap<Text, Following>,
     shipped: BTreeMap<Text, Shipped>,
     own_clock: ClockWatch,
+    /// As of which the arrays are that object stores' logs are read for.
+    arrays_of: Option<Arc<Catalog>>,
 }
 
 impl Round {
     pub(crate) fn new(tools: Tools, board: Board) -> Round {
         let (following, shipped) = (BTreeMap::new(), BTreeMap::new());
-        Round { tools, board, following, shipped, own_clock: ClockWatch::default() }
+        let own_clock = ClockWatch::default();
+        Round { tools, board, following, shipped, own_clock, arrays_of: None }
     }
 
     /// Lets each source read once, and stores it. Whether there is more to read already.
@@ -232,16 +243,35 @@ impl Round {
             let begin = || Shipped::new(source, agent, progress, now);
             self.shipped.entry(source.name.clone()).or_insert_with(begin);
         }
-        let followed = |source: &&Source| source.way() == Way::Followed;
-        for source in catalog.registry.sources().filter(followed) {
+        for source in catalog.registry.sources().filter(is_followed) {
             if self.following.contains_key(&source.name) {
                 continue;
             }
             let aliases = catalog.registry.aliases_of(source).cloned().collect();
             let from = watched.sources.get(&source.name).map(place_of).unwrap_or_default();
             let now = self.tools.clock.now();
-            let following = Following::new(source.clone(), aliases, from, now);
+            let mut following = Following::new(source.clone(), aliases, from, now);
+            following.set_batch_size_bytes(ROUND_SIZE_BYTES);
             self.following.insert(source.name.clone(), following);
+            self.arrays_of = None;
+        }
+        if !self.arrays_of.as_ref().is_some_and(|known| Arc::ptr_eq(known, &catalog)) {
+            self.tell_of_arrays(&catalog.registry);
+            self.arrays_of = Some(catalog);
+        }
+    }
+
+    /// Tells those who read an object store's log which arrays there are.
+    fn tell_of_arrays(&mut self, registry: &Registry) {
+        for following in self.following.values_mut() {
+            let Subject::Arrays { namespace, below } = &following.source().subject else {
+                continue;
+            };
+            let arrays = registry.arrays().arrays_of(namespace);
+            let arrays = arrays.filter(|array| is_below(&array.uri, below));
+            let arrays = arrays.map(|array| (&*array.uri, Text::from(array.id.to_string())));
+            let places = Places::new(namespace.clone(), arrays);
+            following.set_places(Arc::new(places));
         }
     }
 
@@ -298,12 +328,17 @@ impl Round {
     }
 }
 
+/// Whether its files are read here, one after the other.
+fn is_followed(source: &&Source) -> bool {
+    source.way() == Way::Followed || source.kind.is_object_log()
+}
+
 fn place_of(progress: &Progress) -> Place {
     Place { position: progress.position.clone(), through: progress.through }
 }
 
 /// Whether the source was changed or replayed meanwhile.
-fn is_elsewhere(error: &doorbook_store::Error) -> bool {
+pub(crate) fn is_elsewhere(error: &doorbook_store::Error) -> bool {
     use doorbook_store::ErrorKind::{Exists, Missing};
     matches!(error.kind, Exists | Missing)
 }

@@ -1,6 +1,8 @@
 //! Goal: what is written to a log is in the history, once, and what is known of the time in between is
 //! true. Method: real files and a real store, a clock that the test sets, one round at a time.
 
+mod object_log;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -208,6 +210,25 @@ fn a_log_is_followed_from_its_oldest_file_and_over_a_restart() {
     assert_eq!((answer.grade, answer.gaps), (Grade::Watched, Vec::new()));
     let filter = Filter { kind: Kind::Quarantine, ..Filter::all(Scope::Project(group(GROUP)), 9) };
     assert_eq!(scene.store.select(&filter).expect("answers").total, 0);
+}
+
+/// Goal: what waits to be stored is bounded, however far behind a log is. Method: a log of several such
+/// bounds; each round reads one of them and stores it.
+#[test]
+fn a_log_that_is_far_behind_is_stored_in_parts() {
+    let mut scene = Scene::new();
+    (0..9000).for_each(|_| scene.login());
+    let size_bytes = fs::metadata(scene.log()).expect("is there").len();
+    assert!(size_bytes > 2 * ROUND_SIZE_BYTES as u64, "{size_bytes}");
+    scene.follow();
+    let mut more = true;
+    while more {
+        let before = scene.recorded();
+        more = scene.round.run(&AtomicBool::new(false));
+        let stored_bytes = (scene.recorded() - before) * size_bytes / scene.written;
+        assert!(stored_bytes < ROUND_SIZE_BYTES as u64 * 11 / 10, "{stored_bytes}");
+    }
+    scene.is_complete();
 }
 
 /// How fresh an answer is while nobody comes: ten seconds.

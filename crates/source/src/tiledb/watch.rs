@@ -7,7 +7,7 @@
 //! # Position, version 1
 //! A CBOR map: 0 the version; 1 the path of the schema that the array was created with; 2 when the last look
 //! began; 3 since when a gap begins that the next look finds; 4 until which time of change names are settled;
-//! 5 how many these are; 6 the sum of their hashes, 16 bytes. Times are microseconds since 1970.
+//! 5 how many these are; 6 the sum of their hashes, 16 bytes; 7 how many are not settled. Times are microseconds since 1970.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -51,12 +51,10 @@ pub struct ArrayWatch {
     files: Vec<File>,
     /// What merged commits and lists of ignored ones name, in order.
     listed: Vec<Name>,
-    /// Which file names a fragment or metadata as merged.
+    /// Into what fragments and metadata were merged.
     merged: HashMap<Uuid, Uuid>,
-    /// Lists of merged ones that were read and are still there.
+    /// Merged ones of which a list said what they were merged from.
     explained: HashSet<Uuid>,
-    /// Merged ones whose list may be written still, and since when a gap begins if it is not.
-    unexplained: Vec<(File, Timestamp)>,
     /// When the last look began, and the one before.
     looked: Option<(Timestamp, Timestamp)>,
     resumed: Option<Position>,
@@ -121,6 +119,8 @@ struct Position {
     count: u64,
     #[cbor(n(6), with = "minicbor::bytes")]
     sum: [u8; 16],
+    #[n(7)]
+    unsettled: u64,
 }
 
 /// So many events are taken at once.
@@ -180,7 +180,6 @@ impl ArrayWatch {
             listed: Vec::new(),
             merged: HashMap::new(),
             explained: HashSet::new(),
-            unexplained: Vec::new(),
             looked: None,
             resumed,
             found: Found::default(),
@@ -213,7 +212,6 @@ impl ArrayWatch {
         self.listed = Vec::new();
         self.merged.clear();
         self.explained.clear();
-        self.unexplained.clear();
         self.looked = None;
         self.resumed = None;
     }
@@ -269,11 +267,17 @@ impl ArrayWatch {
         };
         let settled_before = looked.plus_seconds(-SETTLE_SECONDS);
         let (count, sum) = summary(self.files.iter(), settled_before);
-        let gap_from = self.unexplained.iter().map(|(_, from)| *from).min();
-        let gap_from = gap_from.map_or(before, |from| from.min(before));
-        let created = created.to_string();
-        let version = Position::VERSION;
-        Position { version, created, looked, gap_from, settled_before, count, sum }.bytes()
+        let position = Position {
+            version: Position::VERSION,
+            created: created.to_string(),
+            looked,
+            gap_from: before,
+            settled_before,
+            count,
+            sum,
+            unsettled: self.files.len() as u64 - count,
+        };
+        position.bytes()
     }
 
     /// How many files it knows.
@@ -412,12 +416,16 @@ struct Scan<'a> {
     is_first: bool,
     /// Whether it was seen by another process: nothing of it was read by this one.
     is_resumed: bool,
+    /// When that one looked last.
+    told_until: Option<Timestamp>,
     /// Whether merged commits could not be read: what they hold is not known.
     is_opaque: bool,
     /// Lists that are not written to their end yet, and come again.
     unfinished: Vec<Name>,
     /// Merged ones that were not known.
     new_merged: Vec<File>,
+    /// What new lists of ignored ones name.
+    ignored: HashSet<Name>,
     fragments: Tally,
     commits: Tally,
     metadata: Tally,
@@ -430,14 +438,15 @@ struct Scan<'a> {
 struct Tally {
     object: Option<Name>,
     removed: Option<Removed>,
-    /// When, if something tells.
-    time: Option<Timestamp>,
+    /// Whether a list of ignored ones told of it.
+    is_told: bool,
 }
 
 const WRITES: &[Action] = &[Action::QueryWrite, Action::Consolidate, Action::Vacuum];
 const COMMITS: &[Action] =
     &[Action::QueryWrite, Action::QueryDelete, Action::Consolidate, Action::Vacuum];
 const METADATA: &[Action] = &[Action::ArrayMetadataUpdate, Action::Consolidate, Action::Vacuum];
+const MERGED_UNSEEN: &str = "what was written may have been merged and removed between two looks";
 const REMOVALS: &[Action] = &[Action::Vacuum, Action::DeleteFragments];
 
 impl<'a> Scan<'a> {
@@ -459,9 +468,11 @@ impl<'a> Scan<'a> {
             gap_from: now,
             is_first,
             is_resumed,
+            told_until: None,
             is_opaque: false,
             unfinished: Vec::new(),
             new_merged: Vec::new(),
+            ignored: HashSet::new(),
             fragments: Tally::default(),
             commits: Tally::default(),
             metadata: Tally::default(),
@@ -479,10 +490,14 @@ impl<'a> Scan<'a> {
     fn resume(&mut self, position: &Position) {
         self.gap_from = position.gap_from.plus_seconds(-GRAIN_SECONDS);
         self.watch.looked = Some((position.looked, position.gap_from));
+        self.told_until = Some(position.looked);
         let settled = summary(self.files.iter(), position.settled_before);
-        if settled != (position.count, position.sum) {
-            let cause = "files were removed from the array while nobody looked";
-            self.gap(REMOVALS, cause, position.looked.plus_seconds(-SETTLE_SECONDS), self.now);
+        let is_whole = settled == (position.count, position.sum);
+        if !is_whole || position.unsettled > 0 {
+            let cause = "what was removed from the array while nobody looked is not known";
+            self.gap(REMOVALS, cause, position.looked.plus_seconds(-GRAIN_SECONDS), self.now);
+        }
+        if !is_whole {
             return;
         }
         let is_settled = |file: &&File| file.modified < position.settled_before;
@@ -516,13 +531,13 @@ impl<'a> Scan<'a> {
             }
         }
         self.tell_listed();
+        self.explain();
         self.tell_ignored(&added);
         for file in &vanished {
             self.count_vanished(file);
         }
-        self.explain();
         self.tell_removed();
-        self.end();
+        self.end(&vanished);
     }
 
     /// What is there now and was not, and the other way round.
@@ -561,20 +576,24 @@ impl<'a> Scan<'a> {
     fn read_merged(&mut self, added: &[File]) {
         let lists = if self.is_resumed { self.files.clone() } else { added.to_vec() };
         for file in lists.iter().filter(|file| is_merge_list(&file.name)) {
-            let is_metadata = file.name.kind == Kind::MetadataVacuum;
-            let actions = if is_metadata { METADATA } else { WRITES };
-            let Some(stems) = self.read_list(file, actions, contents::merged) else { continue };
-            let uuid = file.name.stem.uuid;
-            self.watch.explained.insert(uuid);
-            for stem in stems {
-                self.watch.merged.insert(stem.uuid, uuid);
-                let name = match is_metadata {
-                    true => Name { kind: Kind::Metadata, stem },
-                    false => Name::commit_of(stem),
-                };
-                if !self.is_known(&name) {
-                    self.tell_lost(name, file.modified);
-                }
+            self.read_merge_list(file);
+        }
+    }
+
+    fn read_merge_list(&mut self, file: &File) {
+        let is_metadata = file.name.kind == Kind::MetadataVacuum;
+        let actions = if is_metadata { METADATA } else { WRITES };
+        let Some(stems) = self.read_list(file, actions, contents::merged) else { return };
+        let uuid = file.name.stem.uuid;
+        self.watch.explained.insert(uuid);
+        for stem in stems {
+            self.watch.merged.insert(stem.uuid, uuid);
+            let name = match is_metadata {
+                true => Name { kind: Kind::Metadata, stem },
+                false => Name::commit_of(stem),
+            };
+            if !self.is_known(&name) {
+                self.tell_lost(name, file.modified);
             }
         }
     }
@@ -700,15 +719,27 @@ impl<'a> Scan<'a> {
     /// Of merged commits some are no more: their fragments were merged and removed, or deleted.
     fn tell_ignored(&mut self, added: &[File]) {
         for file in added.iter().filter(|file| file.name.kind == Kind::Ignored) {
-            if self.unfinished.contains(&file.name) {
+            // What it removed may look otherwise now than it did to the process that told of it.
+            let was_told = self.told_until.is_some_and(|told| file.modified <= told);
+            if was_told || self.unfinished.contains(&file.name) {
                 continue;
             }
             let names = self.read_list(file, REMOVALS, contents::ignored).unwrap_or_default();
             let are_merged = names.iter().all(|name| self.is_merged_away(&name.stem));
-            let tally = if are_merged { &mut self.fragments } else { &mut self.deleted };
-            names.iter().for_each(|name| tally.count(name));
-            tally.object = Some(file.name);
-            tally.time = Some(tally.time.map_or(file.modified, |time| time.max(file.modified)));
+            let (tally, action, what) = match are_merged {
+                true => (&mut self.fragments, Action::Vacuum, Some("fragments")),
+                false => (&mut self.deleted, Action::DeleteFragments, None),
+            };
+            tally.is_told = true;
+            self.ignored.extend(&names);
+            let mut counted = Tally::default();
+            names.iter().for_each(|name| counted.count(name));
+            let removed = counted.removed;
+            self.push(Event {
+                what,
+                removed,
+                ..Event::new(action, file.modified, Some(file.name))
+            });
         }
     }
 
@@ -717,6 +748,8 @@ impl<'a> Scan<'a> {
         let is_listed = || self.watch.listed.binary_search(name).is_ok();
         let tally = match name.kind {
             Kind::Schema | Kind::OldSchema => return,
+            // Where merged commits name it, too, both are done: it goes, and is ignored.
+            _ if self.ignored.contains(name) => return,
             Kind::FragmentVacuum | Kind::OldFragmentVacuum => {
                 self.fragments.name(*name);
                 return;
@@ -736,10 +769,14 @@ impl<'a> Scan<'a> {
         tally.count(name);
     }
 
-    /// Whether its data went into a fragment that is there.
+    /// Whether its data went into another fragment: where no list tells, into one that spans it.
     fn is_merged_away(&self, stem: &Stem) -> bool {
         let spans = |name: &Name| {
-            name.is_write() && name.stem != *stem && name.stem.is_merged() && name.stem.spans(stem)
+            name.is_write()
+                && name.stem.is_merged()
+                && name.stem != *stem
+                && name.stem.spans(stem)
+                && !self.is_explained(name)
         };
         self.watch.merged.contains_key(&stem.uuid)
             || self.files.iter().any(|file| spans(&file.name))
@@ -748,38 +785,29 @@ impl<'a> Scan<'a> {
 
     /// What was merged and removed before its list was read may hold what we never saw.
     fn explain(&mut self) {
-        let held = std::mem::take(&mut self.watch.unexplained);
-        let new: Vec<(File, Timestamp)> = std::mem::take(&mut self.new_merged)
-            .into_iter()
-            .map(|file| (file, self.gap_from))
-            .collect();
-        for (file, from) in held {
-            self.judge(file, from);
-        }
-        for (file, from) in new {
-            let may_come = self.now < file.modified.plus_seconds(SETTLE_SECONDS);
-            let is_there = self.files.binary_search_by_key(&file.name, |file| file.name).is_ok();
-            match may_come && is_there && !self.is_explained(&file.name) {
-                true => self.watch.unexplained.push((file, from)),
-                false => self.judge(file, from),
+        // What a list names may be merged, too, and its own list is not there any more.
+        while let Some(file) = self.new_merged.pop() {
+            if self.is_explained(&file.name) {
+                continue;
             }
-        }
-    }
-
-    fn judge(&mut self, file: File, from: Timestamp) {
-        if self.is_explained(&file.name) {
-            return;
-        }
-        let is_metadata = file.name.kind == Kind::Metadata;
-        let (actions, cause) = match is_metadata {
-            true => (METADATA, "metadata were merged and removed between two looks"),
-            false => (WRITES, "fragments were merged and removed between two looks"),
-        };
-        self.gap(actions, cause, from, file.modified.plus_seconds(GRAIN_SECONDS));
-        if !self.is_first {
-            let tally = if is_metadata { &mut self.metadata } else { &mut self.fragments };
-            let list = if is_metadata { Kind::MetadataVacuum } else { Kind::FragmentVacuum };
-            tally.name(file.name.with_kind(list));
+            let list = file.name.with_kind(merge_list(file.name.kind));
+            // It is written after what was merged: the listing may have missed it.
+            self.read_merge_list(&File { name: list, modified: file.modified });
+            if self.is_explained(&file.name) {
+                continue;
+            }
+            let is_metadata = file.name.kind == Kind::Metadata;
+            let actions = if is_metadata { METADATA } else { WRITES };
+            self.gap(
+                actions,
+                MERGED_UNSEEN,
+                self.gap_from,
+                file.modified.plus_seconds(GRAIN_SECONDS),
+            );
+            if !self.is_first {
+                let tally = if is_metadata { &mut self.metadata } else { &mut self.fragments };
+                tally.name(list);
+            }
         }
     }
 
@@ -800,23 +828,21 @@ impl<'a> Scan<'a> {
             (std::mem::take(&mut self.deleted), Action::DeleteFragments, None),
         ];
         for (tally, action, what) in tallies {
-            if let Some(object) = tally.object {
-                let time = tally.time.unwrap_or(self.now);
+            if let (Some(object), false) = (tally.object, tally.is_told) {
                 let removed = tally.removed;
-                self.push(Event { what, removed, ..Event::new(action, time, Some(object)) });
+                self.push(Event { what, removed, ..Event::new(action, self.now, Some(object)) });
             }
         }
     }
 
-    fn end(mut self) {
-        let files = &self.files;
-        let lists: HashSet<Uuid> = files
-            .iter()
-            .filter(|file| is_merge_list(&file.name))
-            .map(|file| file.name.stem.uuid)
-            .collect();
-        self.watch.merged.retain(|_, list| lists.contains(list));
-        self.watch.explained.retain(|list| lists.contains(list));
+    fn end(mut self, vanished: &[File]) {
+        if !vanished.is_empty() {
+            let files = self.files.iter().map(|file| &file.name);
+            let there: HashSet<Uuid> =
+                files.chain(&self.watch.listed).map(|name| name.stem.uuid).collect();
+            self.watch.merged.retain(|uuid, _| there.contains(uuid));
+            self.watch.explained.retain(|uuid| there.contains(uuid));
+        }
         self.files.retain(|file| !self.unfinished.contains(&file.name));
         let before = self.watch.looked.map_or(self.now, |(looked, _)| looked);
         self.watch.looked = Some((self.now, before));
@@ -832,12 +858,7 @@ impl<'a> Scan<'a> {
 
     /// Whether a list of what it was merged from is there.
     fn has_list(&self, name: Name) -> bool {
-        let list = match name.kind {
-            Kind::Metadata => Kind::MetadataVacuum,
-            Kind::Write => Kind::FragmentVacuum,
-            _ => Kind::OldFragmentVacuum,
-        };
-        has(&self.files, &name.with_kind(list))
+        has(&self.files, &name.with_kind(merge_list(name.kind)))
     }
 
     fn push(&mut self, event: Event) {
@@ -850,7 +871,9 @@ impl<'a> Scan<'a> {
             return;
         }
         let gaps = &mut self.watch.found.coverage;
-        if let Some(gap) = gaps.iter_mut().find(|gap| &*gap.cause == cause) {
+        if let Some(gap) =
+            gaps.iter_mut().find(|gap| &*gap.cause == cause && gap.actions == actions)
+        {
             gap.from = gap.from.min(from);
             gap.last_seen = gap.last_seen.max(to);
             gap.to = Some(gap.last_seen);
@@ -885,9 +908,7 @@ impl Tally {
 
     /// What names it best.
     fn name(&mut self, name: Name) {
-        if self.object.is_none_or(|object| object.kind != Kind::Ignored) {
-            self.object = Some(name);
-        }
+        self.object = Some(name);
     }
 }
 
@@ -902,6 +923,15 @@ fn data_time(millis: u64) -> Text {
 
 fn is_list(name: &Name) -> bool {
     matches!(name.kind, Kind::Commits | Kind::Ignored)
+}
+
+/// What says what a merged one was merged from.
+fn merge_list(kind: Kind) -> Kind {
+    match kind {
+        Kind::Metadata => Kind::MetadataVacuum,
+        Kind::Write => Kind::FragmentVacuum,
+        _ => Kind::OldFragmentVacuum,
+    }
 }
 
 fn is_merge_list(name: &Name) -> bool {
@@ -928,3 +958,6 @@ fn summary<'a>(files: impl Iterator<Item = &'a File>, before: Timestamp) -> (u64
     }
     (count, sum.to_be_bytes())
 }
+
+#[cfg(test)]
+mod tests;

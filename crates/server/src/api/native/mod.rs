@@ -10,20 +10,20 @@ mod agent;
 mod body;
 mod counts;
 mod coverage;
-mod cursor;
+pub(crate) mod cursor;
 mod cut;
-mod dispatch;
-mod events;
+pub(crate) mod dispatch;
+pub(crate) mod events;
 mod export;
-mod filter;
+pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
 mod principals;
-mod problem;
-mod query;
+pub(crate) mod problem;
+pub(crate) mod query;
 #[cfg(test)]
-pub(in crate::api) mod tests;
+pub(crate) mod tests;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
