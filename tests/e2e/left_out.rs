@@ -35,6 +35,11 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
             !tools::mongods().is_empty(),
         ),
         (
+            "a real Ceph gateway: what its log says of arrays, compared with what was done",
+            INSTALL,
+            tools::has_ceph(),
+        ),
+        (
             "a real rsyslog: what it forwards, received and compared",
             INSTALL,
             tools::rsyslog().is_some(),

@@ -13,6 +13,7 @@ mod follow;
 mod kill;
 mod lines;
 mod mongod;
+mod object_log;
 mod pages;
 mod quickstart;
 mod replica_set;

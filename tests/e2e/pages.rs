@@ -275,12 +275,12 @@ fn raw_lines_are_sent_as_the_page_says() -> Result<()> {
 }
 
 /// A piece of a page that is meant to be pasted.
-enum Block {
+pub enum Block {
     Toml(String),
     Shell(String),
 }
 
-fn blocks(page: &str) -> Result<Vec<Block>> {
+pub fn blocks(page: &str) -> Result<Vec<Block>> {
     let text = fs::read_to_string(workspace().join(page))?;
     let mut blocks = Vec::new();
     for fenced in text.split("\n```").skip(1).step_by(2) {

@@ -30,7 +30,7 @@ pub fn install_for_tests() -> Result<TestTools> {
     std::fs::create_dir_all(&folder)?;
     let mut missing = Vec::new();
     let mut system = System::default();
-    for install in [python, mongod, rsyslog, clients, tiledb, engines] {
+    for install in [python, mongod, rsyslog, clients, tiledb, ceph, engines] {
         if let Err(error) = install(&folder, &mut system) {
             missing.push(format!("{error:#}"));
         }
@@ -96,6 +96,20 @@ fn engines(folder: &Path, system: &mut System) -> Result<()> {
 fn tiledb(folder: &Path, system: &mut System) -> Result<()> {
     let pins = workspace().join("tests/tiledb.txt");
     environment(&folder.join("tiledb"), &pins, "tiledb and tiledb-cloud", system)
+}
+
+/// The machine's Ceph: one store in memory and its S3 gateway.
+fn ceph(_folder: &Path, system: &mut System) -> Result<()> {
+    let what = "object stores' access logs";
+    for (program, package) in [
+        ("radosgw", "radosgw"),
+        ("ceph-mon", "ceph-mon"),
+        ("ceph-osd", "ceph-osd"),
+        ("ceph", "ceph-common"),
+    ] {
+        system.need(program, package, what)?;
+    }
+    Ok(())
 }
 
 /// A Python environment that holds exactly what the pins say.

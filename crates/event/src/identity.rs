@@ -4,13 +4,15 @@
 //! of its own columns as its own line states them, and a target's history is a **multiset** of such
 //! values. An input that holds `n` equal events, against `m` stored from other inputs, adds
 //! `max(0, n - m)`.
+//!
+//! A change of an array that left a file is that file: whoever tells of it, and however often, it is one.
 
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use crate::{Access, Action, Outcome, Peer, Principal, Timestamp, WrittenTime};
+use crate::{Access, Action, Outcome, Peer, Principal, Text, Timestamp, WrittenTime};
 
 /// The columns that make an event the one it is, borrowed from wherever they are stored.
 ///
@@ -42,6 +44,23 @@ pub struct Identity<'a> {
     pub address: Option<(IpAddr, Option<u16>)>,
     /// The speculative flag, where the record states it.
     pub speculative: Option<bool>,
+    /// The file that a change of an array left, below the array. Beside it only target and action count.
+    pub object: Option<&'a str>,
+}
+
+/// The attribute that names the file which a change of an array left.
+pub const OBJECT: &str = "object";
+
+/// The file that a change of an array left, by its attribute; a name that JSON would have to escape is none
+/// of any version of any format.
+pub fn stated_object<'a>(action: Action, object: Option<&'a str>) -> Option<&'a str> {
+    let is_plain = |text: &str| !text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'));
+    object.filter(|text| action.is_of_arrays() && !text.is_empty() && is_plain(text))
+}
+
+/// Whether events of this hash are one, however many tell of them.
+pub fn is_one(hash: u128) -> bool {
+    hash & 1 == 1
 }
 
 /// The user as far as the record itself names one. The line of a denied action names nobody: its
@@ -66,7 +85,12 @@ pub enum Written<'a> {
 impl<'a> From<&'a Access> for Identity<'a> {
     fn from(access: &'a Access) -> Identity<'a> {
         let (group, member) = access.target.names();
+        let object = access.attributes.get(OBJECT).map(Text::as_str);
+        if let Some(object) = stated_object(access.action, object) {
+            return Identity::of_object(group, member, access.action, object);
+        }
         Identity {
+            object: None,
             group,
             member,
             action: access.action,
@@ -94,14 +118,40 @@ impl<'a> From<&'a Access> for Identity<'a> {
     }
 }
 
-impl Identity<'_> {
+impl<'a> Identity<'a> {
+    /// Of a change that left a file. Whether what is gone was merged before is a judgement, which may fall
+    /// otherwise later.
+    pub fn of_object(
+        group: &'a str,
+        member: &'a str,
+        action: Action,
+        object: &'a str,
+    ) -> Identity<'a> {
+        let action = if action == Action::DeleteFragments { Action::Vacuum } else { action };
+        Identity {
+            group,
+            member,
+            action,
+            connection: None,
+            written_time: Written::Text(""),
+            user: None,
+            mechanism: None,
+            outcome: "",
+            reason: None,
+            address: None,
+            speculative: None,
+            object: Some(object),
+        }
+    }
+
     /// A 128-bit hash under a secret key. The key must come from the process's random generator:
     /// with a key that is known, a client could choose user names that collide and so hide a login.
     pub fn hash(&self, key: &IdentityKey) -> u128 {
         let mut hasher = SipHasher13::new_with_key(&key.0);
         // `Hash` writes lengths and discriminants, so neighbouring columns cannot run together.
         Hash::hash(self, &mut Forward(&mut hasher));
-        hasher.finish128().as_u128()
+        // The last bit says which rule holds, see `is_one`.
+        hasher.finish128().as_u128() & !1 | u128::from(self.object.is_some())
     }
 }
 
@@ -172,6 +222,38 @@ mod tests {
         check(false, "another outcome", |a| a.outcome = Outcome::Unknown);
         check(false, "another port", |a| a.peer = Peer::ip([10, 0, 0, 1].into(), Some(5)));
         check(false, "the other half of a speculative pair", |a| a.speculative = Some(false));
+    }
+
+    /// Goal: a change that left a file is that file, whoever tells of it. Method: the same file told of with
+    /// another time, user, address and outcome; another file, array or action; a name that is none.
+    #[test]
+    fn a_change_that_left_a_file_is_that_file() {
+        let told = |object: &str, change: fn(&mut Access)| {
+            let target = crate::Target::Array { namespace: "alice".into(), array: "a".into() };
+            let mut access = Access { target, action: Action::QueryWrite, ..login() };
+            access.attributes.insert(OBJECT.into(), object.into());
+            change(&mut access);
+            access
+        };
+        let key = IdentityKey::new(&CountingRandom::default());
+        let hash = |access: &Access| Identity::from(access).hash(&key);
+        let first = told("__commits/x.wrt", |_| {});
+        assert!(is_one(hash(&first)) && !is_one(hash(&login())));
+        let same: [fn(&mut Access); 3] = [
+            |a| a.event_time = a.event_time.plus_seconds(5),
+            |a| a.principal = Principal::Unauthenticated,
+            |a| (a.peer, a.outcome) = (Peer::Unknown, Outcome::Unknown),
+        ];
+        for change in same {
+            assert_eq!(hash(&first), hash(&told("__commits/x.wrt", change)));
+        }
+        assert_ne!(hash(&first), hash(&told("__commits/y.wrt", |_| {})));
+        assert_ne!(
+            hash(&first),
+            hash(&told("__commits/x.wrt", |a| a.action = Action::Consolidate))
+        );
+        assert!(!is_one(hash(&told("a\"b", |_| {}))));
+        assert!(!is_one(hash(&told("x", |a| a.action = Action::Authenticate))));
     }
 
     #[test]

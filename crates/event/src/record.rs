@@ -140,6 +140,29 @@ impl Facts {
         *self == Facts::default()
     }
 
+    /// What one account of an access says that another one of the same access lacks.
+    pub fn beyond(known: &Access, told: &Access) -> Facts {
+        let missing = |known: &Option<Text>, told: &Option<Text>| match known {
+            Some(_) => None,
+            None => told.clone(),
+        };
+        let is_named = told.principal != Principal::Unauthenticated;
+        let has_peer = told.peer != Peer::Unknown;
+        let is_known = told.outcome != Outcome::Unknown;
+        let attributes = told.attributes.iter();
+        let attributes = attributes.filter(|(name, _)| known.attributes.get(name).is_none());
+        let lacks_user = known.principal == Principal::Unauthenticated;
+        Facts {
+            principal: (lacks_user && is_named).then(|| told.principal.clone()),
+            peer: (known.peer == Peer::Unknown && has_peer).then_some(told.peer),
+            mechanism: missing(&known.mechanism, &told.mechanism),
+            client: told.client.as_deref().filter(|_| known.client.is_none()).cloned(),
+            task_id: missing(&known.task_id, &told.task_id),
+            outcome: (known.outcome == Outcome::Unknown && is_known).then(|| told.outcome.clone()),
+            attributes: attributes.map(|(name, value)| (name.clone(), value.clone())).collect(),
+        }
+    }
+
     /// Adds to an access what it lacks. What it, or an earlier amendment, says already stays: the
     /// word of a later source is no reason to forget the one of the first.
     pub fn complete(&self, access: &mut Access) {

@@ -23,6 +23,7 @@ pub mod pipeline;
 pub mod receiver;
 pub mod routing;
 pub mod sources;
+pub mod storage;
 pub mod usage;
 pub mod vitals;
 pub mod web;

@@ -32,6 +32,11 @@ impl Batch {
         self.size_bytes >= Batch::SIZE_BYTES_MAX || self.accesses.len() >= Batch::EVENTS_MAX
     }
 
+    /// Whether there is nothing to store in it.
+    pub fn is_empty_of_records(&self) -> bool {
+        self.accesses.is_empty() && self.coverage.is_empty() && self.quarantine.is_empty()
+    }
+
     /// 16 MiB of raw records: what is handed on is still in a processor's cache when it is stored.
     /// Four times as much made reading an eighth slower and an import twice as large.
     pub const SIZE_BYTES_MAX: usize = 16 << 20;

@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use doorbook_event::advance::{Advance, Advanced};
-use doorbook_event::{Record, Seq, Text, Timestamp};
+use doorbook_event::record::{Amendment, Facts, Sighting, Subject};
+use doorbook_event::{Access, LogId, Record, Scope, Seq, Text, Timestamp};
 
 use crate::Inner;
 use crate::catalog::{Merged, merge_coverage};
@@ -17,6 +18,7 @@ use crate::coverage::Rows;
 use crate::error::{Error, ErrorKind};
 use crate::frame;
 use crate::identity::{CurrentFile, Fact, Hash128, Known, Verdict, Wanted};
+use crate::joined;
 use crate::state::State;
 
 /// The file at hand of each source, by its name.
@@ -192,8 +194,49 @@ impl Inner {
         let scope = source.scope();
         let is_stored = &one.verdict.is_stored;
         let mut part = self.new_rows(&scope, &source.name, accesses, quarantine, is_stored)?;
+        part.records.extend(self.told_again(one, &scope)?);
         part.records.extend(heartbeat.clone().map(Record::Heartbeat));
         Ok(part)
+    }
+
+    /// Of changes that another source told of: what this one knows beyond that, and that it saw them, too.
+    fn told_again(&self, one: &Prepared, scope: &Scope) -> Result<Vec<Record>, Error> {
+        let Some(log) = self.state().log(scope).map(|(id, _)| id) else { return Ok(Vec::new()) };
+        let accesses = one.advance.accesses.iter().zip(&one.hashes).zip(&one.verdict.is_stored);
+        let known = accesses.filter(|(_, is_stored)| **is_stored);
+        let known =
+            known.filter_map(|((access, hash), _)| Some((access, one.known.ones.get(hash)?)));
+        let (accesses, places): (Vec<&Access>, Vec<(LogId, Seq)>) =
+            known.map(|(access, seq)| (access, (log, *seq))).unzip();
+        if places.is_empty() {
+            return Ok(Vec::new());
+        }
+        let source = &one.advance.source.name;
+        let mut told = Vec::new();
+        for (access, row) in accesses.into_iter().zip(self.rows_at(scope, &places)?) {
+            let Some((log, row)) = row.filter(|(_, row)| row.source != *source) else { continue };
+            if let (Some(known), Some(of)) = (row.access(), joined::subject(&row, log)) {
+                told.push(account(Facts::beyond(known, access), of, access));
+            }
+        }
+        // What this source told already it tells no more.
+        let hashes: Vec<Hash128> =
+            told.iter().map(|record| self.keys.told(record, source)).collect();
+        let wanted: Vec<Wanted<'_>> = told
+            .iter()
+            .zip(&hashes)
+            .filter_map(|(record, hash)| {
+                Some(self.keys.wanted(Fact::Told(record.subject()?, *hash)))
+            })
+            .collect();
+        let stored = match wanted.is_empty() {
+            true => Known::nothing(),
+            false => self.stored(scope, &[], &wanted)?,
+        };
+        drop(wanted);
+        let new = told.into_iter().zip(hashes);
+        let new = new.filter(|(_, hash)| !stored.counts.contains_key(hash));
+        Ok(new.map(|(record, _)| record).collect())
     }
 
     /// The part as it is to be written now; `None` if something was stored since that changes what
@@ -252,6 +295,15 @@ impl Inner {
             doubt: one.advance.doubt.clone(),
         });
         Ok(Some(part))
+    }
+}
+
+/// What a second source tells of an access.
+fn account(facts: Facts, of: Subject, access: &Access) -> Record {
+    let (event_time, raw) = (access.event_time, access.raw.clone());
+    match facts.is_empty() {
+        true => Record::Sighting(Sighting { of, event_time, raw }),
+        false => Record::Amendment(Amendment { of, facts, raw, event_time: Some(event_time) }),
     }
 }
 

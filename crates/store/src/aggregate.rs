@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
-use doorbook_event::{Access, Peer, Text, Timestamp};
+use doorbook_event::{Access, Peer, Principal, Text, Timestamp};
 
 use crate::Inner;
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
-use crate::filter::{AsOf, Bar, Dimension, Filter, Histogram, OutcomeKind, Top};
+use crate::filter::{AsOf, Bar, Cut, Dimension, Filter, Histogram, OutcomeKind, Top};
 use crate::joined::{self, Amended};
 use crate::memtable::Row;
 use crate::scan::{Opened, Piece, Scan, View};
@@ -57,10 +57,7 @@ impl Inner {
         Ok(tops.collect())
     }
 
-    pub(crate) fn histogram(&self, filter: &Filter, width_micros: i64) -> Result<Histogram, Error> {
-        if width_micros <= 0 {
-            return Err(Error::new(ErrorKind::Invalid, "a histogram's bars have no width"));
-        }
+    pub(crate) fn histogram(&self, filter: &Filter, cut: &Cut<'_>) -> Result<Histogram, Error> {
         let state = self.state();
         let view = match View::new(&state, filter, self.options.clock.now()) {
             Ok(view) => view,
@@ -70,7 +67,7 @@ impl Inner {
         let joiner = self.joiner(&view, &dir);
         let amended = joiner.amended()?;
         let scan = Scan::new(&view, &amended, &*self.options.disk, &dir, &self.cache)?;
-        let new = || Bars { width_micros, bars: BTreeMap::new() };
+        let new = || Bars { cut, bars: BTreeMap::new() };
         let workers = scan.work(new, |bars, matchers, piece| {
             let (mask, count) = matchers.of(piece)?.matching(piece)?;
             if count == 0 {
@@ -85,7 +82,7 @@ impl Inner {
         joiner.each_amended(&amended, |row| all.add_row(&row))?;
         for worker in workers {
             for (from, counts) in worker.bars {
-                let bar = all.bar(Timestamp::from_micros(from))?;
+                let bar = all.bar(from)?;
                 (0..bar.len()).for_each(|outcome| bar[outcome] += counts[outcome]);
             }
         }
@@ -167,17 +164,10 @@ impl<'s> Tally<'s> {
         mask: Option<&[u8]>,
         count: u64,
     ) -> Result<(), Error> {
-        let name = match self.dimension {
-            Dimension::Cluster => return self.add_text(&piece.member.group, count),
-            Dimension::Host => return self.add_text(&piece.member.member, count),
-            Dimension::Action => "action",
-            Dimension::Outcome => "outcome",
-            Dimension::Principal => "principal",
-            Dimension::Address => "address",
-            Dimension::Mechanism => "mechanism",
-            Dimension::Application => "application",
-            Dimension::Task => "task_id",
-            Dimension::Source => "source",
+        let Some(name) = column_of(self.dimension) else {
+            let of_group = self.dimension == Dimension::Cluster;
+            let name = if of_group { &piece.member.group } else { &piece.member.member };
+            return self.add_text(name, count);
         };
         let mut column = match self.columns[piece.segment].take() {
             Some(column) => column,
@@ -286,18 +276,17 @@ fn count_each<T>(ids: &[T], mask: Option<&[u8]>, mut count: impl FnMut(&T)) {
 }
 
 /// Counts by time and outcome.
-struct Bars {
-    width_micros: i64,
-    bars: BTreeMap<i64, [u64; 3]>,
+struct Bars<'c> {
+    cut: &'c Cut<'c>,
+    /// By what the stretches of time are called.
+    bars: BTreeMap<Timestamp, [u64; 3]>,
 }
 
 /// 100,000 bars are more than any screen has, and a few megabytes.
 const BARS_MAX: usize = 100_000;
 
-impl Bars {
-    /// The bar that holds an instant.
-    fn bar(&mut self, at: Timestamp) -> Result<&mut [u64; 3], Error> {
-        let from = self.from(at);
+impl Bars<'_> {
+    fn bar(&mut self, from: Timestamp) -> Result<&mut [u64; 3], Error> {
         if self.bars.len() >= BARS_MAX && !self.bars.contains_key(&from) {
             return Err(Error::new(
                 ErrorKind::Invalid,
@@ -309,12 +298,9 @@ impl Bars {
 
     fn add_row(&mut self, row: &Row) -> Result<(), Error> {
         let outcome = row.access().map_or(OutcomeKind::Unknown, |a| OutcomeKind::of(&a.outcome));
-        self.bar(row.event_time())?[outcome as usize] += 1;
+        let (from, _) = (self.cut)(row.event_time());
+        self.bar(from)?[outcome as usize] += 1;
         Ok(())
-    }
-
-    fn from(&self, at: Timestamp) -> i64 {
-        at.micros().div_euclid(self.width_micros).saturating_mul(self.width_micros)
     }
 
     fn add(
@@ -325,24 +311,23 @@ impl Bars {
     ) -> Result<(), Error> {
         let mut times = opened.reader.column("event_time")?;
         let mut outcomes = opened.reader.column("outcome")?;
-        let is_one_bar = self.from(piece.earliest) == self.from(piece.latest);
+        let is_one_bar = (self.cut)(piece.earliest).1 > piece.latest;
         let mut at = piece.rows.start;
         while at < piece.rows.end {
-            let (first, end) = match is_one_bar {
-                true => (piece.earliest, piece.rows.end),
+            let (from, end) = match is_one_bar {
+                true => ((self.cut)(piece.earliest).0, piece.rows.end),
                 false => {
                     let (page, of) = times.ints(at)?;
                     let time =
                         |row: usize| Timestamp::from_micros(page.get(row - of.start).unwrap_or(0));
-                    let (first, end) = (time(at), of.end.min(piece.rows.end));
-                    let next = self.from(first).saturating_add(self.width_micros);
+                    let ((from, next), end) = ((self.cut)(time(at)), of.end.min(piece.rows.end));
                     // The first row is in its own bar, however damaged the order is.
-                    (first, partition_point(at + 1..end, |row| time(row).micros() < next))
+                    (from, partition_point(at + 1..end, |row| time(row) < next))
                 }
             };
             let part = mask.map(|mask| &mask[at - piece.rows.start..end - piece.rows.start]);
             if part.is_none_or(|part| part.contains(&1)) {
-                count_outcomes(&mut outcomes, at..end, part, self.bar(first)?)?;
+                count_outcomes(&mut outcomes, at..end, part, self.bar(from)?)?;
             }
             at = end;
         }
@@ -350,8 +335,8 @@ impl Bars {
     }
 
     fn finish(self) -> Vec<Bar> {
-        let bar = |(from, [successes, failures, unknown]): (i64, [u64; 3])| Bar {
-            from: Timestamp::from_micros(from),
+        let bar = |(from, [successes, failures, unknown]): (Timestamp, [u64; 3])| Bar {
+            from,
             successes,
             failures,
             unknown,
@@ -389,8 +374,24 @@ fn count_outcomes(
     Ok(())
 }
 
+/// Where the values of a dimension stand; `None`: they are a target's names.
+pub(crate) fn column_of(dimension: Dimension) -> Option<&'static str> {
+    match dimension {
+        Dimension::Cluster | Dimension::Host => None,
+        Dimension::Action => Some("action"),
+        Dimension::Outcome => Some("outcome"),
+        Dimension::Principal => Some("principal"),
+        Dimension::Database => Some("principal_database"),
+        Dimension::Address => Some("address"),
+        Dimension::Mechanism => Some("mechanism"),
+        Dimension::Application => Some("application"),
+        Dimension::Task => Some("task_id"),
+        Dimension::Source => Some("source"),
+    }
+}
+
 /// What a row in memory has; of quarantined bytes only target and source are known.
-fn value_of(row: &Row, dimension: Dimension) -> Option<Text> {
+pub(crate) fn value_of(row: &Row, dimension: Dimension) -> Option<Text> {
     let of_access = |value: fn(&Access) -> Option<Text>| row.access().and_then(value);
     match dimension {
         Dimension::Cluster => Some(row.names().0.into()),
@@ -398,6 +399,11 @@ fn value_of(row: &Row, dimension: Dimension) -> Option<Text> {
         Dimension::Action => of_access(|access| Some(access.action.word().into())),
         Dimension::Outcome => of_access(|access| Some(access.outcome.word().into())),
         Dimension::Principal => of_access(|access| access.principal.name().cloned()),
+        Dimension::Database => of_access(|access| match &access.principal {
+            Principal::User { database, .. } => Some(database.clone()),
+            Principal::OsUser { uid, .. } => Some(uid.to_string().into()),
+            _ => None,
+        }),
         Dimension::Address => of_access(|access| match access.peer {
             Peer::Ip { address, .. } => Some(address.to_string().into()),
             Peer::UnixSocket => Some(UNIX_SOCKET.into()),

@@ -557,6 +557,8 @@ pub enum Dimension {
     Outcome,
     /// The principal's name.
     Principal,
+    /// The database that knows the user.
+    Database,
     /// The address; `unix` for a Unix socket.
     Address,
     /// The authentication mechanism.
@@ -583,10 +585,66 @@ pub struct Top {
     pub as_of: AsOf,
 }
 
+/// How time is cut into stretches: of an instant what its stretch is called, mostly by its beginning,
+/// and the first instant after it. Stretches may share a name, such as the same hour of each week.
+pub type Cut<'a> = dyn Fn(Timestamp) -> (Timestamp, Timestamp) + Sync + 'a;
+
+/// Stretches of a width, which begin at its multiples since 1970.
+pub(crate) fn by_width(width_micros: i64) -> impl Fn(Timestamp) -> (Timestamp, Timestamp) + Sync {
+    move |at| {
+        let from = at.micros().div_euclid(width_micros).saturating_mul(width_micros);
+        let next = from.saturating_add(width_micros);
+        (Timestamp::from_micros(from), Timestamp::from_micros(next))
+    }
+}
+
+/// What the values of a dimension are ordered by, greatest first; equal ones by value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// When they were last seen.
+    Last,
+    /// When they were first seen.
+    First,
+    /// How often.
+    Count,
+    /// How often with a failure.
+    Failures,
+}
+
+/// The values of a dimension among the rows that match, and when they were seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The first values of their order.
+    pub values: Vec<SeenValue>,
+    /// How many different values there are, rows without one not counted.
+    pub distinct: u64,
+    /// How many rows match.
+    pub total: u64,
+    /// The state that the answer was taken from.
+    pub as_of: AsOf,
+}
+
+/// A value among the rows that match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenValue {
+    /// The value; `None` is the rows that have none.
+    pub value: Option<Text>,
+    /// Its earliest event time.
+    pub first: Timestamp,
+    /// Its latest event time.
+    pub last: Timestamp,
+    /// Successes.
+    pub successes: u64,
+    /// Failures.
+    pub failures: u64,
+    /// Rows whose source does not say.
+    pub unknown: u64,
+}
+
 /// How many rows match in each stretch of time, by outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
-    /// The stretches that hold any row, by time.
+    /// The stretches that hold any row, by what they are called.
     pub bars: Vec<Bar>,
     /// How many rows match.
     pub total: u64,
@@ -597,7 +655,7 @@ pub struct Histogram {
 /// One stretch of a [`Histogram`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bar {
-    /// Its beginning: a multiple of the width since 1970.
+    /// What it is called: its beginning, unless who cut time says otherwise.
     pub from: Timestamp,
     /// Successes.
     pub successes: u64,

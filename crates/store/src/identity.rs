@@ -10,13 +10,14 @@
 //! `i = d + a + 1` and `m + a` are stored; and so it also holds between two imports that run at the
 //! same time.)
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
-use doorbook_event::identity::{Identity, IdentityKey};
+use doorbook_event::identity::{Identity, IdentityKey, is_one};
 use doorbook_event::record::{Quarantine, Subject};
 use doorbook_event::{Access, LogId, Random, Record, Scope, Seq, Timestamp, WrittenTime};
 use siphasher::sip128::{Hasher128, SipHasher13};
@@ -89,7 +90,7 @@ impl Keys {
     pub(crate) fn quarantine(&self, group: &str, member: &str, sha256: &[u8], length: u64) -> u128 {
         let mut hasher = SipHasher13::new_with_key(&self.quarantine);
         (group, member, sha256, length).hash(&mut hasher);
-        hasher.finish128().as_u128()
+        hasher.finish128().as_u128() & !1
     }
 
     fn of_quarantine(&self, quarantine: &Quarantine) -> Hash128 {
@@ -106,7 +107,7 @@ impl Keys {
     fn told_bytes(&self, record: &[u8], source: &str) -> Hash128 {
         let mut hasher = SipHasher13::new_with_key(&self.quarantine);
         ("told", source, record).hash(&mut hasher);
-        hasher.finish128().as_u128()
+        hasher.finish128().as_u128() & !1
     }
 
     fn of_record(&self, record: &Record, source: &str) -> Option<Hash128> {
@@ -303,14 +304,14 @@ impl CurrentFile {
     ) -> Verdict {
         let mut verdict =
             Verdict { is_stored: vec![false; hashes.len()], found: ByHash::default() };
-        if stored.is_empty() {
-            return verdict;
-        }
+        let mut ones = HashSet::new();
         for (hash, answer) in hashes.zip(&mut verdict.is_stored) {
-            let Some((hash, stored)) = hash.and_then(|hash| Some((hash, stored.get(&hash)?)))
-            else {
+            let Some(hash) = hash else { continue };
+            if is_one(hash) {
+                *answer = stored.contains_key(&hash) || !ones.insert(hash);
                 continue;
-            };
+            }
+            let Some(stored) = stored.get(&hash) else { continue };
             let before = [&self.duplicates, &self.earlier_duplicates];
             let before = before.iter().filter_map(|found| found.get(&hash)).sum::<u32>();
             let here = verdict.found.entry(hash).or_default();
@@ -353,12 +354,14 @@ pub(crate) struct Known {
     pub(crate) below: Seq,
     /// Those that are stored.
     pub(crate) counts: ByHash<u32>,
+    /// Where those are that are one whoever tells of them.
+    pub(crate) ones: ByHash<Seq>,
 }
 
 impl Known {
     /// What is known without looking, of nothing.
     pub(crate) fn nothing() -> Known {
-        Known { below: Seq::MAX, counts: ByHash::default() }
+        Known { below: Seq::MAX, counts: ByHash::default(), ones: ByHash::default() }
     }
 }
 
@@ -380,17 +383,16 @@ impl Inner {
         let mut memory = self.memory();
         let state = self.state();
         let Some((id, log)) = state.log(scope) else {
-            return Ok(Known { below: 0, counts: ByHash::default() });
+            return Ok(Known { below: 0, ..Known::nothing() });
         };
         let index = memory.log(&self.keys, id, Some(log), &[]);
         let dir = segment_dir(&self.options.data_dir);
-        let search =
-            Search { keys: &self.keys, disk: &*self.options.disk, dir: &dir, log, own, from: 0 };
+        let search = Search::new(&self.keys, &*self.options.disk, &dir, (log, 0), own, wanted);
         let mut counts = ByHash::default();
         search.count_in_memory(index, log.next_seq, wanted, &mut counts);
         drop(memory);
         search.count_in_segments(wanted, &mut counts)?;
-        Ok(Known { below: log.next_seq, counts })
+        Ok(Known { below: log.next_seq, counts, ones: search.ones.into_inner() })
     }
 
     /// How often each of these identities was stored since, in a draft as well. For who has the
@@ -414,7 +416,7 @@ impl Inner {
         };
         let dir = segment_dir(&self.options.data_dir);
         let (keys, disk) = (&self.keys, &*self.options.disk);
-        let search = Search { keys, disk, dir: &dir, log, own, from: below };
+        let search = Search::new(keys, disk, &dir, (log, below), own, wanted);
         search.count_in_memory(index, Seq::MAX, wanted, &mut counts);
         drop(memory);
         search.count_in_segments(wanted, &mut counts)?;
@@ -440,10 +442,18 @@ struct Search<'a> {
     own: &'a [Range<Seq>],
     /// Rows before do not count either.
     from: Seq,
+    /// Whether anything is looked for that is one whoever tells of it.
+    has_ones: bool,
+    /// Where those are that were found.
+    ones: RefCell<ByHash<Seq>>,
 }
 
 /// A stretch of a segment's rows, and when what is looked for in it happened.
 type Stretch = (Range<usize>, Span);
+
+/// Two sources may differ by as much over when a file was left: the clocks of storage and of its log, and
+/// the time between a removal and the next look.
+const OBJECT_SECONDS: i64 = 3600;
 
 /// From the earliest to the latest instant.
 #[derive(Clone, Copy)]
@@ -462,6 +472,11 @@ impl Span {
     /// When rows that equal an event happened, as far as they say.
     fn of(access: &Access) -> Span {
         match access.written_time {
+            // Another source's clock may say otherwise of the same file.
+            WrittenTime::Complete if Identity::from(access).object.is_some() => Span {
+                from: access.event_time.plus_seconds(-OBJECT_SECONDS),
+                to: access.event_time.plus_seconds(OBJECT_SECONDS),
+            },
             WrittenTime::Complete => Span::at(access.event_time),
             // The stored instant of an equal row is a guess that may be any other.
             WrittenTime::Partial(_) => Span::ALL,
@@ -508,8 +523,30 @@ impl Places {
 }
 
 impl<'a> Search<'a> {
-    fn counts_as_stored(&self, seq: Seq) -> bool {
-        seq >= self.from && !contains(self.own, seq) && !contains(&self.log.retracted, seq)
+    fn new(
+        keys: &'a Keys,
+        disk: &'a dyn Disk,
+        dir: &'a Path,
+        (log, from): (&'a LogState, Seq),
+        own: &'a [Range<Seq>],
+        wanted: &[Wanted<'_>],
+    ) -> Search<'a> {
+        let has_ones =
+            wanted.iter().any(|(hash, fact)| matches!(fact, Fact::Access(_)) && is_one(*hash));
+        Search { keys, disk, dir, log, own, from, has_ones, ones: RefCell::default() }
+    }
+
+    fn counts_as_stored(&self, hash: Hash128, seq: Seq) -> bool {
+        if seq < self.from || contains(&self.log.retracted, seq) {
+            return false;
+        }
+        if is_one(hash) && self.has_ones {
+            let mut ones = self.ones.borrow_mut();
+            let first = ones.entry(hash).or_insert(seq);
+            *first = seq.min(*first);
+            return true;
+        }
+        !contains(self.own, seq)
     }
 
     fn count_in_memory(
@@ -523,7 +560,8 @@ impl<'a> Search<'a> {
             return;
         }
         for (hash, _) in wanted {
-            let seqs = index.seqs(*hash).filter(|seq| *seq < end && self.counts_as_stored(*seq));
+            let seqs =
+                index.seqs(*hash).filter(|seq| *seq < end && self.counts_as_stored(*hash, *seq));
             let count = seqs.count() as u32;
             if count > 0 {
                 counts.insert(*hash, count);
@@ -557,7 +595,8 @@ impl<'a> Search<'a> {
         for segment in &self.log.segments {
             let meta = &segment.meta;
             let all = meta.first_seq..meta.last_seq + 1;
-            if all.end <= self.from || covers(self.own, &all) || covers(&self.log.retracted, &all) {
+            let is_own = !self.has_ones && covers(self.own, &all);
+            if all.end <= self.from || is_own || covers(&self.log.retracted, &all) {
                 continue;
             }
             // Most segments are older than all that comes, which needs no look at each target.
@@ -603,12 +642,18 @@ impl<'a> Search<'a> {
     ) -> Result<(), Error> {
         let reader = segment.open(self.disk, self.dir)?;
         let rows = rows_of(&reader, places.accesses)?;
-        reader.read(&Columns::IDENTITY, rows, |columns, at| {
-            let (seqs, identities) = (columns.seqs()?, columns.identities()?);
+        // Only events of arrays need their attributes for it.
+        let columns = match self.has_ones {
+            true => &Columns::IDENTITY[..],
+            false => &Columns::IDENTITY[..Columns::IDENTITY.len() - 1],
+        };
+        reader.read(columns, rows, |columns, at| {
+            let (seqs, identities) = (columns.seqs()?, columns.identities(self.has_ones)?);
             for row in 0..at.len() {
                 if let Some(identity) = identities(row)?
-                    && let Some(count) = counts.get_mut(&self.keys.identity(&identity))
-                    && self.counts_as_stored(seqs(row))
+                    && let hash = self.keys.identity(&identity)
+                    && let Some(count) = counts.get_mut(&hash)
+                    && self.counts_as_stored(hash, seqs(row))
                 {
                     *count += 1;
                 }
@@ -625,7 +670,7 @@ impl<'a> Search<'a> {
                     let member = hosts.get(row).unwrap_or("");
                     let hash = self.keys.quarantine(group, member, &sha256, length);
                     if let Some(count) = counts.get_mut(&hash)
-                        && self.counts_as_stored(seqs(row))
+                        && self.counts_as_stored(hash, seqs(row))
                     {
                         *count += 1;
                     }
@@ -655,7 +700,7 @@ impl<'a> Search<'a> {
             for row in 0..at.len() {
                 let hash = self.keys.told_bytes(raw(row), sources.get(row).unwrap_or(""));
                 if let Some(count) = counts.get_mut(&hash)
-                    && self.counts_as_stored(seqs(row))
+                    && self.counts_as_stored(hash, seqs(row))
                 {
                     *count += 1;
                 }

@@ -73,6 +73,7 @@ pub(crate) fn can_add(dimension: &Dimension) -> bool {
     match dimension {
         Dimension::Outcome
         | Dimension::Principal
+        | Dimension::Database
         | Dimension::Address
         | Dimension::Mechanism
         | Dimension::Application
@@ -95,6 +96,16 @@ impl Inner {
         scope: &Scope,
         places: &[(LogId, Seq)],
     ) -> Result<Vec<Option<Subject>>, Error> {
+        let rows = self.rows_at(scope, places)?.into_iter();
+        Ok(rows.map(|row| row.and_then(|(log, row)| subject(&row, log))).collect())
+    }
+
+    /// The rows of some places that are shown, each segment looked through once.
+    pub(crate) fn rows_at(
+        &self,
+        scope: &Scope,
+        places: &[(LogId, Seq)],
+    ) -> Result<Vec<Option<(LogId, Row)>>, Error> {
         let mut found = vec![None; places.len()];
         let state = self.state();
         let Ok(view) = View::new(&state, &Filter::all(scope.clone(), 0), self.options.clock.now())
@@ -107,21 +118,21 @@ impl Inner {
         for (n, (log, seq)) in places.iter().enumerate() {
             match view.log.memtable.row(*seq) {
                 _ if *log != view.id || !view.shows(*seq) => {}
-                Some(row) => found[n] = subject(row, view.id),
+                Some(row) => found[n] = Some((view.id, row.clone())),
                 None => wanted.push((*seq, n)),
             }
         }
         wanted.sort_unstable();
         for segment in 0..view.log.segments.len() {
-            joiner.rows_at(segment, &wanted, |n, row| found[n] = subject(&row, view.id))?;
+            joiner.rows_at(segment, &wanted, |n, row| found[n] = Some((view.id, row)))?;
         }
-        let is_kept = |of: &Subject| view.filter.from <= of.event_time;
-        Ok(found.into_iter().map(|subject| subject.filter(is_kept)).collect())
+        let is_kept = |(_, row): &(LogId, Row)| view.filter.from <= row.event_time();
+        Ok(found.into_iter().map(|row| row.filter(is_kept)).collect())
     }
 }
 
 /// What a sighting of a row would be about; `None` if the row is no access.
-fn subject(row: &Row, log: LogId) -> Option<Subject> {
+pub(crate) fn subject(row: &Row, log: LogId) -> Option<Subject> {
     let access = row.access()?;
     let (target, event_time) = (access.target.clone(), access.event_time);
     Some(Subject { target, event_time, log, seq: row.seq })

@@ -10,7 +10,7 @@
 //! it is written), `own`, `import`, `ingest` and `advance` (what is asked for), `identity` and
 //! `request_keys` (what is known already), `maintain`, `segment`, `flush`, `snapshot`, `compact` and
 //! `retention` (what becomes of it), `directory` (start and end), `table` (how others read it), `cache`,
-//! `scan`, `joined`, `select`, `aggregate` and `look_up` (answers), [`status`], [`verify`] and [`backup`]
+//! `scan`, `joined`, `select`, `aggregate`, `seen` and `look_up` (answers), [`status`], [`verify`] and [`backup`]
 //! (operation).
 
 pub mod alarm;
@@ -48,6 +48,7 @@ mod resolve;
 mod retention;
 mod row_key;
 mod scan;
+mod seen;
 mod segment;
 mod select;
 mod snapshot;
@@ -73,7 +74,7 @@ pub use catalog::Catalog;
 pub use coverage::{Answer, Question, Watched};
 pub use doorbook_event::advance::{Advance, Advanced};
 pub use error::{Error, ErrorKind};
-pub use filter::{Dimension, Filter, Histogram, Page, Top};
+pub use filter::{Dimension, Filter, Histogram, Page, Seen, Top};
 
 /// What a store needs to open.
 #[derive(Clone)]
@@ -440,10 +441,29 @@ impl Store {
         self.0.facets(filter, dimensions, limit)
     }
 
-    /// How many rows match in each stretch of time. The filter's `limit` and `after` say nothing
-    /// here.
+    /// Of each value of some dimensions when it was first and last seen and how it ended, the first
+    /// `limit` of their order. The filter's own `limit` and `after` say nothing here.
+    pub fn seen(
+        &self,
+        filter: &Filter,
+        dimensions: &[Dimension],
+        order: (filter::Rank, usize),
+    ) -> Result<Vec<Seen>, Error> {
+        self.0.seen(filter, dimensions, order)
+    }
+
+    /// How many rows match in each stretch of time, beginning at multiples of a width since 1970. The
+    /// filter's `limit` and `after` say nothing here.
     pub fn histogram(&self, filter: &Filter, width_micros: i64) -> Result<Histogram, Error> {
-        self.0.histogram(filter, width_micros)
+        match width_micros > 0 {
+            true => self.0.histogram(filter, &filter::by_width(width_micros)),
+            false => Err(Error::new(ErrorKind::Invalid, "a histogram's bars have no width")),
+        }
+    }
+
+    /// The same of stretches that the caller cuts.
+    pub fn histogram_by(&self, filter: &Filter, cut: &filter::Cut<'_>) -> Result<Histogram, Error> {
+        self.0.histogram(filter, cut)
     }
 
     /// The newest rows that a filter matches, and how many match in all.

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod browser;
+pub mod ceph;
 pub mod clients;
 pub mod draw;
 pub mod history;

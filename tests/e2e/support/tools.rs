@@ -70,6 +70,13 @@ pub fn rsyslog() -> Option<PathBuf> {
     tool("rsyslog")
 }
 
+/// Whether the machine has Ceph's programs: Debian's packages radosgw, ceph-mon, ceph-osd and ceph-common.
+pub fn has_ceph() -> bool {
+    const PROGRAMS: [&str; 6] =
+        ["radosgw", "radosgw-admin", "ceph-mon", "ceph-osd", "ceph", "monmaptool"];
+    PROGRAMS.into_iter().all(runs)
+}
+
 /// What gives a process a `/dev` of its own, where the machine lets this user have one: as root, or as root
 /// of a namespace.
 pub fn own_dev() -> Option<&'static [&'static str]> {

@@ -16,6 +16,7 @@ use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver;
 use doorbook_server::routing::Beats;
 use doorbook_server::sources::{Sources, Tools};
+use doorbook_server::storage::{self, Storage};
 use doorbook_server::vitals;
 use doorbook_store::{ErrorKind, Options, Store};
 use tokio::net::TcpListener;
@@ -109,6 +110,7 @@ pub struct Server {
     tls: Option<Arc<rustls::ServerConfig>>,
     admin: Admin,
     sources: Sources,
+    storage: Storage,
     /// Tells that sources are alive whose lines are sent to us.
     beats: Beats,
     socket: AdminSocket,
@@ -145,13 +147,28 @@ impl Server {
         let store = open(options)?;
         let app = app(&store, &clock, &random, settings)?;
         let clock_state = system::clock_state;
-        let steady = Arc::new(system::uptime);
+        let steady: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(system::uptime);
         let agents = app.agents().clone();
-        let tools =
-            Tools { store: store.clone(), clock: clock.clone(), clock_state, steady, agents };
+        let tools = Tools {
+            store: store.clone(),
+            clock: clock.clone(),
+            clock_state,
+            steady: steady.clone(),
+            agents,
+        };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
+        let storage = storage::Tools {
+            store: store.clone(),
+            clock: clock.clone(),
+            random: random.clone(),
+            clock_state,
+            steady,
+            board: sources.board(),
+            data_dir: data_dir.to_owned(),
+        };
+        let storage = Storage::start(storage).context("cannot start the thread of storage")?;
         let heard = receiver::Board::default();
         app.metrics().set_receivers(heard.clone());
         app.lines().set_board(sources.board());
@@ -189,6 +206,7 @@ impl Server {
             tls,
             admin,
             sources,
+            storage,
             beats,
             socket,
             app,
@@ -237,6 +255,7 @@ impl Server {
             tls,
             admin,
             sources,
+            storage,
             beats,
             socket,
             app,
@@ -268,6 +287,7 @@ impl Server {
                 let stopped = tokio::task::spawn_blocking(move || {
                     services.stop();
                     sources.stop();
+                    storage.stop();
                     drop(beats);
                     socket.stop();
                 });

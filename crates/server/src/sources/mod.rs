@@ -72,6 +72,8 @@ pub(crate) enum Reader {
     Followed,
     /// [`crate::routing`]
     Received,
+    /// [`crate::storage`]
+    Stored,
 }
 
 impl Board {
@@ -332,7 +334,7 @@ fn place_of(progress: &Progress) -> Place {
 }
 
 /// Whether the source was changed or replayed meanwhile.
-fn is_elsewhere(error: &doorbook_store::Error) -> bool {
+pub(crate) fn is_elsewhere(error: &doorbook_store::Error) -> bool {
     use doorbook_store::ErrorKind::{Exists, Missing};
     matches!(error.kind, Exists | Missing)
 }

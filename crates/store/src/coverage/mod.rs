@@ -246,9 +246,13 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
         let above = |(place, _): &&(&Text, &Views)| {
             stored.is_some_and(|stored| is_below(&stored.uri, place))
         };
-        let above = places.iter().filter(above).map(|(_, views)| *views);
-        let views: Vec<&Views> = own.map(|own| &**own).into_iter().chain(above).collect();
-        let views = || views.iter().flat_map(|views| views.iter());
+        let above: Vec<&Views> = places.iter().filter(above).map(|(_, views)| *views).collect();
+        let own = own.map(|own| &**own);
+        let exceptions = exceptions(own, &above);
+        let views = own.into_iter().chain(above).flat_map(|views| views.iter());
+        let views: Vec<(&Text, &View)> =
+            views.filter(|(by, _)| !exceptions.contains_key(*by)).chain(&exceptions).collect();
+        let views = || views.iter().copied();
         let since = stored.map_or(Timestamp::MIN, |stored| stored.since);
         let known = Question { from: question.from.max(since), ..question.clone() };
         if question.from > Timestamp::MIN && question.from < since {
@@ -276,6 +280,21 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
     gaps.sort_by(|a, b| (b.from, &a.target).cmp(&(a.from, &b.target)));
     let grade = gaps.iter().map(|gap| gap.grade).min().unwrap_or(Grade::Watched);
     Answer { grade, through, gaps }
+}
+
+/// What a source saw of an array that it watches as part of a place: all that it saw of the place, but for
+/// what it told of this one array.
+fn exceptions(own: Option<&Views>, above: &[&Views]) -> Views {
+    let mut found = Views::new();
+    for (by, told) in own.into_iter().flatten() {
+        let of_place = above.iter().find_map(|views| views.get(by));
+        let Some(of_place) = of_place else { continue };
+        let mut view = of_place.clone();
+        let unseen = told.timeline.spans().iter().filter(|span| span.grade != Grade::Watched);
+        unseen.for_each(|span| view.timeline.paint(span.clone()));
+        found.insert(by.clone(), view);
+    }
+    found
 }
 
 /// Whether rows that are asked for can be missing because a target did not show them.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use doorbook_event::identity::{Identity, Written, stated_user};
+use doorbook_event::identity::{Identity, Written, stated_object, stated_user};
 use doorbook_event::record::{Place, Quarantine};
 use doorbook_event::{
     Access, Action, Classes, Client, Outcome, Peer, Principal, Record, Seq, Shared, Target, Text,
@@ -863,8 +863,8 @@ impl<'b> Columns<'b> {
         "raw_encoding",
     ];
 
-    /// The columns that [`Columns::identities`] needs.
-    pub(crate) const IDENTITY: [&'static str; 18] = [
+    /// The columns that [`Columns::identities`] needs, the last one for objects only.
+    pub(crate) const IDENTITY: [&'static str; 19] = [
         "kind",
         "cluster",
         "host",
@@ -883,11 +883,14 @@ impl<'b> Columns<'b> {
         "written_time",
         "reason",
         "speculative",
+        "attributes",
     ];
 
-    /// What makes each row the event it is; `None` for a row that is no access.
+    /// What makes each row the event it is; `None` for a row that is no access. Without objects, events of
+    /// arrays that have one are other events.
     pub(crate) fn identities<'c>(
         &'c self,
+        with_objects: bool,
     ) -> Result<impl Fn(usize) -> Result<Option<Identity<'c>>, Error>, Error> {
         let kinds = self.kinds()?;
         let (clusters, hosts) = (self.texts("cluster")?, self.texts("host")?);
@@ -901,6 +904,7 @@ impl<'b> Columns<'b> {
         let connections = self.numbers("connection")?;
         let (written, reasons) = (self.texts("written_time")?, self.texts("reason")?);
         let speculative = self.bools("speculative")?;
+        let attributes = if with_objects { Some(self.texts("attributes")?) } else { None };
         let path = self.path;
         Ok(move |row| {
             if kinds(row) != kind::ACCESS {
@@ -914,7 +918,14 @@ impl<'b> Columns<'b> {
             let (name, database) = (principals.get(row), databases.get(row));
             let outcome = outcome.ok_or_else(|| unknown("outcome"))?;
             let action = action.ok_or_else(|| unknown("action"))?;
+            let attributes = attributes.as_ref().and_then(|attributes| attributes.get(row));
+            if let Some(object) = stated_object(action, attributes.and_then(object)) {
+                let (group, member) = (clusters.get(row), hosts.get(row));
+                let names = (group.unwrap_or(""), member.unwrap_or(""));
+                return Ok(Some(Identity::of_object(names.0, names.1, action, object)));
+            }
             Ok(Some(Identity {
+                object: None,
                 group: clusters.get(row).unwrap_or(""),
                 member: hosts.get(row).unwrap_or(""),
                 action,
@@ -1176,6 +1187,19 @@ fn origin(text: &str) -> Option<Peer> {
             }
         },
     }
+}
+
+/// The object that attributes name, if it is spelled without escapes.
+fn object(attributes: &str) -> Option<&str> {
+    #[derive(serde::Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow, default)]
+        object: Option<&'a str>,
+    }
+
+    // Most have none.
+    memchr::memmem::find(attributes.as_bytes(), b"\"object\"")?;
+    serde_json::from_str::<Named<'_>>(attributes).ok()?.object
 }
 
 fn quarantine_facts(json: Option<&str>) -> Option<(QuarantineFacts, [u8; 32])> {

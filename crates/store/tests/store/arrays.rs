@@ -1,7 +1,9 @@
 //! Namespaces: histories like those of projects, and what is done to arrays is in them.
 
+use std::collections::HashMap;
+
 use doorbook_event::arrays::{Array, ArraysChange, PasswordHash, Right, User, Uuid};
-use doorbook_event::record::Grade;
+use doorbook_event::record::{Coverage, Grade};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::source::{Source, SourceKind, Subject};
@@ -222,5 +224,98 @@ fn who_watches_a_place_watches_the_arrays_below_it() {
     };
     check(&store);
     store.close().expect("closes");
-    check(&place.open());
+    let store = place.open();
+    check(&store);
+    // What it did not see of one array it did not see, whatever it saw of its place.
+    let lost = Coverage {
+        target: array.clone(),
+        to: Some(at(-20)),
+        ..Coverage::unseen(&lake(), "a vacuum was faster".into(), at(-30))
+    };
+    let advance = Advance { coverage: vec![lost], ..advance(b"2", b"3", Vec::new(), at(0)) };
+    store.advance(vec![advance]).pop().expect("one").expect("stored");
+    let known = asked(&store, "s3://bucket/a", at(-90), Action::QueryWrite, at(-90));
+    let gaps: Vec<_> = known.gaps.iter().map(|gap| (gap.from, gap.to)).collect();
+    assert_eq!(gaps, [(at(-30), Some(at(-20)))]);
+}
+
+/// Goal: a change that left a file is one event, whoever tells of it, when and how often; what a second source
+/// knows amends it, what it does not is a sighting, once. Method: the storage's watcher and its access log
+/// tell of two files, each first of one; in memory, after a flush, and again after a restart.
+#[test]
+fn a_file_of_an_array_is_one_event() {
+    let place = Place::new();
+    let store = place.open_new();
+    with_an_array(&store);
+    let log = Source { name: "log".into(), ..lake() };
+    for source in [lake(), log.clone()] {
+        store.change_registry(&actor(), vec![RegistryChange::SourceSet(source)]).expect("allowed");
+    }
+    let write = |object: &str, seconds: i64, user: Option<&str>| {
+        let target = Target::Array { namespace: "alice".into(), array: id().to_string().into() };
+        let mut access = login_at(user.unwrap_or(""), seconds);
+        (access.target, access.action, access.connection) = (target, Action::QueryWrite, None);
+        if user.is_none() {
+            access.principal = doorbook_event::Principal::Unauthenticated;
+            (access.peer, access.mechanism) = (doorbook_event::Peer::Unknown, None);
+        }
+        access.attributes.insert("object".into(), object.into());
+        access
+    };
+    let mut positions: HashMap<Text, Vec<u8>> = HashMap::new();
+    let mut tell = |store: &Store, source: &Source, accesses: Vec<Access>| {
+        let after = positions.get(&source.name).cloned().unwrap_or_default();
+        let position = [&after[..], b"."].concat();
+        positions.insert(source.name.clone(), position.clone());
+        let advance = Advance {
+            source: source.clone(),
+            after,
+            position,
+            is_next_file: true,
+            lines: 0,
+            doubt: None,
+            accesses,
+            coverage: Vec::new(),
+            quarantine: Vec::new(),
+            heartbeat: None,
+            through: Some(NOW),
+            since: Some(NOW.plus_seconds(-100)),
+        };
+        store.advance(vec![advance]).pop().expect("one").expect("stored").events
+    };
+    let seen = |seconds| vec![write("__commits/x.wrt", seconds, None)];
+    assert_eq!(tell(&store, &lake(), seen(-50)), 1);
+    assert_eq!(tell(&store, &log, vec![write("__commits/x.wrt", -49, Some("carol"))]), 0);
+    assert_eq!(tell(&store, &log, vec![write("__commits/y.wrt", -40, Some("carol"))]), 1);
+    store.flush().expect("flushes");
+    assert_eq!(tell(&store, &lake(), vec![write("__commits/y.wrt", -39, None)]), 0);
+    assert_eq!(tell(&store, &lake(), vec![write("__commits/z.wrt", -30, None); 2]), 1);
+    let check = |store: &Store| {
+        let of_carol = Filter { actions: vec![Action::QueryWrite], ..Filter::all(namespace(), 10) };
+        let rows = store.select(&of_carol).expect("answers").rows;
+        let told: Vec<(i64, bool, Vec<bool>)> = rows
+            .iter()
+            .map(|row| {
+                let Record::Access(access) = &row.record else { panic!("{row:?}") };
+                let is_carol = access.principal != doorbook_event::Principal::Unauthenticated;
+                let seconds = (access.event_time.micros() - NOW.micros()) / 1_000_000;
+                (seconds, is_carol, row.sightings.iter().map(|sighted| sighted.amends).collect())
+            })
+            .collect();
+        let expected = [(-30, false, vec![]), (-40, true, vec![false]), (-50, true, vec![true])];
+        assert_eq!(told, expected);
+    };
+    check(&store);
+    store.close().expect("closes");
+    let store = place.open();
+    let first_known_by_name = Access {
+        written_time: doorbook_event::WrittenTime::Partial("not after".into()),
+        ..write("__commits/x.wrt", 86_400, None)
+    };
+    assert_eq!(tell(&store, &lake(), vec![first_known_by_name]), 0);
+    assert_eq!(tell(&store, &lake(), vec![write("__commits/y.wrt", -39, None)]), 0);
+    assert_eq!(tell(&store, &log, vec![write("__commits/x.wrt", -49, Some("carol"))]), 0);
+    store.flush().expect("flushes");
+    assert_eq!(tell(&store, &log, vec![write("__commits/x.wrt", -49, Some("carol"))]), 0);
+    check(&store);
 }

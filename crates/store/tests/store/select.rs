@@ -13,8 +13,8 @@ use doorbook_event::{
     Timestamp,
 };
 use doorbook_store::filter::{
-    Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Targets, TextIs, Unwanted,
-    Wildcard,
+    Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Rank, Seen, SeenValue, Targets,
+    TextIs, Unwanted, Wildcard,
 };
 use doorbook_store::{
     Did, Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Ingest, IngestLine,
@@ -576,12 +576,13 @@ fn naive_access_matches(access: &Access, filter: &Filter) -> bool {
         && !shares(not.classes)
 }
 
-const DIMENSIONS: [Dimension; 10] = [
+const DIMENSIONS: [Dimension; 11] = [
     Dimension::Cluster,
     Dimension::Host,
     Dimension::Action,
     Dimension::Outcome,
     Dimension::Principal,
+    Dimension::Database,
     Dimension::Address,
     Dimension::Mechanism,
     Dimension::Application,
@@ -602,6 +603,11 @@ fn naive_value(row: &Told, dimension: Dimension) -> Option<Text> {
             | Principal::ServiceAccount(name) => Some(name.clone()),
             Principal::OsUser { name, .. } => name.clone(),
             Principal::Unauthenticated | Principal::Doorbook => None,
+        },
+        Dimension::Database => match &access?.principal {
+            Principal::User { database, .. } => Some(database.clone()),
+            Principal::OsUser { uid, .. } => Some(uid.to_string().into()),
+            _ => None,
         },
         Dimension::Address => match access?.peer {
             Peer::Unknown => None,
@@ -776,9 +782,68 @@ impl Model {
                 Some(Outcome::Unknown) | None => bar.unknown += 1,
             }
         }
+        self.check_seen(store, filter, &rows);
+        // Every third stretch has the same name.
+        let third = |at: Timestamp| at.micros().div_euclid(width_micros).rem_euclid(3);
+        let cut = |at: Timestamp| {
+            let next = (at.micros().div_euclid(width_micros) + 1) * width_micros;
+            (Timestamp::from_micros(third(at)), Timestamp::from_micros(next))
+        };
+        let mut thirds: BTreeMap<i64, u64> = BTreeMap::new();
+        rows.iter().for_each(|(_, row)| *thirds.entry(third(row.at())).or_default() += 1);
+        let by_third = store.histogram_by(filter, &cut).expect("answers");
+        let by_third = by_third.bars.iter();
+        let by_third: BTreeMap<i64, u64> = by_third
+            .map(|bar| (bar.from.micros(), bar.successes + bar.failures + bar.unknown))
+            .collect();
+        assert_eq!(by_third, thirds, "thirds of {filter:?}");
         let histogram = store.histogram(filter, width_micros).expect("answers");
         let (bars, as_of) = (bars.into_values().collect(), histogram.as_of.clone());
         assert_eq!(histogram, Histogram { bars, total, as_of }, "bars of {filter:?}");
+    }
+
+    /// Holds what was seen of each value to looking at one row after the other.
+    fn check_seen(&self, store: &Store, filter: &Filter, rows: &[(usize, Told)]) {
+        let rank = [Rank::Last, Rank::First, Rank::Count, Rank::Failures][filter.limit % 4];
+        let seen = store.seen(filter, &DIMENSIONS, (rank, filter.limit)).expect("answers");
+        for (dimension, seen) in DIMENSIONS.into_iter().zip(seen) {
+            let mut values: BTreeMap<Option<Text>, SeenValue> = BTreeMap::new();
+            for (_, row) in rows {
+                let value = naive_value(row, dimension);
+                let new = SeenValue {
+                    value: value.clone(),
+                    first: row.at(),
+                    last: row.at(),
+                    successes: 0,
+                    failures: 0,
+                    unknown: 0,
+                };
+                let known = values.entry(value).or_insert(new);
+                known.first = known.first.min(row.at());
+                known.last = known.last.max(row.at());
+                match row.access().map(|access| &access.outcome) {
+                    Some(Outcome::Success) => known.successes += 1,
+                    Some(Outcome::Failure { .. }) => known.failures += 1,
+                    Some(Outcome::Unknown) | None => known.unknown += 1,
+                }
+            }
+            let distinct = values.keys().flatten().count() as u64;
+            let mut values: Vec<SeenValue> = values.into_values().collect();
+            let key = |value: &SeenValue| match rank {
+                Rank::Last => value.last.micros(),
+                Rank::First => value.first.micros(),
+                Rank::Count => (value.successes + value.failures + value.unknown) as i64,
+                Rank::Failures => value.failures as i64,
+            };
+            values.sort_by_key(|value| std::cmp::Reverse(key(value)));
+            values.truncate(filter.limit);
+            let (total, as_of) = (rows.len() as u64, seen.as_of.clone());
+            assert_eq!(
+                seen,
+                Seen { values, distinct, total, as_of },
+                "{dimension:?} of {filter:?}"
+            );
+        }
     }
 
     fn add(&mut self, store: &Store, source: &str, received: Timestamp, batch: ImportBatch) {

@@ -4,7 +4,9 @@ use doorbook_event::Timestamp;
 use doorbook_source::document::write_text;
 use doorbook_store::Dimension;
 
+use super::cut::stretches;
 use super::dispatch::Call;
+use super::filter::Asked;
 use super::problem::Problem;
 use super::{events, filter};
 
@@ -16,7 +18,7 @@ pub fn histogram(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let expected = "a number and s, m, h or d, such as 15m";
     let width_micros = call.query.read("width", expected, width)?;
     let width_micros = width_micros.ok_or_else(|| Problem::invalid_parameter("width", expected))?;
-    let filter = filter::take(call)?.filter;
+    let Asked { filter, zone, .. } = filter::take(call)?;
     call.query.finish()?;
     let too_many = || {
         let what = format!("makes more than {BARS_MAX} bars; ask for a shorter time or wider ones");
@@ -29,7 +31,7 @@ pub fn histogram(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     if !is_open && span_micros / width_micros > BARS_MAX as i64 {
         return Err(too_many());
     }
-    let histogram = call.app.store().histogram(&filter, width_micros)?;
+    let histogram = call.app.store().histogram_by(&filter, &stretches(&zone, width_micros))?;
     if histogram.bars.len() > BARS_MAX {
         return Err(too_many());
     }
@@ -80,12 +82,13 @@ pub fn top(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
 }
 
 /// The words are those of the filter's parameters.
-const DIMENSIONS: [(&str, Dimension); 10] = [
+const DIMENSIONS: [(&str, Dimension); 11] = [
     ("cluster", Dimension::Cluster),
     ("host", Dimension::Host),
     ("action", Dimension::Action),
     ("outcome", Dimension::Outcome),
     ("principal", Dimension::Principal),
+    ("database", Dimension::Database),
     ("address", Dimension::Address),
     ("mechanism", Dimension::Mechanism),
     ("application", Dimension::Application),

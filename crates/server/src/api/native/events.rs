@@ -3,9 +3,9 @@
 
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Quarantine;
-use doorbook_event::{Access, PublicIds, Record};
-use doorbook_source::document::write_text;
-use doorbook_store::filter::{Order, Page};
+use doorbook_event::{Access, PublicIds, Record, Scope, Timestamp};
+use doorbook_source::document::{self, write_text};
+use doorbook_store::filter::{Order, Page, Targets};
 use doorbook_store::{Filter, Placed, Sighted};
 
 use super::cursor::{Cursor, seal_as_of};
@@ -45,7 +45,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     Ok(write(call, &filter, &page, cursor))
 }
 
-/// Serves `events/{id}`: a row as lists have it.
+/// Serves `events/{id}`: a row as lists have it, and what else its connection did.
 pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     call.query.finish()?;
     let ids = call.app.doors().ids();
@@ -54,8 +54,56 @@ pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let absent = || Problem::not_found("There is no such event.");
     let (log, seq) = place.ok_or_else(absent)?;
     let row = call.app.store().get(&call.scope, log, seq)?.ok_or_else(absent)?;
-    call.rows = 1;
-    Ok(document(ids, &row))
+    let mut sources = Sources::default();
+    let mut out = of_row(ids, &row);
+    let Some(filter) = of_connection(&call.scope, &row) else {
+        call.rows = 1;
+        return Ok(out);
+    };
+    let mut page = call.app.store().select(&filter)?;
+    page.rows.retain(|neighbour| (neighbour.log, neighbour.seq) != (log, seq));
+    page.rows.truncate(NEIGHBOURS_MAX);
+    call.rows = 1 + page.rows.len() as u64;
+    let end = out.pop();
+    out.extend_from_slice(b",\"neighbours\":{\"events\":[");
+    for (index, row) in page.rows.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { b"," });
+        write_row(ids, row, &mut sources, &mut out);
+    }
+    // The event itself is one of them.
+    let total = page.total.saturating_sub(1);
+    out.extend_from_slice(format!("],\"total\":{total}}}").as_bytes());
+    out.extend(end);
+    Ok(out)
+}
+
+/// Of what a connection did as much as a person reads; `total` counts it all.
+const NEIGHBOURS_MAX: usize = 100;
+
+/// Connections are numbered anew when a process starts. Where it is not known when that was, a
+/// connection is looked for so long before and after.
+const CONNECTION_SECONDS_MAX: i64 = 12 * 3600;
+
+/// All that the connection of an event did; `None` for an event whose connection is not known.
+pub(crate) fn of_connection(scope: &Scope, row: &Placed) -> Option<Filter> {
+    let Record::Access(access) = &row.record else { return None };
+    let (group, member) = access.target.names();
+    let (from, to) = match access.process_start {
+        Some(_) => (Timestamp::MIN, Timestamp::MAX),
+        None => (
+            access.event_time.plus_seconds(-CONNECTION_SECONDS_MAX),
+            access.event_time.plus_seconds(CONNECTION_SECONDS_MAX),
+        ),
+    };
+    Some(Filter {
+        targets: Targets::Members(vec![(group.clone(), member.clone())]),
+        connections: vec![access.connection?],
+        process_start: access.process_start,
+        from,
+        to,
+        size_bytes_max: PAGE_SIZE_BYTES_MAX,
+        ..Filter::all(scope.clone(), NEIGHBOURS_MAX + 1)
+    })
 }
 
 /// Where the next page begins; `None` where there is none. A page that ends with the last row is
@@ -105,8 +153,8 @@ pub fn write_ending(
     coverage::write(&answer, out);
 }
 
-/// A row by itself, as [`one`] answers it.
-pub(crate) fn document(ids: &PublicIds, row: &Placed) -> Vec<u8> {
+/// A row by itself.
+pub(crate) fn of_row(ids: &PublicIds, row: &Placed) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     write_row(ids, row, &mut Sources::default(), &mut out);
     out
@@ -115,11 +163,11 @@ pub(crate) fn document(ids: &PublicIds, row: &Placed) -> Vec<u8> {
 /// Neighbours were mostly received together.
 #[derive(Default)]
 struct Sources {
-    received: Option<(doorbook_event::Timestamp, String)>,
+    received: Option<(Timestamp, String)>,
 }
 
 impl Sources {
-    fn received(&mut self, at: doorbook_event::Timestamp) -> &str {
+    fn received(&mut self, at: Timestamp) -> &str {
         if self.received.as_ref().is_none_or(|(known, _)| *known != at) {
             self.received = Some((at, at.to_string()));
         }
@@ -166,7 +214,7 @@ fn write_sightings(ids: &PublicIds, sightings: &[Sighted], out: &mut Vec<u8>) {
 
 fn write_event(access: &Access, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"event\":");
-    doorbook_source::document::write(access, out);
+    document::write(access, out);
 }
 
 fn write_quarantine(quarantine: &Quarantine, out: &mut Vec<u8>) {

@@ -15,6 +15,8 @@ pub struct Asked {
     pub filter: Filter,
     /// As it can be asked again at any time.
     pub terms: Terms,
+    /// Where days and hours begin.
+    pub zone: TimeZone,
 }
 
 /// Takes every parameter that narrows an answer.
@@ -30,7 +32,7 @@ pub fn take(call: &mut Call<'_>) -> Result<Asked, Problem> {
         let as_of = open_as_of(call.app.doors().ids(), text)?;
         call.app.store().is_state_of(&call.scope, &as_of).then_some(as_of)
     })?;
-    Ok(Asked { filter, terms })
+    Ok(Asked { filter, terms, zone })
 }
 
 /// The names of arrays that a request asks for. A filter that cannot be read asks for none.

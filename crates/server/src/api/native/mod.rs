@@ -11,12 +11,14 @@ mod body;
 mod counts;
 mod coverage;
 pub(crate) mod cursor;
+mod cut;
 pub(crate) mod dispatch;
 pub(crate) mod events;
 pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
+mod principals;
 pub(crate) mod problem;
 pub(crate) mod query;
 #[cfg(test)]
@@ -126,6 +128,20 @@ pub static OPERATIONS: &[Operation] = &[
         path: "events/{id}",
         needs: auth::Operation::ReadHistory,
         serve: Serve::Read(events::one),
+    },
+    Operation {
+        id: "listPrincipals",
+        method: "GET",
+        path: "principals",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(principals::list),
+    },
+    Operation {
+        id: "getPrincipal",
+        method: "GET",
+        path: "principals/{name}",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(principals::one),
     },
 ];
 

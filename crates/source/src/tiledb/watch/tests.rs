@@ -548,11 +548,135 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_recorded_is_what_was_done(steps in proptest::collection::vec(step(), 1..60)) {
         let (array, history) = run(&steps)?;
         compare(&array, &history)?;
     }
+}
+
+/// What is read of an array whose files say anything.
+struct Hostile(Vec<Vec<u8>>, usize);
+
+impl Contents for Hostile {
+    fn read(&mut self, _: &str) -> io::Result<Vec<u8>> {
+        self.1 += 1;
+        match self.0.get(self.1 % (self.0.len() + 1)) {
+            Some(bytes) => Ok(bytes.clone()),
+            None => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    fn modified(&mut self, _: &str) -> io::Result<Timestamp> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+fn hostile_path() -> impl Strategy<Value = String> {
+    let number = prop_oneof![0_u64..4, Just(u64::MAX), 1_795_000_000_000_u64..1_795_000_000_004];
+    let stem =
+        (number.clone(), number, 0_u128..4, 0_u32..24).prop_map(|(from, to, uuid, version)| {
+            let version = if version > 0 { format!("_{version}") } else { String::new() };
+            format!("__{from}_{to}_{uuid:032x}{version}")
+        });
+    let ending = prop::sample::select(vec![
+        "__commits/.wrt",
+        "__commits/.del",
+        "__commits/.upd",
+        "__commits/.vac",
+        "__commits/.con",
+        "__commits/.ign",
+        "__commits/.tmp",
+        "__meta/",
+        "__meta/.vac",
+        "__schema/",
+        "__fragment_meta/.meta",
+        ".ok",
+        ".vac",
+        ".meta",
+        "/__fragment_metadata.tdb",
+    ]);
+    (stem, ending).prop_map(|(stem, place)| match place.rsplit_once('/') {
+        Some((folder, ending)) if !folder.is_empty() => format!("{folder}/{stem}{ending}"),
+        _ => format!("{stem}{place}"),
+    })
+}
+
+proptest! {
+    /// Goal: nothing that lies in storage ends the watch, or makes it say the same for ever. Method: any names,
+    /// whose contents are any names or any bytes, looked at thrice, once after a restart.
+    #[test]
+    fn any_files_at_all(
+        looks in prop::collection::vec(prop::collection::vec((hostile_path(), 0_i64..200), 0..20), 3),
+        lists in prop::collection::vec(prop_oneof![
+            prop::collection::vec(hostile_path(), 0..5).prop_map(|paths| (paths.join("\n") + "\n").into_bytes()),
+            prop::collection::vec(any::<u8>(), 0..200),
+        ], 0..5),
+    ) {
+        let mut contents = Hostile(lists, 0);
+        let mut one = watch(&[]);
+        for (n, look) in looks.iter().enumerate() {
+            if n == 2 {
+                one = watch(&one.position());
+            }
+            let mut listing = Listing::new();
+            for (path, seconds) in look {
+                listing.see(path, Timestamp::from_seconds(1_795_000_000 + seconds));
+            }
+            one.scan(listing, &mut contents, Timestamp::from_seconds(1_795_000_100 + n as i64));
+            let mut batches = 0;
+            while let Some(batch) = one.take() {
+                batches += 1;
+                prop_assert!(batch.coverage.iter().all(|gap| Some(gap.from) < gap.to));
+                prop_assert!(batches < 10);
+            }
+        }
+    }
+
+    #[test]
+    fn any_position(bytes in prop::collection::vec(any::<u8>(), 1..100)) {
+        let _ = ArrayWatch::new(target(), "arrays".into(), &bytes);
+    }
+}
+
+/// Goal: a position of another version is refused by name, and none is read wrongly. Method: a good one with
+/// another version.
+#[test]
+fn a_position_has_a_version() {
+    let mut history = History::new();
+    history.look(&mut Simulated::new());
+    history.store_position();
+    let mut position: Position = minicbor::decode(&history.position).expect("our own");
+    assert_eq!(watch(&history.position).position(), history.position);
+    position.version = 2;
+    let refused =
+        ArrayWatch::new(target(), "arrays".into(), &position.bytes()).expect_err("refused");
+    assert!(refused.to_string().contains("its version is 2"), "{refused}");
+}
+
+/// Goal: an array that lies elsewhere afterwards replays nothing. Method: the same files under another watch,
+/// which is the same array, and goes on as it.
+#[test]
+fn a_moved_array_is_the_same() {
+    let mut array = Simulated::new();
+    array.do_step(Step::Write { at: None });
+    let mut here = History::new();
+    here.look(&mut array);
+    let mut there = watch(&[]);
+    let mut listing = Listing::new();
+    array.files.iter().for_each(|(path, (modified, _))| listing.see(path, *modified));
+    there.scan(listing, &mut array, here.looks[0].plus_seconds(9));
+    assert!(there.is_same_array(&here.watch));
+    assert!(!watch(&[]).is_same_array(&watch(&[])));
+    there.take_over(&here.watch);
+    assert!(there.take().is_none());
+    here.watch.moved("s3://b/there", here.looks[0].plus_seconds(9));
+    let batch = here.watch.take().expect("one event");
+    assert_eq!(batch.accesses[0].action, Action::Move);
+    assert_eq!(batch.accesses[0].attributes["to"], "s3://b/there");
+    here.watch.gone(here.looks[0].plus_seconds(10));
+    assert_eq!(here.watch.take().expect("one event").accesses[0].action, Action::Delete);
+    assert!(here.watch.position().is_empty());
 }

@@ -473,7 +473,7 @@ async fn a_line_can_tell_more_of_an_event() {
     let amends: Vec<_> = sightings.iter().map(|one| one["amends"].as_bool()).collect();
     assert_eq!(amends, [Some(true), Some(false)]);
     assert_eq!(sightings[1]["time"], "2026-11-23T02:45:15Z");
-    assert_eq!(&doors.read(&format!("/api/v1/events/{id}")).await, row);
+    assert_eq!(&events::one(&doors, &id).await, row);
     let all = doors.read("/api/v1/events").await;
     assert_eq!(all["total"], 2);
     // A page of before does not learn of it.

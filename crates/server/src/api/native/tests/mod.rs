@@ -4,6 +4,7 @@ mod agent;
 mod events;
 mod ingest;
 mod lines;
+mod principals;
 mod table;
 
 use std::collections::BTreeMap;

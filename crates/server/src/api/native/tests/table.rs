@@ -14,13 +14,15 @@ const SERVED: &[&str] = &[
     "GET /api/v1/events/histogram",
     "GET /api/v1/events/top",
     "GET /api/v1/events/{id}",
+    "GET /api/v1/principals",
+    "GET /api/v1/principals/{name}",
     "POST /api/v1/agent/advances",
     "POST /api/v1/ingest/{source}",
     "POST /api/v1/lines",
 ];
 
 fn target(path: &str, id: &str) -> String {
-    let path = path.replace("{source}", "app").replace("{id}", id);
+    let path = path.replace("{source}", "app").replace("{id}", id).replace("{name}", "one");
     match path.rsplit('/').next() {
         Some("histogram") => format!("{PREFIX}{path}?width=1h"),
         Some("top") => format!("{PREFIX}{path}?by=principal"),

@@ -1,0 +1,173 @@
+//! [`Storage`]: the thread that watches where arrays are stored.
+//!
+//! A source of the kind `tiledb-storage` is one place, a folder of this machine or a prefix of a bucket. A
+//! **look** lists every array below it and compares that with what was known
+//! (`doorbook_source::tiledb`); what was done in between becomes events, stored together with where the
+//! watch goes on ([`Store::advance`]). Looks come every `interval_seconds`; on disk, what changes wakes a look
+//! at the array that changed at once, so that what is soon removed again is mostly seen before.
+//!
+//! An array that is found and that its namespace does not know is registered, so that it has a history. What
+//! somebody deregistered stays so for as long as it lies where it is.
+//!
+//! One place that cannot be looked at is a state and a gap of that source, one array a gap of that array;
+//! the others go on.
+//!
+//! Suggested reading order: this, [`watching`] (one source), [`place`] (what can be looked at), [`disk`],
+//! [`position`].
+
+mod disk;
+mod place;
+mod position;
+mod wake;
+mod watching;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use doorbook_event::record::ClockState;
+use doorbook_event::source::{Source, SourceKind, State};
+use doorbook_event::{Clock, Random, Text};
+use doorbook_store::Store;
+
+use crate::sources::status::tell_changes;
+use crate::sources::{Board, Reader, Status};
+use watching::Watching;
+
+/// Between two looks at what changed on disk.
+const INTERVAL: Duration = Duration::from_millis(200);
+
+/// What is needed to watch.
+#[derive(Clone)]
+pub struct Tools {
+    /// Where sources and their places are, and where what they show goes.
+    pub store: Store,
+    /// Where the present comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where the ids of arrays come from that are found.
+    pub random: Arc<dyn Random>,
+    /// How far the clock can be trusted.
+    pub clock_state: fn() -> ClockState,
+    /// How long the machine has run, by a clock that nobody sets.
+    pub steady: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// Where it stands how sources are.
+    pub board: Board,
+    /// Doorbook's own directory, where no array is.
+    pub data_dir: PathBuf,
+}
+
+/// The watch over storage of a running server.
+pub struct Storage {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Storage {
+    /// Begins to watch.
+    pub fn start(tools: Tools) -> std::io::Result<Storage> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let raised = Arc::clone(&stop);
+        let mut round = Round::new(tools);
+        let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || {
+            while !raised.load(Ordering::SeqCst) {
+                round.run(&raised);
+                std::thread::park_timeout(INTERVAL);
+            }
+        })?;
+        Ok(Storage { stop, thread: Some(thread) })
+    }
+
+    /// Stores what was seen and stops.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("watching storage ended in a bug");
+            }
+        }
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What is kept from round to round.
+struct Round {
+    tools: Tools,
+    watching: BTreeMap<Text, Watching>,
+}
+
+impl Round {
+    fn new(tools: Tools) -> Round {
+        Round { tools, watching: BTreeMap::new() }
+    }
+
+    /// Lets each source look at what it is time to look at.
+    fn run(&mut self, stop: &AtomicBool) {
+        self.follow_registry();
+        let mut lost = Vec::new();
+        for (name, watching) in &mut self.watching {
+            if stop.load(Ordering::SeqCst) {
+                break;
+            }
+            if !watching.run(&self.tools, stop) {
+                lost.push(name.clone());
+            }
+        }
+        // Where these really are is in the store.
+        for name in lost {
+            self.watching.remove(&name);
+        }
+        self.tell();
+    }
+
+    /// Begins and ends watching as the registry says.
+    fn follow_registry(&mut self) {
+        let catalog = self.tools.store.catalog();
+        let watched = self.tools.store.watched();
+        // One that was changed, or put back to its beginning, begins anew.
+        self.watching.retain(|name, watching| {
+            let progress = watched.sources.get(name);
+            let position = progress.map_or(&[][..], |progress| &progress.position);
+            catalog.registry.source(name) == Some(watching.source()) && watching.is_at(position)
+        });
+        let is_ours = |source: &&Source| source.kind == SourceKind::TiledbStorage && !source.paused;
+        for source in catalog.registry.sources().filter(is_ours) {
+            if !self.watching.contains_key(&source.name) {
+                let progress = watched.sources.get(&source.name);
+                let watching = Watching::new(source, progress, &self.tools);
+                self.watching.insert(source.name.clone(), watching);
+            }
+        }
+    }
+
+    fn tell(&self) {
+        let statuses: BTreeMap<Text, Status> =
+            self.watching.iter().map(|(name, of)| (name.clone(), of.status())).collect();
+        let before = self.tools.board.of(Reader::Stored);
+        if before != statuses {
+            tell_changes(&before, &statuses);
+            self.tools.board.set(Reader::Stored, statuses);
+        }
+    }
+}
+
+/// How a source is that was not looked at yet.
+fn unknown() -> Status {
+    let state = State::CatchingUp;
+    Status { state, message: None, through: None, behind_bytes: 0, lines: 0, events: 0 }
+}
+
+#[cfg(test)]
+mod tests;
