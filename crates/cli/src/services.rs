@@ -135,7 +135,7 @@ impl Services {
     }
 
     fn follow_buckets(&self, running: &mut Running, wanted: BucketsSection) {
-        if running.buckets != wanted {
+        if running.buckets != wanted || !self.tools.buckets.is_told() {
             self.tools.buckets.set(wanted.settings.clone());
             running.buckets = wanted;
         }

@@ -15,7 +15,7 @@ pub fn store_options(data_dir: PathBuf) -> Options {
         random: Arc::new(SystemRandom),
         disk: Arc::new(SystemDisk),
         // 12 MiB of rows are some ten thousand events with their lines: twice as much, which is when
-        // commits wait, and a server that follows fifty logs are below 100 MB together.
+        // commits wait, leaves a server that follows fifty logs below 100 MB (docs/design/sources.md).
         memtable_size_bytes: 12 << 20,
         // 64 MiB: room for a memtable's segment and days of Doorbook's own history.
         reserve_size_bytes: 64 << 20,

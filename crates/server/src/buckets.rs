@@ -57,6 +57,11 @@ impl Buckets {
         *own = (own.0 + 1, settings);
     }
 
+    /// Whether anyone said yet how buckets are reached.
+    pub fn is_told(&self) -> bool {
+        self.version() > 0
+    }
+
     /// Changes whenever how buckets are reached does.
     pub fn version(&self) -> u64 {
         self.0.read().unwrap_or_else(PoisonError::into_inner).0

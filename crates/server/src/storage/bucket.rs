@@ -139,17 +139,23 @@ impl Bucket {
     }
 
     fn unseen(&self, error: &object_store::Error) -> Unseen {
-        use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
-        let name = &self.name;
-        let message = match error {
-            NotFound { .. } => format!("there is no bucket {name}"),
-            PermissionDenied { .. } | Unauthenticated { .. } => {
-                format!("bucket {name} may not be listed with this key (it takes s3:ListBucket)")
-            }
-            error => format!("bucket {name} cannot be listed: {}", with_causes(error)),
-        };
-        Unseen { is_absent: matches!(error, NotFound { .. }), message: message.into() }
+        unseen(&self.name, &with_causes(error))
     }
+}
+
+/// Why a bucket cannot be listed. Of a listing only the store's own word tells, which stands in the error's
+/// text.
+fn unseen(bucket: &str, error: &str) -> Unseen {
+    let says = |words: &[&str]| words.iter().any(|word| error.contains(word));
+    let is_absent = says(&["NoSuchBucket"]);
+    let message = if is_absent {
+        format!("there is no bucket {bucket}")
+    } else if says(&["AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId"]) {
+        format!("bucket {bucket} may not be listed with this key (it takes s3:ListBucket): {error}")
+    } else {
+        format!("bucket {bucket} cannot be listed: {error}")
+    };
+    Unseen { is_absent, message: message.into() }
 }
 
 impl Place for Bucket {
@@ -251,6 +257,18 @@ fn split(key: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_store_refuses_is_told() {
+        let check = |error: &str, is_absent, part: &str| {
+            let unseen = unseen("lake", error);
+            assert_eq!(unseen.is_absent, is_absent, "{error}");
+            assert!(unseen.message.contains(part), "{unseen:?}");
+        };
+        check("404 Not Found: <Code>NoSuchBucket</Code>", true, "there is no bucket lake");
+        check("403 Forbidden: <Code>AccessDenied</Code>", false, "s3:ListBucket");
+        check("error sending request", false, "cannot be listed: error sending");
+    }
 
     #[test]
     fn keys_are_of_arrays() {

@@ -131,6 +131,10 @@ impl Round {
 
     /// Lets each source look at what it is time to look at.
     fn run(&mut self, stop: &AtomicBool) {
+        // With the wrong key a bucket is not there.
+        if self.reader == Reader::Listed && !self.tools.buckets.is_told() {
+            return;
+        }
         self.follow_registry();
         let mut lost = Vec::new();
         for (name, watching) in &mut self.watching {

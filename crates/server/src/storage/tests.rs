@@ -190,6 +190,7 @@ fn arrays_are_found_and_followed() {
     scene.write("a", 1, 2);
     scene.run();
     assert_eq!(scene.actions("a"), ["create", "query_write", "query_write"]);
+    scene.run_later();
     let writes = scene.coverage("a", Action::QueryWrite);
     assert_eq!(coverage::word(writes.grade), "complete", "{writes:?}");
     scene.restart();
