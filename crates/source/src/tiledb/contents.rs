@@ -12,7 +12,7 @@ pub const CONTENTS_BYTES_MAX: usize = 64 << 20;
 pub enum Unreadable {
     /// It is larger than what is read.
     TooLarge,
-    /// Its last line has no end: it is not all there.
+    /// It is empty, or its last line has no end: it is not all there.
     Unfinished,
     /// A line names nothing that an array has.
     Foreign,
@@ -22,7 +22,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Unreadable::TooLarge => "it is larger than 64 MiB",
-            Unreadable::Unfinished => "it ends within an entry",
+            Unreadable::Unfinished => "it is empty or ends within an entry",
             Unreadable::Foreign => "a line is no name of a file of an array",
         })
     }
@@ -74,7 +74,12 @@ pub fn ignored(bytes: &[u8]) -> Result<Vec<Name>, Unreadable> {
 }
 
 fn check_size(bytes: &[u8]) -> Result<&[u8], Unreadable> {
-    if bytes.len() > CONTENTS_BYTES_MAX { Err(Unreadable::TooLarge) } else { Ok(bytes) }
+    match bytes.len() {
+        // Whoever makes a list has something to name: it was opened, and is not written yet.
+        0 => Err(Unreadable::Unfinished),
+        1..=CONTENTS_BYTES_MAX => Ok(bytes),
+        _ => Err(Unreadable::TooLarge),
+    }
 }
 
 fn take_line<'a>(rest: &mut &'a [u8]) -> Result<&'a str, Unreadable> {
@@ -116,7 +121,9 @@ mod tests {
         assert_eq!(commits(&list), Ok(names.to_vec()));
         let list = format!("__commits/{A}.wrt\n__commits/{B}.del\n");
         assert_eq!(ignored(list.as_bytes()), Ok(names[..2].to_vec()));
-        assert_eq!(merged(b""), Ok(Vec::new()));
+        for empty in [merged(b"").err(), commits(b"").err(), ignored(b"").err()] {
+            assert_eq!(empty, Some(Unreadable::Unfinished));
+        }
     }
 
     /// Goal: what is cut, foreign or lies about its length is an error and nothing else. Method: one each.
