@@ -57,6 +57,11 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
         ),
         ("tiledb and the Python client of TileDB Cloud", INSTALL, tools::tiledb_python().is_some()),
         ("the npm client libraries", INSTALL, tools::node_clients().is_some()),
+        (
+            "Chromium with its driver, and axe: the page as people use it",
+            INSTALL,
+            tools::browser().is_some(),
+        ),
         ("curl --digest", "curl is not installed", tools::curl().is_some()),
         (
             "the shared real logs",

@@ -7,6 +7,9 @@
 mod support;
 
 mod agent;
+mod array_files;
+mod array_soak;
+mod browser;
 mod counters;
 mod follow;
 mod kill;
@@ -17,6 +20,7 @@ mod pages;
 mod quickstart;
 mod replica_set;
 mod samples;
+mod storage;
 mod surface;
 mod syslog;
 mod tiledb;

@@ -1,7 +1,7 @@
 //! `cargo xtask`: how a change is checked, tested and measured.
 //!
 //! One module per command: [`check`] (with [`invariants`] and [`generated`]), [`mod@test`] (with
-//! [`tools`], which installs), [`mod@bench`], [`budget`], [`fuzz`]. [`process`] runs other programs and
+//! [`tools`], which installs), [`mod@bench`], [`budget`], [`fuzz`], [`shots`]. [`process`] runs other programs and
 //! measures them.
 
 mod bench;
@@ -11,6 +11,7 @@ mod fuzz;
 mod generated;
 mod invariants;
 mod process;
+mod shots;
 mod test;
 mod tools;
 
@@ -34,6 +35,8 @@ enum Command {
     Generate,
     /// Install what the tests need, then run all of them
     Test(test::Arguments),
+    /// Photograph every page and state in a real browser
+    Shots(shots::Arguments),
     /// Measure
     #[command(subcommand)]
     Bench(bench::Command),
@@ -62,6 +65,7 @@ fn run(command: Command) -> Result<()> {
         Command::Check => check::run(),
         Command::Generate => generated::write(),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Shots(arguments) => shots::run(&arguments),
         Command::Bench(command) => bench::run(&command),
         Command::Budget(arguments) => budget::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),

@@ -35,6 +35,11 @@ pub fn install_for_tests() -> Result<TestTools> {
             missing.push(format!("{error:#}"));
         }
     }
+    for (program, package) in [("chromium", "chromium"), ("chromedriver", "chromium-driver")] {
+        if let Err(error) = system.need(program, package, "the tests of the page") {
+            missing.push(format!("{error:#}"));
+        }
+    }
     if let Err(error) = system.need("curl", "curl", "curl --digest as a client") {
         missing.push(format!("{error:#}"));
     }

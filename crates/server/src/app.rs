@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::routing;
 use crate::sources::Agents;
 use crate::usage::Usage;
+use crate::web::{self, Web};
 
 /// What an operator can set. The defaults work.
 #[derive(Clone, Debug)]
@@ -137,6 +138,7 @@ struct Inner {
     access_history_buckets: atlas::rate_limit::Buckets,
     answers: Arc<Semaphore>,
     doors: native::Doors,
+    web: Web,
     lines: routing::Router,
     metrics: Metrics,
     agents: Agents,
@@ -194,6 +196,7 @@ impl App {
             usage: Usage::start(Arc::clone(&clock), sink),
             access_history_buckets: atlas::rate_limit::Buckets::new(settings.access_history_rate),
             answers: Arc::new(Semaphore::new(settings.concurrent_answers_max.max(1))),
+            web: Web::default(),
             doors: native::Doors::new(PublicIds::new(&secrets.public_ids), &settings),
             lines: routing::Router::new(routing::Tools {
                 store: store.clone(),
@@ -222,6 +225,7 @@ impl App {
             .merge(native::router(self))
             .merge(tiledb::router(self))
             .merge(operations::router(self))
+            .merge(web::router(self))
     }
 
     /// The store.
@@ -262,6 +266,11 @@ impl App {
     /// What our own API holds.
     pub fn doors(&self) -> &native::Doors {
         &self.0.doors
+    }
+
+    /// What the page holds.
+    pub fn web(&self) -> &Web {
+        &self.0.web
     }
 
     /// Where lines that are sent to us find their host.

@@ -4,7 +4,7 @@
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::tiledb`], [`arrays`], [`api::native`], [`usage`],
+//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::tiledb`], [`arrays`], [`api::native`], [`usage`], [`web`],
 //! [`http`], [`metrics`], [`vitals`], [`alarm`], [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
@@ -13,9 +13,11 @@ pub mod api;
 pub mod app;
 pub mod arrays;
 pub mod auth;
+pub mod buckets;
 pub mod counters;
 pub mod coverage;
 pub mod estate;
+pub mod export;
 pub mod filter;
 pub mod http;
 pub mod metrics;
@@ -26,6 +28,7 @@ pub mod sources;
 pub mod storage;
 pub mod usage;
 pub mod vitals;
+pub mod web;
 
 #[cfg(test)]
 mod test_support;

@@ -9,6 +9,7 @@ use super::process::PATIENCE;
 /// A connection that is kept.
 pub struct Connection {
     stream: BufReader<TcpStream>,
+    host: String,
 }
 
 /// An answer that arrived whole.
@@ -21,10 +22,11 @@ pub struct Reply {
 impl Connection {
     /// To a server's `http://127.0.0.1:PORT`.
     pub fn to(base: &str) -> Result<Connection> {
-        let stream = TcpStream::connect(base.trim_start_matches("http://"))?;
+        let host = base.trim_start_matches("http://").to_owned();
+        let stream = TcpStream::connect(&host)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Connection { stream: BufReader::new(stream) })
+        Ok(Connection { stream: BufReader::new(stream), host })
     }
 
     /// One request, signed with HTTP Basic, and its answer.
@@ -37,9 +39,9 @@ impl Connection {
         body: &str,
     ) -> Result<Reply> {
         let basic = base64(format!("{user}:{password}").as_bytes());
-        let length = body.len();
+        let (length, host) = (body.len(), &self.host);
         let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: doorbook\r\nAuthorization: Basic {basic}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {basic}\r\n\
              Content-Length: {length}\r\n"
         );
         for (name, value) in headers {

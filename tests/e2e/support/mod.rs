@@ -1,6 +1,7 @@
 //! What the tests stand on: the binary, a server, a mongod, the clients.
 
 pub mod binary;
+pub mod browser;
 pub mod ceph;
 pub mod clients;
 pub mod draw;

@@ -45,6 +45,12 @@ pub fn node_clients() -> Option<PathBuf> {
     installed()
 }
 
+/// Chromium's driver, which starts Chromium, and axe's script.
+pub fn browser() -> Option<(&'static str, PathBuf)> {
+    let axe = tool("clients/node_modules/axe-core/axe.min.js")?;
+    (runs("chromium") && runs("chromedriver")).then_some(("chromedriver", axe))
+}
+
 /// The machine's curl.
 pub fn curl() -> Option<&'static str> {
     runs("curl").then_some("curl")

@@ -16,6 +16,7 @@ use doorbook_agent::logging;
 use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::registry::Role;
 use doorbook_event::{Action, Class, Classes, ProjectId, Scope};
+use doorbook_server::admin::arrays::ArraysRequest;
 use doorbook_server::admin::request::{ImportView, NewKey};
 use doorbook_server::admin::{Admin, Connection, FailureKind, Reply, Request, os_user};
 use doorbook_server::app::Settings;
@@ -99,6 +100,12 @@ fn prepare(admin: &Admin) -> anyhow::Result<Prepared> {
         other => return Err(out_of_turn(&other)),
     };
     let array = array::sample(admin, &by)?;
+    let grant = ArraysRequest::UserGrant {
+        user: array::USER.to_owned(),
+        project: PROJECT.to_owned(),
+        role: Role::Owner,
+    };
+    admin.execute(&by, Request::Arrays(grant))?;
     Ok(Prepared { project, key, import, array })
 }
 
@@ -218,6 +225,11 @@ fn tell(server: &Server, data_dir: &Path, prepared: &Prepared) -> anyhow::Result
         ("events --system", "who asked Doorbook"),
     ] {
         output::line(&format!("doorbook --data-dir '{data_dir}' {words:<18} # {what}"))?;
+    }
+    // Whoever could read it on its way would be the owner.
+    if server.address().is_some_and(|address| address.ip().is_loopback()) {
+        output::heading("Or look at it in a browser. This link signs you in, once:")?;
+        output::line(&server.link_for(array::USER))?;
     }
     output::heading("Ctrl-C stops the server; the directory stays.")
 }

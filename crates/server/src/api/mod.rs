@@ -1,7 +1,7 @@
 //! The API surfaces. Each has one folder, one table of operations and one mapping of errors.
 
 pub mod atlas;
-mod body;
+pub(crate) mod body;
 pub mod native;
 pub mod operations;
 pub mod tiledb;

@@ -4,7 +4,7 @@
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Quarantine;
 use doorbook_event::{Access, PublicIds, Record, Scope, Timestamp};
-use doorbook_source::document::{self, write_text};
+use doorbook_source::document::write_text;
 use doorbook_store::filter::{Order, Page, Targets};
 use doorbook_store::{Filter, Placed, Sighted};
 
@@ -109,7 +109,7 @@ fn of_connection(scope: &Scope, row: &Placed) -> Option<Filter> {
 
 /// Where the next page begins; `None` where there is none. A page that ends with the last row is
 /// told by one more that is empty.
-fn next(page: &Page, limit: usize) -> Option<Order> {
+pub(crate) fn next(page: &Page, limit: usize) -> Option<Order> {
     let last = page.rows.last().filter(|_| page.is_cut || page.rows.len() == limit)?;
     let event_time = match &last.record {
         Record::Access(access) | Record::Own(access) => access.event_time,
@@ -154,6 +154,13 @@ pub fn write_ending(
     coverage::write(&answer, out);
 }
 
+/// A row by itself, as a page has it.
+pub(crate) fn document(ids: &PublicIds, row: &Placed) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1024);
+    write_row(ids, row, &mut Sources::default(), &mut out);
+    out
+}
+
 /// Neighbours were mostly received together.
 #[derive(Default)]
 struct Sources {
@@ -167,6 +174,11 @@ impl Sources {
         }
         self.received.as_ref().map_or("", |(_, text)| text)
     }
+}
+
+/// Appends a row by itself.
+pub fn write_alone(ids: &PublicIds, row: &Placed, out: &mut Vec<u8>) {
+    write_row(ids, row, &mut Sources::default(), out);
 }
 
 /// Appends a row: what Doorbook says of it, and the event as it could be sent in.
@@ -208,7 +220,7 @@ fn write_sightings(ids: &PublicIds, sightings: &[Sighted], out: &mut Vec<u8>) {
 
 fn write_event(access: &Access, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"event\":");
-    document::write(access, out);
+    doorbook_source::document::write(access, out);
 }
 
 fn write_quarantine(quarantine: &Quarantine, out: &mut Vec<u8>) {

@@ -28,6 +28,11 @@ impl Query {
         Query(parameters.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
+    /// The parameters that are left, in their order.
+    pub fn pairs(&self) -> &[(String, String)] {
+        &self.0
+    }
+
     /// Takes every value of a parameter.
     pub fn all(&mut self, name: &str) -> Vec<String> {
         let taken = self.0.extract_if(.., |(known, _)| known == name);

@@ -1,0 +1,555 @@
+//! The access history of a project, and the activity of a namespace's arrays: one page for both.
+
+use axum::http::StatusCode;
+use doorbook_event::public_id::Names;
+use doorbook_event::registry::Project;
+use doorbook_event::{Action, Scope, Text};
+use doorbook_store::{Answer as Coverage, Filter, Page, Placed};
+use maud::{Markup, html};
+
+use super::chart::Chart;
+use super::detail::Detail;
+use super::filters::{self, Asked};
+use super::page::{Answer, Frame, page};
+use super::params::Params;
+use super::sessions::SignedIn;
+use super::table::Table;
+use super::text::{plain, shown};
+use super::when::count;
+use super::window::Window;
+use super::{Seen, Visit, facets, states};
+use crate::api::native::cursor::{Cursor, seal_as_of};
+use crate::api::native::problem::Problem;
+use crate::api::native::{events, filter};
+use crate::auth::{Decision, Object, Operation, authorize};
+use crate::coverage;
+
+/// Rows of a page.
+const ROWS: usize = 100;
+
+/// Memory of a page's rows.
+const SIZE_BYTES_MAX: usize = 8 << 20;
+
+/// Where somebody begins: at the only history there is for them, or with a choice.
+pub fn home(visit: &Visit, signed_in: &SignedIn) -> Answer {
+    let histories = histories(visit, signed_in);
+    match &histories[..] {
+        [] => states::nothing_granted(visit, signed_in),
+        [only] => Answer::redirect(&only.href),
+        several => {
+            let frame =
+                Frame { title: "Histories", signed_in: Some(signed_in), here: None, chooser: None };
+            let main = html! {
+                main #main.narrow {
+                    h1 { "Whose history?" }
+                    ul.choices {
+                        @for history in several {
+                            li { a href=(history.href) { span.kind { (history.kind) } (shown(&history.name)) } }
+                        }
+                    }
+                }
+            };
+            Answer::page(StatusCode::OK, page(&frame, main))
+        }
+    }
+}
+
+/// A page of a history, or a row of it.
+pub fn answer(visit: &Visit, signed_in: &SignedIn, is_event: bool) -> Answer {
+    let mut scope = None;
+    let mut rows = 0;
+    let built = build(visit, signed_in, is_event, &mut scope, &mut rows);
+    let (answer, refusal) = match built {
+        Ok(answer) => (answer, None),
+        Err(problem) => (states::problem(visit, &problem), Some(Text::from(problem.name))),
+    };
+    visit.record(
+        visit.caller(),
+        Seen {
+            action: Action::Query,
+            scope: scope.as_ref(),
+            status: answer.status,
+            refusal,
+            rows,
+            details: visit.details(),
+        },
+    );
+    answer
+}
+
+fn build(
+    visit: &Visit,
+    signed_in: &SignedIn,
+    is_event: bool,
+    scope: &mut Option<Scope>,
+    rows: &mut u64,
+) -> Result<Answer, Problem> {
+    let params = Params::parse(visit.parts.uri.query().unwrap_or_default())?;
+    if params.get("project").is_none() && params.get("namespace").is_none() {
+        return Ok(Answer::redirect("/"));
+    }
+    let whose = &*scope.insert(scope_of(visit, &params)?);
+    let apart = match filters::with_times_apart(&params, visit.now) {
+        Err(problem) => return Ok(unreadable(signed_in, &params, &problem)),
+        Ok(apart) => apart,
+    };
+    if let Some(apart) = apart {
+        return Ok(Answer::redirect(&apart.href(visit.parts.uri.path())));
+    }
+    let window = Window::of(&params, visit.now)?;
+    let registry = &visit.catalog.registry;
+    let asked = Asked { app: &visit.app, registry, scope: whose, window };
+    let mut found = match Found::look(&asked, visit, &params) {
+        Err(problem) if problem.column.is_some() => {
+            return Ok(unreadable(signed_in, &params, &problem));
+        }
+        found => found?,
+    };
+    if is_event {
+        found.open = Some(row_of(visit, whose)?);
+    }
+    *rows = found.page.rows.len() as u64 + u64::from(is_event);
+    let shown = Shown { visit, signed_in, scope: whose, params: &params, window, found: &found };
+    Ok(Answer::page(StatusCode::OK, shown.page()))
+}
+
+/// The page for a search that cannot be read: with the search, and without any row.
+fn unreadable(signed_in: &SignedIn, params: &Params, problem: &Problem) -> Answer {
+    let signed_in = Some(signed_in);
+    let here = Some(("/history", params));
+    let frame = Frame { title: problem.title, signed_in, here, chooser: None };
+    let main = html! {
+        main #main.history {
+            div.top {
+                h1 { (problem.title) }
+                (search(params, Some(problem)))
+            }
+            section.state {
+                p { "Nothing was answered: an answer to another question would be no answer." }
+                p { a href=(params.without(&["q", "cursor"]).href("/history")) { "Without this search" } }
+            }
+        }
+    };
+    Answer::page(problem.status, page(&frame, main))
+}
+
+/// What can be typed, and what is wrong with it.
+fn search(params: &Params, wrong: Option<&Problem>) -> Markup {
+    let text = params.get("q").unwrap_or_default();
+    let kept = params.without(&["q", "cursor", "as_of"]);
+    html! {
+        form.search method="get" action="/history" role="search" {
+            @for (name, value) in kept.iter() {
+                input type="hidden" name=(name) value=(value);
+            }
+            label.hidden for="q" { "Search" }
+            input #q type="search" name="q" value=(text) autocomplete="off" spellcheck="false"
+                autocapitalize="none" aria-invalid=[wrong.map(|_| "true")]
+                aria-describedby=[wrong.map(|_| "q-wrong")] autofocus[wrong.is_some()]
+                placeholder="result:failed user:svc-* ip:10.0.0.0/8 -class:system since:2h";
+            button.quiet type="submit" { "Search" }
+        }
+        @if let Some(problem) = wrong {
+            div #q-wrong.search-error role="alert" {
+                @if let Some(column) = problem.column {
+                    pre.caret aria-hidden="true" { (plain(text)) "\n"
+                        (" ".repeat(column.saturating_sub(1).min(text.len()))) "^" }
+                }
+                p { (shown(&problem.detail)) }
+            }
+        }
+    }
+}
+
+/// Whose history an address means, if the one who asks may read it.
+fn scope_of(visit: &Visit, params: &Params) -> Result<Scope, Problem> {
+    let registry = &visit.catalog.registry;
+    let caller = visit.caller();
+    let may = |object: Object<'_>| authorize(registry, &caller, Operation::ReadHistory, object);
+    match (params.get("project"), params.get("namespace")) {
+        (Some(_), Some(_)) => {
+            Err(Problem::invalid_parameter("namespace", "either this or project"))
+        }
+        (Some(text), None) => {
+            let absent = || Problem::not_found(format!("There is no project {text}."));
+            let id = registry.find_project(text).map(|project| project.id).ok_or_else(absent)?;
+            match may(Object::Project(id)) {
+                Decision::Allowed => Ok(Scope::Project(id)),
+                Decision::RoleMissing => Err(Problem::forbidden()),
+                Decision::Invisible => Err(absent()),
+            }
+        }
+        (None, name) => {
+            let name = name.unwrap_or_default();
+            let scope = || Scope::Namespace(name.into());
+            let arrays = filter::arrays(&params.query());
+            let is_allowed = |text: &String| {
+                let array = registry.arrays().find(name, text);
+                array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
+            };
+            match may(Object::Namespace(name)) {
+                Decision::Allowed => Ok(scope()),
+                Decision::RoleMissing if !arrays.is_empty() && arrays.iter().all(is_allowed) => {
+                    Ok(scope())
+                }
+                Decision::RoleMissing => Err(Problem::forbidden()),
+                Decision::Invisible => {
+                    Err(Problem::not_found(format!("There is no namespace {name}.")))
+                }
+            }
+        }
+    }
+}
+
+/// The row that the path names, wherever it is in the history that may be read. Of a namespace of others
+/// only what the address asks for.
+fn row_of(visit: &Visit, scope: &Scope) -> Result<Placed, Problem> {
+    let absent = || Problem::not_found("There is no such event.");
+    let id = visit.parts.uri.path().rsplit('/').next().unwrap_or_default();
+    let place = id.parse().ok().and_then(|id| visit.app.doors().ids().place(Names::Record, id));
+    let (log, seq) = place.ok_or_else(absent)?;
+    let row = visit.app.store().get(scope, log, seq)?.ok_or_else(absent)?;
+    match may_read(visit, scope, &row) {
+        true => Ok(row),
+        false => Err(absent()),
+    }
+}
+
+fn may_read(visit: &Visit, scope: &Scope, row: &Placed) -> bool {
+    use doorbook_event::Record;
+    let Scope::Namespace(name) = scope else { return true };
+    let registry = &visit.catalog.registry;
+    let caller = visit.caller();
+    let may = |object: Object<'_>| {
+        authorize(registry, &caller, Operation::ReadHistory, object) == Decision::Allowed
+    };
+    let target = match &row.record {
+        Record::Access(access) | Record::Own(access) => Some(access.target.names().1),
+        _ => None,
+    };
+    let array = target.and_then(|target| registry.arrays().find(name, target));
+    may(Object::Namespace(name)) || array.is_some_and(|array| may(Object::Array(array)))
+}
+
+/// What the history answered; all of one state.
+struct Found {
+    page: Page,
+    older: Option<String>,
+    n_hidden: u64,
+    /// How many match at any time, where none does in the window.
+    elsewhere: u64,
+    is_empty_history: bool,
+    coverage: Coverage,
+    chart: Chart,
+    facets: Vec<((doorbook_store::Dimension, &'static str), doorbook_store::Top)>,
+    open: Option<Placed>,
+}
+
+impl Found {
+    fn look(asked: &Asked<'_>, visit: &Visit, params: &Params) -> Result<Found, Problem> {
+        let store = visit.app.store();
+        let ids = visit.app.doors().ids();
+        let shows_all = params.get("show") == Some("all");
+        let mut filter = asked.filter(params, shows_all)?;
+        (filter.limit, filter.size_bytes_max) = (ROWS, SIZE_BYTES_MAX);
+        if let Some(text) = params.get("cursor") {
+            let cursor = Cursor::open(ids, text).filter(|cursor| cursor.scope == *asked.scope);
+            let cursor =
+                cursor.ok_or_else(|| Problem::invalid_parameter("cursor", "not one of ours"))?;
+            (filter.after, filter.as_of) = (Some(cursor.after), Some(cursor.as_of));
+        }
+        let page = store.select(&filter)?;
+        // Everything else on the page is of the same state.
+        let at_once = |filter: Filter| Filter { as_of: Some(page.as_of.clone()), ..filter };
+        let older = events::next(&page, ROWS).map(|after| {
+            let (scope, as_of) = (asked.scope.clone(), page.as_of.clone());
+            Cursor { scope, limit: ROWS, after, as_of, filter: String::new() }.seal(ids)
+        });
+        let with_hidden = Filter { limit: 0, ..at_once(asked.filter(params, true)?) };
+        let n_hidden = match shows_all {
+            true => 0,
+            false => store.select(&with_hidden)?.total.saturating_sub(page.total),
+        };
+        let counted = Filter { limit: 0, after: None, ..at_once(filter.clone()) };
+        let of_all = Filter::all(asked.scope.clone(), 0);
+        let is_none = page.total == 0;
+        let elsewhere = match is_none {
+            true => {
+                let of_all = Filter { from: of_all.from, to: of_all.to, ..counted.clone() };
+                store.select(&of_all)?.total
+            }
+            false => 0,
+        };
+        let is_empty_history = is_none && elsewhere == 0 && store.select(&of_all)?.total == 0;
+        let coverage = coverage::of(store, asked.registry, &filter, visit.now);
+        let name_of = |name: &str, value: &str| name_in(asked, name, value);
+        let chart = Chart::of(store, &counted, &asked.window, (&coverage, visit.now), &name_of)?;
+        let facets = facets::of(asked, params, &counted, shows_all)?;
+        let open = None;
+        Ok(Found {
+            page,
+            older,
+            n_hidden,
+            elsewhere,
+            is_empty_history,
+            coverage,
+            chart,
+            facets,
+            open,
+        })
+    }
+}
+
+/// What a value of a filter stands for: of an array its name.
+fn name_in(asked: &Asked<'_>, name: &str, value: &str) -> String {
+    if let (Scope::Namespace(namespace), "array" | "target") = (asked.scope, name)
+        && let Some(array) = asked.registry.arrays().find(namespace, value)
+    {
+        return array.name.to_string();
+    }
+    value.to_owned()
+}
+
+/// A page as it is shown.
+struct Shown<'a> {
+    visit: &'a Visit,
+    signed_in: &'a SignedIn,
+    scope: &'a Scope,
+    params: &'a Params,
+    window: Window,
+    found: &'a Found,
+}
+
+impl Shown<'_> {
+    fn page(&self) -> Markup {
+        let heading = match self.scope {
+            Scope::Namespace(_) => "Array activity",
+            _ => "Access history",
+        };
+        let (path, title) = match &self.found.open {
+            Some(row) => (format!("/history/{}", self.id(row)), format!("Event · {heading}")),
+            None => ("/history".to_owned(), heading.to_owned()),
+        };
+        let frame = Frame {
+            title: &title,
+            signed_in: Some(self.signed_in),
+            here: Some((&path, self.params)),
+            chooser: Some(self.chooser()),
+        };
+        page(
+            &frame,
+            html! {
+                main #main.history.with-detail[self.found.open.is_some()] {
+                    div.top {
+                        div.title {
+                            h1 { (heading) }
+                            (self.window.choices(self.params, "/history"))
+                        }
+                        (self.search())
+                        (filters::chips(self.params, &|name, value| self.name_of(name, value)))
+                        (self.headline())
+                        @if !self.found.is_empty_history { (self.found.chart.show(self.params)) }
+                    }
+                    (self.rows())
+                    @if let Some(row) = &self.found.open { (self.detail(row)) }
+                    (facets::show(&self.found.facets, self.params, &|name, value| self.name_of(name, value)))
+                }
+            },
+        )
+    }
+
+    /// Whether there is anything that could be watched.
+    fn is_set_up(&self) -> bool {
+        let registry = &self.visit.catalog.registry;
+        match self.scope {
+            Scope::Project(id) => registry.hosts(*id).next().is_some(),
+            Scope::Namespace(name) => registry.arrays().arrays_of(name).next().is_some(),
+            Scope::System => true,
+        }
+    }
+
+    fn name_of(&self, name: &str, value: &str) -> String {
+        let (app, registry) = (&self.visit.app, &self.visit.catalog.registry);
+        let asked = Asked { app, registry, scope: self.scope, window: self.window };
+        name_in(&asked, name, value)
+    }
+
+    fn id(&self, row: &Placed) -> String {
+        self.visit.app.doors().ids().id(Names::Record, row.log, row.seq).to_string()
+    }
+
+    /// The total, what it can know, what it leaves out, and the link that keeps it.
+    fn headline(&self) -> Markup {
+        let Found { page, n_hidden, coverage, .. } = self.found;
+        let show = self.params.without(&["cursor"]);
+        let name_of = |name: &str, value: &str| self.name_of(name, value);
+        html! {
+            div.headline {
+                p.total role="status" {
+                    strong { (count(page.total)) }
+                    (if page.total == 1 { " event" } else { " events" })
+                    span.sep aria-hidden="true" { "·" }
+                    (states::completeness(coverage, &self.window, self.is_set_up(), &name_of))
+                }
+                p.aside {
+                    @if self.params.get("show") == Some("all") {
+                        span { "System, monitors and retries are shown. "
+                            a href=(show.without(&["show"]).href("/history")) { "Hide them" } }
+                    } @else if *n_hidden > 0 {
+                        span { (count(*n_hidden)) " of the system, monitors and retries hidden. "
+                            a href=(show.set("show", "all").href("/history")) { "Show them" } }
+                    }
+                    a.pin href=(self.pinned()) title="A link that will show these same events" {
+                        "Pinned link"
+                    }
+                }
+            }
+        }
+    }
+
+    /// The address that shows the same for as long as the rows are kept.
+    fn pinned(&self) -> String {
+        let as_of = seal_as_of(self.visit.app.doors().ids(), &self.found.page.as_of);
+        let to = self.window.to.min(self.visit.now);
+        let (path, params) = match &self.found.open {
+            Some(row) => (format!("/history/{}", self.id(row)), self.params),
+            None => ("/history".to_owned(), self.params),
+        };
+        let fixed = match self.window.to < doorbook_event::Timestamp::MAX {
+            true => Window::fixed(params, self.window.from, to),
+            false => Window::fixed(params, self.window.from, self.window.to),
+        };
+        fixed.set("as_of", &as_of).href(&path)
+    }
+
+    fn rows(&self) -> Markup {
+        let Found { page, n_hidden, elsewhere, is_empty_history, .. } = self.found;
+        let name_of = |name: &str, value: &str| self.name_of(name, value);
+        let registry = &self.visit.catalog.registry;
+        html! {
+            div.events {
+                @if *is_empty_history {
+                    (states::no_data(registry, self.scope))
+                } @else if page.total == 0 {
+                    (states::no_match(self.params, &self.window, *n_hidden, *elsewhere, &name_of))
+                } @else {
+                    (Table {
+                        ids: self.visit.app.doors().ids(),
+                        scope: self.scope,
+                        params: self.params,
+                        now: self.visit.now,
+                        open: self.found.open.as_ref().map(|row| self.id(row)).as_deref(),
+                        name_of: &name_of,
+                    }.show(&page.rows))
+                    (self.pages())
+                }
+            }
+        }
+    }
+
+    fn pages(&self) -> Markup {
+        let n_rows = self.found.page.rows.len() as u64;
+        let fixed = Window::fixed(self.params, self.window.from, self.window.to);
+        html! {
+            nav.pages aria-label="Pages" {
+                span { (count(n_rows)) " of " (count(self.found.page.total)) " shown" }
+                @if self.params.get("cursor").is_some() {
+                    a href=(self.params.without(&["cursor"]).href("/history")) { "⇤ Newest" }
+                }
+                @if let Some(cursor) = &self.found.older {
+                    a rel="next" href=(fixed.set("cursor", cursor).href("/history")) { "Older →" }
+                }
+            }
+        }
+    }
+
+    fn detail(&self, row: &Placed) -> Markup {
+        let name_of = |name: &str, value: &str| self.name_of(name, value);
+        Detail {
+            ids: self.visit.app.doors().ids(),
+            scope: self.scope,
+            params: self.params,
+            now: self.visit.now,
+            base_url: self.visit.base_url(),
+            name_of: &name_of,
+        }
+        .show(row)
+    }
+
+    fn search(&self) -> Markup {
+        search(self.params, None)
+    }
+
+    /// The histories that one may choose from.
+    fn chooser(&self) -> Markup {
+        let all = histories(self.visit, self.signed_in);
+        let name = match self.scope {
+            Scope::Project(id) => {
+                let project = self.visit.catalog.registry.project(*id);
+                project.map_or_else(String::new, |project: &Project| project.name.to_string())
+            }
+            Scope::Namespace(name) => name.to_string(),
+            Scope::System => String::new(),
+        };
+        html! {
+            details.chooser {
+                summary { span.hidden { "History of " } (shown(&name)) }
+                ul {
+                    @for history in &all {
+                        li {
+                            a href=(history.href) aria-current=[(history.name == name).then_some("page")] {
+                                span.kind { (history.kind) } (shown(&history.name))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A history that somebody may see.
+struct History {
+    kind: &'static str,
+    name: String,
+    href: String,
+}
+
+/// The projects in which a user has a role, the namespaces that are the user's, and the arrays that are
+/// shared with the user.
+fn histories(visit: &Visit, signed_in: &SignedIn) -> Vec<History> {
+    let registry = &visit.catalog.registry;
+    let arrays = registry.arrays();
+    let user = &*signed_in.user;
+    let href = |name: &str, value: &str| Params::default().and(name, value);
+    let mut all: Vec<History> = registry
+        .roles_of_user(user)
+        .map(|(project, _)| History {
+            kind: "Project",
+            name: project.name.to_string(),
+            href: href("project", &project.id.to_string()).href("/history"),
+        })
+        .collect();
+    for namespace in arrays.namespaces() {
+        let is_own = arrays.owns(user, namespace);
+        if is_own && arrays.arrays_of(namespace).next().is_some() {
+            let href = href("namespace", namespace).href("/history");
+            all.push(History { kind: "Arrays", name: namespace.to_string(), href });
+        }
+        if is_own {
+            continue;
+        }
+        let caller = visit.caller();
+        for array in arrays.arrays_of(namespace) {
+            let decision =
+                authorize(registry, &caller, Operation::ReadHistory, Object::Array(array));
+            if decision == Decision::Allowed {
+                let href = href("namespace", namespace).and("array", &array.id.to_string());
+                let name = format!("{namespace}/{}", array.name);
+                all.push(History { kind: "Array", name, href: href.href("/history") });
+            }
+        }
+    }
+    all.sort_by(|a, b| (b.kind, &a.name).cmp(&(a.kind, &b.name)));
+    all
+}
