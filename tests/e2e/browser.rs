@@ -68,7 +68,8 @@ impl Site {
         browser.open(&format!("{}/sign-in", self.server.base))?;
         browser.type_into("#user", name)?;
         browser.type_into("#password", &password(name))?;
-        browser.click("button[type=submit]")
+        browser.click("button[type=submit]")?;
+        browser.wait_for_url(|url| !url.contains("/sign-in")).map(drop)
     }
 }
 

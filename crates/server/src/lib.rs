@@ -17,6 +17,7 @@ pub mod buckets;
 pub mod counters;
 pub mod coverage;
 pub mod estate;
+pub mod export;
 pub mod filter;
 pub mod http;
 pub mod metrics;

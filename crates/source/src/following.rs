@@ -235,6 +235,11 @@ impl Following {
             let watch = object_log::Watch::open(settings, position)?;
             return Ok(Reading::Objects(Box::new(watch)));
         }
+        if self.source.path.starts_with("s3://") {
+            let why = "logs in a bucket are not read from there: copy them into a folder as they come \
+                       (aws s3 sync) and name that";
+            return Err(input::Error::new(input::ErrorKind::Name, &self.source.path, why));
+        }
         let files = Box::new(OnDisk::new(Path::new(&*self.source.path)));
         let interval_seconds = self.source.interval_seconds.unwrap_or(LOOK_SECONDS);
         let folder = Folder::open(settings, files, interval_seconds, position)?;

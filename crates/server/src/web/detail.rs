@@ -28,6 +28,8 @@ pub struct Detail<'a> {
     pub base_url: String,
     /// What names stand for.
     pub name_of: &'a dyn Fn(&str, &str) -> String,
+    /// What else its connection did, newest first, and how much that is.
+    pub neighbours: &'a (Vec<Placed>, u64),
 }
 
 impl Detail<'_> {
@@ -46,6 +48,7 @@ impl Detail<'_> {
                     _ => p { "This is no event." },
                 }
                 (self.sightings(row))
+                (self.neighbours())
                 (self.copies(row, &id))
             }
         }
@@ -114,7 +117,8 @@ impl Detail<'_> {
                     @if let Some(origin) = &client.origin { (field("Origin", html! { (origin) })) }
                 }
                 @if let Some(connection) = access.connection {
-                    (field("Connection", html! { (connection) }))
+                    @let number = connection.to_string();
+                    (field("Connection", self.filter("connection", &number, html! { (number) })))
                 }
                 @if let Some(task) = &access.task_id {
                     (field("Task", self.filter("task_id", task, shown(task))))
@@ -171,6 +175,32 @@ impl Detail<'_> {
         }
     }
 
+    fn neighbours(&self) -> Markup {
+        let (rows, total) = self.neighbours;
+        html! {
+            @if *total > 0 {
+                h3 { "On the same connection" }
+                ul.neighbours {
+                    @for row in rows {
+                        @if let Record::Access(access) = &row.record {
+                            @let id = self.ids.id(Names::Record, row.log, row.seq);
+                            li {
+                                a href=(self.params.href(&format!("/history/{id}"))) {
+                                    (when::instant(row.event_time()))
+                                }
+                                " " (table::who(&access.principal)) " " (access.action.word()) " "
+                                (table::result(&access.outcome))
+                            }
+                        }
+                    }
+                }
+                @if *total > rows.len() as u64 {
+                    p.hint { "The newest " (when::count(rows.len() as u64)) " of " (when::count(*total)) "." }
+                }
+            }
+        }
+    }
+
     /// The same row by other means. Ids, times and addresses only: none of it can break a shell's quotes.
     fn copies(&self, row: &Placed, id: &str) -> Markup {
         let at = row.event_time();
@@ -184,7 +214,7 @@ impl Detail<'_> {
             _ => "--user 'PUBLIC:PRIVATE'",
         };
         let curl = format!("curl {credentials} '{}/api/v1/events/{id}?{whose}'", self.base_url);
-        let json = serde_json::from_slice::<serde_json::Value>(&events::document(self.ids, row))
+        let json = serde_json::from_slice::<serde_json::Value>(&events::of_row(self.ids, row))
             .and_then(|value| serde_json::to_string_pretty(&value));
         let json = visible_json(&json.unwrap_or_default());
         html! {

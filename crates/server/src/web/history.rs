@@ -106,7 +106,9 @@ fn build(
         found => found?,
     };
     if is_event {
-        found.open = Some(row_of(visit, whose)?);
+        let row = row_of(visit, whose)?;
+        found.neighbours = neighbours(visit, whose, &row)?;
+        found.open = Some(row);
     }
     *rows = found.page.rows.len() as u64 + u64::from(is_event);
     let shown = Shown { visit, signed_in, scope: whose, params: &params, window, found: &found };
@@ -215,6 +217,17 @@ fn row_of(visit: &Visit, scope: &Scope) -> Result<Placed, Problem> {
     }
 }
 
+/// What else the connection of a row did: as much as a person reads, and how much it is.
+fn neighbours(visit: &Visit, scope: &Scope, row: &Placed) -> Result<(Vec<Placed>, u64), Problem> {
+    const SHOWN: usize = 20;
+    let Some(filter) = events::of_connection(scope, row) else { return Ok(Default::default()) };
+    let filter = Filter { limit: SHOWN + 1, ..filter };
+    let mut page = visit.app.store().select(&filter)?;
+    page.rows.retain(|other| (other.log, other.seq) != (row.log, row.seq));
+    page.rows.truncate(SHOWN);
+    Ok((page.rows, page.total.saturating_sub(1)))
+}
+
 fn may_read(visit: &Visit, scope: &Scope, row: &Placed) -> bool {
     use doorbook_event::Record;
     let Scope::Namespace(name) = scope else { return true };
@@ -243,6 +256,8 @@ struct Found {
     chart: Chart,
     facets: Vec<((doorbook_store::Dimension, &'static str), doorbook_store::Top)>,
     open: Option<Placed>,
+    /// What else the connection of that row did, and how much that is.
+    neighbours: (Vec<Placed>, u64),
 }
 
 impl Found {
@@ -285,7 +300,7 @@ impl Found {
         let name_of = |name: &str, value: &str| name_in(asked, name, value);
         let chart = Chart::of(store, &counted, &asked.window, (&coverage, visit.now), &name_of)?;
         let facets = facets::of(asked, params, &counted, shows_all)?;
-        let open = None;
+        let (open, neighbours) = (None, Default::default());
         Ok(Found {
             page,
             older,
@@ -296,6 +311,7 @@ impl Found {
             chart,
             facets,
             open,
+            neighbours,
         })
     }
 }
@@ -358,6 +374,16 @@ impl Shown<'_> {
         )
     }
 
+    /// Whether there is anything that could be watched.
+    fn is_set_up(&self) -> bool {
+        let registry = &self.visit.catalog.registry;
+        match self.scope {
+            Scope::Project(id) => registry.hosts(*id).next().is_some(),
+            Scope::Namespace(name) => registry.arrays().arrays_of(name).next().is_some(),
+            Scope::System => true,
+        }
+    }
+
     fn name_of(&self, name: &str, value: &str) -> String {
         let (app, registry) = (&self.visit.app, &self.visit.catalog.registry);
         let asked = Asked { app, registry, scope: self.scope, window: self.window };
@@ -372,13 +398,14 @@ impl Shown<'_> {
     fn headline(&self) -> Markup {
         let Found { page, n_hidden, coverage, .. } = self.found;
         let show = self.params.without(&["cursor"]);
+        let name_of = |name: &str, value: &str| self.name_of(name, value);
         html! {
             div.headline {
                 p.total role="status" {
                     strong { (count(page.total)) }
                     (if page.total == 1 { " event" } else { " events" })
                     span.sep aria-hidden="true" { "·" }
-                    (states::completeness(coverage, &self.window, self.visit.now))
+                    (states::completeness(coverage, &self.window, self.is_set_up(), &name_of))
                 }
                 p.aside {
                     @if self.params.get("show") == Some("all") {
@@ -461,6 +488,7 @@ impl Shown<'_> {
             now: self.visit.now,
             base_url: self.visit.base_url(),
             name_of: &name_of,
+            neighbours: &self.found.neighbours,
         }
         .show(row)
     }

@@ -1,8 +1,10 @@
 //! Pages that show no rows, and say why.
 
 use axum::http::{HeaderValue, StatusCode, header};
+use doorbook_event::record::Grade;
 use doorbook_event::registry::Registry;
-use doorbook_event::{ProjectId, Scope, Timestamp};
+use doorbook_event::{ProjectId, Scope};
+use doorbook_store::Answer as Coverage;
 use maud::{Markup, html};
 
 use super::Visit;
@@ -10,7 +12,7 @@ use super::filters::{self, active, dropped, label};
 use super::page::{Answer, Frame, page};
 use super::params::Params;
 use super::sessions::SignedIn;
-use super::text::shown;
+use super::text::{plain, shown};
 use super::when::{self, count};
 use super::window::Window;
 use crate::api::native::problem::Problem;
@@ -187,8 +189,18 @@ fn config(registry: &Registry, project: ProjectId) -> String {
 }
 
 /// What the total can know: complete, at best effort, or blind since when and why.
-pub fn completeness(answer: &doorbook_store::Answer, window: &Window, now: Timestamp) -> Markup {
-    use doorbook_event::record::Grade;
+pub fn completeness(
+    answer: &Coverage,
+    window: &Window,
+    is_anything_known: bool,
+    name_of: &dyn Fn(&str, &str) -> String,
+) -> Markup {
+    // Of no hosts everything is known, and it would read as if somebody watched.
+    if !is_anything_known {
+        return html! {
+            span.state-word.blind { span aria-hidden="true" { "◐ " } "nobody watches: nothing is set up yet" }
+        };
+    }
     let lasting: Vec<_> =
         answer.gaps.iter().filter(|gap| gap.to.is_none() && gap.grade == Grade::Blind).collect();
     let through = |words: &str| {
@@ -196,14 +208,14 @@ pub fn completeness(answer: &doorbook_store::Answer, window: &Window, now: Times
             (words)
             @match answer.through {
                 Some(through) => { " to " (when::to_the_second(through.min(window.to))) }
-                None => ", and of some hosts nothing is known",
+                None => ", and of some nothing is known",
             }
         }
     };
     let first = lasting.iter().min_by_key(|gap| gap.from);
     let where_ = match &lasting[..] {
-        [only] => format!(" at {}", super::text::plain(only.target.names().1)),
-        several => format!(" at {} hosts", several.len()),
+        [only] => format!(" at {}", plain(&name_of("target", only.target.names().1))),
+        several => format!(" at {} places", several.len()),
     };
     let closed = answer.gaps.iter().filter(|gap| gap.grade == Grade::Blind).count();
     html! {
@@ -211,9 +223,9 @@ pub fn completeness(answer: &doorbook_store::Answer, window: &Window, now: Times
             (Some(gap), _) => {
                 span.state-word.blind {
                     span aria-hidden="true" { "◐ " }
-                    @match gap.from > Timestamp::MIN.max(window.from) || gap.from > Timestamp::MIN && gap.from < now {
-                        true => { "blind since " (when::to_the_second(gap.from)) }
-                        false => "nobody watches",
+                    @match gap.is_unwatched() && gap.from == window.from {
+                        true => "nobody watches",
+                        false => { "blind since " (when::to_the_second(gap.from)) }
                     }
                     (where_) ": " (shown(&gap.cause))
                 }

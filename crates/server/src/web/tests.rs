@@ -2,8 +2,8 @@
 
 use axum::http::header;
 use doorbook_event::arrays::{ArraysChange, User, Uuid};
-use doorbook_event::registry::{RegistryChange, Role};
-use doorbook_event::{Access, Outcome, Peer, Principal, Record, Scope};
+use doorbook_event::registry::{Project, RegistryChange, Role};
+use doorbook_event::{Access, Outcome, Peer, Principal, ProjectId, Record, Scope};
 use doorbook_store::Filter;
 
 use super::sessions;
@@ -373,6 +373,14 @@ async fn pages_without_rows_say_why() {
     let cookie = site.sign_in("alice").await;
     let empty = site.history(&cookie, "").await;
     assert!(empty.body().contains("No data yet") && empty.body().contains("[[source]]"));
+    let unset: ProjectId = "bbbbbbbbbbbbbbbbbbbbbbbb".parse().expect("an id");
+    let project = Project { id: unset, name: "unset".into(), created: NOW };
+    site.change(RegistryChange::ProjectCreated(project));
+    let role = Role::Owner;
+    site.change(RegistryChange::RoleGranted { user: "alice".into(), project: unset, role });
+    let nothing = site.get(&cookie, "/history?project=unset").await;
+    assert!(nothing.body().contains("nobody watches"), "{}", nothing.body());
+    assert!(!nothing.body().contains("complete to"), "{}", nothing.body());
     site.0.server.import("Cluster0", accesses());
     let none = site.history(&cookie, "&user=no-one&outcome=failure").await;
     assert!(none.body().contains("No event matches") && none.body().contains("Without User: "));

@@ -470,3 +470,48 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
     encoder.write_all(bytes).expect("packs");
     encoder.finish().expect("packs")
 }
+
+/// Goal: names are listed as they are sorted, whatever folders are called; so nothing behind a name is missed.
+#[test]
+fn files_are_listed_by_name() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let names = ["a-b/x", "a/x", "a/y/z", "a0", "b"];
+    for name in names {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
+        std::fs::write(path, "").expect("written");
+    }
+    let now = Timestamp::from_seconds(0);
+    for (at, after) in ["", "a-b/x", "a/x", "a/y/z", "a0", "b"].into_iter().enumerate() {
+        let found = OnDisk::new(dir.path()).list(after, now).expect("lists");
+        assert_eq!(found, names[at..], "behind {after:?}");
+    }
+}
+
+/// Goal: what was whole of a file is read, what was not is told, and the next file is read. Method: a packed
+/// CloudTrail file that breaks off, one that is none, and a good one.
+#[test]
+fn a_broken_file_is_told_and_left() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let packed = packed(CLOUDTRAIL);
+    std::fs::write(dir.path().join("1.json.gz"), &packed[..packed.len() / 2]).expect("written");
+    std::fs::write(dir.path().join("2.json.gz"), "BZh91AY&SY").expect("written");
+    std::fs::write(dir.path().join("3.json"), CLOUDTRAIL).expect("written");
+    let settings = Settings {
+        source: "trail".into(),
+        path: dir.path().to_str().expect("is UTF-8").into(),
+        format: Format::Cloudtrail,
+        target: doorbook_event::Target::Array { namespace: "alice".into(), array: "s3://".into() },
+        places: std::sync::Arc::new(places()),
+    };
+    let files = Box::new(OnDisk::new(dir.path()));
+    let mut folder = Folder::open(settings, files, 60, None).expect("opens");
+    let mut batch = crate::Batch::default();
+    let polled = folder.poll("2027-01-01T00:00:00Z".parse().expect("a time"), &mut batch);
+    assert!(polled.at_end && batch.lines > 7, "{polled:?}");
+    assert_eq!(batch.accesses.len(), 4);
+    let reasons: Vec<&str> = batch.quarantine.iter().map(|one| &*one.reason).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons.iter().all(|reason| reason.starts_with("the file cannot be read: ")));
+    assert!(batch.quarantine[1].place.file.ends_with("/2.json.gz"));
+}

@@ -191,10 +191,13 @@ impl ArrayWatch {
         let Listing { mut files, strange } = listing;
         files.sort_unstable();
         files.dedup_by_key(|file| file.name);
-        if !files.iter().any(File::is_schema) {
-            if self.created.is_some() {
-                self.gone(now);
-            }
+        let schemas = files.iter().filter(|file| file.is_schema());
+        let first_schema = schemas.map(|file| file.modified).min();
+        if self.created.is_some_and(|created| !has(&files, &created)) {
+            // Schemas are never removed: what is there, if anything, is another array.
+            self.gone(first_schema.map_or(now, |other| other.min(now)));
+        }
+        if first_schema.is_none() {
             return;
         }
         for path in strange {
@@ -424,6 +427,8 @@ struct Scan<'a> {
     unfinished: Vec<Name>,
     /// Merged ones that were not known.
     new_merged: Vec<File>,
+    /// Merged fragments of which no list says what they were merged from.
+    spanning: Vec<Stem>,
     /// What new lists of ignored ones name.
     ignored: HashSet<Name>,
     fragments: Tally,
@@ -472,6 +477,7 @@ impl<'a> Scan<'a> {
             is_opaque: false,
             unfinished: Vec::new(),
             new_merged: Vec::new(),
+            spanning: Vec::new(),
             ignored: HashSet::new(),
             fragments: Tally::default(),
             commits: Tally::default(),
@@ -532,6 +538,7 @@ impl<'a> Scan<'a> {
         }
         self.tell_listed();
         self.explain();
+        self.spanning = self.unexplained();
         self.tell_ignored(&added);
         for file in &vanished {
             self.count_vanished(file);
@@ -771,16 +778,16 @@ impl<'a> Scan<'a> {
 
     /// Whether its data went into another fragment: where no list tells, into one that spans it.
     fn is_merged_away(&self, stem: &Stem) -> bool {
-        let spans = |name: &Name| {
-            name.is_write()
-                && name.stem.is_merged()
-                && name.stem != *stem
-                && name.stem.spans(stem)
-                && !self.is_explained(name)
-        };
         self.watch.merged.contains_key(&stem.uuid)
-            || self.files.iter().any(|file| spans(&file.name))
-            || self.watch.listed.iter().any(spans)
+            || self.spanning.iter().any(|one| one != stem && one.spans(stem))
+    }
+
+    /// Merged fragments of which no list says what they were merged from.
+    fn unexplained(&self) -> Vec<Stem> {
+        let names = self.files.iter().map(|file| &file.name).chain(&self.watch.listed);
+        let is_unexplained =
+            |name: &&Name| name.is_write() && name.stem.is_merged() && !self.is_explained(name);
+        names.filter(is_unexplained).map(|name| name.stem).collect()
     }
 
     /// What was merged and removed before its list was read may hold what we never saw.

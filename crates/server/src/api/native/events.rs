@@ -54,9 +54,8 @@ pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let absent = || Problem::not_found("There is no such event.");
     let (log, seq) = place.ok_or_else(absent)?;
     let row = call.app.store().get(&call.scope, log, seq)?.ok_or_else(absent)?;
-    let mut out = Vec::with_capacity(1024);
     let mut sources = Sources::default();
-    write_row(ids, &row, &mut sources, &mut out);
+    let mut out = of_row(ids, &row);
     let Some(filter) = of_connection(&call.scope, &row) else {
         call.rows = 1;
         return Ok(out);
@@ -86,7 +85,7 @@ const NEIGHBOURS_MAX: usize = 100;
 const CONNECTION_SECONDS_MAX: i64 = 12 * 3600;
 
 /// All that the connection of an event did; `None` for an event whose connection is not known.
-fn of_connection(scope: &Scope, row: &Placed) -> Option<Filter> {
+pub(crate) fn of_connection(scope: &Scope, row: &Placed) -> Option<Filter> {
     let Record::Access(access) = &row.record else { return None };
     let (group, member) = access.target.names();
     let (from, to) = match access.process_start {
@@ -154,8 +153,8 @@ pub fn write_ending(
     coverage::write(&answer, out);
 }
 
-/// A row by itself, as a page has it.
-pub(crate) fn document(ids: &PublicIds, row: &Placed) -> Vec<u8> {
+/// A row by itself.
+pub(crate) fn of_row(ids: &PublicIds, row: &Placed) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     write_row(ids, row, &mut Sources::default(), &mut out);
     out
@@ -174,6 +173,11 @@ impl Sources {
         }
         self.received.as_ref().map_or("", |(_, text)| text)
     }
+}
+
+/// Appends a row by itself.
+pub fn write_alone(ids: &PublicIds, row: &Placed, out: &mut Vec<u8>) {
+    write_row(ids, row, &mut Sources::default(), out);
 }
 
 /// Appends a row: what Doorbook says of it, and the event as it could be sent in.

@@ -137,6 +137,11 @@ document.querySelectorAll(".rows").forEach(letRowsOpen);
 document.querySelectorAll(".copy-button").forEach(letCopy);
 document.querySelectorAll("details.chooser").forEach(letClose);
 
+// Who asks for the gaps wants to see them.
+for (const link of document.querySelectorAll("a[href='#gaps']")) {
+  link.addEventListener("click", () => { document.getElementById("gaps").open = true; });
+}
+
 const panel = document.getElementById("detail-title");
 if (panel) {
   panel.focus();

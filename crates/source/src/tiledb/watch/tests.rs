@@ -683,3 +683,31 @@ fn a_moved_array_is_the_same() {
     assert_eq!(here.watch.take().expect("one event").accesses[0].action, Action::Delete);
     assert!(here.watch.position().is_empty());
 }
+
+/// Goal: an array that was removed and made anew under the same address is not the one it was. Method: other
+/// files between two looks, and while nobody looked.
+#[test]
+fn another_array_in_its_place() {
+    for is_restarted in [false, true] {
+        let mut history = History::new();
+        history.look(&mut Simulated::new());
+        history.store_position();
+        if is_restarted {
+            history.watch = watch(&history.position);
+        }
+        let mut other =
+            Simulated { now_millis: 1_795_000_009_000, uuids: 9, ..Simulated::default() };
+        let stem = other.stem(None, 0);
+        other.create(Name { kind: Kind::Schema, stem }, Action::Create, None, b"schema");
+        other.do_step(Step::Write { at: None });
+        let mut listing = Listing::new();
+        other.files.iter().for_each(|(path, (modified, _))| listing.see(path, *modified));
+        let now = other.now();
+        history.watch.scan(listing, &mut other, now);
+        let batch = history.watch.take().expect("events");
+        let mut actions: Vec<Action> = batch.accesses.iter().map(|access| access.action).collect();
+        actions.sort();
+        assert_eq!(actions, [Action::QueryWrite, Action::Create, Action::Delete]);
+        assert!(batch.coverage.is_empty());
+    }
+}
