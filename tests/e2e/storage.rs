@@ -145,7 +145,12 @@ impl Scene {
             Ok(is_all.then_some(told))
         });
         let told = told.with_context(|| format!("{:?}\nand not {:?}", self.told(), self.done))?;
-        ensure!(told == self.done, "{part}: {told:?}\nand not {:?}", self.done);
+        ensure!(
+            told == self.done,
+            "{part}: {told:?}\nand not {:?}\n{:#?}",
+            self.done,
+            self.events()?
+        );
         Ok(())
     }
 

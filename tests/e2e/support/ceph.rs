@@ -33,6 +33,7 @@ impl Ceph {
         }
         let (port, monitor_port) = (free_port()?, free_port()?);
         let here = at.display();
+        // Its data is small: that the disk is nearly full is no reason to stop.
         fs::write(
             at.join("ceph.conf"),
             format!(
@@ -60,6 +61,8 @@ impl Ceph {
                  run dir = {here}/run\n\
                  crash dir = {here}/run\n\
                  mon data = {here}/mon\n\
+                 mon data avail crit = 0\n\
+                 mon data avail warn = 0\n\
                  osd data = {here}/osd\n\
                  rgw thread pool size = 32\n\
                  {gateway}\n"
