@@ -17,7 +17,7 @@ use jiff::tz::TimeZone;
 use crate::Batch;
 use crate::follow::Start;
 use crate::input;
-use crate::object_log::{self, Folder, Format, OnDisk, Places};
+use crate::object_log::{self, Files, Folder, Format, OnDisk, Places};
 use crate::watch::{Polled, Settings, Watch};
 
 /// How long a source may be unreadable before that is a gap: less than the minute within which an alarm
@@ -51,6 +51,8 @@ pub struct Following {
     input: Option<Reading>,
     /// The arrays of its namespace.
     places: Arc<Places>,
+    /// Where its files are, if not on this machine.
+    files: Option<OpenFiles>,
     /// Where the store has it.
     position: Vec<u8>,
     /// How far the store has it.
@@ -70,6 +72,9 @@ pub struct Following {
     was_at_end: bool,
     status: Status,
 }
+
+/// Where files are, to be opened each time that a source begins to read.
+pub type OpenFiles = Arc<dyn Fn() -> Box<dyn Files> + Send + Sync>;
 
 /// What reads.
 enum Reading {
@@ -150,6 +155,7 @@ impl Following {
             batch_size_bytes: Batch::SIZE_BYTES_MAX,
             input: None,
             places: Arc::default(),
+            files: None,
             read: Read::default(),
             through,
             begun: now,
@@ -172,6 +178,11 @@ impl Following {
     /// Lets it read less at once, from the next time on that it begins to read or reads again.
     pub fn set_batch_size_bytes(&mut self, size_bytes: usize) {
         self.batch_size_bytes = size_bytes.min(Batch::SIZE_BYTES_MAX);
+    }
+
+    /// Where the files are of a source that reads none of this machine.
+    pub fn set_files(&mut self, files: OpenFiles) {
+        self.files = Some(files);
     }
 
     /// Which arrays the namespace has, for a source of arrays.
@@ -235,12 +246,14 @@ impl Following {
             let watch = object_log::Watch::open(settings, position)?;
             return Ok(Reading::Objects(Box::new(watch)));
         }
-        if self.source.path.starts_with("s3://") {
-            let why = "logs in a bucket are not read from there: copy them into a folder as they come \
-                       (aws s3 sync) and name that";
-            return Err(input::Error::new(input::ErrorKind::Name, &self.source.path, why));
-        }
-        let files = Box::new(OnDisk::new(Path::new(&*self.source.path)));
+        let files = match &self.files {
+            Some(open) => open(),
+            None if self.source.path.starts_with("s3://") => {
+                let why = "logs in a bucket are read by the server; here, name a folder";
+                return Err(input::Error::new(input::ErrorKind::Name, &self.source.path, why));
+            }
+            None => Box::new(OnDisk::new(Path::new(&*self.source.path))),
+        };
         let interval_seconds = self.source.interval_seconds.unwrap_or(LOOK_SECONDS);
         let folder = Folder::open(settings, files, interval_seconds, position)?;
         Ok(Reading::Folder(Box::new(folder)))

@@ -150,17 +150,18 @@ impl Server {
         let clock_state = system::clock_state;
         let steady: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(system::uptime);
         let agents = app.agents().clone();
+        let buckets = Buckets::default();
         let tools = Tools {
             store: store.clone(),
             clock: clock.clone(),
             clock_state,
             steady: steady.clone(),
             agents,
+            buckets: Some((buckets.clone(), runtime.handle().clone())),
         };
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
-        let buckets = Buckets::default();
         let storage = storage::Tools {
             store: store.clone(),
             clock: clock.clone(),

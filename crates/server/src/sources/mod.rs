@@ -3,7 +3,8 @@
 //! Each round it looks what the registry has, lets each source read what was written, and stores what
 //! they read, each together with where it goes on. One thread for all: a source that has nothing to
 //! read costs a `stat`, and what has to be read is read one file at a time, so that memory does not grow
-//! with the number of sources.
+//! with the number of sources. Logs that lie in buckets have a thread of their own, because a network that hangs
+//! must keep no file of this machine waiting.
 //!
 //! What cannot be read is tried again, a file that is not there with the next round and the rest less
 //! often. Once that has lasted for [`SILENCE_SECONDS`], it is a gap from the last time that it could. The
@@ -11,6 +12,7 @@
 //!
 //! A source that an agent follows is looked at, too: it is the server that knows when an agent says nothing.
 
+mod bucket;
 mod clock;
 mod shipped;
 pub(crate) mod status;
@@ -31,12 +33,15 @@ use doorbook_source::following::{Following, Place};
 use doorbook_source::object_log::Places;
 use doorbook_store::coverage::Progress;
 use doorbook_store::{Catalog, Entry, Store};
+use tokio::runtime::Handle;
 
 pub use doorbook_event::source::State;
 pub use doorbook_source::following::{SILENCE_SECONDS, Status};
 pub use shipped::{Agents, Heard};
 
 use crate::admin::with_causes;
+use crate::buckets::Buckets;
+use bucket::Bucket;
 use clock::{ClockNews, ClockWatch, Look};
 use shipped::Shipped;
 
@@ -46,6 +51,9 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// What may wait to be stored, about, and what one source may add to it at once. In memory it stands four
 /// times while it is stored: as it was read, as rows, in the WAL's form and in the frame.
 const ROUND_SIZE_BYTES: usize = 1 << 20;
+
+/// How the path of a log begins that lies in a bucket.
+const BUCKET: &str = "s3://";
 
 /// What is needed to follow.
 #[derive(Clone)]
@@ -60,6 +68,9 @@ pub struct Tools {
     pub steady: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// What agents say of themselves.
     pub agents: Agents,
+    /// How buckets are reached, and where requests to them run, which is none of the threads here; without it
+    /// no log in a bucket is read.
+    pub buckets: Option<(Buckets, Handle)>,
 }
 
 /// How each source is, by its name. Cheap to clone.
@@ -69,8 +80,10 @@ pub struct Board(Arc<Mutex<BTreeMap<Reader, BTreeMap<Text, Status>>>>);
 /// Who tells how sources are: each of these tells of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reader {
-    /// [`Sources`]
+    /// [`Sources`], what is on this machine or comes from agents.
     Followed,
+    /// [`Sources`], logs in buckets.
+    Fetched,
     /// [`crate::routing`]
     Received,
     /// [`crate::storage`], what is on disk.
@@ -111,7 +124,7 @@ impl Board {
 pub struct Sources {
     board: Board,
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Sources {
@@ -119,16 +132,20 @@ impl Sources {
     pub fn start(tools: Tools) -> std::io::Result<Sources> {
         let board = Board::default();
         let stop = Arc::new(AtomicBool::new(false));
-        let mut round = Round::new(tools, board.clone());
-        let raised = Arc::clone(&stop);
-        let thread = std::thread::Builder::new().name("sources".to_owned()).spawn(move || {
-            while !raised.load(Ordering::SeqCst) {
-                if !round.run(&raised) {
-                    std::thread::park_timeout(INTERVAL);
+        let mut threads = Vec::new();
+        for (name, reader) in [("sources", Reader::Followed), ("logs", Reader::Fetched)] {
+            let mut round = Round::new(tools.clone(), board.clone(), reader);
+            let raised = Arc::clone(&stop);
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+                while !raised.load(Ordering::SeqCst) {
+                    if !round.run(&raised) {
+                        std::thread::park_timeout(INTERVAL);
+                    }
                 }
-            }
-        })?;
-        Ok(Sources { board, stop, thread: Some(thread) })
+            })?;
+            threads.push(thread);
+        }
+        Ok(Sources { board, stop, threads })
     }
 
     /// How they are.
@@ -143,7 +160,7 @@ impl Sources {
 
     fn end(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             thread.thread().unpark();
             // What it was about to say it says nowhere else.
             if thread.join().is_err() {
@@ -163,6 +180,8 @@ impl Drop for Sources {
 pub(crate) struct Round {
     tools: Tools,
     board: Board,
+    /// Whose sources these are.
+    reader: Reader,
     following: BTreeMap<Text, Following>,
     shipped: BTreeMap<Text, Shipped>,
     own_clock: ClockWatch,
@@ -171,15 +190,20 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    pub(crate) fn new(tools: Tools, board: Board) -> Round {
+    pub(crate) fn new(tools: Tools, board: Board, reader: Reader) -> Round {
         let (following, shipped) = (BTreeMap::new(), BTreeMap::new());
         let own_clock = ClockWatch::default();
-        Round { tools, board, following, shipped, own_clock, arrays_of: None }
+        Round { tools, board, reader, following, shipped, own_clock, arrays_of: None }
     }
 
     /// Lets each source read once, and stores it. Whether there is more to read already.
     pub(crate) fn run(&mut self, stop: &AtomicBool) -> bool {
-        self.look_at_the_clock();
+        match &self.tools.buckets {
+            _ if self.reader == Reader::Followed => self.look_at_the_clock(),
+            // With the wrong key a bucket is not there.
+            Some((buckets, _)) if buckets.is_told() => {}
+            _ => return false,
+        }
         self.follow_registry();
         let mut more = false;
         let mut waiting = Vec::new();
@@ -238,13 +262,16 @@ impl Round {
         self.shipped.retain(|name, of| catalog.registry.source(name) == Some(of.source()));
         for source in catalog.registry.sources() {
             let Way::Shipped(agent) = source.way() else { continue };
+            if self.reader != Reader::Followed {
+                break;
+            }
             let progress = watched.sources.get(&source.name);
             let now = self.tools.clock.now();
             let begin = || Shipped::new(source, agent, progress, now);
             self.shipped.entry(source.name.clone()).or_insert_with(begin);
         }
         for source in catalog.registry.sources().filter(is_followed) {
-            if self.following.contains_key(&source.name) {
+            if reader_of(source) != self.reader || self.following.contains_key(&source.name) {
                 continue;
             }
             let aliases = catalog.registry.aliases_of(source).cloned().collect();
@@ -252,6 +279,12 @@ impl Round {
             let now = self.tools.clock.now();
             let mut following = Following::new(source.clone(), aliases, from, now);
             following.set_batch_size_bytes(ROUND_SIZE_BYTES);
+            if let (Some(place), Some((buckets, runtime))) =
+                (source.path.strip_prefix(BUCKET), &self.tools.buckets)
+            {
+                let bucket = Bucket::new(place, buckets.clone(), runtime.clone());
+                following.set_files(Arc::new(move || Box::new(bucket.clone())));
+            }
             self.following.insert(source.name.clone(), following);
             self.arrays_of = None;
         }
@@ -323,14 +356,22 @@ impl Round {
         let shipped = self.shipped.iter();
         let shipped = shipped.map(|(name, shipped)| (name.clone(), shipped.status()));
         let statuses: BTreeMap<Text, Status> = followed.chain(shipped).collect();
-        status::tell_changes(&self.board.of(Reader::Followed), &statuses);
-        self.board.set(Reader::Followed, statuses);
+        status::tell_changes(&self.board.of(self.reader), &statuses);
+        self.board.set(self.reader, statuses);
     }
 }
 
 /// Whether its files are read here, one after the other.
 fn is_followed(source: &&Source) -> bool {
     source.way() == Way::Followed || source.kind.is_object_log()
+}
+
+/// Which thread reads it.
+fn reader_of(source: &Source) -> Reader {
+    match source.path.starts_with(BUCKET) {
+        true => Reader::Fetched,
+        false => Reader::Followed,
+    }
 }
 
 fn place_of(progress: &Progress) -> Place {

@@ -183,8 +183,15 @@ fn round_of(store: &Store, clock: &Arc<ManualClock>) -> Round {
     let steady = move || Duration::from_micros(steady.now().micros().unsigned_abs());
     let steady = Arc::new(steady);
     let agents = Agents::default();
-    let tools = Tools { store: store.clone(), clock: clock.clone(), clock_state, steady, agents };
-    Round::new(tools, Board::default())
+    let tools = Tools {
+        store: store.clone(),
+        clock: clock.clone(),
+        clock_state,
+        steady,
+        agents,
+        buckets: None,
+    };
+    Round::new(tools, Board::default(), Reader::Followed)
 }
 
 #[test]

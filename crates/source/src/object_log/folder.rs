@@ -32,7 +32,8 @@ pub trait Files: Send {
     /// The first names behind `after`, in order, at most [`Folder::LISTED_MAX`]; of files that are whole.
     fn list(&mut self, after: &str, now: Timestamp) -> io::Result<Vec<String>>;
 
-    /// The bytes of one.
+    /// The bytes of one. What may be there and cannot be had now is [`io::ErrorKind::NotConnected`]: it is asked
+    /// for again; every other error gives the file up.
     fn open(&mut self, name: &str) -> io::Result<Box<dyn Read + Send>>;
 }
 
@@ -105,20 +106,31 @@ impl Folder {
                         io::ErrorKind::NotFound => ErrorKind::Absent,
                         _ => ErrorKind::Io,
                     };
-                    let error = Error::new(kind, &self.settings.path, "cannot be listed");
+                    let why = format!("cannot be listed: {error}");
+                    let error = Error::new(kind, &self.settings.path, &why);
                     polled.trouble = Some(error);
                     return polled;
                 }
             }
         }
         while let Some((name, is_context)) = self.next.pop_front() {
+            let reader = match self.files.open(&name) {
+                // It is read once it can be.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                    let why = format!("{name} cannot be read: {error}");
+                    polled.trouble = Some(Error::new(ErrorKind::Io, &self.settings.path, &why));
+                    self.next.push_front((name, is_context));
+                    break;
+                }
+                reader => reader,
+            };
             if is_context {
-                self.read_file(&name, &mut Batch::default());
+                self.read_file(&name, reader, &mut Batch::default());
                 continue;
             }
             self.telling.resume();
             polled.next_file = true;
-            polled.size_bytes += self.read_file(&name, &mut batch);
+            polled.size_bytes += self.read_file(&name, reader, &mut batch);
             if batch.is_full() || polled.size_bytes >= Folder::POLL_BYTES {
                 break;
             }
@@ -187,10 +199,14 @@ impl Folder {
     }
 
     /// How many bytes it had.
-    fn read_file(&mut self, name: &str, out: &mut Batch) -> u64 {
+    fn read_file(
+        &mut self,
+        name: &str,
+        reader: io::Result<Box<dyn Read + Send>>,
+        out: &mut Batch,
+    ) -> u64 {
         self.telling.begin(format!("{}/{name}", self.settings.path).into());
         let latest = out.latest.take();
-        let reader = self.files.open(name);
         let (size_bytes, result) = match (reader, self.settings.format) {
             (Err(error), _) => (0, Err(error.to_string())),
             (Ok(reader), Format::Cloudtrail) => self.read_records(reader, out),

@@ -1,0 +1,129 @@
+//! [`Bucket`]: the files of a log in a bucket of an object store.
+
+use std::io::{Cursor, Error, ErrorKind, Read, Result};
+use std::sync::Arc;
+
+use doorbook_event::Timestamp;
+use doorbook_source::object_log::{Files, Folder};
+use futures_util::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::runtime::Handle;
+
+use crate::admin::with_causes;
+use crate::buckets::Buckets;
+
+/// All below a prefix of a bucket.
+#[derive(Clone)]
+pub(super) struct Bucket {
+    name: String,
+    prefix: String,
+    buckets: Buckets,
+    runtime: Handle,
+    /// Once it was opened, by which version of the settings.
+    opened: Option<(u64, Arc<dyn ObjectStore>)>,
+}
+
+/// One file is held in memory while it is read.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+
+impl Bucket {
+    /// `place` is `BUCKET` or `BUCKET/PREFIX`.
+    pub(super) fn new(place: &str, buckets: Buckets, runtime: Handle) -> Bucket {
+        let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let (name, prefix) = (name.to_owned(), prefix.trim_end_matches('/').to_owned());
+        Bucket { name, prefix, buckets, runtime, opened: None }
+    }
+
+    fn store(&mut self) -> Result<Arc<dyn ObjectStore>> {
+        let version = self.buckets.version();
+        if let Some((_, store)) = self.opened.as_ref().filter(|(of, _)| *of == version) {
+            return Ok(Arc::clone(store));
+        }
+        let opened = self.buckets.open(&self.name);
+        let store = opened.map_err(|error| Error::new(ErrorKind::NotConnected, error))?;
+        self.opened = Some((version, Arc::clone(&store)));
+        Ok(store)
+    }
+
+    fn path(&self, name: &str) -> Result<Path> {
+        let key = match self.prefix.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}/{name}", self.prefix),
+        };
+        Path::parse(key).map_err(|error| Error::new(ErrorKind::InvalidInput, error))
+    }
+}
+
+impl Files for Bucket {
+    fn list(&mut self, after: &str, _now: Timestamp) -> Result<Vec<String>> {
+        let store = self.store()?;
+        let prefix = self.path("")?;
+        let listed = match after {
+            "" => store.list(Some(&prefix)),
+            after => store.list_with_offset(Some(&prefix), &self.path(after)?),
+        };
+        let listed = listed.take(Folder::LISTED_MAX).try_collect::<Vec<_>>();
+        let listed = self.runtime.block_on(listed);
+        let listed =
+            listed.map_err(|error| Error::new(ErrorKind::NotConnected, with_causes(&error)))?;
+        let below = listed.iter().map(|object| object.location.as_ref());
+        let names = below.map(|key| key.strip_prefix(&*self.prefix).unwrap_or(key));
+        Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
+    }
+
+    fn open(&mut self, name: &str) -> Result<Box<dyn Read + Send>> {
+        let (store, path) = (self.store()?, self.path(name)?);
+        let read = async {
+            let found = store.get(&path).await?;
+            match found.meta.size <= FILE_BYTES_MAX {
+                true => found.bytes().await.map(Some),
+                false => Ok(None),
+            }
+        };
+        match self.runtime.block_on(read).map_err(|error| cannot(&error))? {
+            Some(bytes) => Ok(Box::new(Cursor::new(bytes))),
+            None => Err(Error::new(ErrorKind::FileTooLarge, "it has more than 64 MiB")),
+        }
+    }
+}
+
+/// Everything but an object that is there no more is the bucket's trouble, and may end.
+fn cannot(error: &object_store::Error) -> Error {
+    let is_bucket = error.to_string().contains("NoSuchBucket");
+    let kind = match error {
+        object_store::Error::NotFound { .. } if !is_bucket => ErrorKind::NotFound,
+        _ => ErrorKind::NotConnected,
+    };
+    Error::new(kind, with_causes(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::memory::InMemory;
+
+    use super::*;
+
+    /// Goal: what is below the prefix is listed in order behind a name, and read; what is gone is told apart from
+    /// what cannot be had. Method: a store in memory.
+    #[test]
+    fn files_below_a_prefix_are_listed_and_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let store = Arc::new(InMemory::new());
+        for key in ["lake/2", "lake/1/a", "lake-2/1", "0"] {
+            let path = Path::from(key);
+            runtime.block_on(store.put(&path, key.into())).expect("put");
+        }
+        let mut bucket = Bucket::new("logs/lake/", Buckets::default(), runtime.handle().clone());
+        bucket.opened = Some((0, store));
+        let now = Timestamp::MIN;
+        assert_eq!(bucket.list("", now).expect("listed"), ["1/a", "2"]);
+        assert_eq!(bucket.list("1/a", now).expect("listed"), ["2"]);
+        let mut text = String::new();
+        let mut file = bucket.open("1/a").expect("there");
+        file.read_to_string(&mut text).expect("read");
+        assert_eq!(text, "lake/1/a");
+        let gone = bucket.open("3").err().expect("gone");
+        assert_eq!(gone.kind(), ErrorKind::NotFound);
+    }
+}
