@@ -7,6 +7,8 @@
 mod support;
 
 mod agent;
+mod array_files;
+mod array_soak;
 mod browser;
 mod counters;
 mod follow;
@@ -18,6 +20,7 @@ mod pages;
 mod quickstart;
 mod replica_set;
 mod samples;
+mod storage;
 mod surface;
 mod syslog;
 mod tiledb;

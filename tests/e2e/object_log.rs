@@ -116,6 +116,53 @@ fn a_gateways_log_tells_what_was_done_with_an_array() -> Result<()> {
     server.stop()
 }
 
+/// Goal: who pastes what the pages of Amazon's logs say has read what is in the folder. Method: each page's file,
+/// with logs of our own in its folder, packed as Amazon packs them.
+#[test]
+fn amazons_logs_are_read_as_their_pages_say() -> Result<()> {
+    const LOGS: &str = "crates/source/src/object_log/test_data";
+    for (page, folder, log, name) in [
+        (
+            "docs/sources/s3-access-log.md",
+            "/srv/logs/lake",
+            "s3-access.log",
+            "2020-11-23-10-00-00-A",
+        ),
+        ("docs/sources/cloudtrail.md", "/srv/logs/trail", "cloudtrail.json", "2020/11/23/1.json"),
+    ] {
+        let data = DataDir::new()?;
+        let logs = data.folder().join("logs");
+        let path = logs.join(name);
+        std::fs::create_dir_all(path.parent().context("it is in a folder")?)?;
+        let log = std::fs::read_to_string(tools::workspace().join(LOGS).join(log))?;
+        // What was just written may be written still.
+        std::fs::write(&path, log.replace("2026", "2020"))?;
+        data.run(&["user", "create", "alice"])?;
+        let array = ["array", "register", "s3://lake/prod/my temps", "--namespace", "alice"];
+        data.run(&[&array[..], &["--name", "temps"]].concat())?;
+        for block in blocks(page)? {
+            let Block::Toml(file) = block else { continue };
+            let logs = logs.to_str().context("temporary paths are UTF-8")?;
+            let file = file.replace(folder, logs) + "interval_seconds = 1\n";
+            std::fs::write(data.folder().join("doorbook.toml"), file)?;
+        }
+        data.run(&["apply"])?;
+        let server = data.serve(&[])?;
+        let told = until("the log to be told", || {
+            let words = ["events", "--namespace", "alice", "--array", "temps", "--json"];
+            let printed = data.run(&words)?;
+            let events: Vec<Value> =
+                printed.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+            let told = events.iter().filter(|event| event["action"] != "register");
+            let told: Vec<String> = told.map(|event| event["action"].to_string()).collect();
+            Ok((told.len() >= 4).then_some(told))
+        })?;
+        ensure!(told.len() == 4 && told.contains(&"\"query_read\"".to_owned()), "{page}: {told:?}");
+        server.stop()?;
+    }
+    Ok(())
+}
+
 fn work(python: &Path, ceph: &Ceph) -> Result<Running> {
     let script: PathBuf = tools::workspace().join("tests/clients/tiledb_on_s3.py");
     let mut words = command(python, [script.as_os_str()]);

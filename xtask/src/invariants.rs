@@ -58,7 +58,7 @@ const ABSENT: [(&str, &[&str], &str); 4] = [
 ];
 
 /// Crates of which two copies would cost minutes of build time, or disagree with each other.
-const ONCE: [&str; 5] = ["hyper", "jiff", "parquet", "rustls", "tokio"];
+const ONCE: [&str; 6] = ["hyper", "jiff", "object_store", "parquet", "rustls", "tokio"];
 
 #[derive(Deserialize)]
 struct Metadata {

@@ -11,6 +11,7 @@ use doorbook_server::admin::request::AppliedView;
 use doorbook_server::admin::{Admin, Failure, Reply, Request, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::RateLimit;
+use doorbook_server::estate::buckets::WantedBucket;
 use doorbook_server::estate::counters::WantedCounters;
 use doorbook_server::estate::read::SIZE_BYTES_MAX;
 use doorbook_server::estate::receivers::WantedReceiver;
@@ -97,6 +98,11 @@ impl Config {
         self.document.counters(&self.wanted)
     }
 
+    /// How buckets are reached.
+    pub fn buckets(&self) -> Vec<WantedBucket> {
+        self.document.buckets()
+    }
+
     /// Where lines are received.
     pub fn receivers(&self) -> Vec<WantedReceiver> {
         self.document.receivers(&self.wanted)
@@ -150,7 +156,12 @@ impl Config {
             let error = receiver.settings_of(any).check_files().err()?;
             Some(Problem { place: receiver.place, message: error.to_string() })
         });
-        let unusable: Vec<_> = unusable.chain(untold).chain(deaf).collect();
+        let buckets = self.buckets();
+        let closed = buckets.iter().filter_map(|bucket| {
+            let error = bucket.settings.check_files().err()?;
+            Some(Problem { place: bucket.place, message: error.to_string() })
+        });
+        let unusable: Vec<_> = unusable.chain(untold).chain(deaf).chain(closed).collect();
         match unusable.is_empty() {
             true => Ok(()),
             false => Err(self.refused(unusable)),
@@ -167,8 +178,9 @@ impl Config {
         let estate = &self.document.estate;
         let counters = estate.counters.as_ref().map(|_| "[[counters]]");
         let receivers = estate.receiver.as_ref().map(|_| "[[receiver]]");
+        let buckets = estate.bucket.as_ref().map(|_| "[[bucket]]");
         let alarm = estate.alarm.as_ref().map(|_| "[alarm]");
-        let sections = [counters, receivers, alarm].into_iter().flatten();
+        let sections = [counters, receivers, buckets, alarm].into_iter().flatten();
         Request::Apply {
             wanted: Box::new(self.wanted.clone()),
             file: self.file(),

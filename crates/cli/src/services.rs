@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use doorbook_event::{ProjectId, Text};
 use doorbook_server::admin::{Failure, Reload};
 use doorbook_server::alarm::{self, Alarms};
+use doorbook_server::buckets::{self, Buckets};
 use doorbook_server::counters::{self, ClusterSettings, Counters};
 use doorbook_server::receiver::{self, Receivers, Wanted};
 use tokio::runtime::Handle;
@@ -33,6 +34,8 @@ pub struct Tools {
     pub alarm: alarm::Tools,
     /// Where it stands how receivers are.
     pub receivers: receiver::Board,
+    /// How buckets are reached, for those who watch them.
+    pub buckets: Buckets,
     /// Where they run.
     pub runtime: Handle,
 }
@@ -43,6 +46,7 @@ struct Running {
     counters: Option<(CountersSection, Counters)>,
     receivers: (ReceiversSection, Receivers),
     alarms: Option<(AlarmSection, Alarms)>,
+    buckets: BucketsSection,
     has_begun: bool,
     is_over: bool,
 }
@@ -57,6 +61,13 @@ struct CountersSection {
 /// `[[receiver]]`, in the same way.
 #[derive(Default, PartialEq)]
 struct ReceiversSection(Vec<(Text, Wanted)>);
+
+/// `[[bucket]]`.
+#[derive(Default, PartialEq)]
+struct BucketsSection {
+    settings: Vec<buckets::Settings>,
+    files: Contents,
+}
 
 /// `[alarm]`.
 #[derive(PartialEq)]
@@ -73,6 +84,7 @@ type Contents = BTreeMap<PathBuf, Vec<u8>>;
 enum Section {
     Counters,
     Receivers,
+    Buckets,
     Alarm,
 }
 
@@ -116,9 +128,17 @@ impl Services {
             return Ok(());
         }
         running.has_begun = true;
+        self.follow_buckets(&mut running, BucketsSection::of(config));
         self.follow_counters(&mut running, CountersSection::of(config))?;
         self.follow_receivers(&mut running, ReceiversSection::of(config))?;
         self.follow_alarms(&mut running, AlarmSection::of(config))
+    }
+
+    fn follow_buckets(&self, running: &mut Running, wanted: BucketsSection) {
+        if running.buckets != wanted || !self.tools.buckets.is_told() {
+            self.tools.buckets.set(wanted.settings.clone());
+            running.buckets = wanted;
+        }
     }
 
     fn follow_counters(
@@ -233,9 +253,10 @@ impl Reload for Services {
         let is_other = |section: &Section| match section {
             Section::Counters => counters != CountersSection::of(config.as_ref()).as_ref(),
             Section::Receivers => *receivers != ReceiversSection::of(config.as_ref()),
+            Section::Buckets => running.buckets != BucketsSection::of(config.as_ref()),
             Section::Alarm => alarm != Some(&AlarmSection::of(config.as_ref())),
         };
-        let sections = [Section::Counters, Section::Receivers, Section::Alarm];
+        let sections = [Section::Counters, Section::Receivers, Section::Buckets, Section::Alarm];
         Ok(sections.into_iter().filter(is_other).map(Section::title).collect())
     }
 
@@ -249,6 +270,7 @@ impl Section {
         match self {
             Section::Counters => "[[counters]]",
             Section::Receivers => "[[receiver]]",
+            Section::Buckets => "[[bucket]]",
             Section::Alarm => "[alarm]",
         }
     }
@@ -276,6 +298,18 @@ impl ReceiversSection {
         let wanted =
             receivers.iter().map(|one| (one.project.clone(), Wanted::new(one.settings_of(any))));
         ReceiversSection(wanted.collect())
+    }
+}
+
+impl BucketsSection {
+    fn of(config: Option<&Config>) -> BucketsSection {
+        let buckets = config.map(Config::buckets).unwrap_or_default();
+        let settings: Vec<_> = buckets.into_iter().map(|bucket| bucket.settings).collect();
+        let files = contents(settings.iter().flat_map(|settings| {
+            let secret = settings.key.as_ref().map(|(_, file)| file);
+            [secret, settings.ca_file.as_ref()].into_iter().flatten()
+        }));
+        BucketsSection { settings, files }
     }
 }
 

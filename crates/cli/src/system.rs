@@ -14,9 +14,9 @@ pub fn store_options(data_dir: PathBuf) -> Options {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         disk: Arc::new(SystemDisk),
-        // 48 MiB of rows are some hundred thousand events: a segment worth writing, rebuilt from
-        // the WAL in a second or two after a crash.
-        memtable_size_bytes: 48 << 20,
+        // 12 MiB of rows are some ten thousand events with their lines: twice as much, which is when
+        // commits wait, leaves a server that follows fifty logs below 100 MB (docs/design/sources.md).
+        memtable_size_bytes: 12 << 20,
         // 64 MiB: room for a memtable's segment and days of Doorbook's own history.
         reserve_size_bytes: 64 << 20,
         cache_size_bytes: Options::CACHE_SIZE_BYTES,

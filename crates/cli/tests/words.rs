@@ -323,6 +323,27 @@ fn what_root_makes_belongs_to_the_directory_s_owner() {
     assert_eq!(std::fs::symlink_metadata(&elsewhere).expect("is there").uid(), 0);
 }
 
+/// An export is written whole, once, to where nothing is.
+#[test]
+fn all_that_matches_is_exported() {
+    let home = Home::with_shop();
+    let file = home.file("mongod.log", log(1..101).as_bytes());
+    home.import("", &[&file]).json();
+    let to = home.path("out.zip");
+    let to = to.to_str().expect("UTF-8");
+    let words = ["export", "result:failed", "--format", "ndjson", "--json", "--output", to];
+    let exported = home.run(&words).json();
+    assert_eq!(exported["rows"], 10);
+    assert_eq!(exported["sha256"].as_str().map(str::len), Some(64));
+    let archive = std::fs::read(to).expect("is there");
+    assert!(archive.starts_with(b"PK\x03\x04") && mode(Path::new(to)) == 0o600);
+    home.run(&words).fails(4, "is there already");
+    assert_eq!(std::fs::read(to).expect("is there"), archive);
+    let nowhere = home.path("nowhere/out.zip");
+    home.run(&["export", "--output", nowhere.to_str().expect("UTF-8")]).fails(1, "cannot export");
+    home.run(&["export", "reslt:x", "--output", "x.zip"]).fails(2, "there is no term");
+}
+
 /// `unix` is what tables show where a Unix socket is the peer, and can be asked for.
 #[test]
 fn unix_sockets_can_be_asked_for() {

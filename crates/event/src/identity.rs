@@ -53,7 +53,7 @@ pub const OBJECT: &str = "object";
 
 /// The file that a change of an array left, by its attribute; a name that JSON would have to escape is none
 /// of any version of any format.
-pub fn stated_object<'a>(action: Action, object: Option<&'a str>) -> Option<&'a str> {
+pub fn stated_object(action: Action, object: Option<&str>) -> Option<&str> {
     let is_plain = |text: &str| !text.chars().any(|c| c.is_control() || matches!(c, '"' | '\\'));
     object.filter(|text| action.is_of_arrays() && !text.is_empty() && is_plain(text))
 }

@@ -27,7 +27,7 @@ pub enum Record {
     Sighting(#[n(0)] Sighting),
     /// A later source knows more about an access that is recorded already.
     #[n(3)]
-    Amendment(#[n(0)] Amendment),
+    Amendment(#[n(0)] Box<Amendment>),
     /// What could and could not be seen, and since when.
     #[n(4)]
     Coverage(#[n(0)] Coverage),
@@ -400,9 +400,8 @@ impl Record {
     /// The access that a sighting or an amendment is about.
     pub fn subject(&self) -> Option<&Subject> {
         match self {
-            Record::Sighting(Sighting { of, .. }) | Record::Amendment(Amendment { of, .. }) => {
-                Some(of)
-            }
+            Record::Sighting(sighting) => Some(&sighting.of),
+            Record::Amendment(amendment) => Some(&amendment.of),
             _ => None,
         }
     }
@@ -697,7 +696,8 @@ mod tests {
         };
         let sighting = Record::Sighting(Sighting { of: of(), event_time, raw: raw.clone() });
         let event_time = Some(event_time);
-        let amendment = Record::Amendment(Amendment { of: of(), facts, raw, event_time });
+        let amendment = Amendment { of: of(), facts, raw, event_time };
+        let amendment = Record::Amendment(amendment.into());
         for (record, vector) in [(sighting, SIGHTING), (amendment, AMENDMENT)] {
             let bytes = minicbor::to_vec(&record).expect("encodes");
             assert_eq!(hex::encode(&bytes), vector);

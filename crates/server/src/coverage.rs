@@ -66,7 +66,7 @@ pub fn of_arrays(store: &Store, registry: &Registry, now: Timestamp) -> Vec<Gap>
     for source in of_arrays {
         places.entry(source.scope()).or_default().insert(source.target());
     }
-    let catalog = store.catalog();
+    let (catalog, watched) = (store.catalog(), store.watched());
     let kinds = SourceKind::ALL.into_iter().filter(|kind| kind.is_of_arrays());
     let actions: BTreeSet<Action> = kinds.flat_map(|kind| kind.actions()).copied().collect();
     let actions: Vec<Action> = actions.into_iter().collect();
@@ -82,7 +82,10 @@ pub fn of_arrays(store: &Store, registry: &Registry, now: Timestamp) -> Vec<Gap>
             to: now,
             now,
         });
-        hidden.chain(answer.gaps).collect::<Vec<_>>()
+        let unseen = watched.unseen_of_arrays(&scope);
+        let mut gaps: Vec<Gap> = hidden.chain(unseen).chain(answer.gaps).collect();
+        gaps.sort_by_key(|gap| std::cmp::Reverse(gap.from));
+        gaps
     });
     gaps.collect()
 }

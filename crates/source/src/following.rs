@@ -5,6 +5,7 @@
 //! [`Following::take_advance`] gives, in the order in which it comes, and says what came of it. The server
 //! stores it in its history, an agent in its spool.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use doorbook_event::advance::Advance;
@@ -16,7 +17,7 @@ use jiff::tz::TimeZone;
 use crate::Batch;
 use crate::follow::Start;
 use crate::input;
-use crate::object_log::{self, Format, Places};
+use crate::object_log::{self, Folder, Format, OnDisk, Places};
 use crate::watch::{Polled, Settings, Watch};
 
 /// How long a source may be unreadable before that is a gap: less than the minute within which an alarm
@@ -32,6 +33,9 @@ const HEARTBEAT_SECONDS: i64 = 60;
 
 /// After what could not be read, before the next try.
 const RETRY_SECONDS: i64 = 5;
+
+/// How often a folder is looked at for new files.
+const LOOK_SECONDS: u32 = 60;
 
 /// Why what is read of an object store's log is never all for sure.
 const DOUBT: &str = "an object store writes its log as well as it can, and not surely all of it";
@@ -71,6 +75,7 @@ pub struct Following {
 enum Reading {
     Host(Box<Watch>),
     Objects(Box<object_log::Watch>),
+    Folder(Box<Folder>),
 }
 
 /// What was read and not stored yet.
@@ -171,8 +176,10 @@ impl Following {
 
     /// Which arrays the namespace has, for a source of arrays.
     pub fn set_places(&mut self, places: Arc<Places>) {
-        if let Some(Reading::Objects(watch)) = &mut self.input {
-            watch.set_places(Arc::clone(&places));
+        match &mut self.input {
+            Some(Reading::Objects(watch)) => watch.set_places(Arc::clone(&places)),
+            Some(Reading::Folder(folder)) => folder.set_places(Arc::clone(&places)),
+            Some(Reading::Host(_)) | None => {}
         }
         self.places = places;
     }
@@ -223,9 +230,20 @@ impl Following {
             format,
             target: self.source.target(),
             places: Arc::clone(&self.places),
-            start: Start::Oldest,
         };
-        Ok(Reading::Objects(Box::new(object_log::Watch::open(settings, position)?)))
+        if format == Format::CephOpsLog {
+            let watch = object_log::Watch::open(settings, position)?;
+            return Ok(Reading::Objects(Box::new(watch)));
+        }
+        if self.source.path.starts_with("s3://") {
+            let why = "logs in a bucket are not read from there: copy them into a folder as they come \
+                       (aws s3 sync) and name that";
+            return Err(input::Error::new(input::ErrorKind::Name, &self.source.path, why));
+        }
+        let files = Box::new(OnDisk::new(Path::new(&*self.source.path)));
+        let interval_seconds = self.source.interval_seconds.unwrap_or(LOOK_SECONDS);
+        let folder = Folder::open(settings, files, interval_seconds, position)?;
+        Ok(Reading::Folder(Box::new(folder)))
     }
 
     fn settings(&self) -> Settings {
@@ -408,6 +426,7 @@ impl Reading {
         match self {
             Reading::Host(watch) => watch.set_held_up(is_held_up),
             Reading::Objects(watch) => watch.set_held_up(is_held_up),
+            Reading::Folder(_) => {}
         }
     }
 
@@ -415,6 +434,7 @@ impl Reading {
         match self {
             Reading::Host(watch) => watch.poll(now, out),
             Reading::Objects(watch) => Ok(watch.poll(now, out)),
+            Reading::Folder(folder) => Ok(folder.poll(now, out)),
         }
     }
 
@@ -422,6 +442,7 @@ impl Reading {
         match self {
             Reading::Host(watch) => watch.position(),
             Reading::Objects(watch) => watch.position(),
+            Reading::Folder(folder) => folder.position(),
         }
     }
 }

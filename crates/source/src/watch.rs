@@ -387,7 +387,8 @@ fn time_of(zone: TimeZone) -> TimeOf {
     })
 }
 
-fn append(out: &mut Batch, mut batch: Batch) {
+/// Puts what was found behind what is there.
+pub(crate) fn append(out: &mut Batch, mut batch: Batch) {
     if *out == Batch::default() {
         *out = batch;
         return;

@@ -303,7 +303,10 @@ fn account(facts: Facts, of: Subject, access: &Access) -> Record {
     let (event_time, raw) = (access.event_time, access.raw.clone());
     match facts.is_empty() {
         true => Record::Sighting(Sighting { of, event_time, raw }),
-        false => Record::Amendment(Amendment { of, facts, raw, event_time: Some(event_time) }),
+        false => {
+            let event_time = Some(event_time);
+            Record::Amendment(Amendment { of, facts, raw, event_time }.into())
+        }
     }
 }
 

@@ -52,6 +52,9 @@ pub struct Filter {
     pub limit: usize,
     /// So many of the newest rows are left out.
     pub skip: usize,
+    /// Whether rows that are older than those of the page are counted, too; otherwise the total says
+    /// nothing, and they are not looked at.
+    pub is_counted: bool,
     /// At most rows of so much memory, but always one.
     pub size_bytes_max: usize,
     /// Only rows after this one in the order of answers.
@@ -84,6 +87,7 @@ impl Filter {
             unwanted: Unwanted::default(),
             limit,
             skip: 0,
+            is_counted: true,
             size_bytes_max: usize::MAX,
             after: None,
             as_of: None,

@@ -109,7 +109,8 @@ impl Inner {
             mark_future(access, now);
         }
         let told = sightings.into_iter().map(Record::Sighting);
-        let told: Vec<Record> = told.chain(amendments.into_iter().map(Record::Amendment)).collect();
+        let amendments = amendments.into_iter().map(|told| Record::Amendment(told.into()));
+        let told: Vec<Record> = told.chain(amendments).collect();
         let facts = || {
             let quarantine = quarantine.iter().map(Fact::Quarantine);
             accesses.iter().map(Fact::Access).chain(quarantine)

@@ -5,7 +5,6 @@
 //! that two equal ones may well be two: only the request as a whole is recognised, by its key. A
 //! sighting or an amendment is recognised by all that it says.
 
-use doorbook_event::record::{Amendment, Sighting};
 use doorbook_event::{Access, LogId, Record, Scope, Seq, Text, Timestamp};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::HashSet;
@@ -46,7 +45,7 @@ enum Prepared {
     /// Nothing: it was written before.
     Answered(Ingested),
     /// A file of its own.
-    Bulk(Request),
+    Bulk(Box<Request>),
     /// A place in a frame, for so many bytes.
     Proposal(usize, Proposal),
 }
@@ -66,7 +65,7 @@ impl Inner {
                     proposals.push((size_bytes, proposal));
                     None
                 }
-                Ok(Prepared::Bulk(request)) => Some(self.ingest_bulk(request)),
+                Ok(Prepared::Bulk(request)) => Some(self.ingest_bulk(*request)),
                 Ok(Prepared::Answered(answer)) => Some(Ok(answer)),
                 Err(error) => Some(Err(error)),
             })
@@ -96,7 +95,7 @@ impl Inner {
         drop(state);
         let accesses = request.records.iter().filter_map(access);
         if is_bulk(accesses, self.options.memtable_size_bytes) {
-            return Ok(Prepared::Bulk(request));
+            return Ok(Prepared::Bulk(Box::new(request)));
         }
         let wanted = request.wanted();
         if !wanted.is_empty() {
@@ -236,7 +235,7 @@ impl Request {
                     (record, Some(hash))
                 }
                 IngestLine::Amendment(amendment) => {
-                    let record = Record::Amendment(*amendment);
+                    let record = Record::Amendment(amendment);
                     let hash = keys.told(&record, &source);
                     (record, Some(hash))
                 }
@@ -281,10 +280,7 @@ impl Request {
         let wanted = hashed.filter_map(|(record, hash)| match record {
             Record::Access(access) => Some(((*hash)?, Fact::Access(access))),
             Record::Quarantine(bytes) => Some(((*hash)?, Fact::Quarantine(bytes))),
-            Record::Sighting(Sighting { of, .. }) | Record::Amendment(Amendment { of, .. }) => {
-                Some(((*hash)?, Fact::Told(of, (*hash)?)))
-            }
-            _ => None,
+            record => Some(((*hash)?, Fact::Told(record.subject()?, (*hash)?))),
         });
         wanted.collect()
     }

@@ -166,6 +166,11 @@ pub struct Sighted {
 }
 
 impl Placed {
+    /// Its place in the order of answers.
+    pub fn order(&self) -> filter::Order {
+        filter::Order { event_time: self.event_time(), log: self.log, seq: self.seq }
+    }
+
     /// The instant by which the row is sorted: for what is no event, when we received it.
     pub fn event_time(&self) -> Timestamp {
         match &self.record {

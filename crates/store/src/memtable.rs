@@ -307,6 +307,14 @@ mod tests {
         assert_eq!(memtable.size_bytes(), 0);
     }
 
+    /// Goal: an event in memory is not paid for by what is rare. Method: a row is an access, whose members
+    /// all rows have, and its place.
+    #[test]
+    fn a_row_is_an_access_and_its_place() {
+        let place = size_of::<(Seq, Timestamp, Text)>();
+        assert!(size_of::<Row>() <= size_of::<Access>() + place + size_of::<u64>());
+    }
+
     /// Goal: the limit of what is held in memory is one of memory. Method: quarantined bytes count
     /// in full, and a text that a hundred rows share counts about once.
     #[test]

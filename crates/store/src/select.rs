@@ -168,6 +168,9 @@ impl Answer<'_> {
         matcher: &mut Matcher<'s>,
     ) -> Result<(), Error> {
         let may_be_taken = self.newest.may_take(piece.earliest, piece.latest);
+        if !may_be_taken && !view.filter.is_counted {
+            return Ok(());
+        }
         if !may_be_taken && !piece.is_tested {
             self.total += piece.rows.len() as u64;
             return Ok(());

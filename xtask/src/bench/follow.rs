@@ -103,18 +103,23 @@ fn live(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     let made = counts.events() * arguments.logs as u64;
     ensure!(events == made, "{made} events written, {events} recorded");
     let lines = per_log * arguments.logs as u64;
+    let cores = cpu_seconds / wrote_seconds;
     println!(
         "live     {} logs, {:.0} lines/s in all for {wrote_seconds:.1} s ({lines} lines, {events} events): \
-         {:.2} of a core (goal {CORES_GOAL:.1}), peak {:.0} MB (goal {:.0}), the last line stored {:.1} s \
-         after it was written",
+         {cores:.2} of a core (goal {CORES_GOAL:.1}: {}), peak {:.0} MB (goal {:.0}: {}), the last line \
+         stored {behind_seconds:.1} s after it was written",
         arguments.logs,
         lines as f64 / wrote_seconds,
-        cpu_seconds / wrote_seconds,
+        verdict(cores <= CORES_GOAL),
         peak_bytes as f64 / 1e6,
         PEAK_BYTES_GOAL as f64 / 1e6,
-        behind_seconds,
+        verdict(peak_bytes <= PEAK_BYTES_GOAL),
     );
     Ok(())
+}
+
+fn verdict(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "missed" }
 }
 
 /// The generator's lines as another host would write them: the start of a process names its host.
@@ -149,10 +154,12 @@ fn backlog(arguments: &Arguments, binary: &Path, folder: &Path) -> Result<()> {
     ensure!(events == counts.events(), "{} events, {events} recorded", counts.events());
     println!(
         "backlog  {:.0} MB, {lines} lines, {events} events: caught up {seconds:.1} s after the server's start \
-         ({:.2} M lines/s, {cpu_seconds:.1} CPU-seconds), peak {:.0} MB",
+         ({:.2} M lines/s, {cpu_seconds:.1} CPU-seconds), peak {:.0} MB (goal {:.0}: {})",
         counts.size_bytes as f64 / 1e6,
         lines as f64 / seconds / 1e6,
         peak_bytes as f64 / 1e6,
+        PEAK_BYTES_GOAL as f64 / 1e6,
+        verdict(peak_bytes <= PEAK_BYTES_GOAL),
     );
     Ok(())
 }

@@ -4,6 +4,7 @@ mod follow;
 mod import;
 mod mongod_log;
 mod random;
+mod scan;
 mod store;
 mod time;
 
@@ -16,6 +17,8 @@ pub enum Command {
     Follow(follow::Arguments),
     /// Lines per CPU-second: mongod logs read only, and imported durably
     Import(import::Arguments),
+    /// The first look at an array with very many fragments, against a recursive listing
+    Scan(scan::Arguments),
     /// The store over HTTP beside other engines: ingest, bytes, queries, memory
     Store(store::Arguments),
 }
@@ -25,6 +28,7 @@ pub fn run(command: &Command) -> Result<()> {
     match command {
         Command::Follow(arguments) => follow::run(arguments),
         Command::Import(arguments) => import::run(arguments),
+        Command::Scan(arguments) => scan::run(arguments),
         Command::Store(arguments) => store::run(arguments),
     }
 }

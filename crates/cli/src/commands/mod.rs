@@ -10,6 +10,7 @@ mod config;
 mod coverage;
 mod doctor;
 mod events;
+mod export;
 mod host;
 mod import;
 mod imports;
@@ -27,6 +28,7 @@ mod status;
 mod token;
 mod user;
 mod verify;
+mod wanted;
 
 use std::path::{Path, PathBuf};
 
@@ -103,6 +105,8 @@ enum Command {
     Import(import::Args),
     /// Show the history, newest first
     Events(events::Args),
+    /// Write all rows that a filter matches to an archive with a manifest
+    Export(export::Args),
     /// Lines that could not be read
     #[command(subcommand)]
     Quarantine(quarantine::Command),
@@ -147,6 +151,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Array(command) => array::run(&data_dir, command),
         Command::Import(args) => import::run(&data_dir, args),
         Command::Events(args) => events::run(&data_dir, args),
+        Command::Export(args) => export::run(&data_dir, args),
         Command::Quarantine(command) => quarantine::run(&data_dir, command),
         Command::Coverage(args) => coverage::run(&data_dir, args),
         Command::Alarm(command) => alarm::run(&data_dir, command),

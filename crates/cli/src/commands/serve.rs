@@ -12,6 +12,7 @@ use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::arrays::Places;
+use doorbook_server::buckets::Buckets;
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver;
 use doorbook_server::routing::Beats;
@@ -159,6 +160,7 @@ impl Server {
         let sources =
             Sources::start(tools).context("cannot start the thread that follows sources")?;
         app.metrics().set_sources(sources.board());
+        let buckets = Buckets::default();
         let storage = storage::Tools {
             store: store.clone(),
             clock: clock.clone(),
@@ -167,6 +169,8 @@ impl Server {
             steady,
             board: sources.board(),
             data_dir: data_dir.to_owned(),
+            buckets: buckets.clone(),
+            runtime: runtime.handle().clone(),
         };
         let storage = Storage::start(storage).context("cannot start the thread of storage")?;
         let heard = receiver::Board::default();
@@ -186,6 +190,7 @@ impl Server {
                 pause: alarm::Tools::PAUSE,
             },
             receivers: heard.clone(),
+            buckets,
             runtime: runtime.handle().clone(),
         };
         let services = Arc::new(Services::new(file, tools));

@@ -145,6 +145,7 @@ impl Admin {
                 Ok(Reply::Status(Box::new(views::status(registry, status))))
             }
             Request::Backup { to } => self.backup(by, &to),
+            Request::Export(request) => self.export(by, &request),
             Request::Apply { wanted, file, sections, dry_run } => {
                 let mut view = self.apply(by, &wanted, &file, dry_run)?;
                 let is_elsewhere = |services: &Arc<dyn Reload>| !services.is_of(&file);

@@ -41,6 +41,11 @@ impl Failure {
     }
 
     /// Something outside the request is in the way.
+    pub fn exists(message: impl Into<String>) -> Failure {
+        Failure { kind: FailureKind::Exists, message: message.into() }
+    }
+
+    /// Something is in the way.
     pub fn failed(message: impl Into<String>) -> Failure {
         Failure { kind: FailureKind::Failed, message: message.into() }
     }

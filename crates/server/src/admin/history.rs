@@ -1,21 +1,23 @@
 //! Commands that read the history. Each look is itself recorded, before it is answered: a look that
 //! could not be recorded is not given.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use doorbook_event::record::{Actor, ImportState};
 use doorbook_event::registry::Registry;
 use doorbook_event::{
-    Access, Action, Attributes, LogId, ProjectId, Record, Scope, Target, Text, Timestamp,
+    Access, Action, Attributes, LogId, ProjectId, PublicIds, Record, Scope, Target, Text, Timestamp,
 };
 use doorbook_store::coverage::Gap;
 use doorbook_store::filter::{Kind, Targets};
 use doorbook_store::{Entry, Filter, Placed};
 use jiff::tz::TimeZone;
 
-use crate::admin::request::{Cursor, EventsQuery, ImportDetails, Rows};
+use crate::admin::request::{Cursor, EventsQuery, ExportRequest, ImportDetails, Rows};
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::admin::{Admin, Failure, Reply, views};
+use crate::export::Export;
 use crate::filter::{About, Terms, Wrong};
 use crate::pipeline::hosts::{find_project, list};
 
@@ -147,6 +149,42 @@ impl Admin {
         let target = Target::Own { kind: "backup".into(), name };
         self.record_own(by, Action::Backup, target, Attributes::new())?;
         Ok(Reply::Copied(self.store.backup(to)?))
+    }
+
+    /// Writes what is wanted to a file. What could not be written whole is not left behind.
+    pub(super) fn export(&self, by: &Actor, request: &ExportRequest) -> Result<Reply, Failure> {
+        let filter = self.filter(&request.query)?;
+        let text = serde_json::to_string(request).expect("a request is plain data");
+        self.record_query_of(by, &filter.scope, &format!("export {text}"))?;
+        let to = &request.to;
+        let cannot = |error: &dyn std::fmt::Display| {
+            Failure::failed(format!("cannot export to {}: {error}", to.display()))
+        };
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.write(true).create_new(true).mode(0o600);
+        let mut file = match options.open(to) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                return Err(Failure::exists(format!("{} is there already", to.display())));
+            }
+            Err(error) => return Err(cannot(&error)),
+        };
+        let export = Export {
+            store: self.store.clone(),
+            ids: PublicIds::new(&self.store.secret("public-ids")?),
+            catalog: self.store.catalog(),
+            filter,
+            asked: request.query.filter.clone(),
+            zone: request.zone.clone(),
+            format: request.format,
+            by: by.principal.to_string(),
+            at: self.clock.now(),
+        };
+        let written = export.write(&mut file).and_then(|it| file.sync_all().map(|()| it));
+        written.map(Reply::Exported).map_err(|error| {
+            let _half = std::fs::remove_file(to);
+            cannot(&error)
+        })
     }
 
     pub(super) fn record_own(

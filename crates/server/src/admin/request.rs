@@ -23,6 +23,7 @@ use crate::admin::arrays::{
 use crate::admin::doctor::Finding;
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow, RoutedRow, UnroutedRow};
 use crate::estate::{Differs, Problem, Wanted};
+use crate::export::{Exported, Format};
 use crate::sources::State as SourceState;
 
 /// One command. Wherever a `project` is a text, it is an id or a name.
@@ -140,6 +141,8 @@ pub enum Request {
     Doctor,
     /// Part of the history.
     Events(Box<EventsQuery>),
+    /// All rows of the history that are wanted, in a file.
+    Export(Box<ExportRequest>),
     /// One line that could not be read.
     QuarantineShow {
         /// Its project; `None` means the only one there is.
@@ -264,6 +267,20 @@ pub struct EventsQuery {
     pub after: Option<Cursor>,
 }
 
+/// What is exported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExportRequest {
+    /// What is wanted; its `limit` says nothing.
+    pub query: EventsQuery,
+    /// The zone in which its days were meant.
+    pub zone: String,
+    /// How rows are written.
+    pub format: Format,
+    /// The file, as an absolute path; it is not there yet.
+    pub to: PathBuf,
+}
+
 /// Which lines that could not be read are read again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -364,6 +381,8 @@ pub enum Reply {
     Verify(Box<Report>),
     /// How much there is.
     Status(Box<StatusView>),
+    /// What was exported.
+    Exported(Exported),
     /// What was copied.
     Copied(Copied),
     /// What a file changed, or would.

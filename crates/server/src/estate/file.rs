@@ -26,6 +26,8 @@ sections! {
         /// What is followed. One that is taken out of the file is no longer followed; what it told
         /// stays.
         source: Option<Vec<Source>> = "";
+        /// How buckets of object stores are reached that sources name.
+        bucket: Option<Vec<Bucket>> = "";
         /// Where lines are sent to us.
         receiver: Option<Vec<Receiver>> = "";
         /// Whose counts of logins are compared with what is recorded, so that hidden logins are
@@ -134,6 +136,31 @@ sections! {
         /// The agent that follows the file where it is, on another machine; without it the server does.
         /// Its key is made with `doorbook key create --agent`.
         agent: Option<At<String>> = "\"{host}\"";
+    }
+
+    /// How buckets of an object store are reached. Of several sections the first that fits a bucket's name
+    /// stands for it; a bucket that none fits is Amazon's, with what the environment says
+    /// (AWS_ACCESS_KEY_ID and the like).
+    Bucket {
+        /// The name of the bucket, or a pattern with *, ? and [...] for several.
+        name: At<String> = "\"arrays\"";
+        /// Where it is; Amazon's S3 without it.
+        endpoint: Option<At<String>> = "\"https://s3.example.com\"";
+        /// The region.
+        region: Option<At<String>> = "\"us-east-1\"";
+        /// The id of an access key that may list the bucket and get its objects; without it what the
+        /// environment says.
+        access_key_id: Option<At<String>> = "\"AKIAIOSFODNN7EXAMPLE\"";
+        /// The file with the key's secret.
+        secret_access_key_file: Option<At<String>> = "\"/etc/doorbook/s3.secret\"";
+        /// Whether the bucket's name stands in the path of requests, and not in the host's name; with an
+        /// endpoint true without it.
+        path_style: Option<bool> = "true";
+        /// The file with the authority of the endpoint's certificate, in PEM; without it those of the
+        /// system.
+        ca_file: Option<At<String>> = "\"/etc/doorbook/ca.pem\"";
+        /// Ask without TLS, on another machine too: everyone on the way can read along.
+        plaintext: Option<bool> = "false";
     }
 
     /// Where lines are sent to us; sources with `match` say of which host each is.

@@ -17,6 +17,7 @@
 //! [`difference`], [`counters`], [`receivers`], [`outputs`].
 
 mod arrays;
+pub mod buckets;
 mod check;
 pub mod counters;
 pub mod difference;

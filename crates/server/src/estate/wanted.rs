@@ -15,7 +15,7 @@ use super::difference::difference;
 use super::file::{self, Keep, Match};
 use super::read::{Document, PROBLEMS_MAX, Place, Problem};
 use super::shape::At;
-use super::{arrays, check, counters, paths, receivers};
+use super::{arrays, buckets, check, counters, paths, receivers};
 use crate::arrays::FILE;
 
 /// What a file wants of the registry.
@@ -177,6 +177,7 @@ pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
     let sources = Expansion { document, projects: &projects }.sources(&mut problems);
     counters::of(document, &projects, &mut problems);
     receivers::of(document, &projects, &mut problems);
+    buckets::of(document, &mut problems);
     let wanted = Wanted { projects, sources };
     check::names(&wanted, &mut problems);
     paths::check(&wanted.sources, &mut problems);

@@ -24,7 +24,7 @@ use doorbook_store::filter::{TextIs, Wildcard};
 use jiff::tz::TimeZone;
 
 pub use build::About;
-pub use time::time_zone;
+pub use time::{time_zone, zone_name};
 
 /// The longest filter that is read, in bytes.
 pub const SIZE_BYTES_MAX: usize = 8 * 1024;

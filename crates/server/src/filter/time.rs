@@ -72,6 +72,14 @@ fn span_seconds(text: &str) -> Option<i64> {
     digits.parse::<i64>().ok().filter(|_| is_plain).map(|number| number * seconds)
 }
 
+/// What a zone is called.
+pub fn zone_name(zone: &TimeZone) -> String {
+    match zone.iana_name() {
+        Some(name) => name.to_owned(),
+        None => zone.to_offset(jiff::Timestamp::UNIX_EPOCH).to_string(),
+    }
+}
+
 /// A time zone: an IANA name or an offset.
 pub fn time_zone(text: &str) -> Result<TimeZone, String> {
     let malformed =

@@ -25,7 +25,7 @@ use doorbook_event::advance::Advance;
 use doorbook_event::arrays::is_below;
 use doorbook_event::record::ClockState;
 use doorbook_event::registry::Registry;
-use doorbook_event::source::{Source, SourceKind, Subject, Way};
+use doorbook_event::source::{Source, Subject, Way};
 use doorbook_event::{Clock, Record, Scope, Text};
 use doorbook_source::following::{Following, Place};
 use doorbook_source::object_log::Places;
@@ -43,8 +43,9 @@ use shipped::Shipped;
 /// Between two looks at files that had nothing new.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// What may wait to be stored, about: a source reads as much as it likes at once, and then the next one.
-const ROUND_SIZE_BYTES: usize = 4 << 20;
+/// What may wait to be stored, about, and what one source may add to it at once. In memory it stands four
+/// times while it is stored: as it was read, as rows, in the WAL's form and in the frame.
+const ROUND_SIZE_BYTES: usize = 1 << 20;
 
 /// What is needed to follow.
 #[derive(Clone)]
@@ -72,8 +73,10 @@ pub(crate) enum Reader {
     Followed,
     /// [`crate::routing`]
     Received,
-    /// [`crate::storage`]
+    /// [`crate::storage`], what is on disk.
     Stored,
+    /// [`crate::storage`], what is in buckets.
+    Listed,
 }
 
 impl Board {
@@ -247,7 +250,8 @@ impl Round {
             let aliases = catalog.registry.aliases_of(source).cloned().collect();
             let from = watched.sources.get(&source.name).map(place_of).unwrap_or_default();
             let now = self.tools.clock.now();
-            let following = Following::new(source.clone(), aliases, from, now);
+            let mut following = Following::new(source.clone(), aliases, from, now);
+            following.set_batch_size_bytes(ROUND_SIZE_BYTES);
             self.following.insert(source.name.clone(), following);
             self.arrays_of = None;
         }
@@ -326,7 +330,7 @@ impl Round {
 
 /// Whether its files are read here, one after the other.
 fn is_followed(source: &&Source) -> bool {
-    source.way() == Way::Followed || source.kind == SourceKind::CephOpsLog
+    source.way() == Way::Followed || source.kind.is_object_log()
 }
 
 fn place_of(progress: &Progress) -> Place {

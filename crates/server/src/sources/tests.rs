@@ -212,6 +212,25 @@ fn a_log_is_followed_from_its_oldest_file_and_over_a_restart() {
     assert_eq!(scene.store.select(&filter).expect("answers").total, 0);
 }
 
+/// Goal: what waits to be stored is bounded, however far behind a log is. Method: a log of several such
+/// bounds; each round reads one of them and stores it.
+#[test]
+fn a_log_that_is_far_behind_is_stored_in_parts() {
+    let mut scene = Scene::new();
+    (0..9000).for_each(|_| scene.login());
+    let size_bytes = fs::metadata(scene.log()).expect("is there").len();
+    assert!(size_bytes > 2 * ROUND_SIZE_BYTES as u64, "{size_bytes}");
+    scene.follow();
+    let mut more = true;
+    while more {
+        let before = scene.recorded();
+        more = scene.round.run(&AtomicBool::new(false));
+        let stored_bytes = (scene.recorded() - before) * size_bytes / scene.written;
+        assert!(stored_bytes < ROUND_SIZE_BYTES as u64 * 11 / 10, "{stored_bytes}");
+    }
+    scene.is_complete();
+}
+
 /// How fresh an answer is while nobody comes: ten seconds.
 #[test]
 fn a_quiet_log_is_watched_through_the_present() {

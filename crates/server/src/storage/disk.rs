@@ -124,6 +124,10 @@ impl Place for Disk {
         self.wake.changed()
     }
 
+    fn margin_seconds(&self) -> i64 {
+        1
+    }
+
     fn note(&self) -> Option<Text> {
         let links = match self.links {
             0 => None,

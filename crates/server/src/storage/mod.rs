@@ -1,4 +1,4 @@
-//! [`Storage`]: the thread that watches where arrays are stored.
+//! [`Storage`]: the threads that watch where arrays are stored, one for disks and one for buckets.
 //!
 //! A source of the kind `tiledb-storage` is one place, a folder of this machine or a prefix of a bucket. A
 //! **look** lists every array below it and compares that with what was known
@@ -15,6 +15,7 @@
 //! Suggested reading order: this, [`watching`] (one source), [`place`] (what can be looked at), [`disk`],
 //! [`position`].
 
+mod bucket;
 mod disk;
 mod place;
 mod position;
@@ -32,7 +33,10 @@ use doorbook_event::record::ClockState;
 use doorbook_event::source::{Source, SourceKind, State};
 use doorbook_event::{Clock, Random, Text};
 use doorbook_store::Store;
+use tokio::runtime::Handle;
 
+use crate::arrays::FILE;
+use crate::buckets::Buckets;
 use crate::sources::status::tell_changes;
 use crate::sources::{Board, Reader, Status};
 use watching::Watching;
@@ -57,27 +61,37 @@ pub struct Tools {
     pub board: Board,
     /// Doorbook's own directory, where no array is.
     pub data_dir: PathBuf,
+    /// How buckets are reached.
+    pub buckets: Buckets,
+    /// Where requests to object stores run; no thread of it may call anything here.
+    pub runtime: Handle,
 }
 
 /// The watch over storage of a running server.
 pub struct Storage {
     stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Storage {
     /// Begins to watch.
     pub fn start(tools: Tools) -> std::io::Result<Storage> {
         let stop = Arc::new(AtomicBool::new(false));
-        let raised = Arc::clone(&stop);
-        let mut round = Round::new(tools);
-        let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || {
-            while !raised.load(Ordering::SeqCst) {
-                round.run(&raised);
-                std::thread::park_timeout(INTERVAL);
-            }
-        })?;
-        Ok(Storage { stop, thread: Some(thread) })
+        let mut threads = Vec::new();
+        // What is on disk waits for no network.
+        for (name, reader) in [("storage", Reader::Stored), ("buckets", Reader::Listed)] {
+            let raised = Arc::clone(&stop);
+            let mut round = Round::new(tools.clone(), reader);
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+                while !raised.load(Ordering::SeqCst) {
+                    round.run(&raised);
+                    std::thread::park_timeout(INTERVAL);
+                }
+                round.end();
+            })?;
+            threads.push(thread);
+        }
+        Ok(Storage { stop, threads })
     }
 
     /// Stores what was seen and stops.
@@ -87,7 +101,7 @@ impl Storage {
 
     fn end(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             thread.thread().unpark();
             if thread.join().is_err() {
                 tracing::error!("watching storage ended in a bug");
@@ -105,16 +119,22 @@ impl Drop for Storage {
 /// What is kept from round to round.
 struct Round {
     tools: Tools,
+    /// Which places these are.
+    reader: Reader,
     watching: BTreeMap<Text, Watching>,
 }
 
 impl Round {
-    fn new(tools: Tools) -> Round {
-        Round { tools, watching: BTreeMap::new() }
+    fn new(tools: Tools, reader: Reader) -> Round {
+        Round { tools, reader, watching: BTreeMap::new() }
     }
 
     /// Lets each source look at what it is time to look at.
     fn run(&mut self, stop: &AtomicBool) {
+        // With the wrong key a bucket is not there.
+        if self.reader == Reader::Listed && !self.tools.buckets.is_told() {
+            return;
+        }
         self.follow_registry();
         let mut lost = Vec::new();
         for (name, watching) in &mut self.watching {
@@ -132,6 +152,13 @@ impl Round {
         self.tell();
     }
 
+    /// Stores how far each source came.
+    fn end(&mut self) {
+        for watching in self.watching.values_mut() {
+            watching.end(&self.tools);
+        }
+    }
+
     /// Begins and ends watching as the registry says.
     fn follow_registry(&mut self) {
         let catalog = self.tools.store.catalog();
@@ -142,7 +169,15 @@ impl Round {
             let position = progress.map_or(&[][..], |progress| &progress.position);
             catalog.registry.source(name) == Some(watching.source()) && watching.is_at(position)
         });
-        let is_ours = |source: &&Source| source.kind == SourceKind::TiledbStorage && !source.paused;
+        let reader = |source: &Source| match source.path.starts_with(FILE) {
+            true => Reader::Stored,
+            false => Reader::Listed,
+        };
+        let is_ours = |source: &&Source| {
+            source.kind == SourceKind::TiledbStorage
+                && !source.paused
+                && reader(source) == self.reader
+        };
         for source in catalog.registry.sources().filter(is_ours) {
             if !self.watching.contains_key(&source.name) {
                 let progress = watched.sources.get(&source.name);
@@ -155,10 +190,10 @@ impl Round {
     fn tell(&self) {
         let statuses: BTreeMap<Text, Status> =
             self.watching.iter().map(|(name, of)| (name.clone(), of.status())).collect();
-        let before = self.tools.board.of(Reader::Stored);
+        let before = self.tools.board.of(self.reader);
         if before != statuses {
             tell_changes(&before, &statuses);
-            self.tools.board.set(Reader::Stored, statuses);
+            self.tools.board.set(self.reader, statuses);
         }
     }
 }

@@ -16,6 +16,10 @@ pub(super) trait Place: Send {
     /// What changed since this was asked last, as far as it tells by itself.
     fn changed(&mut self) -> Changed;
 
+    /// By how much what was changed before a look can bear a later time, or came a little later: a file's time
+    /// is not taken when it can be seen, and not by our clock.
+    fn margin_seconds(&self) -> i64;
+
     /// What should be known of how it is looked at.
     fn note(&self) -> Option<Text>;
 }
@@ -53,23 +57,4 @@ pub(super) struct Changed {
     pub(super) place: bool,
     /// These arrays.
     pub(super) arrays: Vec<Text>,
-}
-
-/// A place that nobody can look at.
-pub(super) struct Nowhere;
-
-impl Place for Nowhere {
-    fn look(&mut self, _see: &mut dyn FnMut(Seen<'_>) -> bool) -> Result<Looked, Unseen> {
-        Err(Unseen { is_absent: false, message: "buckets cannot be looked at yet".into() })
-    }
-
-    fn look_at(&mut self, _uri: &str, _see: &mut dyn FnMut(Seen<'_>)) {}
-
-    fn changed(&mut self) -> Changed {
-        Changed::default()
-    }
-
-    fn note(&self) -> Option<Text> {
-        None
-    }
 }

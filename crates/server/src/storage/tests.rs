@@ -13,6 +13,7 @@ use doorbook_event::{Action, Record, Scope};
 use doorbook_store::filter::Targets;
 use doorbook_store::{Answer, Filter};
 use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use super::*;
 use crate::api::atlas::tests::{NOW, operator};
@@ -23,6 +24,7 @@ struct Scene {
     dir: TempDir,
     clock: Arc<ManualClock>,
     round: Round,
+    runtime: Runtime,
 }
 
 impl Scene {
@@ -30,8 +32,9 @@ impl Scene {
     fn new() -> Scene {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(NOW));
-        let round = Scene::round(&dir, &clock);
-        let scene = Scene { dir, clock, round };
+        let runtime = Runtime::new().expect("starts");
+        let round = Scene::round(&dir, &clock, &runtime);
+        let scene = Scene { dir, clock, round, runtime: runtime };
         let organization = Organization {
             name: "lab".into(),
             id: Uuid::random([1; 16]),
@@ -45,9 +48,9 @@ impl Scene {
         scene
     }
 
-    fn round(dir: &TempDir, clock: &Arc<ManualClock>) -> Round {
+    fn round(dir: &TempDir, clock: &Arc<ManualClock>, runtime: &Runtime) -> Round {
         let random: Arc<CountingRandom> = Arc::default();
-        Round::new(Tools {
+        let tools = Tools {
             store: Store::open(options_in(dir.path(), clock, &random)).expect("opens"),
             clock: clock.clone(),
             random,
@@ -55,12 +58,15 @@ impl Scene {
             steady: Arc::new(|| Duration::ZERO),
             board: Board::default(),
             data_dir: dir.path().join("data"),
-        })
+            buckets: Buckets::default(),
+            runtime: runtime.handle().clone(),
+        };
+        Round::new(tools, Reader::Stored)
     }
 
     fn restart(&mut self) {
         self.store().close().expect("closes");
-        self.round = Scene::round(&self.dir, &self.clock);
+        self.round = Scene::round(&self.dir, &self.clock, &self.runtime);
     }
 
     fn store(&self) -> &Store {
@@ -184,6 +190,9 @@ fn arrays_are_found_and_followed() {
     scene.write("a", 1, 2);
     scene.run();
     assert_eq!(scene.actions("a"), ["create", "query_write", "query_write"]);
+    scene.run_later();
+    let writes = scene.coverage("a", Action::QueryWrite);
+    assert_eq!(coverage::word(writes.grade), "complete", "{writes:?}");
     scene.restart();
     scene.run();
     scene.run_later();
@@ -193,7 +202,8 @@ fn arrays_are_found_and_followed() {
     assert_eq!(scene.actions("x/b"), ["create", "query_write"]);
     assert_eq!(scene.status().state, State::Following);
     let writes = scene.coverage("a", Action::QueryWrite);
-    assert_eq!(coverage::word(writes.grade), "complete", "{writes:?}");
+    let gaps: Vec<_> = writes.gaps.iter().map(|gap| &*gap.cause).collect();
+    assert!(gaps.iter().all(|cause| cause.contains("while nobody looked")), "{writes:?}");
     let reads = scene.coverage("a", Action::QueryRead);
     assert_eq!(&*reads.gaps[0].cause, "no source");
 }

@@ -14,6 +14,7 @@ use doorbook_source::Batch;
 use doorbook_source::tiledb::ArrayWatch;
 use doorbook_store::coverage::Progress;
 
+use super::bucket::Bucket;
 use super::disk::Disk;
 use super::place::{Place, Seen, Unseen};
 use super::position::{One, Position};
@@ -116,7 +117,11 @@ impl Watching {
         let path = state.below.strip_prefix(FILE);
         let place: Box<dyn Place> = match path {
             Some(path) => Box::new(Disk::new(path, &tools.data_dir)),
-            None => Box::new(super::place::Nowhere),
+            None => {
+                let place = state.below.strip_prefix("s3://").unwrap_or(&state.below);
+                let (buckets, runtime) = (tools.buckets.clone(), tools.runtime.clone());
+                Box::new(Bucket::new(place, buckets, runtime, tools.clock.clone()))
+            }
         };
         Watching {
             place,
@@ -174,6 +179,13 @@ impl Watching {
         }
     }
 
+    /// Stores how far it came.
+    pub(super) fn end(&mut self, tools: &Tools) {
+        if self.looked.is_some() && self.trouble.is_none() {
+            self.state.store(true, tools, tools.clock.now());
+        }
+    }
+
     /// Looks at everything.
     fn look(&mut self, tools: &Tools, stop: &AtomicBool, now: Timestamp) {
         self.is_woken = false;
@@ -200,7 +212,8 @@ impl Watching {
             Ok(hidden) => {
                 state.hide(hidden, now);
                 state.tell_missing(tools, now);
-                state.end(place.note(), tools, now);
+                let through = now.plus_seconds(-place.margin_seconds());
+                state.end(place.note(), through, tools, now);
                 self.trouble = None;
                 self.looked = Some(now);
             }
@@ -507,7 +520,7 @@ impl State {
     }
 
     /// Everything was looked at.
-    fn end(&mut self, note: Option<Text>, tools: &Tools, now: Timestamp) {
+    fn end(&mut self, note: Option<Text>, through: Timestamp, tools: &Tools, now: Timestamp) {
         self.status.state = Doing::Following;
         let several = |n: usize| match n {
             1 => "1 place cannot be looked at".to_owned(),
@@ -517,7 +530,7 @@ impl State {
             Text::from(format!("{}: {uri}: {why}", several(self.problems.len())))
         });
         self.status.message = problem.or(note);
-        self.through = self.through.max(Some(now));
+        self.through = self.through.max(Some(through));
         let beats = self.beat.at.plus_seconds(HEARTBEAT_SECONDS) <= now;
         let is_first = self.position.is_empty();
         if beats || is_first || !self.waiting.is_empty_of_records() {

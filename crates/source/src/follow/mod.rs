@@ -152,6 +152,9 @@ enum Reached {
 }
 
 impl Follow {
+    /// 64 KiB: what a poll that has enough leaves of its block stays in memory until the next one, and
+    /// many files may be read at once.
+    const BLOCK_BYTES: usize = 64 << 10;
     /// 16 MiB: what one poll reads at most, so that its caller gets to commit and to stop.
     const POLL_BYTES: u64 = 16 << 20;
     /// 64 MiB: what is read again before a position. At 1 kB a line more than a busy server writes in
@@ -177,7 +180,7 @@ impl Follow {
             chain: Chain::new(path, time_of)?,
             start,
             at_hand: None,
-            splitter: Splitter::new(Splitter::BLOCK_BYTES, 1, 0),
+            splitter: Splitter::new(Follow::BLOCK_BYTES, 1, 0),
             sought: place.map(|place| Sought { place, is_cut: false }),
             warmth,
             listed: None,
@@ -232,9 +235,7 @@ impl Follow {
         }
         let mut progress = poll.progress;
         progress.behind_bytes = self.behind_bytes();
-        if !progress.more {
-            self.splitter.release();
-        }
+        self.splitter.release();
         progress
     }
 
@@ -419,7 +420,7 @@ impl Follow {
             poll.begun(entry, true);
         }
         let number = if from == place.offset_bytes { place.line } else { 1 };
-        self.splitter = Splitter::new(Splitter::BLOCK_BYTES, number, from);
+        self.splitter = Splitter::new(Follow::BLOCK_BYTES, number, from);
         self.at_hand = Some(at_hand);
         self.later_bytes = listing.size_bytes_from(at + 1);
         Ok(true)
@@ -432,7 +433,7 @@ impl Follow {
         let from = from.max(entry.head_offset_bytes);
         at_hand.read_bytes = from;
         at_hand.skips_line = from > entry.head_offset_bytes;
-        self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, from);
+        self.splitter = Splitter::new(Follow::BLOCK_BYTES, 1, from);
         poll.begun(entry, true);
         self.at_hand = Some(at_hand);
     }
@@ -456,7 +457,7 @@ impl Follow {
             poll.lost(&loss);
         }
         poll.begun(entry, false);
-        self.splitter = Splitter::new(Splitter::BLOCK_BYTES, 1, entry.head_offset_bytes);
+        self.splitter = Splitter::new(Follow::BLOCK_BYTES, 1, entry.head_offset_bytes);
         self.sought = None;
         self.warmth = Warmth::Warm;
         self.at_hand = Some(at_hand);
@@ -474,7 +475,7 @@ impl Follow {
         if let Some(sought) = self.sought.take() {
             // A copy that was made before the last lines were written and read.
             let Place { line, offset_bytes, .. } = sought.place;
-            self.splitter = Splitter::new(Splitter::BLOCK_BYTES, line, offset_bytes);
+            self.splitter = Splitter::new(Follow::BLOCK_BYTES, line, offset_bytes);
             self.warmth = Warmth::Warm;
         }
         if self.is_surely_last(poll.now) {

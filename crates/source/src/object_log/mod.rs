@@ -6,15 +6,18 @@
 //! What the patterns are, and where they mislead, is in `docs/design/object-log.md`.
 //!
 //! Suggested reading order: [`request`], [`ceph`], [`s3`], [`cloudtrail`], [`object`] (what a key says),
-//! [`Sessions`], [`Watch`] (a log that is written).
+//! [`Sessions`], [`Watch`] (a log that is written), [`Folder`] (files
+//! that are each written once).
 
 mod ceph;
 mod cloudtrail;
+mod folder;
 mod object;
 mod records;
 mod request;
 mod s3;
 mod sessions;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -28,6 +31,7 @@ use jiff::tz::TimeZone;
 use crate::intern::Texts;
 use crate::mongod::time::Times;
 
+pub use folder::{Files, Folder, OnDisk};
 pub use records::Records;
 pub use request::{Operation, Request};
 pub use sessions::{Counts, Places, Sessions};

@@ -29,9 +29,6 @@ const GAP_MICROS: i64 = 2_000_000;
 /// Who reads and then writes what merges fragments within this time read for that.
 const MERGE_MICROS: i64 = 20_000_000;
 
-/// A reading that lasts longer is told of as several.
-const READING_MICROS_MAX: i64 = 3_600_000_000;
-
 /// What was not gone on with for as long will not be: a day.
 const FORGOTTEN_MICROS: i64 = 24 * 3_600_000_000;
 
@@ -101,6 +98,9 @@ pub struct Sessions {
 }
 
 impl Sessions {
+    /// A reading that lasts longer than an hour is told of as several.
+    pub const READING_MICROS_MAX: i64 = 3_600_000_000;
+
     /// For a log of this format.
     pub fn new(format: Format) -> Sessions {
         Sessions {
@@ -693,7 +693,7 @@ impl Lane {
         }
         let new = Reading { first, end, got, requests, leads_to_change: false };
         let is_long = |reading: &mut Reading| {
-            new.first.at.micros() - reading.first.at.micros() > READING_MICROS_MAX
+            new.first.at.micros() - reading.first.at.micros() > Sessions::READING_MICROS_MAX
         };
         if let Some(reading) = self.reading.take_if(is_long) {
             telling.reading(reading);

@@ -413,3 +413,105 @@ fn what_waits_is_bounded() {
     sessions.close(Timestamp::MAX, &places(), &mut out);
     assert_eq!(out.len(), 30_000);
 }
+
+/// Goal: files are read once, in whatever order they come and wherever it is stopped, and what waits then is
+/// told once. Method: an access log in pieces of one line each under names of an hour, some of which come late,
+/// packed or not; a poll after each, a new folder from the position after some of them.
+#[test]
+fn files_of_a_folder_are_read_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let settings = Settings {
+        source: "lake".into(),
+        path: dir.path().to_str().expect("is UTF-8").into(),
+        format: Format::S3AccessLog,
+        target: doorbook_event::Target::Array { namespace: "alice".into(), array: "s3://".into() },
+        places: std::sync::Arc::new(places()),
+    };
+    let folder = |position: &[u8]| {
+        let files = Box::new(OnDisk::new(dir.path()));
+        Folder::open(settings.clone(), files, 60, Some(position)).expect("opens")
+    };
+    let lines: Vec<&[u8]> =
+        S3.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+    let mut now: Timestamp = "2026-11-23T10:00:00Z".parse().expect("a time");
+    let mut batch = crate::Batch::default();
+    let mut at = folder(&[]);
+    for (step, number) in [0, 3, 2, 5, 4, 1, 7, 8, 6].into_iter().enumerate() {
+        let parent = dir.path().join(format!("2026/11/{:02}", number / 3));
+        std::fs::create_dir_all(&parent).expect("made");
+        let bytes = match number % 2 {
+            0 => lines[number].to_vec(),
+            _ => packed(lines[number]),
+        };
+        let path = parent.join(format!("2026-11-23-09-{number:02}-00-ABCDEF"));
+        std::fs::write(&path, bytes).expect("written");
+        let hidden = parent.join(format!(".copied-{number}"));
+        std::fs::write(hidden, "half").expect("written");
+        now = now.plus_seconds(100);
+        at.poll(now, &mut batch);
+        assert_eq!(batch.lines, step as u64 + 1);
+        if step % 2 == 1 {
+            at = folder(&at.position());
+        }
+    }
+    assert_eq!(batch.accesses, []);
+    now = now.plus_seconds(24 * 3600);
+    at.poll(now, &mut batch);
+    let mut at = folder(&at.position());
+    at.poll(now.plus_seconds(100), &mut batch);
+    assert_eq!(batch.quarantine, []);
+    assert_eq!(batch.lines, 9);
+    assert_eq!(batch.accesses.len(), 4);
+}
+
+fn packed(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("packs");
+    encoder.finish().expect("packs")
+}
+
+/// Goal: names are listed as they are sorted, whatever folders are called; so nothing behind a name is missed.
+#[test]
+fn files_are_listed_by_name() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let names = ["a-b/x", "a/x", "a/y/z", "a0", "b"];
+    for name in names {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("has one")).expect("made");
+        std::fs::write(path, "").expect("written");
+    }
+    let now = Timestamp::from_seconds(0);
+    for (at, after) in ["", "a-b/x", "a/x", "a/y/z", "a0", "b"].into_iter().enumerate() {
+        let found = OnDisk::new(dir.path()).list(after, now).expect("lists");
+        assert_eq!(found, names[at..], "behind {after:?}");
+    }
+}
+
+/// Goal: what was whole of a file is read, what was not is told, and the next file is read. Method: a packed
+/// CloudTrail file that breaks off, one that is none, and a good one.
+#[test]
+fn a_broken_file_is_told_and_left() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let packed = packed(CLOUDTRAIL);
+    std::fs::write(dir.path().join("1.json.gz"), &packed[..packed.len() / 2]).expect("written");
+    std::fs::write(dir.path().join("2.json.gz"), "BZh91AY&SY").expect("written");
+    std::fs::write(dir.path().join("3.json"), CLOUDTRAIL).expect("written");
+    let settings = Settings {
+        source: "trail".into(),
+        path: dir.path().to_str().expect("is UTF-8").into(),
+        format: Format::Cloudtrail,
+        target: doorbook_event::Target::Array { namespace: "alice".into(), array: "s3://".into() },
+        places: std::sync::Arc::new(places()),
+    };
+    let files = Box::new(OnDisk::new(dir.path()));
+    let mut folder = Folder::open(settings, files, 60, None).expect("opens");
+    let mut batch = crate::Batch::default();
+    let polled = folder.poll("2027-01-01T00:00:00Z".parse().expect("a time"), &mut batch);
+    assert!(polled.at_end && batch.lines > 7, "{polled:?}");
+    assert_eq!(batch.accesses.len(), 4);
+    let reasons: Vec<&str> = batch.quarantine.iter().map(|one| &*one.reason).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons.iter().all(|reason| reason.starts_with("the file cannot be read: ")));
+    assert!(batch.quarantine[1].place.file.ends_with("/2.json.gz"));
+}

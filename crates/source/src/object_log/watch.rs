@@ -8,22 +8,26 @@
 
 use std::sync::Arc;
 
-use doorbook_event::record::{Place as RecordPlace, Quarantine};
 use doorbook_event::{Target, Text, Timestamp};
 use minicbor::{Decode, Encode};
-use sha2::{Digest, Sha256};
 
-use super::{Format, Places, Reader, Sessions};
+use super::telling::Telling;
+use super::{Format, Places};
 use crate::Batch;
 use crate::follow::{Follow, Found, Place, Start};
-use crate::input::{Content, Error, ErrorKind, Line};
-use crate::watch::{Lost, Polled};
+use crate::input::{Error, ErrorKind};
+use crate::watch::{Lost, Polled, append};
 
 /// Reads a log for as long as it is written.
 pub struct Watch {
     settings: Settings,
     follow: Follow,
     telling: Telling,
+    /// The first line of all was not read yet.
+    wants_first: bool,
+    /// The time of the last line.
+    last: Option<Timestamp>,
+    lost: Option<Lost>,
 }
 
 /// What to watch.
@@ -31,7 +35,7 @@ pub struct Watch {
 pub struct Settings {
     /// The source's name, which intervals that it did not see bear.
     pub source: Text,
-    /// The live file, or a pattern of the live files' names.
+    /// The live file, a pattern of the live files' names, or the folder of files that are each written once.
     pub path: Text,
     /// What it is written in.
     pub format: Format,
@@ -39,8 +43,6 @@ pub struct Settings {
     pub target: Target,
     /// The arrays of the namespace.
     pub places: Arc<Places>,
-    /// Where to begin without a position.
-    pub start: Start,
 }
 
 impl Watch {
@@ -51,58 +53,48 @@ impl Watch {
             Some(bytes) => Some(Position::read(bytes, &settings.path)?),
         };
         let format = settings.format;
-        let mut telling = Telling {
-            target: settings.target.clone(),
-            places: Arc::clone(&settings.places),
-            reader: Reader::new(format),
-            sessions: Sessions::new(format),
-            file: settings.path.clone(),
-            until: Timestamp::MIN,
-            resumes: false,
-            wants_first: known.is_none(),
-            last: None,
-            lost: None,
-        };
-        let mut place = None;
-        if let Some(known) = known {
-            telling.last = known.last;
-            telling.lost = known.lost;
-            telling.until = known.until;
-            telling.resumes = true;
-            place = known.place;
-        }
+        let telling = Telling::new(&settings, known.as_ref().map(|known| known.until));
+        let wants_first = known.is_none();
+        let (place, last, lost) =
+            known.map_or((None, None, None), |known| (known.place, known.last, known.lost));
         let time_of = Box::new(move |line: &[u8], _| format.time(line));
-        let follow = Follow::new(&settings.path, settings.start, place, time_of)?;
-        Ok(Watch { settings, follow, telling })
+        let follow = Follow::new(&settings.path, Start::Oldest, place, time_of)?;
+        Ok(Watch { settings, follow, telling, wants_first, last, lost })
     }
 
     /// Reads what was written since the last poll, and tells of what is over.
     pub fn poll(&mut self, now: Timestamp, out: &mut Batch) -> Polled {
-        let Watch { follow, telling, settings } = self;
+        let Watch { follow, telling, settings, wants_first, last, lost } = self;
         let mut batch = Batch::default();
-        let progress = follow.poll(now, &mut |found| telling.found(found, &mut batch));
+        let progress = follow.poll(now, &mut |found| {
+            match found {
+                Found::Lost(loss) => Lost::add(lost, *last, loss),
+                Found::File(begun) => telling.begin(begun.name.clone()),
+                // What was wrong with it was told then.
+                Found::Context(line) => telling.line(&line, &mut Batch::default()),
+                Found::Line(line) => {
+                    telling.resume();
+                    telling.line(&line, &mut batch);
+                }
+            }
+            !batch.is_full()
+        });
         let at_end = progress.at_end && progress.trouble.is_none();
-        if !telling.resumes || !progress.more {
+        if !telling.resumes() || !progress.more {
             telling.tell(now, at_end, &mut batch);
         }
         let mut since = None;
         if let Some(at) = batch.earliest {
-            if std::mem::take(&mut telling.wants_first) {
+            if std::mem::take(wants_first) {
                 since = Some(at);
             }
-            if let Some(lost) = telling.lost.take() {
+            if let Some(lost) = lost.take() {
                 let kind = settings.format.kind();
                 batch.coverage.push(lost.gap(at, &settings.target, kind, &settings.source));
             }
         }
-        telling.last = batch.latest.or(telling.last);
-        out.accesses.append(&mut batch.accesses);
-        out.coverage.append(&mut batch.coverage);
-        out.quarantine.append(&mut batch.quarantine);
-        out.lines += batch.lines;
-        out.size_bytes += batch.size_bytes;
-        out.earliest = out.earliest.or(batch.earliest);
-        out.latest = out.latest.max(batch.latest);
+        *last = batch.latest.or(*last);
+        append(out, batch);
         Polled {
             lines: progress.lines,
             size_bytes: progress.size_bytes,
@@ -125,7 +117,7 @@ impl Watch {
 
     /// The namespace has other arrays now.
     pub fn set_places(&mut self, places: Arc<Places>) {
-        self.telling.places = places;
+        self.telling.set_places(places);
     }
 
     /// Where to go on after what the last poll gave.
@@ -134,9 +126,9 @@ impl Watch {
         let position = Position {
             version: Position::VERSION,
             place: Some(place),
-            last: self.telling.last,
-            until: self.telling.until,
-            lost: self.telling.lost.clone(),
+            last: self.last,
+            until: self.telling.until(),
+            lost: self.lost.clone(),
         };
         minicbor::to_vec(&position).expect("memory takes all that is written to it")
     }
@@ -168,123 +160,5 @@ impl Position {
             Ok(_) => Err(refuse("the position was written by a newer version")),
             Err(_) => Err(refuse("the position cannot be read")),
         }
-    }
-}
-
-/// From lines to events.
-struct Telling {
-    target: Target,
-    places: Arc<Places>,
-    reader: Reader,
-    sessions: Sessions,
-    /// The file at hand.
-    file: Text,
-    /// Until when it was told.
-    until: Timestamp,
-    /// What is read first was read before.
-    resumes: bool,
-    wants_first: bool,
-    /// The time of the last line.
-    last: Option<Timestamp>,
-    lost: Option<Lost>,
-}
-
-impl Telling {
-    /// Takes what was found; says whether there may be more.
-    fn found(&mut self, found: Found<'_>, out: &mut Batch) -> bool {
-        match found {
-            Found::Lost(loss) => Lost::add(&mut self.lost, self.last, loss),
-            Found::File(begun) => self.file = begun.name.clone(),
-            // What was wrong with it was told then.
-            Found::Context(line) => self.line(&line, &mut Batch::default()),
-            Found::Line(line) => {
-                self.resume();
-                out.lines += 1;
-                self.line(&line, out);
-            }
-        }
-        !out.is_full()
-    }
-
-    /// Once everything was read again that was read before, what was told of it is done with.
-    fn resume(&mut self) {
-        if std::mem::take(&mut self.resumes) {
-            self.sessions.close(self.until, &self.places, &mut Vec::new());
-        }
-    }
-
-    fn line(&mut self, line: &Line<'_>, out: &mut Batch) {
-        let bytes = match &line.content {
-            Content::Bytes(bytes) => bytes,
-            Content::Oversized(long) => {
-                let reason = "the line is longer than 1 MiB";
-                return self.put_aside(
-                    line,
-                    long.head,
-                    (long.length_bytes, long.sha256),
-                    reason,
-                    out,
-                );
-            }
-        };
-        let sessions = &mut self.sessions;
-        let read = self.reader.line(bytes, &mut |request| {
-            out.earliest = out.earliest.or(Some(request.at));
-            out.latest = out.latest.max(Some(request.at));
-            sessions.add(&request, bytes);
-        });
-        if let Err(why) = read {
-            let reason = if line.complete { &*why.0 } else { "the end of the line is missing" };
-            let whole = (bytes.len() as u64, Sha256::digest(bytes).into());
-            self.put_aside(line, bytes, whole, reason, out);
-        }
-        if self.sessions.is_full() {
-            self.sessions.relieve(&self.places, &mut out.accesses);
-        }
-    }
-
-    fn put_aside(
-        &self,
-        line: &Line<'_>,
-        bytes: &[u8],
-        (length_bytes, sha256): (u64, [u8; 32]),
-        reason: &str,
-        out: &mut Batch,
-    ) {
-        let bytes = &bytes[..bytes.len().min(Quarantine::BYTES_MAX)];
-        out.size_bytes += bytes.len();
-        out.quarantine.push(Quarantine {
-            target: self.target.clone(),
-            reason: reason.into(),
-            place: RecordPlace {
-                file: self.file.clone(),
-                line: line.number,
-                offset_bytes: line.offset_bytes,
-            },
-            bytes: bytes.to_vec(),
-            length_bytes,
-            sha256,
-        });
-    }
-
-    /// Tells of what is over by the log's time; at its end by the clock's, since nothing need follow.
-    fn tell(&mut self, now: Timestamp, at_end: bool, out: &mut Batch) {
-        self.resume();
-        let format = self.reader.format;
-        // A line from the future would tell of everything at once.
-        let read = self.sessions.latest().map(|latest| latest.min(now));
-        let waited = at_end.then(|| now.plus_seconds(-format.delay_seconds()));
-        let until = read.max(waited).unwrap_or(self.until).max(self.until);
-        self.until = until;
-        let before = out.accesses.len();
-        self.sessions.close(until, &self.places, &mut out.accesses);
-        out.size_bytes +=
-            out.accesses[before..].iter().map(|access| access.raw.len()).sum::<usize>();
-    }
-
-    /// Everything before is told.
-    fn told_until(&self) -> Option<Timestamp> {
-        let is_known = self.until > Timestamp::MIN;
-        is_known.then(|| self.until.plus_micros(-self.sessions.hold_micros()))
     }
 }

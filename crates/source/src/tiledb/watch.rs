@@ -424,6 +424,8 @@ struct Scan<'a> {
     unfinished: Vec<Name>,
     /// Merged ones that were not known.
     new_merged: Vec<File>,
+    /// What new lists of ignored ones name.
+    ignored: HashSet<Name>,
     fragments: Tally,
     commits: Tally,
     metadata: Tally,
@@ -470,6 +472,7 @@ impl<'a> Scan<'a> {
             is_opaque: false,
             unfinished: Vec::new(),
             new_merged: Vec::new(),
+            ignored: HashSet::new(),
             fragments: Tally::default(),
             commits: Tally::default(),
             metadata: Tally::default(),
@@ -728,6 +731,7 @@ impl<'a> Scan<'a> {
                 false => (&mut self.deleted, Action::DeleteFragments, None),
             };
             tally.is_told = true;
+            self.ignored.extend(&names);
             let mut counted = Tally::default();
             names.iter().for_each(|name| counted.count(name));
             let removed = counted.removed;
@@ -744,6 +748,8 @@ impl<'a> Scan<'a> {
         let is_listed = || self.watch.listed.binary_search(name).is_ok();
         let tally = match name.kind {
             Kind::Schema | Kind::OldSchema => return,
+            // Where merged commits name it, too, both are done: it goes, and is ignored.
+            _ if self.ignored.contains(name) => return,
             Kind::FragmentVacuum | Kind::OldFragmentVacuum => {
                 self.fragments.name(*name);
                 return;

@@ -30,8 +30,9 @@ pub(crate) type Between<'b> = &'b mut dyn FnMut() -> Result<(), Error>;
 const FINAL_RAW_LEVEL: i32 = 9;
 const FINAL_COLUMNS_LEVEL: i32 = 3;
 
-/// Rows between two calls of [`Between`].
-const ROWS_PER_STEP: usize = 64 << 10;
+/// Rows between two calls of [`Between`]: of long lines at [`FINAL_RAW_LEVEL`] a tenth of a second, for
+/// which a flush has to wait.
+const ROWS_PER_STEP: usize = 8 << 10;
 
 /// Every so many rows one says how the times are distributed.
 const SAMPLE: usize = 16;

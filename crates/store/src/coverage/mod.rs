@@ -147,6 +147,25 @@ impl Watched {
         last.is_some_and(|span| span.to == Timestamp::MAX)
     }
 
+    /// What sources did not see of single arrays of the places that they watch.
+    pub fn unseen_of_arrays(&self, scope: &Scope) -> Vec<Gap> {
+        let of_scope = self.targets.iter().filter(|((of, _), _)| of == scope);
+        let arrays = of_scope.filter(|((_, target), _)| !target.names().1.contains("://"));
+        let told = arrays.flat_map(|((_, target), views)| {
+            views.iter().map(move |(by, view)| (target, by, view))
+        });
+        let gaps = told.flat_map(|(target, by, view)| {
+            let unseen = view.timeline.spans().iter().filter(|span| span.grade != Grade::Watched);
+            unseen.map(move |span| Gap {
+                grade: span.grade,
+                source: Some(by.clone()),
+                to: (span.to < Timestamp::MAX).then_some(span.to),
+                ..blind(target, &view.actions, &span.cause, span.from)
+            })
+        });
+        gaps.collect()
+    }
+
     /// The places that are watched for what is stored below them.
     fn places(&self, scope: &Scope) -> Vec<(&Text, &Views)> {
         let of_scope = self.targets.iter().filter(|((of, _), _)| of == scope);

@@ -197,10 +197,12 @@ impl Write for Sink<'_> {
         let before = usize::try_from(self.tail_from.saturating_sub(self.size_bytes));
         let tail = &bytes[before.unwrap_or(usize::MAX).min(bytes.len())..];
         self.tail_crc = crc32c::crc32c_append(self.tail_crc, tail);
-        self.size_bytes += bytes.len() as u64;
-        self.waiting.extend_from_slice(bytes);
-        if self.waiting.len() >= PIECE_SIZE_BYTES {
-            self.write_waiting()?;
+        for piece in bytes.chunks(PIECE_SIZE_BYTES) {
+            if self.waiting.len() + piece.len() > PIECE_SIZE_BYTES {
+                self.write_waiting()?;
+            }
+            self.size_bytes += piece.len() as u64;
+            self.waiting.extend_from_slice(piece);
         }
         Ok(bytes.len())
     }

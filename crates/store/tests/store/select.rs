@@ -333,7 +333,7 @@ impl Hint {
                 .into_iter()
                 .collect(),
         };
-        Record::Amendment(Amendment { of, facts, raw, event_time: None })
+        Record::Amendment(Amendment { of, facts, raw, event_time: None }.into())
     }
 }
 
@@ -727,8 +727,8 @@ impl Model {
                     lines.push(IngestLine::Sighting(Box::new(sighting.clone())));
                 }
                 Record::Amendment(amendment) => {
-                    batch.amendments.push(amendment.clone());
-                    lines.push(IngestLine::Amendment(Box::new(amendment.clone())));
+                    batch.amendments.push(Amendment::clone(amendment));
+                    lines.push(IngestLine::Amendment(amendment.clone()));
                 }
                 other => panic!("no hint says {other:?}"),
             }

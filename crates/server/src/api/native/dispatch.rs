@@ -19,7 +19,7 @@ use super::ingest::{self, Arrival, Listed};
 use super::lines::{self, Lines};
 use super::problem::Problem;
 use super::query::Query;
-use super::{DiskIs, Operation, Serve, body, filter, lane};
+use super::{DiskIs, Operation, Serve, body, export, filter, lane};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
@@ -62,6 +62,7 @@ pub async fn dispatch(
             Serve::Ingest | Serve::Lines => exchange.ingest(caller, operation, body).await,
             Serve::Orders | Serve::Advances => exchange.agent(caller, operation, body).await,
             Serve::Read(serve) => return exchange.read(caller, operation, serve).await,
+            Serve::Export => return exchange.export(caller, operation).await,
         },
     };
     response.map(Body::from)
@@ -169,6 +170,56 @@ impl Exchange {
         answered.await.unwrap_or_else(|_| Problem::unexpected().response().map(Body::from))
     }
 
+    /// Sends an export while it is written. It is recorded when it has ended, however that was.
+    async fn export(
+        self: Arc<Exchange>,
+        caller: Caller,
+        operation: &'static Operation,
+    ) -> Response<Body> {
+        let permit = self.app.doors().exports.clone().acquire_owned();
+        let wait = self.app.settings().answer_wait;
+        let Ok(Ok(permit)) = tokio::time::timeout(wait, permit).await else {
+            let problem = Problem::busy(60);
+            self.record(caller, None, Some(&problem), 0);
+            return self.finish(problem.response()).map(Body::from);
+        };
+        let mut scope = None;
+        let prepared = self.call(&caller, operation, &mut scope);
+        let prepared = prepared.and_then(|mut call| export::prepare(&mut call, &caller));
+        let export = match prepared {
+            Ok(export) => export,
+            Err(problem) => {
+                self.record(caller, scope.as_ref(), Some(&problem), 0);
+                return self.finish(problem.response()).map(Body::from);
+            }
+        };
+        let (mut response, mut chunks) = export::answer(export.format);
+        set_headers(response.headers_mut());
+        if self.parts.method == Method::HEAD {
+            self.record(caller, scope.as_ref(), None, 0);
+            return response;
+        }
+        let exchange = Arc::clone(&self);
+        // It ends by itself: by its last row, or because the client went away or takes nothing.
+        drop(tokio::task::spawn_blocking(move || {
+            let written = export.write(&mut chunks);
+            let (rows, sha256, refusal) = match &written {
+                Ok(exported) => (exported.rows, Some(exported.sha256.as_str().into()), None),
+                Err(why) => {
+                    tracing::info!(error = %why, "an export was broken off");
+                    chunks.break_off(why);
+                    (0, None, Some("broken-off".into()))
+                }
+            };
+            let mut details = exchange.details();
+            details.extend(sha256.map(|sha256| ("sha256", sha256)));
+            let used = exchange.used(caller, scope.as_ref(), 200, refusal, rows, details);
+            exchange.app.usage().record(used);
+            drop(permit);
+        }));
+        response
+    }
+
     fn answer(
         &self,
         caller: &Caller,
@@ -177,6 +228,25 @@ impl Exchange {
         scope: &mut Option<Scope>,
         rows: &mut u64,
     ) -> Answered {
+        let mut call = self.call(caller, operation, scope)?;
+        let body = serve(&mut call)?;
+        *rows = call.rows;
+        let compressed = compress(&self.parts.headers, &body);
+        let coding = compressed.is_some().then(|| HeaderValue::from_static("gzip"));
+        let mut response = json(compressed.unwrap_or(body));
+        let headers = response.headers_mut();
+        headers.extend(coding.map(|coding| (header::CONTENT_ENCODING, coding)));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        Ok(response)
+    }
+
+    /// What is asked for, if the caller may ask for it.
+    fn call(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        scope: &mut Option<Scope>,
+    ) -> Result<Call<'_>, Problem> {
         let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
         let ids = self.app.doors().ids();
         let cursor =
@@ -194,7 +264,7 @@ impl Exchange {
         };
         let id = self.scope(caller, operation, named, &query)?;
         *scope = Some(id.clone());
-        let mut call = Call {
+        Ok(Call {
             app: &self.app,
             registry: &self.catalog.registry,
             scope: id,
@@ -202,16 +272,7 @@ impl Exchange {
             cursor,
             last_segment: self.last_segment(),
             rows: 0,
-        };
-        let body = serve(&mut call)?;
-        *rows = call.rows;
-        let compressed = compress(&self.parts.headers, &body);
-        let coding = compressed.is_some().then(|| HeaderValue::from_static("gzip"));
-        let mut response = json(compressed.unwrap_or(body));
-        let headers = response.headers_mut();
-        headers.extend(coding.map(|coding| (header::CONTENT_ENCODING, coding)));
-        headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
-        Ok(response)
+        })
     }
 
     /// Takes events in.
@@ -489,8 +550,7 @@ impl Exchange {
         let length = HeaderValue::from(response.body().len());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LENGTH, length);
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        set_headers(headers);
         response
     }
 
@@ -558,6 +618,12 @@ impl Exchange {
         details.extend(self.parts.uri.query().map(|query| ("filter", cut(query))));
         details
     }
+}
+
+/// The headers of every answer, whatever its body.
+fn set_headers(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
 
 /// Whose history a request names.

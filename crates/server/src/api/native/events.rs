@@ -175,6 +175,11 @@ impl Sources {
     }
 }
 
+/// Appends a row by itself.
+pub fn write_alone(ids: &PublicIds, row: &Placed, out: &mut Vec<u8>) {
+    write_row(ids, row, &mut Sources::default(), out);
+}
+
 /// Appends a row: what Doorbook says of it, and the event as it could be sent in.
 fn write_row(ids: &PublicIds, row: &Placed, sources: &mut Sources, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"id\":\"");

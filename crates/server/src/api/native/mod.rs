@@ -14,6 +14,7 @@ pub(crate) mod cursor;
 mod cut;
 pub(crate) mod dispatch;
 pub(crate) mod events;
+mod export;
 pub(crate) mod filter;
 mod ingest;
 mod lane;
@@ -36,6 +37,10 @@ use tokio::sync::Semaphore;
 
 use crate::app::{App, Settings};
 use crate::auth;
+pub(crate) use coverage::write as write_coverage;
+pub(crate) use cursor::seal_as_of;
+pub(crate) use events::write_alone as write_row;
+
 use dispatch::Call;
 use problem::Problem;
 
@@ -61,6 +66,8 @@ pub struct Operation {
 enum Serve {
     /// From the history, without a body.
     Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
+    /// All rows, as a file that is sent while it is written.
+    Export,
     /// Events come in.
     Ingest,
     /// Raw lines come in.
@@ -130,6 +137,13 @@ pub static OPERATIONS: &[Operation] = &[
         serve: Serve::Read(events::one),
     },
     Operation {
+        id: "export",
+        method: "GET",
+        path: "export",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Export,
+    },
+    Operation {
         id: "listPrincipals",
         method: "GET",
         path: "principals",
@@ -171,6 +185,8 @@ pub struct Doors {
     /// Room for bodies, in KiB.
     room: Arc<Semaphore>,
     readers: Mutex<Vec<Reader>>,
+    /// Permits for exports, which take longer than answers.
+    exports: Arc<Semaphore>,
     lane: lane::Lane,
     /// The latest request was refused for want of room on the disk.
     is_disk_full: AtomicBool,
@@ -195,7 +211,8 @@ impl Doors {
         let room = Arc::new(Semaphore::new(room_kib.clamp(1, body::ROOM_KIB_MAX)));
         let is_disk_full = AtomicBool::new(false);
         let lane = lane::Lane::default();
-        Doors { ids, room, readers: Mutex::default(), lane, is_disk_full }
+        let exports = Arc::new(Semaphore::new(export::EXPORTS_MAX));
+        Doors { ids, room, readers: Mutex::default(), exports, lane, is_disk_full }
     }
 
     /// What the operator is to know of how a request ended: shippers are told, who cannot mend it.

@@ -192,7 +192,7 @@ impl Simulated {
         self.gone(Action::Vacuum, Some("fragments"), removed);
     }
 
-    /// What merged commits name is ignored from now on instead.
+    /// What merged commits name is ignored from now on, besides.
     fn remove_fragments(
         &mut self,
         commits: &[Name],
@@ -209,7 +209,10 @@ impl Simulated {
             self.files.remove(&commit.fragment());
             match merged.contains(commit) {
                 false => self.remove(commit, &mut removed),
-                true => ignored.push(*commit),
+                true => {
+                    self.files.remove(&commit.to_string());
+                    ignored.push(*commit);
+                }
             }
         }
         let stems: Vec<Stem> = ignored.iter().map(|name| name.stem).collect();

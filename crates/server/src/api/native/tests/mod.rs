@@ -2,6 +2,7 @@
 
 mod agent;
 mod events;
+mod export;
 mod ingest;
 mod lines;
 mod principals;

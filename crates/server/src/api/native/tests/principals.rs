@@ -163,3 +163,33 @@ async fn an_event_is_shown_with_what_its_connection_did() {
     assert_eq!(users(&later), []);
     assert!(of("user=none").await.get("neighbours").is_none());
 }
+
+/// An export is recorded with what it was, and refused like any other read.
+#[tokio::test]
+async fn exports_are_sent_and_recorded() {
+    let doors = scene().await;
+    let target = "/api/v1/export?format=ndjson&q=user:alice";
+    let reply = doors.get(OWNER, target).await;
+    assert_eq!((reply.status, &*reply.headers["content-type"][0]), (200, "application/zip"));
+    assert!(reply.headers["content-disposition"][0].contains("doorbook-ndjson.zip"));
+    assert!(reply.bytes.ends_with(&[0; 2]) && reply.bytes.len() > 1000);
+    for (bad, name) in [
+        ("export", "invalid-parameter"),
+        ("export?format=xml", "invalid-parameter"),
+        ("export?format=csv&limit=1", "unknown-parameter"),
+        ("export?format=csv&q=x", "invalid-filter"),
+    ] {
+        assert_eq!(
+            doors.get(OWNER, &format!("/api/v1/{bad}")).await.json(400)["type"],
+            format!("urn:doorbook:problem:{name}")
+        );
+    }
+    doors.get(STRANGER, &format!("{target}&project={GROUP}")).await.problem(404, "not-found");
+    // It is recorded by the thread that wrote it, which may end after its last byte is sent.
+    let is_told = |uses: &[(String, String, String, String)]| {
+        uses.iter().any(|used| used.0 == "native.v1.export" && used.1 == "ok" && used.3 == "3")
+    };
+    while !is_told(&doors.uses()) {
+        tokio::task::yield_now().await;
+    }
+}
