@@ -46,7 +46,7 @@ const END: u32 = 0x0605_4b50;
 /// ZIP64, deflated.
 const VERSION: u16 = 45;
 /// Sizes stand behind the member; its name is UTF-8.
-const FLAGS: u16 = 1 << 3 | 1 << 11;
+const FLAGS: u16 = (1 << 3) | (1 << 11);
 const DEFLATED: u16 = 8;
 
 /// What is compressed is handed on when it is as much.
@@ -178,8 +178,8 @@ fn dos_time(at: Timestamp) -> [u8; 4] {
     let year = (i32::from(at.year()) - 1980).clamp(0, 127) as u16;
     let [month, day, hour, minute] =
         [at.month(), at.day(), at.hour(), at.minute()].map(|n| n as u16);
-    let time = hour << 11 | minute << 5 | at.second() as u16 / 2;
-    let date = year << 9 | month << 5 | day;
+    let time = (hour << 11) | (minute << 5) | (at.second() as u16 / 2);
+    let date = (year << 9) | (month << 5) | day;
     let ([a, b], [c, d]) = (time.to_le_bytes(), date.to_le_bytes());
     [a, b, c, d]
 }

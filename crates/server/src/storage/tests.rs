@@ -34,7 +34,7 @@ impl Scene {
         let clock = Arc::new(ManualClock::new(NOW));
         let runtime = Runtime::new().expect("starts");
         let round = Scene::round(&dir, &clock, &runtime);
-        let scene = Scene { dir, clock, round, runtime: runtime };
+        let scene = Scene { dir, clock, round, runtime };
         let organization = Organization {
             name: "lab".into(),
             id: Uuid::random([1; 16]),

@@ -531,11 +531,8 @@ impl State {
         });
         self.status.message = problem.or(note);
         self.through = self.through.max(Some(through));
-        let beats = self.beat.at.plus_seconds(HEARTBEAT_SECONDS) <= now;
-        let is_first = self.position.is_empty();
-        if beats || is_first || !self.waiting.is_empty_of_records() {
-            self.store(true, tools, now);
-        }
+        // As fresh is what answers say of it.
+        self.store(true, tools, now);
     }
 
     /// Stores what waits. With `is_all`, nothing of what was seen is left, so that it goes on from there.

@@ -19,7 +19,7 @@ use crate::filter::{Key, Terms};
 const HIDDEN: [&str; 3] = ["system", "monitor", "retry"];
 
 /// What only the page knows.
-const OF_THE_PAGE: [&str; 7] = ["project", "namespace", "last", "from", "to", "show", "zone"];
+const OF_THE_PAGE: [&str; 7] = ["project", "namespace", "last", "from", "to", "show", "times"];
 
 /// Parameters of the API that narrow an answer, with what they are called.
 pub const LABELS: [(&str, &str); 22] = [

@@ -11,7 +11,7 @@
 //! second. Without room what waits longest is interpreted early ([`Counts::hurried`]).
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use doorbook_event::{
@@ -21,7 +21,7 @@ use doorbook_event::{
 
 use super::object::{Object, Place, Span};
 use super::{Format, Operation, Request};
-use crate::intern::Texts;
+use crate::intern::{Texts, hash};
 
 /// One reading's requests are at most so far apart.
 const GAP_MICROS: i64 = 2_000_000;
@@ -77,6 +77,8 @@ pub struct Counts {
     pub unregistered: u64,
     /// What failed otherwise than by being denied.
     pub failed: u64,
+    /// Told of more than once: logs are delivered at least once.
+    pub repeated: u64,
     /// Earlier than what was interpreted already.
     pub late: u64,
     /// How often there was no room to wait.
@@ -94,6 +96,8 @@ pub struct Sessions {
     latest: Option<Timestamp>,
     /// Up to where signs were interpreted.
     decided: Timestamp,
+    /// Requests that were taken and not interpreted, so that one that is told of twice is one.
+    taken: Taken,
     counts: Counts,
 }
 
@@ -112,6 +116,7 @@ impl Sessions {
             n_uploads: 0,
             latest: None,
             decided: Timestamp::MIN,
+            taken: Taken::default(),
             counts: Counts::default(),
         }
     }
@@ -169,6 +174,10 @@ impl Sessions {
         let object = Object::at(place.object);
         let name = Name { place, object };
         if let Some((key, sign)) = sign(request, &name, end, is_denied, line) {
+            if !self.taken.add(request) {
+                self.counts.repeated += 1;
+                return;
+            }
             let lane = self.lanes.entry(who).or_default();
             self.held_size_bytes += lane.add(key, sign);
         }
@@ -204,6 +213,7 @@ impl Sessions {
             return;
         }
         self.decided = until;
+        self.taken.forget(until);
         let first = out.len();
         let (mut freed_size_bytes, mut n_uploads) = (0, 0);
         let has_room = self.n_uploads < UPLOADS_MAX;
@@ -221,6 +231,43 @@ impl Sessions {
                 |access: &Access| (access.event_time, access.attributes.get("request").cloned());
             key(one).cmp(&key(other))
         });
+    }
+}
+
+/// Which requests were taken, by the minute in which they were made.
+#[derive(Default)]
+struct Taken {
+    minutes: BTreeMap<i64, HashSet<u64>>,
+    n_requests: usize,
+}
+
+impl Taken {
+    /// Eight bytes each. Beyond that the oldest are forgotten, and count again if they come again.
+    const REQUESTS_MAX: usize = 1 << 20;
+
+    /// Whether it is new. Requests to remove several objects are one line each, of one id.
+    fn add(&mut self, request: &Request) -> bool {
+        if request.id.is_empty() {
+            return true;
+        }
+        let Request { id, bucket, key, operation, .. } = request;
+        let hash = hash(format!("{id}\n{operation:?}\n{bucket}\n{key}").as_bytes());
+        let minute = request.at.micros().div_euclid(60_000_000);
+        let is_new = self.minutes.entry(minute).or_default().insert(hash);
+        self.n_requests += usize::from(is_new);
+        while self.n_requests > Taken::REQUESTS_MAX
+            && let Some((_, oldest)) = self.minutes.pop_first()
+        {
+            self.n_requests -= oldest.len();
+        }
+        is_new
+    }
+
+    /// What was made before is interpreted.
+    fn forget(&mut self, until: Timestamp) {
+        let rest = self.minutes.split_off(&until.micros().div_euclid(60_000_000));
+        let gone = std::mem::replace(&mut self.minutes, rest);
+        self.n_requests -= gone.values().map(HashSet::len).sum::<usize>();
     }
 }
 

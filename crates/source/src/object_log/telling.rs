@@ -121,10 +121,12 @@ impl Telling {
         out.quarantine.push(Quarantine { target, reason, place, bytes, length_bytes, sha256 });
     }
 
-    /// The file at hand cannot be read any further.
+    /// The file at hand cannot be read any further. What is put aside is its name: nothing at all would be
+    /// the same for every file.
     pub fn give_up(&self, offset_bytes: u64, reason: &str, out: &mut Batch) {
-        let all = (0, Sha256::digest([]).into());
-        self.put_aside(&[], all, self.place(0, offset_bytes), reason, out);
+        let name = self.file.as_bytes();
+        let all = (name.len() as u64, Sha256::digest(name).into());
+        self.put_aside(name, all, self.place(0, offset_bytes), reason, out);
     }
 
     /// Tells of what is over by the log's time; at its end by the clock's, since nothing need follow.

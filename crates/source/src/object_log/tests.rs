@@ -175,6 +175,25 @@ fn events_of_cloudtrail_are_read() {
 }
 
 /// Goal: what cannot be read says why; what is about something else is passed over.
+/// Goal: a request is counted once, however often the store delivers it; the bytes of one that came twice were
+/// once summed. Method: each log with each of its requests twice, together and one after the other.
+#[test]
+fn what_is_delivered_twice_is_one_request() {
+    let logs = [
+        (Format::CephOpsLog, ceph()),
+        (Format::S3AccessLog, S3.to_vec()),
+        (Format::Cloudtrail, CLOUDTRAIL.to_vec()),
+    ];
+    for (format, log) in logs {
+        let once = requests(format, &log);
+        let expected = told(format, &once);
+        assert!(!expected.is_empty());
+        let twice: Vec<Request> = once.iter().flat_map(|it| [it.clone(), it.clone()]).collect();
+        assert_eq!(told(format, &twice), expected, "{format:?}");
+        assert_eq!(told(format, &[&once[..], &once].concat()), expected, "{format:?}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_says_why() {
     let check = |format: Format, line: &str, expected: &str| {
@@ -514,4 +533,6 @@ fn a_broken_file_is_told_and_left() {
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(reasons.iter().all(|reason| reason.starts_with("the file cannot be read: ")));
     assert!(batch.quarantine[1].place.file.ends_with("/2.json.gz"));
+    // Equal bytes would be one line put aside, of the first file.
+    assert_ne!(batch.quarantine[0].sha256, batch.quarantine[1].sha256);
 }

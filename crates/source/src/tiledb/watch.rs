@@ -7,7 +7,8 @@
 //! # Position, version 1
 //! A CBOR map: 0 the version; 1 the path of the schema that the array was created with; 2 when the last look
 //! began; 3 since when a gap begins that the next look finds; 4 until which time of change names are settled;
-//! 5 how many these are; 6 the sum of their hashes, 16 bytes; 7 how many are not settled. Times are microseconds since 1970.
+//! 5 how many these are; 6 the sum of their hashes, 16 bytes; 7 how many are not settled; 8 whether a list is
+//! waited for. Times are microseconds since 1970.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -57,6 +58,10 @@ pub struct ArrayWatch {
     explained: HashSet<Uuid>,
     /// When the last look began, and the one before.
     looked: Option<(Timestamp, Timestamp)>,
+    /// Merged ones whose lists are waited for, and are not told before.
+    waiting: Vec<File>,
+    /// Since when a gap would begin if these do not come.
+    waits_from: Option<Timestamp>,
     resumed: Option<Position>,
     found: Found,
 }
@@ -121,6 +126,8 @@ struct Position {
     sum: [u8; 16],
     #[n(7)]
     unsettled: u64,
+    #[cbor(n(8), default)]
+    waits: bool,
 }
 
 /// So many events are taken at once.
@@ -181,6 +188,8 @@ impl ArrayWatch {
             merged: HashMap::new(),
             explained: HashSet::new(),
             looked: None,
+            waiting: Vec::new(),
+            waits_from: None,
             resumed,
             found: Found::default(),
         })
@@ -216,6 +225,8 @@ impl ArrayWatch {
         self.merged.clear();
         self.explained.clear();
         self.looked = None;
+        self.waiting.clear();
+        self.waits_from = None;
         self.resumed = None;
     }
 
@@ -274,11 +285,12 @@ impl ArrayWatch {
             version: Position::VERSION,
             created: created.to_string(),
             looked,
-            gap_from: before,
+            gap_from: self.waits_from.unwrap_or(before),
             settled_before,
             count,
             sum,
             unsettled: self.files.len() as u64 - count,
+            waits: !self.waiting.is_empty(),
         };
         position.bytes()
     }
@@ -415,8 +427,6 @@ struct Scan<'a> {
     listed_before: Vec<Name>,
     /// Since when a gap begins that is found now.
     gap_from: Timestamp,
-    /// Whether nothing was ever seen of the array.
-    is_first: bool,
     /// Whether it was seen by another process: nothing of it was read by this one.
     is_resumed: bool,
     /// When that one looked last.
@@ -462,7 +472,6 @@ impl<'a> Scan<'a> {
         now: Timestamp,
     ) -> Scan<'a> {
         let is_resumed = watch.resumed.is_some();
-        let is_first = !is_resumed && watch.looked.is_none();
         let mut scan = Scan {
             before: std::mem::take(&mut watch.files),
             listed_before: std::mem::take(&mut watch.listed),
@@ -471,7 +480,6 @@ impl<'a> Scan<'a> {
             now,
             files,
             gap_from: now,
-            is_first,
             is_resumed,
             told_until: None,
             is_opaque: false,
@@ -503,6 +511,12 @@ impl<'a> Scan<'a> {
             let cause = "what was removed from the array while nobody looked is not known";
             self.gap(REMOVALS, cause, position.looked.plus_seconds(-GRAIN_SECONDS), self.now);
         }
+        if position.waits {
+            // Which lists were waited for is forgotten, and they may have come and gone since.
+            for actions in [WRITES, METADATA] {
+                self.gap(actions, MERGED_UNSEEN, self.gap_from, position.looked);
+            }
+        }
         if !is_whole {
             return;
         }
@@ -520,18 +534,19 @@ impl<'a> Scan<'a> {
         let created = self.files.iter().find(|file| Some(file.name) == self.watch.created);
         let begun = created.map_or(self.now, |file| file.modified);
         let looked = self.watch.looked.map(|(_, before)| before.plus_seconds(-GRAIN_SECONDS));
-        self.gap_from = looked.unwrap_or(begun);
+        self.gap_from = self.watch.waits_from.or(looked).unwrap_or(begun);
     }
 
     fn run(mut self) {
         let (added, vanished) = self.compare();
         let lists_changed = added.iter().chain(&vanished).any(|file| is_list(&file.name));
-        self.watch.listed = match lists_changed || !self.unfinished.is_empty() {
+        self.watch.listed = match lists_changed || !self.watch.waiting.is_empty() {
             true => self.read_commits(&self.files.clone()),
             false => self.listed_before.clone(),
         };
         self.read_merged(&added);
-        for file in &added {
+        let gone = self.wait_for_lists(&added, &vanished);
+        for file in added.iter().chain(&gone) {
             if !self.unfinished.contains(&file.name) {
                 self.tell_added(*file);
             }
@@ -540,7 +555,7 @@ impl<'a> Scan<'a> {
         self.explain();
         self.spanning = self.unexplained();
         self.tell_ignored(&added);
-        for file in &vanished {
+        for file in vanished.iter().chain(&gone) {
             self.count_vanished(file);
         }
         self.tell_removed();
@@ -585,6 +600,37 @@ impl<'a> Scan<'a> {
         for file in lists.iter().filter(|file| is_merge_list(&file.name)) {
             self.read_merge_list(file);
         }
+    }
+
+    /// A list is written after what was merged: one that is not there yet may come, unless what it would
+    /// name is going already. Returns those that were waited for and are gone themselves.
+    fn wait_for_lists(&mut self, added: &[File], vanished: &[File]) -> Vec<File> {
+        let mut gone = std::mem::take(&mut self.watch.waiting);
+        gone.retain(|file| !has(&self.files, &file.name));
+        self.watch.waits_from = None;
+        for file in added {
+            let File { name, modified } = *file;
+            let is_merged = match name.kind {
+                Kind::Metadata => name.stem.is_merged(),
+                _ => name.is_write() && name.stem.is_merged(),
+            };
+            let is_young = self.now < modified.plus_seconds(SETTLE_SECONDS);
+            let is_listed = self.listed_before.binary_search(&name).is_ok();
+            if !is_merged || !is_young || is_listed || self.is_explained(&name) {
+                continue;
+            }
+            let list = name.with_kind(merge_list(name.kind));
+            if !self.unfinished.contains(&list) {
+                self.read_merge_list(&File { name: list, modified });
+            }
+            let is_going = vanished.iter().any(|gone| name.stem.spans(&gone.name.stem));
+            if !self.is_explained(&name) && !is_going {
+                self.unfinished.push(name);
+                self.watch.waiting.push(*file);
+                self.watch.waits_from = Some(self.gap_from);
+            }
+        }
+        gone
     }
 
     fn read_merge_list(&mut self, file: &File) {
@@ -811,10 +857,6 @@ impl<'a> Scan<'a> {
                 self.gap_from,
                 file.modified.plus_seconds(GRAIN_SECONDS),
             );
-            if !self.is_first {
-                let tally = if is_metadata { &mut self.metadata } else { &mut self.fragments };
-                tally.name(list);
-            }
         }
     }
 
@@ -851,6 +893,7 @@ impl<'a> Scan<'a> {
             self.watch.explained.retain(|uuid| there.contains(uuid));
         }
         self.files.retain(|file| !self.unfinished.contains(&file.name));
+        self.watch.listed.retain(|name| !self.unfinished.contains(name));
         let before = self.watch.looked.map_or(self.now, |(looked, _)| looked);
         self.watch.looked = Some((self.now, before));
         self.watch.files = self.files;

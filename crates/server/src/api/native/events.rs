@@ -4,7 +4,7 @@
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Quarantine;
 use doorbook_event::{Access, PublicIds, Record, Scope, Timestamp};
-use doorbook_source::document::write_text;
+use doorbook_source::document::{self, write_text};
 use doorbook_store::filter::{Order, Page, Targets};
 use doorbook_store::{Filter, Placed, Sighted};
 
@@ -219,7 +219,7 @@ fn write_sightings(ids: &PublicIds, sightings: &[Sighted], out: &mut Vec<u8>) {
 
 fn write_event(access: &Access, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\",\"event\":");
-    doorbook_source::document::write(access, out);
+    document::write(access, out);
 }
 
 fn write_quarantine(quarantine: &Quarantine, out: &mut Vec<u8>) {

@@ -398,8 +398,10 @@ impl History {
         })
     }
 
+    /// Whether a look in between is remembered.
     fn looked_between(&self, from: Timestamp, to: Timestamp) -> bool {
-        self.looks.iter().any(|look| (from..to).contains(look))
+        let is_forgotten = |look: &Timestamp| self.forgotten.iter().any(|(from, _)| from == look);
+        self.looks.iter().any(|look| (from..to).contains(look) && !is_forgotten(look))
     }
 }
 
@@ -709,5 +711,38 @@ fn another_array_in_its_place() {
         actions.sort();
         assert_eq!(actions, [Action::QueryWrite, Action::Create, Action::Delete]);
         assert!(batch.coverage.is_empty());
+    }
+}
+
+/// Goal: nothing is told of a list that is only not there yet: in a bucket, a look between what was merged and
+/// its list once told a vacuum that never was. Method: such a look, with a restart after it and without, and
+/// the list afterwards, or never.
+#[test]
+fn a_list_that_is_not_there_yet_is_waited_for() {
+    for (comes, is_restarted) in [(true, false), (true, true), (false, false)] {
+        let mut array = Simulated::new();
+        let mut history = History::new();
+        array.do_step(Step::Write { at: None });
+        array.do_step(Step::Write { at: None });
+        history.look(&mut array);
+        array.do_step(Step::MergeFragments);
+        let list = array.names(Kind::FragmentVacuum)[0].to_string();
+        let (_, bytes) = array.files.remove(&list).expect("it is there");
+        history.look(&mut array);
+        history.store_position();
+        assert_eq!((history.events.len(), history.gaps.len()), (3, 0), "{:?}", history.gaps);
+        if is_restarted {
+            history.watch = watch(&history.position);
+        }
+        if comes {
+            array.put(list, &bytes);
+        }
+        array.now_millis += 1000 * (SETTLE_SECONDS as u64 + 1);
+        history.look(&mut array);
+        let actions: BTreeSet<Action> = history.events.keys().map(|(action, _)| *action).collect();
+        let expected = [Action::Create, Action::QueryWrite, Action::Consolidate];
+        assert_eq!(actions, BTreeSet::from(expected));
+        let is_gap = history.gaps.iter().any(|gap| gap.actions.contains(&Action::QueryWrite));
+        assert_eq!(is_gap, is_restarted || !comes, "{:?}", history.gaps);
     }
 }
