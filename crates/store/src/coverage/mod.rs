@@ -267,14 +267,16 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
         };
         let above: Vec<&Views> = places.iter().filter(above).map(|(_, views)| *views).collect();
         let own = own.map(|own| &**own);
+        let since = stored.map_or(Timestamp::MIN, |stored| stored.since);
+        gaps.extend(told_before(target, own, since, question));
         let exceptions = exceptions(own, &above);
         let views = own.into_iter().chain(above).flat_map(|views| views.iter());
         let views: Vec<(&Text, &View)> =
             views.filter(|(by, _)| !exceptions.contains_key(*by)).chain(&exceptions).collect();
         let views = || views.iter().copied();
-        let since = stored.map_or(Timestamp::MIN, |stored| stored.since);
         let known = Question { from: question.from.max(since), ..question.clone() };
-        if question.from > Timestamp::MIN && question.from < since {
+        let is_asked = !question.actions.is_empty() && question.from > Timestamp::MIN;
+        if is_asked && question.from < since {
             let to = (since <= question.to).then_some(since);
             gaps.push(Gap { to, ..blind(target, question.actions, NO_SOURCE, question.from) });
             if to.is_none() {
@@ -314,6 +316,32 @@ fn exceptions(own: Option<&Views>, above: &[&Views]) -> Views {
         found.insert(by.clone(), view);
     }
     found
+}
+
+/// What sources told that they had not seen of an array before it was registered, which they do when they
+/// find it: as far as a question is about it, it counts however far back the question goes.
+fn told_before<'a>(
+    target: &'a Target,
+    own: Option<&'a Views>,
+    since: Timestamp,
+    question: &'a Question<'_>,
+) -> impl Iterator<Item = Gap> + 'a {
+    let told = own.into_iter().flatten().flat_map(move |(by, view)| {
+        let is_asked = |action: &&Action| question.actions.contains(action);
+        let actions: Vec<Action> = view.actions.iter().filter(is_asked).copied().collect();
+        let spans = view.timeline.spans().iter().filter(move |span| span.to <= since);
+        spans.map(move |span| (by, actions.clone(), span))
+    });
+    let told = told.filter(|(_, actions, span)| {
+        let is_within = question.from < span.to && span.from <= question.to;
+        is_within && span.grade != Grade::Watched && !actions.is_empty()
+    });
+    told.map(|(by, actions, span)| Gap {
+        grade: span.grade,
+        source: Some(by.clone()),
+        to: Some(span.to),
+        ..blind(target, &actions, &span.cause, span.from)
+    })
 }
 
 /// Whether rows that are asked for can be missing because a target did not show them.

@@ -7,8 +7,8 @@ use doorbook_event::record::{Coverage, Grade};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::source::{Source, SourceKind, Subject};
-use doorbook_event::{Access, Action, Record, Scope, Target, Text};
-use doorbook_store::coverage::Stored;
+use doorbook_event::{Access, Action, Record, Scope, Target, Text, Timestamp};
+use doorbook_store::coverage::{Gap, Stored};
 use doorbook_store::filter::Targets;
 use doorbook_store::verify::Depth;
 use doorbook_store::{Advance, ErrorKind, Filter, Ingest, IngestLine, LineResult, Question, Store};
@@ -237,6 +237,42 @@ fn who_watches_a_place_watches_the_arrays_below_it() {
     let known = asked(&store, "s3://bucket/a", at(-90), Action::QueryWrite, at(-90));
     let gaps: Vec<_> = known.gaps.iter().map(|gap| (gap.from, gap.to)).collect();
     assert_eq!(gaps, [(at(-30), Some(at(-20)))]);
+    // Nor if it was registered only when the source found it; a question that goes back further, or as far as
+    // it can, is told as much.
+    for since in [-25, -20, -10] {
+        for from in [Timestamp::MIN, at(-1000), at(-30), at(-21)] {
+            let late = asked(&store, "s3://bucket/a", at(since), Action::QueryWrite, from);
+            let is_told = |gap: &Gap| {
+                (gap.from, gap.to, &*gap.cause) == (at(-30), Some(at(-20)), "a vacuum was faster")
+            };
+            let told = late.gaps.iter().filter(|gap| is_told(gap)).count();
+            assert_eq!((late.grade, told), (Grade::Blind, 1), "{since} {from} {late:?}");
+        }
+        let after = asked(&store, "s3://bucket/a", at(since), Action::QueryWrite, at(-5));
+        assert_eq!(after.grade, Grade::Watched);
+    }
+}
+
+/// Goal: what is done through Doorbook needs no source, so that of it nothing is missing. Method: no action that
+/// a source could see is asked for, from before the array was registered on.
+#[test]
+fn nothing_is_missing_of_what_no_source_has_to_see() {
+    let place = Place::new();
+    let store = place.open();
+    with_an_array(&store);
+    let array = Target::Array { namespace: "alice".into(), array: id().to_string().into() };
+    let stored = Stored { uri: "s3://bucket/a".into(), since: NOW };
+    let answer = store.coverage(&Question {
+        scope: &namespace(),
+        targets: std::slice::from_ref(&array),
+        stored: &[(array.clone(), stored)].into(),
+        actions: &[],
+        with_successes: true,
+        from: NOW.plus_seconds(-100),
+        to: NOW.plus_seconds(100),
+        now: NOW.plus_seconds(100),
+    });
+    assert_eq!((answer.grade, answer.gaps), (Grade::Watched, vec![]));
 }
 
 /// Goal: a change that left a file is one event, whoever tells of it, when and how often; what a second source
