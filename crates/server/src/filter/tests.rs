@@ -68,6 +68,14 @@ fn a_filter_says_what_it_seems_to_say() {
         it.principals = vec![of("admin")];
         it.unwanted.principals = vec![of("local"), PrincipalIs::User("root".into())];
     });
+    check(r#"db:"" -db:"""#, &|it| {
+        it.principals = vec![PrincipalIs::WithoutDatabase];
+        it.unwanted.principals = vec![PrincipalIs::WithoutDatabase];
+    });
+    check(r#"user:al db:"""#, &|it| {
+        let (name, database) = ("al".into(), TextIs::Absent);
+        it.principals = vec![PrincipalIs::UserOf { name, database }];
+    });
     check(r#"user:"" task:"" -app:"" mechanism:PLAIN"#, &|it| {
         it.principals = vec![PrincipalIs::Unauthenticated];
         it.task_ids = vec![TextIs::Absent];
