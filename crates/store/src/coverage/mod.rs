@@ -147,6 +147,12 @@ impl Watched {
         last.is_some_and(|span| span.to == Timestamp::MAX)
     }
 
+    /// Whether a source is there and sees, as far as it told, so that more is going to be said.
+    fn goes_on(&self, by: &Text, line: &Timeline) -> bool {
+        let sees = line.spans().last().is_some_and(|last| last.to < Timestamp::MAX);
+        sees && self.sources.contains_key(by)
+    }
+
     /// What sources did not see of single arrays of the places that they watch.
     pub fn unseen_of_arrays(&self, scope: &Scope) -> Vec<Gap> {
         let of_scope = self.targets.iter().filter(|((of, _), _)| of == scope);
@@ -294,8 +300,9 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
             }
         }
         for (seen, actions) in groups {
-            through = through.min(end(&seen).map(|end| end.min(question.now)));
-            gaps.extend(unseen(target, &actions, &seen, &known));
+            let goes_on = seen.iter().any(|(by, line)| watched.goes_on(by, line));
+            through = through.min(end(&seen, goes_on).map(|end| end.min(question.now)));
+            gaps.extend(unseen(target, &actions, &seen, goes_on, &known));
         }
     }
     gaps.sort_by(|a, b| (b.from, &a.target).cmp(&(a.from, &b.target)));
@@ -357,9 +364,12 @@ fn hides(gap: &Coverage, question: &Question<'_>) -> bool {
 /// What each source saw.
 type Seen<'a> = Vec<(&'a Text, &'a Timeline)>;
 
-/// Until when anything was said.
-fn end(seen: &[(&Text, &Timeline)]) -> Option<Timestamp> {
-    seen.iter().filter_map(|(_, line)| line.spans().last()).map(|last| last.to).max()
+/// Until when anything was said. While one of them goes on, that another one rests says nothing of what is
+/// to come.
+fn end(seen: &[(&Text, &Timeline)], goes_on: bool) -> Option<Timestamp> {
+    let lasts = seen.iter().filter_map(|(_, line)| line.spans().last());
+    let end = |last: &Span| if goes_on && last.to == Timestamp::MAX { last.from } else { last.to };
+    lasts.map(end).max()
 }
 
 /// What nobody saw, or not surely, of some actions at one target, from the earliest. What comes after
@@ -368,10 +378,11 @@ fn unseen(
     target: &Target,
     actions: &[Action],
     seen: &[(&Text, &Timeline)],
+    goes_on: bool,
     question: &Question<'_>,
 ) -> Vec<Gap> {
     let blind = |cause: &str, from, to| Gap { to, ..blind(target, actions, cause, from) };
-    let Some(end) = end(seen) else {
+    let Some(end) = end(seen, goes_on) else {
         return vec![blind(NO_SOURCE, question.from, None)];
     };
     if end <= question.from {
@@ -382,6 +393,8 @@ fn unseen(
         let to = (to < Timestamp::MAX).then_some(to);
         let new = match best {
             Some((_, span)) if span.grade == Grade::Watched => return,
+            // Who goes on is going to tell of it.
+            Some(_) if goes_on && to.is_none() => return,
             Some((by, span)) => {
                 let (grade, source) = (span.grade, Some(by.clone()));
                 Gap { grade, source, ..blind(&span.cause, from, to) }

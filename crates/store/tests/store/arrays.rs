@@ -355,3 +355,60 @@ fn a_file_of_an_array_is_one_event() {
     assert_eq!(tell(&store, &log, vec![write("__commits/x.wrt", -49, Some("carol"))]), 0);
     check(&store);
 }
+
+/// Goal: that one of two sources of a place was removed is no gap while the other one goes on, also in what
+/// it has not yet told; once that is removed, too, it is. Method: two sources of one bucket, removed in turn.
+#[test]
+fn a_source_that_is_removed_leaves_no_gap_where_another_goes_on() {
+    let place = Place::new();
+    let store = place.open_new();
+    with_an_array(&store);
+    let at = |seconds| NOW.plus_seconds(seconds);
+    let other = Source { name: "other".into(), ..lake() };
+    for (source, through) in [(lake(), at(-10)), (other, at(-5))] {
+        let set = RegistryChange::SourceSet(source.clone());
+        store.change_registry(&actor(), vec![set]).expect("allowed");
+        let advance = Advance {
+            source,
+            after: Vec::new(),
+            position: b"1".to_vec(),
+            is_next_file: true,
+            lines: 0,
+            doubt: None,
+            accesses: Vec::new(),
+            coverage: Vec::new(),
+            quarantine: Vec::new(),
+            heartbeat: None,
+            through: Some(through),
+            since: Some(at(-100)),
+        };
+        store.advance(vec![advance]).pop().expect("one").expect("stored");
+    }
+    let array = Target::Array { namespace: "alice".into(), array: id().to_string().into() };
+    let stored = Stored { uri: "s3://bucket/a".into(), since: at(-90) };
+    let asked = |from| {
+        store.coverage(&Question {
+            scope: &namespace(),
+            targets: std::slice::from_ref(&array),
+            stored: &[(array.clone(), stored.clone())].into(),
+            actions: &[Action::QueryWrite],
+            with_successes: true,
+            from,
+            to: at(0),
+            now: at(0),
+        })
+    };
+    let remove = |name: &str| {
+        let removed = RegistryChange::SourceRemoved { name: name.into() };
+        store.change_registry(&actor(), vec![removed]).expect("allowed");
+    };
+    remove("other");
+    for from in [Timestamp::MIN, at(-90), at(-7)] {
+        let answer = asked(from);
+        assert_eq!((answer.grade, answer.through), (Grade::Watched, Some(at(-5))), "{answer:?}");
+    }
+    remove("lake");
+    let answer = asked(Timestamp::MIN);
+    let gaps: Vec<_> = answer.gaps.iter().map(|gap| (gap.from, gap.to, &*gap.cause)).collect();
+    assert_eq!(gaps, [(at(-5), None, "the source was removed")]);
+}
