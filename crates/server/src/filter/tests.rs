@@ -157,6 +157,20 @@ fn a_terminal_is_shown_the_place() {
     assert_eq!(wrong.explain(""), "--from: a time");
 }
 
+/// Goal: an error is told at what somebody typed, also where it is found in what was made of that. Method:
+/// a filter whose times became instants, which are longer, and a term that was added.
+#[test]
+fn a_place_is_where_it_was_typed() {
+    let text = "from:2026-11-23 to:2026-11-22";
+    let typed = Terms::parse(text).expect("can be read");
+    let mut made = typed.clone().at(NOW, &TimeZone::UTC).expect("are times");
+    made.add("--host", Key::Host, "nope");
+    let again = Terms::parse(&made.to_string()).expect("our own").placed_as(&typed);
+    let places: Vec<Place> = again.iter().map(|term| term.place).collect();
+    let expected = [Place::Columns(1, 6), Place::Columns(17, 20), Place::Parameter("host")];
+    assert_eq!(places, expected);
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let piece = prop_oneof!["[a-z:/.\\-]{1,4}", "[ \"\\\\*a\u{1b}é]{1,4}", Just("x".to_owned())];
     let end = prop_oneof![2 => piece.clone(), 1 => Just(String::new())];
