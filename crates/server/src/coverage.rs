@@ -85,9 +85,28 @@ pub fn of_arrays(store: &Store, registry: &Registry, now: Timestamp) -> Vec<Gap>
         let unseen = watched.unseen_of_arrays(&scope);
         let mut gaps: Vec<Gap> = hidden.chain(unseen).chain(answer.gaps).collect();
         gaps.sort_by_key(|gap| std::cmp::Reverse(gap.from));
-        gaps
+        merged(gaps)
     });
     gaps.collect()
+}
+
+/// Gaps in their order; those that say the same of several actions are one. Where sources of several kinds
+/// watch one place, each kind's actions are looked at apart.
+fn merged(gaps: Vec<Gap>) -> Vec<Gap> {
+    let mut merged: Vec<Gap> = Vec::new();
+    for gap in gaps {
+        let says_the_same =
+            |known: &&mut Gap| **known == Gap { actions: known.actions.clone(), ..gap.clone() };
+        let beside = merged.iter_mut().rev().take_while(|known| known.from == gap.from);
+        match beside.into_iter().find(says_the_same) {
+            Some(known) => {
+                let both: BTreeSet<Action> = known.actions.drain(..).chain(gap.actions).collect();
+                known.actions = both.into_iter().collect();
+            }
+            None => merged.push(gap),
+        }
+    }
+    merged
 }
 
 /// Where the arrays of a namespace are stored, and since when that is known.
@@ -125,5 +144,46 @@ pub fn header(answer: &Answer) -> String {
     match answer.through {
         Some(through) => format!("{state}; through={through}"),
         None => state.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbook_event::record::Hidden;
+
+    use super::*;
+
+    /// Goal: what is not seen of a place is told once, of all the actions, and nothing else is put together.
+    #[test]
+    fn gaps_that_differ_in_their_actions_alone_are_one() {
+        let gap = |from, cause: &str, actions: &[Action]| Gap {
+            target: Target::Array { namespace: "alice".into(), array: "s3://lake".into() },
+            actions: actions.to_vec(),
+            hidden: Hidden::All,
+            grade: Grade::Blind,
+            cause: cause.into(),
+            actor: None,
+            source: None,
+            from,
+            to: None,
+            last_seen: from,
+            missing: None,
+        };
+        let (read, write) = (Action::QueryRead, Action::QueryWrite);
+        let (ever, later) = (Timestamp::MIN, Timestamp::from_seconds(0));
+        let told = vec![
+            gap(later, "no source", &[read]),
+            gap(ever, "no source", &[read]),
+            gap(ever, "paused", &[read]),
+            gap(ever, "no source", &[write, read]),
+        ];
+        let mut both = [read, write];
+        both.sort_unstable();
+        let expected = [
+            gap(later, "no source", &[read]),
+            gap(ever, "no source", &both),
+            gap(ever, "paused", &[read]),
+        ];
+        assert_eq!(merged(told), expected);
     }
 }

@@ -358,9 +358,11 @@ pub enum PrincipalIs {
     UserOf {
         /// The name.
         name: TextIs,
-        /// The database that knows it.
+        /// The database that knows it. One with an empty name is none.
         database: TextIs,
     },
+    /// Who is of no database: users of whom none is told, and all who are no users.
+    WithoutDatabase,
     /// A principal of any kind whose name (a key's public half, a client id, an OS user's name, a
     /// user's name) is this.
     Named(TextIs),
@@ -369,12 +371,12 @@ pub enum PrincipalIs {
 }
 
 impl PrincipalIs {
-    /// What is asked of the name; `None` for nobody's.
+    /// What is asked of the name; `None` for nobody's and for anybody's.
     pub(crate) fn name(&self) -> Option<&TextIs> {
         match self {
             PrincipalIs::User(name) | PrincipalIs::UserOf { name, .. } => Some(name),
             PrincipalIs::Named(name) => Some(name),
-            PrincipalIs::Unauthenticated => None,
+            PrincipalIs::Unauthenticated | PrincipalIs::WithoutDatabase => None,
         }
     }
 

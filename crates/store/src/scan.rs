@@ -25,7 +25,7 @@ use crate::row_key::WantedKeys;
 use crate::segment::{
     Column, Dictionary, Ids, Member, Reader, Segment, SegmentMeta, UNIX_SOCKET, peer,
 };
-use crate::select::matches;
+use crate::select::{known_database, matches};
 use crate::state::{LogState, State, contains};
 
 /// What of a log an answer may show.
@@ -710,9 +710,10 @@ fn principal_tests<'s>(
     let mut tests = vec![match exactly.collect::<Option<Vec<_>>>() {
         Some(texts) => Test::any_of(names, texts),
         None => Test::texts(names, move |name| {
-            wanted.iter().any(|wanted| match wanted.name() {
-                Some(is) => name.is_some() && is.fits(name),
-                None => name.is_none(),
+            wanted.iter().any(|wanted| match (wanted.name(), wanted) {
+                (Some(is), _) => name.is_some() && is.fits(name),
+                (None, PrincipalIs::WithoutDatabase) => true,
+                (None, _) => name.is_none(),
             })
         }),
     }];
@@ -738,12 +739,14 @@ fn is_principal(
     wanted: &PrincipalIs,
 ) -> bool {
     let is_user = kind == Some("user") && name.is_some();
+    let database = known_database(database);
     match wanted {
         PrincipalIs::User(wanted) => is_user && wanted.fits(name),
         PrincipalIs::UserOf { name: wanted, database: of } => {
             is_user && wanted.fits(name) && of.fits(database)
         }
         PrincipalIs::Named(wanted) => name.is_some() && wanted.fits(name),
+        PrincipalIs::WithoutDatabase => !is_user || database.is_none(),
         PrincipalIs::Unauthenticated => kind == Some("unauthenticated"),
     }
 }

@@ -82,13 +82,20 @@ fn principal_is(principal: &Principal, wanted: &PrincipalIs) -> bool {
         (
             PrincipalIs::UserOf { name: wanted, database: wanted_database },
             Principal::User { name, database },
-        ) => wanted.fits(Some(name)) && wanted_database.fits(Some(database)),
+        ) => wanted.fits(Some(name)) && wanted_database.fits(known_database(Some(database))),
+        (PrincipalIs::WithoutDatabase, Principal::User { database, .. }) => database.is_empty(),
+        (PrincipalIs::WithoutDatabase, _) => true,
         (PrincipalIs::Named(wanted), principal) => {
             principal.name().is_some_and(|name| wanted.fits(Some(name)))
         }
         (PrincipalIs::Unauthenticated, Principal::Unauthenticated) => true,
         _ => false,
     }
+}
+
+/// A database without a name is none: sources say so where they do not know it.
+pub(crate) fn known_database(database: Option<&str>) -> Option<&str> {
+    database.filter(|database| !database.is_empty())
 }
 
 fn peer_is(peer: &Peer, wanted: &PeerIs) -> bool {

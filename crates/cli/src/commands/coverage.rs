@@ -1,6 +1,7 @@
 //! `doorbook coverage`.
 
-use doorbook_event::Timestamp;
+use doorbook_event::source::SourceKind;
+use doorbook_event::{Action, Timestamp};
 use doorbook_server::admin::rows::CoverageRow;
 use doorbook_server::admin::{Reply, Request};
 
@@ -35,7 +36,7 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
             gap.target.short(),
             beginning(gap),
             end(gap),
-            gap.hidden.clone(),
+            hidden(gap),
             gap.grade.clone(),
             cause(gap),
             gap.by.clone().unwrap_or_default(),
@@ -43,6 +44,20 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     };
     let headings = ["PROJECT", "TARGET", "FROM", "TO", "HIDDEN", "GRADE", "CAUSE", "BY"];
     output::table(&headings, &rows.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What is hidden: of which actions, where others that sources see are not concerned. More than a few are
+/// told by their number.
+fn hidden(gap: &CoverageRow) -> String {
+    const FEW: usize = 4;
+    let is_known = |action: &Action| gap.actions.iter().any(|word| word == action.word());
+    let kinds = || SourceKind::ALL.into_iter().filter(|kind| kind.actions().iter().any(is_known));
+    let is_all = kinds().flat_map(|kind| kind.actions()).all(is_known);
+    match (is_all, gap.actions.len()) {
+        (true, _) => gap.hidden.clone(),
+        (false, 0..=FEW) => format!("{} ({})", gap.hidden, gap.actions.join(", ")),
+        (false, n) => format!("{} ({n} actions, {}, …)", gap.hidden, gap.actions[0]),
+    }
 }
 
 /// When a gap begins, as far as is known.
@@ -66,5 +81,40 @@ pub fn end(gap: &CoverageRow) -> String {
         Some(to) => to.to_string(),
         None if gap.last_seen > gap.from => format!("open (last seen {})", gap.last_seen),
         None => "open".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbook_event::Target;
+    use doorbook_event::record::{Grade, Hidden};
+    use doorbook_store::coverage::Gap;
+
+    use super::*;
+
+    /// Goal: who reads that nobody saw anything of an array reads whether that is about all that is done.
+    #[test]
+    fn actions_are_named_where_they_are_not_all() {
+        let gap = |actions: &[Action]| Gap {
+            target: Target::Array { namespace: "alice".into(), array: "s3://lake".into() },
+            actions: actions.to_vec(),
+            hidden: Hidden::All,
+            grade: Grade::Blind,
+            cause: "no source".into(),
+            actor: None,
+            source: None,
+            from: Timestamp::MIN,
+            to: None,
+            last_seen: Timestamp::MIN,
+            missing: None,
+        };
+        let check = |actions: &[Action], expected: &str| {
+            assert_eq!(hidden(&CoverageRow::new(None, &gap(actions))), expected, "{actions:?}");
+        };
+        check(&[Action::QueryRead, Action::ReadSchema], "all (query_read, read_schema)");
+        check(SourceKind::TiledbStorage.actions(), "all (10 actions, query_write, …)");
+        check(SourceKind::MongodLog.actions(), "all");
+        let both = [SourceKind::S3AccessLog.actions(), SourceKind::TiledbStorage.actions()];
+        check(&both.concat(), "all");
     }
 }

@@ -73,12 +73,14 @@ impl Wanted {
     /// The question, without a limit; its times as instants, so that all pages are of one.
     pub fn query(&self) -> anyhow::Result<EventsQuery> {
         let filter = self.filter.iter().map(|term| term.trim_start());
-        let filter = self.terms(&filter.collect::<Vec<_>>().join(" "))?;
+        let typed = filter.collect::<Vec<_>>().join(" ");
+        let filter = self.terms(&typed)?;
         Ok(EventsQuery {
             project: self.project.clone(),
             namespace: self.namespace.clone(),
             system: self.system,
             filter: filter.to_string(),
+            typed: Some(typed),
             limit: 0,
             after: None,
         })

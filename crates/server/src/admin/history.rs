@@ -72,11 +72,18 @@ impl Admin {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
         let scope = scope(registry, query)?;
-        let wrong = |wrong: Wrong| match wrong.is_missing {
-            true => Failure::missing(wrong.explain(&query.filter)),
-            false => Failure::invalid(wrong.explain(&query.filter)),
+        let wrong = |wrong: Wrong, text: &str| match wrong.is_missing {
+            true => Failure::missing(wrong.explain(text)),
+            false => Failure::invalid(wrong.explain(text)),
         };
-        let terms = Terms::parse(&query.filter).map_err(wrong)?;
+        let read = |text: &str| Terms::parse(text).map_err(|found| wrong(found, text));
+        let mut terms = read(&query.filter)?;
+        let mut text = &query.filter;
+        if let Some(typed) = &query.typed {
+            terms = terms.placed_as(&read(typed)?);
+            text = typed;
+        }
+        let wrong = |found| wrong(found, text);
         let now = self.clock.now();
         let about = About { registry, scope: &scope, now, zone: &TimeZone::UTC };
         let mut filter = terms.filter(about).map_err(wrong)?;

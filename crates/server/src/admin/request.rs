@@ -260,6 +260,10 @@ pub struct EventsQuery {
     /// one question.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub filter: String,
+    /// What somebody typed, if that is not the filter: at its columns they are told what is wrong. The
+    /// filter begins with the same terms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typed: Option<String>,
     /// At most this many rows in this answer.
     pub limit: usize,
     /// Where the last answer ended.

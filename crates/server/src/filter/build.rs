@@ -100,8 +100,10 @@ impl Terms {
         // What is left out by a database is left out whoever it is.
         if is_negated || users.is_empty() {
             let any = || Value { pieces: vec![String::new(), String::new()] }.is();
-            let of_any =
-                |database: &TextIs| PrincipalIs::UserOf { name: any(), database: database.clone() };
+            let of_any = |database: &TextIs| match database {
+                TextIs::Absent => PrincipalIs::WithoutDatabase,
+                database => PrincipalIs::UserOf { name: any(), database: database.clone() },
+            };
             principals.extend(databases.iter().map(of_any));
         }
         let nobody = users.extract_if(.., |name| *name == TextIs::Absent).next().is_some();

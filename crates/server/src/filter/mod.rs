@@ -237,6 +237,17 @@ impl Terms {
         self.0.append(&mut other.0);
     }
 
+    /// The same, each at the place where it was typed: these were made of `typed`, and what was added to
+    /// them was given by a parameter of its own.
+    #[must_use]
+    pub fn placed_as(mut self, typed: &Terms) -> Terms {
+        for (n, term) in self.0.iter_mut().enumerate() {
+            let place = typed.0.get(n).map(|typed| typed.place);
+            term.place = place.unwrap_or(Place::Parameter(term.key.word()));
+        }
+        self
+    }
+
     /// The conditions, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Term> {
         self.0.iter()

@@ -68,6 +68,14 @@ fn a_filter_says_what_it_seems_to_say() {
         it.principals = vec![of("admin")];
         it.unwanted.principals = vec![of("local"), PrincipalIs::User("root".into())];
     });
+    check(r#"db:"" -db:"""#, &|it| {
+        it.principals = vec![PrincipalIs::WithoutDatabase];
+        it.unwanted.principals = vec![PrincipalIs::WithoutDatabase];
+    });
+    check(r#"user:al db:"""#, &|it| {
+        let (name, database) = ("al".into(), TextIs::Absent);
+        it.principals = vec![PrincipalIs::UserOf { name, database }];
+    });
     check(r#"user:"" task:"" -app:"" mechanism:PLAIN"#, &|it| {
         it.principals = vec![PrincipalIs::Unauthenticated];
         it.task_ids = vec![TextIs::Absent];
@@ -147,6 +155,20 @@ fn a_terminal_is_shown_the_place() {
     let wrong =
         Wrong { place: Place::Parameter("--from"), what: "a time".to_owned(), is_missing: false };
     assert_eq!(wrong.explain(""), "--from: a time");
+}
+
+/// Goal: an error is told at what somebody typed, also where it is found in what was made of that. Method:
+/// a filter whose times became instants, which are longer, and a term that was added.
+#[test]
+fn a_place_is_where_it_was_typed() {
+    let text = "from:2026-11-23 to:2026-11-22";
+    let typed = Terms::parse(text).expect("can be read");
+    let mut made = typed.clone().at(NOW, &TimeZone::UTC).expect("are times");
+    made.add("--host", Key::Host, "nope");
+    let again = Terms::parse(&made.to_string()).expect("our own").placed_as(&typed);
+    let places: Vec<Place> = again.iter().map(|term| term.place).collect();
+    let expected = [Place::Columns(1, 6), Place::Columns(17, 20), Place::Parameter("host")];
+    assert_eq!(places, expected);
 }
 
 fn value() -> impl Strategy<Value = Value> {

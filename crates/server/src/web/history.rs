@@ -168,6 +168,9 @@ fn scope_of(visit: &Visit, params: &Params) -> Result<Scope, Problem> {
     let registry = &visit.catalog.registry;
     let caller = visit.caller();
     let may = |object: Object<'_>| authorize(registry, &caller, Operation::ReadHistory, object);
+    for name in ["project", "namespace"] {
+        params.query().one(name)?;
+    }
     match (params.get("project"), params.get("namespace")) {
         (Some(_), Some(_)) => {
             Err(Problem::invalid_parameter("namespace", "either this or project"))

@@ -394,6 +394,8 @@ async fn pages_without_rows_say_why() {
     let wrong = site.history(&cookie, "&q=reslt:failed").await;
     assert_eq!(wrong.status, 400);
     assert!(wrong.body().contains("q, column 1"), "{}", wrong.body());
+    let twice = site.history(&cookie, "&project=other").await;
+    assert_eq!(twice.status, 400);
     let unknown = site.history(&cookie, "&usr=alice").await;
     assert_eq!(unknown.status, 400);
     assert!(unknown.body().contains("Unknown: usr"), "{}", unknown.body());

@@ -147,6 +147,12 @@ impl Watched {
         last.is_some_and(|span| span.to == Timestamp::MAX)
     }
 
+    /// Whether a source is there and sees, as far as it told, so that more is going to be said.
+    fn goes_on(&self, by: &Text, line: &Timeline) -> bool {
+        let sees = line.spans().last().is_some_and(|last| last.to < Timestamp::MAX);
+        sees && self.sources.contains_key(by)
+    }
+
     /// What sources did not see of single arrays of the places that they watch.
     pub fn unseen_of_arrays(&self, scope: &Scope) -> Vec<Gap> {
         let of_scope = self.targets.iter().filter(|((of, _), _)| of == scope);
@@ -267,14 +273,16 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
         };
         let above: Vec<&Views> = places.iter().filter(above).map(|(_, views)| *views).collect();
         let own = own.map(|own| &**own);
+        let since = stored.map_or(Timestamp::MIN, |stored| stored.since);
+        gaps.extend(told_before(target, own, since, question));
         let exceptions = exceptions(own, &above);
         let views = own.into_iter().chain(above).flat_map(|views| views.iter());
         let views: Vec<(&Text, &View)> =
             views.filter(|(by, _)| !exceptions.contains_key(*by)).chain(&exceptions).collect();
         let views = || views.iter().copied();
-        let since = stored.map_or(Timestamp::MIN, |stored| stored.since);
         let known = Question { from: question.from.max(since), ..question.clone() };
-        if question.from > Timestamp::MIN && question.from < since {
+        let is_asked = !question.actions.is_empty() && question.from > Timestamp::MIN;
+        if is_asked && question.from < since {
             let to = (since <= question.to).then_some(since);
             gaps.push(Gap { to, ..blind(target, question.actions, NO_SOURCE, question.from) });
             if to.is_none() {
@@ -292,8 +300,9 @@ pub fn answer(watched: &Watched, hidden: &[Coverage], question: &Question<'_>) -
             }
         }
         for (seen, actions) in groups {
-            through = through.min(end(&seen).map(|end| end.min(question.now)));
-            gaps.extend(unseen(target, &actions, &seen, &known));
+            let goes_on = seen.iter().any(|(by, line)| watched.goes_on(by, line));
+            through = through.min(end(&seen, goes_on).map(|end| end.min(question.now)));
+            gaps.extend(unseen(target, &actions, &seen, goes_on, &known));
         }
     }
     gaps.sort_by(|a, b| (b.from, &a.target).cmp(&(a.from, &b.target)));
@@ -316,6 +325,32 @@ fn exceptions(own: Option<&Views>, above: &[&Views]) -> Views {
     found
 }
 
+/// What sources told that they had not seen of an array before it was registered, which they do when they
+/// find it: as far as a question is about it, it counts however far back the question goes.
+fn told_before<'a>(
+    target: &'a Target,
+    own: Option<&'a Views>,
+    since: Timestamp,
+    question: &'a Question<'_>,
+) -> impl Iterator<Item = Gap> + 'a {
+    let told = own.into_iter().flatten().flat_map(move |(by, view)| {
+        let is_asked = |action: &&Action| question.actions.contains(action);
+        let actions: Vec<Action> = view.actions.iter().filter(is_asked).copied().collect();
+        let spans = view.timeline.spans().iter().filter(move |span| span.to <= since);
+        spans.map(move |span| (by, actions.clone(), span))
+    });
+    let told = told.filter(|(_, actions, span)| {
+        let is_within = question.from < span.to && span.from <= question.to;
+        is_within && span.grade != Grade::Watched && !actions.is_empty()
+    });
+    told.map(|(by, actions, span)| Gap {
+        grade: span.grade,
+        source: Some(by.clone()),
+        to: Some(span.to),
+        ..blind(target, &actions, &span.cause, span.from)
+    })
+}
+
 /// Whether rows that are asked for can be missing because a target did not show them.
 fn hides(gap: &Coverage, question: &Question<'_>) -> bool {
     question.targets.contains(&gap.target)
@@ -329,9 +364,12 @@ fn hides(gap: &Coverage, question: &Question<'_>) -> bool {
 /// What each source saw.
 type Seen<'a> = Vec<(&'a Text, &'a Timeline)>;
 
-/// Until when anything was said.
-fn end(seen: &[(&Text, &Timeline)]) -> Option<Timestamp> {
-    seen.iter().filter_map(|(_, line)| line.spans().last()).map(|last| last.to).max()
+/// Until when anything was said. While one of them goes on, that another one rests says nothing of what is
+/// to come.
+fn end(seen: &[(&Text, &Timeline)], goes_on: bool) -> Option<Timestamp> {
+    let lasts = seen.iter().filter_map(|(_, line)| line.spans().last());
+    let end = |last: &Span| if goes_on && last.to == Timestamp::MAX { last.from } else { last.to };
+    lasts.map(end).max()
 }
 
 /// What nobody saw, or not surely, of some actions at one target, from the earliest. What comes after
@@ -340,10 +378,11 @@ fn unseen(
     target: &Target,
     actions: &[Action],
     seen: &[(&Text, &Timeline)],
+    goes_on: bool,
     question: &Question<'_>,
 ) -> Vec<Gap> {
     let blind = |cause: &str, from, to| Gap { to, ..blind(target, actions, cause, from) };
-    let Some(end) = end(seen) else {
+    let Some(end) = end(seen, goes_on) else {
         return vec![blind(NO_SOURCE, question.from, None)];
     };
     if end <= question.from {
@@ -354,6 +393,8 @@ fn unseen(
         let to = (to < Timestamp::MAX).then_some(to);
         let new = match best {
             Some((_, span)) if span.grade == Grade::Watched => return,
+            // Who goes on is going to tell of it.
+            Some(_) if goes_on && to.is_none() => return,
             Some((by, span)) => {
                 let (grade, source) = (span.grade, Some(by.clone()));
                 Gap { grade, source, ..blind(&span.cause, from, to) }

@@ -7,8 +7,8 @@ use doorbook_event::record::{Coverage, Grade};
 use doorbook_event::registry::RegistryChange;
 use doorbook_event::retention::{Limits, RetentionSet};
 use doorbook_event::source::{Source, SourceKind, Subject};
-use doorbook_event::{Access, Action, Record, Scope, Target, Text};
-use doorbook_store::coverage::Stored;
+use doorbook_event::{Access, Action, Record, Scope, Target, Text, Timestamp};
+use doorbook_store::coverage::{Gap, Stored};
 use doorbook_store::filter::Targets;
 use doorbook_store::verify::Depth;
 use doorbook_store::{Advance, ErrorKind, Filter, Ingest, IngestLine, LineResult, Question, Store};
@@ -237,6 +237,42 @@ fn who_watches_a_place_watches_the_arrays_below_it() {
     let known = asked(&store, "s3://bucket/a", at(-90), Action::QueryWrite, at(-90));
     let gaps: Vec<_> = known.gaps.iter().map(|gap| (gap.from, gap.to)).collect();
     assert_eq!(gaps, [(at(-30), Some(at(-20)))]);
+    // Nor if it was registered only when the source found it; a question that goes back further, or as far as
+    // it can, is told as much.
+    for since in [-25, -20, -10] {
+        for from in [Timestamp::MIN, at(-1000), at(-30), at(-21)] {
+            let late = asked(&store, "s3://bucket/a", at(since), Action::QueryWrite, from);
+            let is_told = |gap: &Gap| {
+                (gap.from, gap.to, &*gap.cause) == (at(-30), Some(at(-20)), "a vacuum was faster")
+            };
+            let told = late.gaps.iter().filter(|gap| is_told(gap)).count();
+            assert_eq!((late.grade, told), (Grade::Blind, 1), "{since} {from} {late:?}");
+        }
+        let after = asked(&store, "s3://bucket/a", at(since), Action::QueryWrite, at(-5));
+        assert_eq!(after.grade, Grade::Watched);
+    }
+}
+
+/// Goal: what is done through Doorbook needs no source, so that of it nothing is missing. Method: no action that
+/// a source could see is asked for, from before the array was registered on.
+#[test]
+fn nothing_is_missing_of_what_no_source_has_to_see() {
+    let place = Place::new();
+    let store = place.open();
+    with_an_array(&store);
+    let array = Target::Array { namespace: "alice".into(), array: id().to_string().into() };
+    let stored = Stored { uri: "s3://bucket/a".into(), since: NOW };
+    let answer = store.coverage(&Question {
+        scope: &namespace(),
+        targets: std::slice::from_ref(&array),
+        stored: &[(array.clone(), stored)].into(),
+        actions: &[],
+        with_successes: true,
+        from: NOW.plus_seconds(-100),
+        to: NOW.plus_seconds(100),
+        now: NOW.plus_seconds(100),
+    });
+    assert_eq!((answer.grade, answer.gaps), (Grade::Watched, vec![]));
 }
 
 /// Goal: a change that left a file is one event, whoever tells of it, when and how often; what a second source
@@ -318,4 +354,61 @@ fn a_file_of_an_array_is_one_event() {
     store.flush().expect("flushes");
     assert_eq!(tell(&store, &log, vec![write("__commits/x.wrt", -49, Some("carol"))]), 0);
     check(&store);
+}
+
+/// Goal: that one of two sources of a place was removed is no gap while the other one goes on, also in what
+/// it has not yet told; once that is removed, too, it is. Method: two sources of one bucket, removed in turn.
+#[test]
+fn a_source_that_is_removed_leaves_no_gap_where_another_goes_on() {
+    let place = Place::new();
+    let store = place.open_new();
+    with_an_array(&store);
+    let at = |seconds| NOW.plus_seconds(seconds);
+    let other = Source { name: "other".into(), ..lake() };
+    for (source, through) in [(lake(), at(-10)), (other, at(-5))] {
+        let set = RegistryChange::SourceSet(source.clone());
+        store.change_registry(&actor(), vec![set]).expect("allowed");
+        let advance = Advance {
+            source,
+            after: Vec::new(),
+            position: b"1".to_vec(),
+            is_next_file: true,
+            lines: 0,
+            doubt: None,
+            accesses: Vec::new(),
+            coverage: Vec::new(),
+            quarantine: Vec::new(),
+            heartbeat: None,
+            through: Some(through),
+            since: Some(at(-100)),
+        };
+        store.advance(vec![advance]).pop().expect("one").expect("stored");
+    }
+    let array = Target::Array { namespace: "alice".into(), array: id().to_string().into() };
+    let stored = Stored { uri: "s3://bucket/a".into(), since: at(-90) };
+    let asked = |from| {
+        store.coverage(&Question {
+            scope: &namespace(),
+            targets: std::slice::from_ref(&array),
+            stored: &[(array.clone(), stored.clone())].into(),
+            actions: &[Action::QueryWrite],
+            with_successes: true,
+            from,
+            to: at(0),
+            now: at(0),
+        })
+    };
+    let remove = |name: &str| {
+        let removed = RegistryChange::SourceRemoved { name: name.into() };
+        store.change_registry(&actor(), vec![removed]).expect("allowed");
+    };
+    remove("other");
+    for from in [Timestamp::MIN, at(-90), at(-7)] {
+        let answer = asked(from);
+        assert_eq!((answer.grade, answer.through), (Grade::Watched, Some(at(-5))), "{answer:?}");
+    }
+    remove("lake");
+    let answer = asked(Timestamp::MIN);
+    let gaps: Vec<_> = answer.gaps.iter().map(|gap| (gap.from, gap.to, &*gap.cause)).collect();
+    assert_eq!(gaps, [(at(-5), None, "the source was removed")]);
 }

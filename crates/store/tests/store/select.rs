@@ -100,7 +100,7 @@ struct Question {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let first = (0..3_u8, 0..40_i64, 0..10_u8, 0..6_u8, 0..3_u8, 0..3_u8);
+    let first = (0..3_u8, 0..40_i64, 0..11_u8, 0..6_u8, 0..3_u8, 0..3_u8);
     let second = (0..4_u16, 0..3_u8, 0..4_u8, 0..3_u8, 0..200_usize);
     (first, second).prop_map(
         |(
@@ -126,7 +126,7 @@ fn hint() -> impl Strategy<Value = Hint> {
     let astray = (prop::bool::weighted(0.05), prop::bool::weighted(0.05));
     let first = (any::<prop::sample::Index>(), prop::bool::weighted(0.3), astray);
     let some = |n: u8| prop::option::of(0..n);
-    let second = (some(10), some(6), some(3), 0..3_u8, 0..4_u8, 0..3_u8, some(3));
+    let second = (some(11), some(6), some(3), 0..3_u8, 0..4_u8, 0..3_u8, some(3));
     (first, second).prop_map(
         |(
             (which, is_sighting, is_astray),
@@ -150,12 +150,12 @@ fn question() -> impl Strategy<Value = Question> {
     // Mostly few conditions at a time: many together match nothing.
     let bits = |n: u32| prop_oneof![5 => Just(0_u8), 1 => 1..(1 << n) as u8];
     let principals =
-        prop_oneof![4 => Just(0_u16), 1 => 1..1_u16 << 11, 1 => (0..11_u16).prop_map(|n| 1 << n)];
+        prop_oneof![4 => Just(0_u16), 1 => 1..1_u16 << 14, 1 => (0..14_u16).prop_map(|n| 1 << n)];
     let flag = prop::option::weighted(0.15, any::<bool>());
     let range = (0..4_u8, -5..45_i64, 0..50_i64, 0..30_usize);
     let first = (prop::bool::weighted(0.1), range, bits(3), bits(3), principals, bits(6));
     let second = (bits(2), bits(2), bits(3), flag, bits(2), (0..4_u16, 0..4_u16));
-    let unwanted = prop_oneof![1 => Just((0, 0)), 1 => (0..10_u8, 1..1_u16 << 11)];
+    let unwanted = prop_oneof![1 => Just((0, 0)), 1 => (0..10_u8, 1..1_u16 << 14)];
     let third = (
         prop::option::weighted(0.15, 0..4_u8),
         prop_oneof![1..4_000_000_i64, Just(7_000_000)],
@@ -229,6 +229,7 @@ fn principal(n: u8) -> Principal {
         6 => Principal::ServiceAccount("svc".into()),
         7 => Principal::OsUser { uid: 7, name: Some("user-2".into()) },
         8 => Principal::OsUser { uid: 8, name: None },
+        9 => user("user-1", ""),
         _ => Principal::Doorbook,
     }
 }
@@ -250,6 +251,9 @@ fn wanted_principals(bits: u16) -> Vec<PrincipalIs> {
         PrincipalIs::Unauthenticated,
         PrincipalIs::User(like(&["us", ""])),
         PrincipalIs::UserOf { name: like(&["", ""]), database: "admin".into() },
+        PrincipalIs::UserOf { name: like(&["", ""]), database: like(&["", ""]) },
+        PrincipalIs::UserOf { name: "user-1".into(), database: TextIs::Absent },
+        PrincipalIs::WithoutDatabase,
     ];
     chosen(bits, &all)
 }
@@ -532,8 +536,11 @@ fn naive_access_matches(access: &Access, filter: &Filter) -> bool {
     let is_principal = |wanted: &PrincipalIs| match (wanted, &access.principal) {
         (PrincipalIs::User(wanted), Principal::User { name, .. }) => naive_fits(wanted, Some(name)),
         (PrincipalIs::UserOf { name, database }, Principal::User { name: n, database: d }) => {
-            naive_fits(name, Some(n)) && naive_fits(database, Some(d))
+            let known = if d.is_empty() { None } else { Some(&**d) };
+            naive_fits(name, Some(n)) && naive_fits(database, known)
         }
+        (PrincipalIs::WithoutDatabase, Principal::User { database, .. }) => database.is_empty(),
+        (PrincipalIs::WithoutDatabase, _) => true,
         (
             PrincipalIs::Named(wanted),
             Principal::User { name, .. }
