@@ -82,7 +82,7 @@ pub(super) fn source(document: &Document, source: &file::Source) -> Result<Wante
         rules: Vec::new(),
         zone: source.zone.as_ref().map_or_else(|| "UTC".into(), |zone| zone.as_str().into()),
         agent: None,
-        interval_seconds: source.interval_seconds.as_ref().map(|interval| **interval),
+        interval_seconds: source.interval_seconds.as_ref().map(|interval| interval.0),
     })
 }
 

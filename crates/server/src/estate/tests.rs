@@ -560,3 +560,30 @@ fn a_source_of_arrays_that_can_never_work_is_refused() {
     refused("tiledb-storage", "s3://b", "", "\"b\" is no name of a bucket: write 3 to 63");
     assert_eq!(&*good(&of("tiledb-storage", "s3://lake/", "")).sources[0].path, "s3://lake");
 }
+
+/// Goal: a wrong word or number is answered with what may stand there. Method: each mistake once.
+#[test]
+fn words_and_numbers_say_what_may_be_written() {
+    let of = |kind: &str, interval: &str| {
+        format!(
+            "version = 1\n[[source]]\nname = \"lake\"\nkind = \"{kind}\"\nnamespace = \"alice\"\n\
+             path = \"s3://lake\"\ninterval_seconds = {interval}"
+        )
+    };
+    let refused = |file: &str, line: u32, part: &str| {
+        let problem = Document::read(file.as_bytes()).expect_err("is wrong");
+        assert_eq!(problem.place.line, line, "{problem}");
+        assert!(problem.message.contains(part), "{problem}");
+    };
+    for interval in ["-5", "0", "604801", "99999999999", "9999999999999999999999"] {
+        refused(&of("tiledb-storage", interval), 7, "write a number of seconds from 1 to 604800");
+    }
+    refused(&of("tiledb-storage", "\"1m\""), 7, "expected a number of seconds from 1 to 604800");
+    refused(
+        &of("tiledb_storage", "60"),
+        4,
+        "unknown word `tiledb_storage`; write one of `mongod-log`",
+    );
+    let most = &good(&of("tiledb-storage", "604800")).sources[0];
+    assert_eq!(most.interval_seconds, Some(604_800));
+}
