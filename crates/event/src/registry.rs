@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arrays::{Arrays, ArraysChange, is_storage_uri};
 use crate::retention::{Retention, RetentionSet};
-use crate::source::{Source, SourceKind, Subject, is_source_name};
+use crate::source::{INTERVAL_SECONDS_MAX, Source, SourceKind, Subject, is_source_name};
 use crate::{HostName, ProjectId, Scope, Text, Timestamp};
 
 /// A project: what Atlas calls a group.
@@ -808,7 +808,6 @@ fn check_way(source: &Source) -> Result<(), RegistryError> {
 
 /// A source of arrays is read by us, from a place that can be one.
 fn check_arrays(source: &Source, below: &str) -> Result<(), RegistryError> {
-    const INTERVAL_SECONDS_MAX: u32 = 7 * 86_400;
     let Source { name, kind, path, agent, interval_seconds, .. } = source;
     let invalid = |why: &str| Err(RegistryError::Invalid(format!("source {name} {why}")));
     if agent.is_some() || path.is_empty() {

@@ -194,6 +194,9 @@ impl fmt::Display for Rule {
     }
 }
 
+/// A week: what is looked at less often, nobody watches.
+pub const INTERVAL_SECONDS_MAX: u32 = 7 * 86_400;
+
 /// What a source reads.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize,

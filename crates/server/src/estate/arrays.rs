@@ -1,5 +1,7 @@
 //! `[[source]]` of arrays: which of a namespace are watched, and what tells of them.
 
+use std::path::Path;
+
 use doorbook_event::Text;
 use doorbook_event::arrays::{is_below, is_namespace};
 use doorbook_event::source::SourceKind;
@@ -65,11 +67,10 @@ pub(super) fn source(document: &Document, source: &file::Source) -> Result<Wante
             (path.clone(), path)
         }
         (_, arrays) => {
-            if !path.starts_with(ALL_BUCKETS) {
-                check::path(path).map_err(|problem| at(path, problem))?;
-            }
-            let below = arrays.as_ref().map(place).transpose()?;
-            (path.as_str().into(), below.unwrap_or_else(|| ALL_BUCKETS.into()))
+            let below = |value: &At<String>| below(value).map_err(|problem| at(value, problem));
+            let below = arrays.as_ref().map(below).transpose()?;
+            let path = log(kind, path).map_err(|problem| at(path, problem))?;
+            (path, below.unwrap_or_else(|| ALL_BUCKETS.into()))
         }
     };
     Ok(WantedSource {
@@ -81,16 +82,80 @@ pub(super) fn source(document: &Document, source: &file::Source) -> Result<Wante
         rules: Vec::new(),
         zone: source.zone.as_ref().map_or_else(|| "UTC".into(), |zone| zone.as_str().into()),
         agent: None,
-        interval_seconds: source.interval_seconds.as_ref().map(|interval| **interval),
+        interval_seconds: source.interval_seconds.as_ref().map(|interval| interval.0),
     })
 }
 
 /// Where arrays are: on this machine's disk or in a bucket.
 fn place(text: &str) -> Result<Text, String> {
+    if let Some(in_bucket) = text.strip_prefix(ALL_BUCKETS) {
+        bucket(in_bucket.split('/').next().unwrap_or(in_bucket))?;
+    }
     let place = canonical(text)?;
     match place.starts_with("file://") || place.starts_with(ALL_BUCKETS) {
         true => Ok(place),
         false => Err(format!("{text:?} is neither file:///PATH nor s3://BUCKET/PREFIX")),
+    }
+}
+
+/// Of which arrays a log can tell.
+fn below(text: &str) -> Result<Text, String> {
+    match text.starts_with(ALL_BUCKETS) {
+        true if text == ALL_BUCKETS => Ok(text.into()),
+        true => place(text),
+        false => Err("an object store's log tells of arrays in buckets; write arrays = \
+                      \"s3://BUCKET\" or \"s3://BUCKET/PREFIX\""
+            .to_owned()),
+    }
+}
+
+/// A name as every object store takes it: another would be part of a host's name, or of none.
+fn bucket(name: &str) -> Result<(), String> {
+    let is_alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_right = (3..=63).contains(&name.len())
+        && name.bytes().all(|b| is_alphanumeric(b) || b"-.".contains(&b))
+        && !name.starts_with(['-', '.'])
+        && !name.ends_with(['-', '.']);
+    match (name, is_right) {
+        (_, true) => Ok(()),
+        ("", _) => Err("this names no bucket; write s3://BUCKET or s3://BUCKET/PREFIX".to_owned()),
+        _ => Err(format!(
+            "{name:?} is no name of a bucket: write 3 to 63 of a-z, 0-9, - and ., with a letter or a \
+             digit at both ends"
+        )),
+    }
+}
+
+/// Where an object store's log is: Ceph writes one file on, the others come as many.
+fn log(kind: SourceKind, path: &str) -> Result<Text, String> {
+    match (kind, path.starts_with(ALL_BUCKETS)) {
+        (SourceKind::CephOpsLog, true) => {
+            Err("a gateway writes this log into a file; write path = \"/PATH\" of it".to_owned())
+        }
+        (SourceKind::CephOpsLog, false) => {
+            check::path(path)?;
+            match Path::new(path).is_dir() {
+                true => Err(format!("{path:?} is a folder; write the path of the live file in it")),
+                false => Ok(path.into()),
+            }
+        }
+        (_, true) => Ok(path.into()),
+        (_, false) => folder(path),
+    }
+}
+
+/// A folder that files come into.
+fn folder(path: &str) -> Result<Text, String> {
+    if path.contains(['*', '?', '[']) {
+        return Err(format!(
+            "{path:?} is a pattern; write the folder that its files come into, as in \"/srv/logs/lake\""
+        ));
+    }
+    let path = path.trim_end_matches('/');
+    check::path(path)?;
+    match Path::new(path).is_file() {
+        true => Err(format!("{path:?} is a file; write the folder that such files come into")),
+        false => Ok(path.into()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use doorbook_event::source::SourceKind;
+use doorbook_event::source::{INTERVAL_SECONDS_MAX, SourceKind};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -114,7 +114,7 @@ sections! {
         arrays: Option<At<String>> = "\"s3://arrays/prod\"";
         /// How often arrays or logs are looked at that do not tell by themselves that there is something
         /// new; 60 seconds without it.
-        interval_seconds: Option<At<u32>> = "60";
+        interval_seconds: Option<At<Interval>> = "60";
         /// The project of its hosts; may be left out where there is one.
         project: Option<At<String>> = "\"shop\"";
         /// Only hosts of this cluster.
@@ -282,6 +282,45 @@ impl<'de> Deserialize<'de> for Keep {
             }
         }
         deserializer.deserialize_any(KeepVisitor)
+    }
+}
+
+/// How often something is looked at, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval(pub u32);
+
+impl Shape for Interval {
+    fn form() -> Form {
+        Form::Number
+    }
+}
+
+impl<'de> Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Interval, D::Error> {
+        struct IntervalVisitor;
+        impl Visitor<'_> for IntervalVisitor {
+            type Value = Interval;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "a number of seconds from 1 to {INTERVAL_SECONDS_MAX}")
+            }
+            fn visit_i64<E: Error>(self, seconds: i64) -> Result<Interval, E> {
+                self.visit_i128(seconds.into())
+            }
+            fn visit_i128<E: Error>(self, seconds: i128) -> Result<Interval, E> {
+                let seconds = u32::try_from(seconds).ok();
+                let seconds =
+                    seconds.filter(|seconds| (1..=INTERVAL_SECONDS_MAX).contains(seconds));
+                seconds.map(Interval).ok_or_else(|| {
+                    let range = format!("from 1 to {INTERVAL_SECONDS_MAX}");
+                    E::custom(format!("write a number of seconds {range}"))
+                })
+            }
+            // What fits into neither of the others.
+            fn visit_u128<E: Error>(self, _: u128) -> Result<Interval, E> {
+                self.visit_i128(i128::MAX)
+            }
+        }
+        deserializer.deserialize_any(IntervalVisitor)
     }
 }
 

@@ -107,6 +107,11 @@ fn advice(message: &str) -> String {
     if let Some(key) = message.strip_prefix("missing field ") {
         return format!("the key {key} is missing here");
     }
+    if let Some((unknown, expected)) =
+        message.strip_prefix("unknown variant `").and_then(|rest| rest.split_once("`, expected "))
+    {
+        return format!("unknown word `{unknown}`; write {expected}");
+    }
     let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'));
     let Some((unknown, expected)) = unknown else { return message };
     let by_file = format!("{unknown}_file");

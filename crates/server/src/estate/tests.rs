@@ -519,3 +519,71 @@ fn sources_of_arrays_have_a_namespace_and_a_place() {
     let others = second.replace("alice", "bob");
     assert_eq!(good(&(stored("s3://lake") + &others)).sources.len(), 2);
 }
+
+/// Goal: what no source of arrays can ever read is refused where it stands, with what to write instead.
+/// Method: files with one mistake each, and what is right beside it.
+#[test]
+fn a_source_of_arrays_that_can_never_work_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let folder = dir.path().display().to_string();
+    let file = dir.path().join("a.log").display().to_string();
+    std::fs::write(&file, "").expect("written");
+    let of = |kind: &str, path: &str, keys: &str| {
+        format!(
+            "version = 1\n[[source]]\nname = \"lake\"\nkind = \"{kind}\"\nnamespace = \"alice\"\n\
+             path = \"{path}\"\n{keys}"
+        )
+    };
+    let refused = |kind: &str, path: &str, keys: &str, part: &str| {
+        let problems = wanted(&of(kind, path, keys)).expect_err(path);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        let line = if keys.is_empty() { 6 } else { 7 };
+        assert_eq!(problems[0].place.line, line, "{problems:?}");
+        assert!(problems[0].message.contains(part), "{problems:?}");
+    };
+    for kind in ["s3-access-log", "cloudtrail"] {
+        refused(kind, "/srv/logs/*.log", "", "write the folder that its files come into");
+        refused(kind, &file, "", "is a file; write the folder");
+        refused(kind, "logs", "", "write it from / on");
+        refused(kind, "/srv/logs", "arrays = \"file:///x\"", "write arrays = \"s3://BUCKET");
+        refused(kind, "/srv/logs", "arrays = \"s3:///x\"", "names no bucket");
+        for path in [&*folder, "/srv/logs/"] {
+            let path = &good(&of(kind, path, "arrays = \"s3://\"")).sources[0].path;
+            assert!(!path.ends_with('/'), "{path}");
+        }
+    }
+    refused("ceph-ops-log", &folder, "", "is a folder; write the path of the live file");
+    refused("ceph-ops-log", "s3://lake/logs", "", "write path = \"/PATH\"");
+    good(&of("ceph-ops-log", &file, ""));
+    refused("tiledb-storage", "s3:///x", "", "names no bucket; write s3://BUCKET");
+    refused("tiledb-storage", "s3://B_AD/x", "", "\"B_AD\" is no name of a bucket: write 3 to 63");
+    refused("tiledb-storage", "s3://b", "", "\"b\" is no name of a bucket: write 3 to 63");
+    assert_eq!(&*good(&of("tiledb-storage", "s3://lake/", "")).sources[0].path, "s3://lake");
+}
+
+/// Goal: a wrong word or number is answered with what may stand there. Method: each mistake once.
+#[test]
+fn words_and_numbers_say_what_may_be_written() {
+    let of = |kind: &str, interval: &str| {
+        format!(
+            "version = 1\n[[source]]\nname = \"lake\"\nkind = \"{kind}\"\nnamespace = \"alice\"\n\
+             path = \"s3://lake\"\ninterval_seconds = {interval}"
+        )
+    };
+    let refused = |file: &str, line: u32, part: &str| {
+        let problem = Document::read(file.as_bytes()).expect_err("is wrong");
+        assert_eq!(problem.place.line, line, "{problem}");
+        assert!(problem.message.contains(part), "{problem}");
+    };
+    for interval in ["-5", "0", "604801", "99999999999", "9999999999999999999999"] {
+        refused(&of("tiledb-storage", interval), 7, "write a number of seconds from 1 to 604800");
+    }
+    refused(&of("tiledb-storage", "\"1m\""), 7, "expected a number of seconds from 1 to 604800");
+    refused(
+        &of("tiledb_storage", "60"),
+        4,
+        "unknown word `tiledb_storage`; write one of `mongod-log`",
+    );
+    let most = &good(&of("tiledb-storage", "604800")).sources[0];
+    assert_eq!(most.interval_seconds, Some(604_800));
+}
