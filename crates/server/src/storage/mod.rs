@@ -13,12 +13,13 @@
 //! the others go on.
 //!
 //! Suggested reading order: this, [`watching`] (one source), [`place`] (what can be looked at), [`disk`],
-//! [`position`].
+//! [`position`], [`told`] (what the history has of an array that lay elsewhere).
 
 mod bucket;
 mod disk;
 mod place;
 mod position;
+mod told;
 mod wake;
 mod watching;
 

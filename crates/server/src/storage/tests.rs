@@ -23,6 +23,7 @@ use crate::test_support::options_in;
 struct Scene {
     dir: TempDir,
     clock: Arc<ManualClock>,
+    random: Arc<CountingRandom>,
     round: Round,
     runtime: Runtime,
 }
@@ -33,8 +34,9 @@ impl Scene {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let clock = Arc::new(ManualClock::new(NOW));
         let runtime = Runtime::new().expect("starts");
-        let round = Scene::round(&dir, &clock, &runtime);
-        let scene = Scene { dir, clock, round, runtime };
+        let random: Arc<CountingRandom> = Arc::default();
+        let round = Scene::round(&dir, &clock, &random, &runtime);
+        let scene = Scene { dir, clock, random, round, runtime };
         let organization = Organization {
             name: "lab".into(),
             id: Uuid::random([1; 16]),
@@ -48,12 +50,16 @@ impl Scene {
         scene
     }
 
-    fn round(dir: &TempDir, clock: &Arc<ManualClock>, runtime: &Runtime) -> Round {
-        let random: Arc<CountingRandom> = Arc::default();
+    fn round(
+        dir: &TempDir,
+        clock: &Arc<ManualClock>,
+        random: &Arc<CountingRandom>,
+        runtime: &Runtime,
+    ) -> Round {
         let tools = Tools {
-            store: Store::open(options_in(dir.path(), clock, &random)).expect("opens"),
+            store: Store::open(options_in(dir.path(), clock, random)).expect("opens"),
             clock: clock.clone(),
-            random,
+            random: random.clone(),
             clock_state: ClockState::default,
             steady: Arc::new(|| Duration::ZERO),
             board: Board::default(),
@@ -66,7 +72,7 @@ impl Scene {
 
     fn restart(&mut self) {
         self.store().close().expect("closes");
-        self.round = Scene::round(&self.dir, &self.clock, &self.runtime);
+        self.round = Scene::round(&self.dir, &self.clock, &self.random, &self.runtime);
     }
 
     fn store(&self) -> &Store {
@@ -314,4 +320,34 @@ fn a_place_that_cannot_be_looked_at() {
     scene.run_later();
     let message = scene.status().message.expect("says so");
     assert!(message.contains("is in the data directory"), "{message}");
+}
+
+/// Goal: an array that was moved, also while nobody looked, has one history of writes, and reading all again
+/// adds nothing to it, however often it was moved. Method: moves with a server and without, a replay after
+/// each, and writes after that.
+#[test]
+fn a_moved_array_has_one_history() {
+    for is_down in [false, true] {
+        let mut scene = Scene::new();
+        scene.create("a", 1);
+        scene.write("a", 1, 1);
+        scene.run();
+        for (n, (from, to)) in [("a", "m"), ("m", "z")].into_iter().enumerate() {
+            scene.clock.set(scene.clock.now().plus_seconds(100));
+            fs::rename(scene.root().join(from), scene.root().join(to)).expect("renamed");
+            if is_down {
+                scene.restart();
+            }
+            scene.run_later();
+            scene.write(to, 1, 2 + n as u8);
+            scene.run_later();
+            for _ in 0..2 {
+                scene.change(RegistryChange::SourceReplayed { name: "lake".into() });
+                scene.run_later();
+            }
+        }
+        assert_eq!(scene.actions("a"), ["create", "query_write", "move"], "{is_down}");
+        assert_eq!(scene.actions("m"), ["query_write", "move"], "{is_down}");
+        assert_eq!(scene.actions("z"), ["query_write"], "{is_down}");
+    }
 }

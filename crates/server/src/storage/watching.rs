@@ -18,6 +18,7 @@ use super::bucket::Bucket;
 use super::disk::Disk;
 use super::place::{Place, Seen, Unseen};
 use super::position::{One, Position};
+use super::told::Told;
 use super::{Tools, unknown};
 use crate::admin::with_causes;
 use crate::arrays::{FILE, basename};
@@ -66,6 +67,8 @@ struct State {
     arrays: BTreeMap<Text, Known>,
     /// The arrays of the namespace by their address, as of the last look at everything.
     registered: HashMap<Text, Uuid>,
+    /// What the history has under other arrays, once a look at everything asked for it.
+    told: Option<Told>,
     /// Where it stands in the store.
     position: Vec<u8>,
     through: Option<Timestamp>,
@@ -87,6 +90,8 @@ struct Known {
     id: Uuid,
     /// `None` for one that was deregistered.
     watch: Option<ArrayWatch>,
+    /// Whether this process did not look at it yet.
+    is_fresh: bool,
     /// In which look at everything it was seen last.
     round: u64,
     /// Since when it cannot be looked at.
@@ -275,6 +280,7 @@ impl State {
             below,
             arrays: BTreeMap::new(),
             registered: HashMap::new(),
+            told: None,
             through,
             begun: now,
             beat: Beat { at: now, events: 0 },
@@ -316,6 +322,7 @@ impl State {
         Known {
             id,
             watch: watch.ok(),
+            is_fresh: true,
             round: 0,
             unseen_since: None,
             looked: now,
@@ -327,6 +334,7 @@ impl State {
     fn begin(&mut self, tools: &Tools) {
         self.round += 1;
         self.problems.clear();
+        self.told = None;
         let catalog = tools.store.catalog();
         let arrays = catalog.registry.arrays().arrays_of(&self.namespace);
         self.registered = arrays.map(|array| (array.uri.clone(), array.id)).collect();
@@ -386,8 +394,15 @@ impl State {
             let gap = Coverage { last_seen: now, grade: Grade::Watched, ..gap };
             self.waiting.coverage.push(gap);
         }
+        let is_fresh = std::mem::take(&mut known.is_fresh);
         if is_new {
             self.take_over(&uri);
+        }
+        if is_fresh && let Err(error) = self.forget_told(&uri, tools) {
+            // It is looked at again as if it had not been seen.
+            let why = format!("its history cannot be read: {}", with_causes(&error));
+            self.lost = Some(Lost::NotStored(why.into()));
+            return false;
         }
         self.take(&uri, tools, now)
     }
@@ -405,6 +420,20 @@ impl State {
         if let Some(known) = self.arrays.get_mut(uri) {
             known.watch = Some(watch);
         }
+    }
+
+    /// What the history has of an array that lay elsewhere was done there, also if nobody watches there
+    /// any more.
+    fn forget_told(&mut self, uri: &Text, tools: &Tools) -> Result<(), doorbook_store::Error> {
+        let Some(known) = self.arrays.get_mut(uri) else { return Ok(()) };
+        let Some(watch) = known.watch.as_mut().filter(|watch| watch.has_found()) else {
+            return Ok(());
+        };
+        let told = match self.told.take() {
+            Some(told) => told,
+            None => Told::read(&tools.store, &self.namespace)?,
+        };
+        self.told.insert(told).take_from(&tools.store, &known.id.to_string().into(), watch)
     }
 
     /// Takes what a watch found, and stores it if that is much.

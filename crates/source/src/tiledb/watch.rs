@@ -244,10 +244,40 @@ impl ArrayWatch {
             && self.created == other.created
     }
 
-    /// Forgets what it found and another one of the same array knew: that was done there.
+    /// The path of the schema that the array was created with, below the array.
+    pub fn created(&self) -> Option<String> {
+        self.created.map(|name| name.to_string())
+    }
+
+    /// Forgets what it found and another one of the same array knew: that was done there. What one that did
+    /// not look since a restart knew is in the history ([`ArrayWatch::forget_told`]); what nobody saw
+    /// since it looked last stays unseen.
     pub fn take_over(&mut self, other: &ArrayWatch) {
         self.found.events.retain(|event| !event.object.is_some_and(|name| other.knows(&name)));
-        self.found.coverage.clear();
+        let Some(position) = &other.resumed else {
+            self.found.coverage.clear();
+            return;
+        };
+        let from = position.gap_from.plus_seconds(-GRAIN_SECONDS);
+        self.found.coverage.retain(|gap| gap.to.is_none_or(|to| from < to));
+        self.found.coverage.iter_mut().for_each(|gap| gap.from = gap.from.max(from));
+    }
+
+    /// Forgets what it found of what the history has of the same array elsewhere: actions and objects.
+    pub fn forget_told(&mut self, told: impl Iterator<Item = (Action, Text)>) {
+        let told: HashSet<(Action, Name)> = told
+            .filter_map(|(action, object)| Some((removal_as_vacuum(action), Name::parse(&object)?)))
+            .collect();
+        let is_told = |event: &Event| {
+            let key = event.object.map(|object| (removal_as_vacuum(event.action), object));
+            key.is_some_and(|key| told.contains(&key))
+        };
+        self.found.events.retain(|event| !is_told(event));
+    }
+
+    /// Whether something was found that is not taken yet.
+    pub fn has_found(&self) -> bool {
+        !self.found.events.is_empty() || !self.found.coverage.is_empty()
     }
 
     /// What was found, in the order of time, some thousand events at once; `None` if there is no more.
@@ -968,6 +998,14 @@ fn data_time(millis: u64) -> Text {
     match time.filter(|time| *time < Timestamp::MAX) {
         Some(time) => time.to_string().into(),
         None => millis.to_string().into(),
+    }
+}
+
+/// Whether what is gone was merged is a judgement, and no part of the identity.
+fn removal_as_vacuum(action: Action) -> Action {
+    match action {
+        Action::DeleteFragments => Action::Vacuum,
+        other => other,
     }
 }
 

@@ -686,6 +686,38 @@ fn a_moved_array_is_the_same() {
     assert!(here.watch.position().is_empty());
 }
 
+/// Goal: after a move that nobody saw, the history forgets what it has elsewhere, and nothing else, and what may
+/// have been merged since the last look there is a gap. Method: an array that is moved while its watch rests
+/// and has a merged write without a list.
+#[test]
+fn a_move_that_nobody_saw_hides_only_what_came_after_the_last_look() {
+    let mut array = Simulated::new();
+    array.do_step(Step::Write { at: None });
+    let mut here = History::new();
+    array.now_millis += 100_000;
+    here.look(&mut array);
+    array.now_millis += 100_000;
+    here.look(&mut array);
+    here.store_position();
+    array.do_step(Step::Write { at: None });
+    array.do_step(Step::MergeFragments);
+    array.files.retain(|path, _| !path.ends_with(".vac"));
+    array.now_millis += 100_000;
+    let mut there = watch(&[]);
+    let mut listing = Listing::new();
+    array.files.iter().for_each(|(path, (modified, _))| listing.see(path, *modified));
+    let now = array.now();
+    there.scan(listing, &mut array, now);
+    there.take_over(&watch(&here.position));
+    let told = here.events.keys().map(|(action, object)| (*action, Text::from(object.clone())));
+    there.forget_told(told);
+    let batch = there.take().expect("what was done since");
+    let actions: Vec<Action> = batch.accesses.iter().map(|access| access.action).collect();
+    assert_eq!(actions, [Action::QueryWrite, Action::Consolidate]);
+    let froms: Vec<Timestamp> = batch.coverage.iter().map(|gap| gap.from).collect();
+    assert_eq!(froms, [here.looks[0].plus_seconds(-GRAIN_SECONDS)]);
+}
+
 /// Goal: an array that was removed and made anew under the same address is not the one it was. Method: other
 /// files between two looks, and while nobody looked.
 #[test]
