@@ -538,7 +538,7 @@ impl<'a> Scan<'a> {
         let settled = summary(self.files.iter(), position.settled_before);
         let is_whole = settled == (position.count, position.sum);
         if !is_whole || position.unsettled > 0 {
-            let cause = "what was removed from the array while nobody looked is not known";
+            let cause = "something may have been removed from the array while nobody looked";
             self.gap(REMOVALS, cause, position.looked.plus_seconds(-GRAIN_SECONDS), self.now);
         }
         if position.waits {
