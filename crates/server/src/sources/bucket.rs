@@ -4,7 +4,7 @@ use std::io::{Cursor, Error, ErrorKind, Read, Result};
 use std::sync::Arc;
 
 use doorbook_event::Timestamp;
-use doorbook_source::object_log::{Files, Folder};
+use doorbook_source::object_log::{Files, Folder, Listed};
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -56,7 +56,7 @@ impl Bucket {
 }
 
 impl Files for Bucket {
-    fn list(&mut self, after: &str, _now: Timestamp) -> Result<Vec<String>> {
+    fn list(&mut self, after: &str, _now: Timestamp) -> Result<Vec<Listed>> {
         let store = self.store()?;
         let prefix = self.path("")?;
         let listed = match after {
@@ -67,9 +67,12 @@ impl Files for Bucket {
         let listed = self.runtime.block_on(listed);
         let listed =
             listed.map_err(|error| Error::new(ErrorKind::NotConnected, with_causes(&error)))?;
-        let below = listed.iter().map(|object| object.location.as_ref());
-        let names = below.map(|key| key.strip_prefix(&*self.prefix).unwrap_or(key));
-        Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
+        let below = listed.iter().map(|object| {
+            let key = object.location.as_ref();
+            let name = key.strip_prefix(&*self.prefix).unwrap_or(key).trim_start_matches('/');
+            Listed { name: name.to_owned(), size_bytes: object.size }
+        });
+        Ok(below.collect())
     }
 
     fn open(&mut self, name: &str) -> Result<Box<dyn Read + Send>> {
@@ -117,8 +120,10 @@ mod tests {
         let mut bucket = Bucket::new("logs/lake/", Buckets::default(), runtime.handle().clone());
         bucket.opened = Some((0, store));
         let now = Timestamp::MIN;
-        assert_eq!(bucket.list("", now).expect("listed"), ["1/a", "2"]);
-        assert_eq!(bucket.list("1/a", now).expect("listed"), ["2"]);
+        let two = Listed { name: "2".into(), size_bytes: 6 };
+        let both = [Listed { name: "1/a".into(), size_bytes: 8 }, two.clone()];
+        assert_eq!(bucket.list("", now).expect("listed"), both);
+        assert_eq!(bucket.list("1/a", now).expect("listed"), [two]);
         let mut text = String::new();
         let mut file = bucket.open("1/a").expect("there");
         file.read_to_string(&mut text).expect("read");

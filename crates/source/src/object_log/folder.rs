@@ -7,8 +7,8 @@
 //! # The position
 //!
 //! CBOR, a map by number: 0 the version of the format (1); 1 a name, up to which all were read; 2 of each name
-//! behind that which was read, its hash and the time of its latest request; 3 until when it was told. Where it
-//! goes on, files are read again whose requests may wait still.
+//! behind that which was read, its hash, the time of its latest request and its size; 3 until when it was told.
+//! A file that has another size than when it was read is read again: whoever copied it was not done. Where it goes on, files are read again whose requests may wait still.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File};
@@ -29,12 +29,30 @@ use crate::watch::{Polled, append};
 
 /// Where files are.
 pub trait Files: Send {
-    /// The first names behind `after`, in order, at most [`Folder::LISTED_MAX`]; of files that are whole.
-    fn list(&mut self, after: &str, now: Timestamp) -> io::Result<Vec<String>>;
+    /// The first files behind the name `after`, by name, at most [`Folder::LISTED_MAX`]; those that seem whole.
+    fn list(&mut self, after: &str, now: Timestamp) -> io::Result<Vec<Listed>>;
 
     /// The bytes of one. What may be there and cannot be had now is [`io::ErrorKind::NotConnected`]: it is asked
     /// for again; every other error gives the file up.
     fn open(&mut self, name: &str) -> io::Result<Box<dyn Read + Send>>;
+}
+
+/// A file that is there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its name, below the folder.
+    pub name: String,
+    /// As it is stored.
+    pub size_bytes: u64,
+}
+
+/// What is remembered of a file that was read.
+#[derive(Clone, Copy, Debug)]
+struct Was {
+    /// The time of its latest request.
+    latest: Option<Timestamp>,
+    /// When it was listed.
+    size_bytes: u64,
 }
 
 /// Reads files that are each written once.
@@ -45,11 +63,11 @@ pub struct Folder {
     /// Up to this name all were read.
     after: String,
     /// What was read behind that.
-    read: BTreeMap<String, Option<Timestamp>>,
+    read: BTreeMap<String, Was>,
     /// As the position has it, until the names are known.
-    known: BTreeMap<u64, Option<Timestamp>>,
+    known: BTreeMap<u64, Was>,
     /// To be read, and whether for what waits only.
-    next: VecDeque<(String, bool)>,
+    next: VecDeque<(Listed, bool)>,
     /// When to look for more.
     look_at: Timestamp,
     interval_seconds: i64,
@@ -86,7 +104,7 @@ impl Folder {
             telling,
             after,
             read: BTreeMap::new(),
-            known: known.into_iter().map(|read| (read.hash, read.latest)).collect(),
+            known: known.into_iter().map(|read| (read.hash, read.was())).collect(),
             next: VecDeque::new(),
             look_at: Timestamp::MIN,
             interval_seconds: i64::from(interval_seconds),
@@ -113,24 +131,24 @@ impl Folder {
                 }
             }
         }
-        while let Some((name, is_context)) = self.next.pop_front() {
-            let reader = match self.files.open(&name) {
+        while let Some((file, is_context)) = self.next.pop_front() {
+            let reader = match self.files.open(&file.name) {
                 // It is read once it can be.
                 Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                    let why = format!("{name} cannot be read: {error}");
+                    let why = format!("{} cannot be read: {error}", file.name);
                     polled.trouble = Some(Error::new(ErrorKind::Io, &self.settings.path, &why));
-                    self.next.push_front((name, is_context));
+                    self.next.push_front((file, is_context));
                     break;
                 }
                 reader => reader,
             };
             if is_context {
-                self.read_file(&name, reader, &mut Batch::default());
+                self.read_file(&file, reader, &mut Batch::default());
                 continue;
             }
             self.telling.resume();
             polled.next_file = true;
-            polled.size_bytes += self.read_file(&name, reader, &mut batch);
+            polled.size_bytes += self.read_file(&file, reader, &mut batch);
             if batch.is_full() || polled.size_bytes >= Folder::POLL_BYTES {
                 break;
             }
@@ -155,16 +173,12 @@ impl Folder {
 
     /// Where to go on after what the last poll gave.
     pub fn position(&self) -> Vec<u8> {
-        let of = |(name, latest): (&String, &Option<Timestamp>)| OfName {
-            hash: hash(name.as_bytes()),
-            latest: *latest,
-        };
-        let unseen =
-            self.known.iter().map(|(hash, latest)| OfName { hash: *hash, latest: *latest });
+        let read = self.read.iter().map(|(name, was)| OfName::of(hash(name.as_bytes()), was));
+        let unseen = self.known.iter().map(|(hash, was)| OfName::of(*hash, was));
         let position = Position {
             version: Position::VERSION,
             after: self.after.clone(),
-            read: self.read.iter().map(of).chain(unseen).collect(),
+            read: read.chain(unseen).collect(),
             until: self.telling.until(),
         };
         minicbor::to_vec(&position).expect("memory takes all that is written to it")
@@ -172,50 +186,55 @@ impl Folder {
 
     /// Looks which files there are to read.
     fn look(&mut self, now: Timestamp) -> io::Result<()> {
-        let names = self.files.list(&self.after, now)?;
+        let files = self.files.list(&self.after, now)?;
         // As many as can be told at once: there may be more behind them.
-        let is_all = names.len() < Folder::LISTED_MAX;
+        let is_all = files.len() < Folder::LISTED_MAX;
         self.look_at = if is_all { now.plus_seconds(self.interval_seconds) } else { now };
         let waits_since = self.telling.waits_since();
         let mut context = Vec::new();
-        for name in names {
-            if self.read.contains_key(&name) {
-                continue;
-            }
-            match self.known.remove(&hash(name.as_bytes())) {
-                Some(latest) => {
-                    if latest.is_some_and(|latest| latest >= waits_since) {
-                        context.push((name.clone(), true));
+        for file in files {
+            let is_read = self.read.contains_key(&file.name);
+            let was = match is_read {
+                true => self.read.get(&file.name).copied(),
+                false => self.known.remove(&hash(file.name.as_bytes())),
+            };
+            match was.filter(|was| was.size_bytes == file.size_bytes) {
+                Some(_) if is_read => {}
+                Some(was) => {
+                    self.read.insert(file.name.clone(), was);
+                    if was.latest.is_some_and(|latest| latest >= waits_since) {
+                        context.push((file, true));
                     }
-                    self.read.insert(name, latest);
                 }
-                None => self.next.push_back((name, false)),
+                None => self.next.push_back((file, false)),
             }
         }
         // What else was remembered is there no more.
         self.known.clear();
-        context.into_iter().rev().for_each(|name| self.next.push_front(name));
+        context.into_iter().rev().for_each(|file| self.next.push_front(file));
         Ok(())
     }
 
     /// How many bytes it had.
     fn read_file(
         &mut self,
-        name: &str,
+        file: &Listed,
         reader: io::Result<Box<dyn Read + Send>>,
         out: &mut Batch,
     ) -> u64 {
+        let Listed { name, size_bytes: listed_bytes } = file;
         self.telling.begin(format!("{}/{name}", self.settings.path).into());
         let latest = out.latest.take();
         let (size_bytes, result) = match (reader, self.settings.format) {
             (Err(error), _) => (0, Err(error.to_string())),
             (Ok(reader), Format::Cloudtrail) => self.read_records(reader, out),
-            (Ok(reader), _) => self.read_lines(name.into(), reader, out),
+            (Ok(reader), _) => self.read_lines(name.as_str().into(), reader, out),
         };
         if let Err(why) = result {
             self.telling.give_up(size_bytes, &format!("the file cannot be read: {why}"), out);
         }
-        self.read.insert(name.to_owned(), out.latest);
+        let was = Was { latest: out.latest, size_bytes: *listed_bytes };
+        self.read.insert(name.clone(), was);
         out.latest = out.latest.max(latest);
         size_bytes
     }
@@ -307,6 +326,18 @@ struct OfName {
     hash: u64,
     #[n(1)]
     latest: Option<Timestamp>,
+    #[n(2)]
+    size_bytes: u64,
+}
+
+impl OfName {
+    fn of(hash: u64, was: &Was) -> OfName {
+        OfName { hash, latest: was.latest, size_bytes: was.size_bytes }
+    }
+
+    fn was(&self) -> Was {
+        Was { latest: self.latest, size_bytes: self.size_bytes }
+    }
 }
 
 impl Position {
@@ -342,7 +373,7 @@ impl OnDisk {
         way: &str,
         after: &str,
         now: Timestamp,
-        found: &mut BTreeSet<String>,
+        found: &mut BTreeSet<Listed>,
     ) -> io::Result<()> {
         for entry in fs::read_dir(self.root.join(way))? {
             let entry = entry?;
@@ -356,7 +387,8 @@ impl OnDisk {
             if kind.is_dir() && *format!("{way}0") > *after {
                 self.walk(&way, after, now, found)?;
             } else if kind.is_file() && &*way > after && is_settled(&entry, now) {
-                found.insert(way);
+                let size_bytes = entry.metadata()?.len();
+                found.insert(Listed { name: way, size_bytes });
                 if found.len() > Folder::LISTED_MAX {
                     found.pop_last();
                 }
@@ -367,7 +399,7 @@ impl OnDisk {
 }
 
 impl Files for OnDisk {
-    fn list(&mut self, after: &str, now: Timestamp) -> io::Result<Vec<String>> {
+    fn list(&mut self, after: &str, now: Timestamp) -> io::Result<Vec<Listed>> {
         let mut found = BTreeSet::new();
         self.walk("", after, now, &mut found)?;
         Ok(found.into_iter().collect())

@@ -31,7 +31,7 @@ use jiff::tz::TimeZone;
 use crate::intern::Texts;
 use crate::mongod::time::Times;
 
-pub use folder::{Files, Folder, OnDisk};
+pub use folder::{Files, Folder, Listed, OnDisk};
 pub use records::Records;
 pub use request::{Operation, Request};
 pub use sessions::{Counts, Places, Sessions};

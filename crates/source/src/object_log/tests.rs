@@ -483,6 +483,44 @@ fn files_of_a_folder_are_read_once() {
     assert_eq!(batch.accesses.len(), 4);
 }
 
+/// Goal: what is appended to a file after it was read is not lost: a copy that stalled for longer than a file
+/// is left alone lost its rest, once. Method: a file that grows, in the same process and over a restart.
+#[test]
+fn a_file_that_grew_is_read_again() {
+    for is_restarted in [false, true] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let settings = Settings {
+            source: "lake".into(),
+            path: dir.path().to_str().expect("is UTF-8").into(),
+            format: Format::S3AccessLog,
+            target: doorbook_event::Target::Array {
+                namespace: "alice".into(),
+                array: "s3://".into(),
+            },
+            places: std::sync::Arc::new(places()),
+        };
+        let open = |position: &[u8]| {
+            let files = Box::new(OnDisk::new(dir.path()));
+            Folder::open(settings.clone(), files, 60, Some(position)).expect("opens")
+        };
+        let half = S3.len() - S3.iter().rev().skip(1).position(|b| *b == b'\n').expect("lines") - 1;
+        std::fs::write(dir.path().join("log"), &S3[..half]).expect("written");
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().expect("a time");
+        let mut folder = open(&[]);
+        let mut batch = crate::Batch::default();
+        folder.poll(now, &mut batch);
+        let first = batch.lines;
+        std::fs::write(dir.path().join("log"), S3).expect("written");
+        if is_restarted {
+            folder = open(&folder.position());
+        }
+        folder.poll(now.plus_seconds(100), &mut batch);
+        assert_eq!(batch.lines, 2 * first + 1);
+        folder.poll(now.plus_seconds(200), &mut batch);
+        assert_eq!(batch.lines, 2 * first + 1, "once");
+    }
+}
+
 fn packed(bytes: &[u8]) -> Vec<u8> {
     use std::io::Write;
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -503,6 +541,7 @@ fn files_are_listed_by_name() {
     let now = Timestamp::from_seconds(0);
     for (at, after) in ["", "a-b/x", "a/x", "a/y/z", "a0", "b"].into_iter().enumerate() {
         let found = OnDisk::new(dir.path()).list(after, now).expect("lists");
+        let found: Vec<String> = found.into_iter().map(|file| file.name).collect();
         assert_eq!(found, names[at..], "behind {after:?}");
     }
 }
