@@ -262,12 +262,21 @@ impl Position {
     const VERSION: u64 = 1;
 
     fn read(bytes: &[u8], path: &Text) -> Result<Position, Error> {
-        let refuse = |why: &str| Error::new(ErrorKind::Broken, path, why);
-        match minicbor::decode::<Position>(bytes) {
-            Ok(position) if position.version == Position::VERSION => Ok(position),
-            Ok(_) => Err(refuse("the position was written by a newer version")),
-            Err(_) => Err(refuse("the position cannot be read")),
-        }
+        read_position(bytes, path, |position: &Position| position.version == Position::VERSION)
+    }
+}
+
+/// A position as it was kept; `is_known` says whether it has the version that this program writes.
+pub(crate) fn read_position<'b, P: Decode<'b, ()>>(
+    bytes: &'b [u8],
+    path: &Text,
+    is_known: fn(&P) -> bool,
+) -> Result<P, Error> {
+    let refuse = |why: &str| Error::new(ErrorKind::Broken, path, why);
+    match minicbor::decode(bytes) {
+        Ok(position) if is_known(&position) => Ok(position),
+        Ok(_) => Err(refuse("the position was written by a newer version")),
+        Err(_) => Err(refuse("the position cannot be read")),
     }
 }
 

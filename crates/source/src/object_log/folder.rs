@@ -25,7 +25,7 @@ use crate::Batch;
 use crate::input::stored::{Decoded, Stored};
 use crate::input::{Error, ErrorKind, LineReader};
 use crate::intern::hash;
-use crate::watch::{Polled, append};
+use crate::watch::{Polled, append, read_position};
 
 /// Where files are.
 pub trait Files: Send {
@@ -344,12 +344,7 @@ impl Position {
     const VERSION: u64 = 1;
 
     fn read(bytes: &[u8], path: &Text) -> Result<Position, Error> {
-        let refuse = |why: &str| Error::new(ErrorKind::Broken, path, why);
-        match minicbor::decode::<Position>(bytes) {
-            Ok(position) if position.version == Position::VERSION => Ok(position),
-            Ok(_) => Err(refuse("the position was written by a newer version")),
-            Err(_) => Err(refuse("the position cannot be read")),
-        }
+        read_position(bytes, path, |position: &Position| position.version == Position::VERSION)
     }
 }
 

@@ -15,8 +15,8 @@ use super::telling::Telling;
 use super::{Format, Places};
 use crate::Batch;
 use crate::follow::{Follow, Found, Place, Start};
-use crate::input::{Error, ErrorKind};
-use crate::watch::{Lost, Polled, append};
+use crate::input::Error;
+use crate::watch::{Lost, Polled, append, read_position};
 
 /// Reads a log for as long as it is written.
 pub struct Watch {
@@ -154,11 +154,6 @@ impl Position {
     const VERSION: u64 = 1;
 
     fn read(bytes: &[u8], path: &Text) -> Result<Position, Error> {
-        let refuse = |why: &str| Error::new(ErrorKind::Broken, path, why);
-        match minicbor::decode::<Position>(bytes) {
-            Ok(position) if position.version == Position::VERSION => Ok(position),
-            Ok(_) => Err(refuse("the position was written by a newer version")),
-            Err(_) => Err(refuse("the position cannot be read")),
-        }
+        read_position(bytes, path, |position: &Position| position.version == Position::VERSION)
     }
 }
