@@ -87,7 +87,7 @@ async fn a_source_is_told_with_what_it_does_not_see() {
             target,
             reason: "no JSON".into(),
             place: Place { file: "/var/log/0.log".into(), line: 1, offset_bytes: 0 },
-            bytes: b"{".to_vec().into(),
+            bytes: b"{".to_vec(),
             length_bytes: 1,
             sha256: [7; 32],
         }];
