@@ -24,6 +24,7 @@ mod principals;
 pub(crate) mod problem;
 pub(crate) mod query;
 mod sources;
+mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -70,6 +71,8 @@ enum Serve {
     Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
     /// All rows, as a file that is sent while it is written.
     Export,
+    /// Rows as they are recorded.
+    Tail,
     /// Events come in.
     Ingest,
     /// Raw lines come in.
@@ -130,6 +133,13 @@ pub static OPERATIONS: &[Operation] = &[
         path: "events/top",
         needs: auth::Operation::ReadHistory,
         serve: Serve::Read(counts::top),
+    },
+    Operation {
+        id: "tailEvents",
+        method: "GET",
+        path: "events/tail",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Tail,
     },
     Operation {
         id: "getEvent",
@@ -203,6 +213,8 @@ pub struct Doors {
     readers: Mutex<Vec<Reader>>,
     /// Permits for exports, which take longer than answers.
     exports: Arc<Semaphore>,
+    /// Permits for tails, which take longer still.
+    tails: Arc<Semaphore>,
     lane: lane::Lane,
     /// The latest request was refused for want of room on the disk.
     is_disk_full: AtomicBool,
@@ -228,7 +240,8 @@ impl Doors {
         let is_disk_full = AtomicBool::new(false);
         let lane = lane::Lane::default();
         let exports = Arc::new(Semaphore::new(export::EXPORTS_MAX));
-        Doors { ids, room, readers: Mutex::default(), exports, lane, is_disk_full }
+        let tails = Arc::new(Semaphore::new(tail::TAILS_MAX));
+        Doors { ids, room, readers: Mutex::default(), exports, tails, lane, is_disk_full }
     }
 
     /// What the operator is to know of how a request ended: shippers are told, who cannot mend it.

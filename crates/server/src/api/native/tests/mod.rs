@@ -8,6 +8,7 @@ mod lines;
 mod principals;
 mod sources;
 mod table;
+mod tail;
 
 use std::collections::BTreeMap;
 
