@@ -687,7 +687,7 @@ impl Exchange {
 }
 
 /// The headers of every answer, whatever its body.
-fn set_headers(headers: &mut HeaderMap) {
+pub fn set_headers(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }

@@ -20,6 +20,7 @@ pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
+pub mod openapi;
 mod principals;
 pub(crate) mod problem;
 pub(crate) mod query;
@@ -32,7 +33,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, Response, header};
 use axum::routing::any;
 use doorbook_event::PublicIds;
 use doorbook_source::document::Reader;
@@ -195,6 +198,7 @@ pub fn router(app: &App) -> Router {
         };
         router = router.route(&format!("{PREFIX}{}", operation.path), any(serve));
     }
+    router = router.route(&format!("{PREFIX}openapi.json"), any(description));
     for unknown in ["/api/v1", PREFIX, "/api/v1/{*rest}"] {
         let serve = async |State(app): State<App>, request: Request| {
             let answer = dispatch::dispatch(app.clone(), None, request);
@@ -203,6 +207,19 @@ pub fn router(app: &App) -> Router {
         router = router.route(unknown, any(serve));
     }
     router.with_state(app.clone())
+}
+
+/// What this API is. The same everywhere, so that nobody need say who they are, and no use that is recorded.
+async fn description(State(app): State<App>, request: Request) -> Response<Body> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let answer = dispatch::dispatch(app.clone(), None, request);
+        return app.metrics().count("native", "none", answer).await;
+    }
+    let mut response = Response::new(Body::from(openapi::document()));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    dispatch::set_headers(response.headers_mut());
+    response
 }
 
 /// What the doors hold between requests.

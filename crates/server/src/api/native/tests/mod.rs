@@ -5,6 +5,7 @@ mod events;
 mod export;
 mod ingest;
 mod lines;
+mod openapi;
 mod principals;
 mod sources;
 mod table;
