@@ -2,7 +2,6 @@
 
 use axum::http::StatusCode;
 use doorbook_event::public_id::Names;
-use doorbook_event::registry::Project;
 use doorbook_event::{Action, Scope, Text};
 use doorbook_store::{Answer as Coverage, Filter, Page, Placed};
 use maud::{Markup, html};
@@ -10,6 +9,7 @@ use maud::{Markup, html};
 use super::chart::Chart;
 use super::detail::Detail;
 use super::filters::{self, Asked};
+use super::navigation::{Here, Section, places, scope_of};
 use super::page::{Answer, Frame, page};
 use super::params::Params;
 use super::sessions::SignedIn;
@@ -19,8 +19,8 @@ use super::when::count;
 use super::window::Window;
 use super::{Seen, Visit, facets, states};
 use crate::api::native::cursor::{Cursor, seal_as_of};
+use crate::api::native::events;
 use crate::api::native::problem::Problem;
-use crate::api::native::{events, filter};
 use crate::auth::{Decision, Object, Operation, authorize};
 use crate::coverage;
 
@@ -32,19 +32,19 @@ const SIZE_BYTES_MAX: usize = 8 << 20;
 
 /// Where somebody begins: at the only history there is for them, or with a choice.
 pub fn home(visit: &Visit, signed_in: &SignedIn) -> Answer {
-    let histories = histories(visit, signed_in);
-    match &histories[..] {
+    let places = places(visit, signed_in);
+    match &places[..] {
         [] => states::nothing_granted(visit, signed_in),
-        [only] => Answer::redirect(&only.href),
+        [only] => Answer::redirect(&only.href()),
         several => {
-            let frame =
-                Frame { title: "Histories", signed_in: Some(signed_in), here: None, chooser: None };
+            let bar = Some(Here::nowhere().bar(visit, signed_in));
+            let frame = Frame { title: "Histories", signed_in: Some(signed_in), here: None, bar };
             let main = html! {
                 main #main.narrow {
                     h1 { "Whose history?" }
                     ul.choices {
-                        @for history in several {
-                            li { a href=(history.href) { span.kind { (history.kind) } (shown(&history.name)) } }
+                        @for place in several {
+                            li { a href=(place.href()) { span.kind { (place.kind) } (shown(&place.name)) } }
                         }
                     }
                 }
@@ -90,7 +90,7 @@ fn build(
     }
     let whose = &*scope.insert(scope_of(visit, &params)?);
     let apart = match filters::with_times_apart(&params, visit.now) {
-        Err(problem) => return Ok(unreadable(signed_in, &params, &problem)),
+        Err(problem) => return Ok(unreadable(visit, signed_in, whose, &params, &problem)),
         Ok(apart) => apart,
     };
     if let Some(apart) = apart {
@@ -101,7 +101,7 @@ fn build(
     let asked = Asked { app: &visit.app, registry, scope: whose, window };
     let mut found = match Found::look(&asked, visit, &params) {
         Err(problem) if problem.column.is_some() => {
-            return Ok(unreadable(signed_in, &params, &problem));
+            return Ok(unreadable(visit, signed_in, whose, &params, &problem));
         }
         found => found?,
     };
@@ -116,10 +116,16 @@ fn build(
 }
 
 /// The page for a search that cannot be read: with the search, and without any row.
-fn unreadable(signed_in: &SignedIn, params: &Params, problem: &Problem) -> Answer {
-    let signed_in = Some(signed_in);
+fn unreadable(
+    visit: &Visit,
+    signed_in: &SignedIn,
+    scope: &Scope,
+    params: &Params,
+    problem: &Problem,
+) -> Answer {
+    let bar = Some(bar(visit, signed_in, scope, params));
     let here = Some(("/history", params));
-    let frame = Frame { title: problem.title, signed_in, here, chooser: None };
+    let frame = Frame { title: problem.title, signed_in: Some(signed_in), here, bar };
     let main = html! {
         main #main.history {
             div.top {
@@ -133,6 +139,14 @@ fn unreadable(signed_in: &SignedIn, params: &Params, problem: &Problem) -> Answe
         }
     };
     Answer::page(problem.status, page(&frame, main))
+}
+
+fn bar(visit: &Visit, signed_in: &SignedIn, scope: &Scope, params: &Params) -> Markup {
+    let section = match scope {
+        Scope::Namespace(_) => Section::ArrayActivity,
+        _ => Section::AccessHistory,
+    };
+    Here { section: Some(section), scope: Some(scope), params }.bar(visit, signed_in)
 }
 
 /// What can be typed, and what is wrong with it.
@@ -158,49 +172,6 @@ fn search(params: &Params, wrong: Option<&Problem>) -> Markup {
                         (" ".repeat(column.saturating_sub(1).min(text.len()))) "^" }
                 }
                 p { (shown(&problem.detail)) }
-            }
-        }
-    }
-}
-
-/// Whose history an address means, if the one who asks may read it.
-fn scope_of(visit: &Visit, params: &Params) -> Result<Scope, Problem> {
-    let registry = &visit.catalog.registry;
-    let caller = visit.caller();
-    let may = |object: Object<'_>| authorize(registry, &caller, Operation::ReadHistory, object);
-    for name in ["project", "namespace"] {
-        params.query().one(name)?;
-    }
-    match (params.get("project"), params.get("namespace")) {
-        (Some(_), Some(_)) => {
-            Err(Problem::invalid_parameter("namespace", "either this or project"))
-        }
-        (Some(text), None) => {
-            let absent = || Problem::not_found(format!("There is no project {text}."));
-            let id = registry.find_project(text).map(|project| project.id).ok_or_else(absent)?;
-            match may(Object::Project(id)) {
-                Decision::Allowed => Ok(Scope::Project(id)),
-                Decision::RoleMissing => Err(Problem::forbidden()),
-                Decision::Invisible => Err(absent()),
-            }
-        }
-        (None, name) => {
-            let name = name.unwrap_or_default();
-            let scope = || Scope::Namespace(name.into());
-            let arrays = filter::arrays(&params.query());
-            let is_allowed = |text: &String| {
-                let array = registry.arrays().find(name, text);
-                array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
-            };
-            match may(Object::Namespace(name)) {
-                Decision::Allowed => Ok(scope()),
-                Decision::RoleMissing if !arrays.is_empty() && arrays.iter().all(is_allowed) => {
-                    Ok(scope())
-                }
-                Decision::RoleMissing => Err(Problem::forbidden()),
-                Decision::Invisible => {
-                    Err(Problem::not_found(format!("There is no namespace {name}.")))
-                }
             }
         }
     }
@@ -353,7 +324,7 @@ impl Shown<'_> {
             title: &title,
             signed_in: Some(self.signed_in),
             here: Some((&path, self.params)),
-            chooser: Some(self.chooser()),
+            bar: Some(bar(self.visit, self.signed_in, self.scope, self.params)),
         };
         page(
             &frame,
@@ -499,77 +470,4 @@ impl Shown<'_> {
     fn search(&self) -> Markup {
         search(self.params, None)
     }
-
-    /// The histories that one may choose from.
-    fn chooser(&self) -> Markup {
-        let all = histories(self.visit, self.signed_in);
-        let name = match self.scope {
-            Scope::Project(id) => {
-                let project = self.visit.catalog.registry.project(*id);
-                project.map_or_else(String::new, |project: &Project| project.name.to_string())
-            }
-            Scope::Namespace(name) => name.to_string(),
-            Scope::System => String::new(),
-        };
-        html! {
-            details.chooser {
-                summary { span.hidden { "History of " } (shown(&name)) }
-                ul {
-                    @for history in &all {
-                        li {
-                            a href=(history.href) aria-current=[(history.name == name).then_some("page")] {
-                                span.kind { (history.kind) } (shown(&history.name))
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A history that somebody may see.
-struct History {
-    kind: &'static str,
-    name: String,
-    href: String,
-}
-
-/// The projects in which a user has a role, the namespaces that are the user's, and the arrays that are
-/// shared with the user.
-fn histories(visit: &Visit, signed_in: &SignedIn) -> Vec<History> {
-    let registry = &visit.catalog.registry;
-    let arrays = registry.arrays();
-    let user = &*signed_in.user;
-    let href = |name: &str, value: &str| Params::default().and(name, value);
-    let mut all: Vec<History> = registry
-        .roles_of_user(user)
-        .map(|(project, _)| History {
-            kind: "Project",
-            name: project.name.to_string(),
-            href: href("project", &project.id.to_string()).href("/history"),
-        })
-        .collect();
-    for namespace in arrays.namespaces() {
-        let is_own = arrays.owns(user, namespace);
-        if is_own && arrays.arrays_of(namespace).next().is_some() {
-            let href = href("namespace", namespace).href("/history");
-            all.push(History { kind: "Arrays", name: namespace.to_string(), href });
-        }
-        if is_own {
-            continue;
-        }
-        let caller = visit.caller();
-        for array in arrays.arrays_of(namespace) {
-            let decision =
-                authorize(registry, &caller, Operation::ReadHistory, Object::Array(array));
-            if decision == Decision::Allowed {
-                let href = href("namespace", namespace).and("array", &array.id.to_string());
-                let name = format!("{namespace}/{}", array.name);
-                all.push(History { kind: "Array", name, href: href.href("/history") });
-            }
-        }
-    }
-    all.sort_by(|a, b| (b.kind, &a.name).cmp(&(a.kind, &b.name)));
-    all
 }

@@ -5,7 +5,7 @@
 //! (403) · who are you (a sign-in page) · may you (403, 404) · the page.
 //!
 //! Suggested reading order: [`params`] (the state of a page), [`sessions`] and `attempts` (who is there),
-//! `sign_in`, `history` (the page), `filters`, `chart`, `table`, `detail`, `states` (its parts), `page` (what is around
+//! `sign_in`, `navigation` (where one may go), `history` (the page), `filters`, `chart`, `table`, `detail`, `states` (its parts), `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
 mod assets;
@@ -15,6 +15,7 @@ mod detail;
 mod facets;
 mod filters;
 mod history;
+mod navigation;
 mod page;
 mod params;
 mod sessions;

@@ -81,7 +81,7 @@ fn again(visit: &Visit) -> Answer {
 }
 
 fn form(visit: &Visit, status: StatusCode, error: Option<&str>, user: &str, next: &str) -> Answer {
-    let frame = Frame { title: "Sign in", signed_in: None, here: None, chooser: None };
+    let frame = Frame { title: "Sign in", signed_in: None, here: None, bar: None };
     let main = html! {
         main #main.narrow {
             h1 { "Sign in" }

@@ -9,6 +9,7 @@ use maud::{Markup, html};
 
 use super::Visit;
 use super::filters::{self, active, dropped, label};
+use super::navigation::Here;
 use super::page::{Answer, Frame, page};
 use super::params::Params;
 use super::sessions::SignedIn;
@@ -20,7 +21,8 @@ use crate::api::native::problem::Problem;
 /// A page that says what is the matter.
 pub fn said(visit: &Visit, status: StatusCode, title: &str, said: Markup) -> Answer {
     let signed_in = visit.signed_in.as_ref();
-    let frame = Frame { title, signed_in, here: None, chooser: None };
+    let bar = signed_in.map(|signed_in| Here::nowhere().bar(visit, signed_in));
+    let frame = Frame { title, signed_in, here: None, bar };
     let main = html! {
         main #main.narrow {
             h1 { (title) }

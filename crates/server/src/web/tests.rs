@@ -280,6 +280,31 @@ async fn without_a_role_there_is_nothing_to_see() {
     assert_eq!(other.status, 404);
 }
 
+/// Goal: the bar leads on within the same history and window, without the filter, and to nothing that is not there for the
+/// one who looks.
+#[tokio::test]
+async fn the_bar_keeps_whose_history_it_is() {
+    let site = Site::with_history();
+    let alice = site.sign_in("alice").await;
+    let page = site.history(&alice, "&user=x&times=local").await;
+    let bar = bar_of(page.body());
+    let link = format!("href=\"/history?project={GROUP}&amp;last=all&amp;times=local\"");
+    assert!(bar.contains(&format!("{link} aria-current=\"page\">Access history")), "{bar}");
+    assert!(!bar.contains("Array activity"), "she has no arrays: {bar}");
+    let absent = site.get(&alice, "/history?project=none").await;
+    let link = format!("href=\"/history?project={GROUP}\">Access history");
+    assert!(bar_of(absent.body()).contains(&link), "{}", absent.body());
+    let bob = site.sign_in("bob").await;
+    let nothing = site.get(&bob, "/").await;
+    assert!(!nothing.body().contains("<nav"), "{}", nothing.body());
+    assert!(!site.get("", "/sign-in").await.body().contains("<nav"));
+}
+
+fn bar_of(page: &str) -> &str {
+    let (_, rest) = page.split_once("<nav class=\"sections\"").expect("a bar");
+    rest.split("</nav>").next().expect("ends")
+}
+
 /// Goal: a link from a chat works for who is signed in, though the cookie is not sent with it.
 #[tokio::test]
 async fn a_visit_from_elsewhere_comes_again_from_here() {
