@@ -1,28 +1,32 @@
 //! The access history of a project, and the activity of a namespace's arrays: one page for both.
 
 use axum::http::StatusCode;
+use doorbook_event::Scope;
 use doorbook_event::public_id::Names;
-use doorbook_event::{Action, Scope, Text};
 use doorbook_store::{Answer as Coverage, Filter, Page, Placed};
 use maud::{Markup, html};
 
 use super::chart::Chart;
 use super::detail::Detail;
 use super::filters::{self, Asked};
-use super::navigation::{Here, Section, places, scope_of};
+use super::navigation::{Here, places};
 use super::page::{Answer, Frame, page};
 use super::params::Params;
+use super::question::{Question, search};
 use super::sessions::SignedIn;
 use super::table::Table;
-use super::text::{plain, shown};
+use super::text::shown;
 use super::when::count;
 use super::window::Window;
-use super::{Seen, Visit, facets, states};
+use super::{Looked, Visit, facets, states};
 use crate::api::native::cursor::{Cursor, seal_as_of};
 use crate::api::native::events;
 use crate::api::native::problem::Problem;
 use crate::auth::{Decision, Object, Operation, authorize};
 use crate::coverage;
+
+/// Where it is.
+const PATH: &str = "/history";
 
 /// Rows of a page.
 const ROWS: usize = 100;
@@ -56,125 +60,35 @@ pub fn home(visit: &Visit, signed_in: &SignedIn) -> Answer {
 
 /// A page of a history, or a row of it.
 pub fn answer(visit: &Visit, signed_in: &SignedIn, is_event: bool) -> Answer {
-    let mut scope = None;
-    let mut rows = 0;
-    let built = build(visit, signed_in, is_event, &mut scope, &mut rows);
-    let (answer, refusal) = match built {
-        Ok(answer) => (answer, None),
-        Err(problem) => (states::problem(visit, &problem), Some(Text::from(problem.name))),
-    };
-    visit.record(
-        visit.caller(),
-        Seen {
-            action: Action::Query,
-            scope: scope.as_ref(),
-            status: answer.status,
-            refusal,
-            rows,
-            details: visit.details(),
-        },
-    );
-    answer
+    visit.look(|looked| build(visit, signed_in, is_event, looked))
 }
 
 fn build(
     visit: &Visit,
     signed_in: &SignedIn,
     is_event: bool,
-    scope: &mut Option<Scope>,
-    rows: &mut u64,
+    looked: &mut Looked,
 ) -> Result<Answer, Problem> {
-    let params = Params::parse(visit.parts.uri.query().unwrap_or_default())?;
-    if params.get("project").is_none() && params.get("namespace").is_none() {
-        return Ok(Answer::redirect("/"));
-    }
-    let whose = &*scope.insert(scope_of(visit, &params)?);
-    let apart = match filters::with_times_apart(&params, visit.now) {
-        Err(problem) => return Ok(unreadable(visit, signed_in, whose, &params, &problem)),
-        Ok(apart) => apart,
+    let question = match Question::of(visit, signed_in, PATH, looked)? {
+        Err(answer) => return Ok(answer),
+        Ok(question) => question,
     };
-    if let Some(apart) = apart {
-        return Ok(Answer::redirect(&apart.href(visit.parts.uri.path())));
-    }
-    let window = Window::of(&params, visit.now)?;
-    let registry = &visit.catalog.registry;
-    let asked = Asked { app: &visit.app, registry, scope: whose, window };
-    let mut found = match Found::look(&asked, visit, &params) {
+    let asked = question.asked(visit);
+    let mut found = match Found::look(&asked, visit, &question.params) {
         Err(problem) if problem.column.is_some() => {
-            return Ok(unreadable(visit, signed_in, whose, &params, &problem));
+            return Ok(question.unreadable(visit, signed_in, &problem));
         }
         found => found?,
     };
     if is_event {
-        let row = row_of(visit, whose)?;
-        found.neighbours = neighbours(visit, whose, &row)?;
+        let row = row_of(visit, &question.scope)?;
+        found.neighbours = neighbours(visit, &question.scope, &row)?;
         found.open = Some(row);
     }
-    *rows = found.page.rows.len() as u64 + u64::from(is_event);
-    let shown = Shown { visit, signed_in, scope: whose, params: &params, window, found: &found };
+    looked.rows = found.page.rows.len() as u64 + u64::from(is_event);
+    let Question { params, scope, window, .. } = &question;
+    let shown = Shown { visit, signed_in, scope, params, window: *window, found: &found };
     Ok(Answer::page(StatusCode::OK, shown.page()))
-}
-
-/// The page for a search that cannot be read: with the search, and without any row.
-fn unreadable(
-    visit: &Visit,
-    signed_in: &SignedIn,
-    scope: &Scope,
-    params: &Params,
-    problem: &Problem,
-) -> Answer {
-    let bar = Some(bar(visit, signed_in, scope, params));
-    let here = Some(("/history", params));
-    let frame = Frame { title: problem.title, signed_in: Some(signed_in), here, bar };
-    let main = html! {
-        main #main.history {
-            div.top {
-                h1 { (problem.title) }
-                (search(params, Some(problem)))
-            }
-            section.state {
-                p { "Nothing was answered: an answer to another question would be no answer." }
-                p { a href=(params.without(&["q", "cursor"]).href("/history")) { "Without this search" } }
-            }
-        }
-    };
-    Answer::page(problem.status, page(&frame, main))
-}
-
-fn bar(visit: &Visit, signed_in: &SignedIn, scope: &Scope, params: &Params) -> Markup {
-    let section = match scope {
-        Scope::Namespace(_) => Section::ArrayActivity,
-        _ => Section::AccessHistory,
-    };
-    Here { section: Some(section), scope: Some(scope), params }.bar(visit, signed_in)
-}
-
-/// What can be typed, and what is wrong with it.
-fn search(params: &Params, wrong: Option<&Problem>) -> Markup {
-    let text = params.get("q").unwrap_or_default();
-    let kept = params.without(&["q", "cursor", "as_of"]);
-    html! {
-        form.search method="get" action="/history" role="search" {
-            @for (name, value) in kept.iter() {
-                input type="hidden" name=(name) value=(value);
-            }
-            label.hidden for="q" { "Search" }
-            input #q type="search" name="q" value=(text) autocomplete="off" spellcheck="false"
-                autocapitalize="none" aria-invalid=[wrong.map(|_| "true")]
-                aria-describedby=[wrong.map(|_| "q-wrong")] autofocus[wrong.is_some()]
-                placeholder="result:failed user:svc-* ip:10.0.0.0/8 -class:system since:2h";
-            button.quiet type="submit" { "Search" }
-        }
-        @if let Some(problem) = wrong {
-            div #q-wrong.search-error role="alert" {
-                @if let Some(column) = problem.column {
-                    pre.caret aria-hidden="true" { (plain(text)) "\n"
-                        (" ".repeat(column.saturating_sub(1).min(text.len()))) "^" }
-                }
-                p { (shown(&problem.detail)) }
-            }
-        }
-    }
 }
 
 /// The row that the path names, wherever it is in the history that may be read. Of a namespace of others
@@ -271,7 +185,7 @@ impl Found {
         };
         let is_empty_history = is_none && elsewhere == 0 && store.select(&of_all)?.total == 0;
         let coverage = coverage::of(store, asked.registry, &filter, visit.now);
-        let name_of = |name: &str, value: &str| name_in(asked, name, value);
+        let name_of = |name: &str, value: &str| asked.name_of(name, value);
         let chart = Chart::of(store, &counted, &asked.window, (&coverage, visit.now), &name_of)?;
         let facets = facets::of(asked, params, &counted, shows_all)?;
         let (open, neighbours) = (None, Default::default());
@@ -288,16 +202,6 @@ impl Found {
             neighbours,
         })
     }
-}
-
-/// What a value of a filter stands for: of an array its name.
-fn name_in(asked: &Asked<'_>, name: &str, value: &str) -> String {
-    if let (Scope::Namespace(namespace), "array" | "target") = (asked.scope, name)
-        && let Some(array) = asked.registry.arrays().find(namespace, value)
-    {
-        return array.name.to_string();
-    }
-    value.to_owned()
 }
 
 /// A page as it is shown.
@@ -324,7 +228,7 @@ impl Shown<'_> {
             title: &title,
             signed_in: Some(self.signed_in),
             here: Some((&path, self.params)),
-            bar: Some(bar(self.visit, self.signed_in, self.scope, self.params)),
+            bar: Some(Here::of(PATH, self.scope, self.params).bar(self.visit, self.signed_in)),
         };
         page(
             &frame,
@@ -335,8 +239,8 @@ impl Shown<'_> {
                             h1 { (heading) }
                             (self.window.choices(self.params, "/history"))
                         }
-                        (self.search())
-                        (filters::chips(self.params, &|name, value| self.name_of(name, value)))
+                        (search(PATH, self.params, None))
+                        (filters::chips(self.params, PATH, &|name, value| self.name_of(name, value)))
                         (self.headline())
                         @if !self.found.is_empty_history { (self.found.chart.show(self.params)) }
                     }
@@ -348,20 +252,13 @@ impl Shown<'_> {
         )
     }
 
-    /// Whether there is anything that could be watched.
-    fn is_set_up(&self) -> bool {
+    fn asked(&self) -> Asked<'_> {
         let registry = &self.visit.catalog.registry;
-        match self.scope {
-            Scope::Project(id) => registry.hosts(*id).next().is_some(),
-            Scope::Namespace(name) => registry.arrays().arrays_of(name).next().is_some(),
-            Scope::System => true,
-        }
+        Asked { app: &self.visit.app, registry, scope: self.scope, window: self.window }
     }
 
     fn name_of(&self, name: &str, value: &str) -> String {
-        let (app, registry) = (&self.visit.app, &self.visit.catalog.registry);
-        let asked = Asked { app, registry, scope: self.scope, window: self.window };
-        name_in(&asked, name, value)
+        self.asked().name_of(name, value)
     }
 
     fn id(&self, row: &Placed) -> String {
@@ -379,7 +276,7 @@ impl Shown<'_> {
                     strong { (count(page.total)) }
                     (if page.total == 1 { " event" } else { " events" })
                     span.sep aria-hidden="true" { "·" }
-                    (states::completeness(coverage, &self.window, self.is_set_up(), &name_of))
+                    (states::completeness(coverage, &self.window, self.asked().is_set_up(), &name_of))
                 }
                 p.aside {
                     @if self.params.get("show") == Some("all") {
@@ -465,9 +362,5 @@ impl Shown<'_> {
             neighbours: &self.found.neighbours,
         }
         .show(row)
-    }
-
-    fn search(&self) -> Markup {
-        search(self.params, None)
     }
 }

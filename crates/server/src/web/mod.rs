@@ -5,7 +5,8 @@
 //! (403) · who are you (a sign-in page) · may you (403, 404) · the page.
 //!
 //! Suggested reading order: [`params`] (the state of a page), [`sessions`] and `attempts` (who is there),
-//! `sign_in`, `navigation` (where one may go), `history` (the page), `filters`, `chart`, `table`, `detail`, `states` (its parts), `page` (what is around
+//! `sign_in`, `navigation` (where one may go), `question` (what is asked), `history` (the page), `filters`, `chart`, `gaps`, `table`, `detail`,
+//! `states` (its parts), `principals` and `principal`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
 mod assets;
@@ -14,10 +15,14 @@ mod chart;
 mod detail;
 mod facets;
 mod filters;
+mod gaps;
 mod history;
 mod navigation;
 mod page;
 mod params;
+mod principal;
+mod principals;
+mod question;
 mod sessions;
 mod sign_in;
 mod states;
@@ -40,6 +45,7 @@ use doorbook_event::{Action, Principal, Random, Scope, Target, Text, Timestamp};
 use doorbook_store::Catalog;
 
 use crate::api::body::until_taken;
+use crate::api::native::problem::Problem;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::http::Connection;
@@ -68,6 +74,8 @@ enum Route {
     Home,
     History,
     Event,
+    Principals,
+    Principal,
     SignIn,
     Link,
     SignOut,
@@ -75,10 +83,12 @@ enum Route {
 }
 
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 7] = [
+static ROUTES: [(&str, Route, &str); 9] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
+    ("/principals", Route::Principals, "principals"),
+    ("/principals/{name}", Route::Principal, "principal"),
     ("/sign-in", Route::SignIn, "signIn"),
     ("/sign-in/{link}", Route::Link, "signInByLink"),
     ("/sign-out", Route::SignOut, "signOut"),
@@ -116,7 +126,7 @@ async fn answer(
             let answered = sign_in::answer(&visit, route, body).await;
             visit.finish(answered).map(Body::from)
         }
-        Route::Home | Route::History | Route::Event | Route::Asset => look(visit, route).await,
+        _ => look(visit, route).await,
     }
 }
 
@@ -134,6 +144,8 @@ async fn look(visit: Arc<Visit>, route: Route) -> Response<Body> {
     let worked = tokio::task::spawn_blocking(move || {
         let answer = match route {
             Route::Home => history::home(&visit, &signed_in),
+            Route::Principals => principals::answer(&visit, &signed_in),
+            Route::Principal => principal::answer(&visit, &signed_in),
             _ => history::answer(&visit, &signed_in, route == Route::Event),
         };
         until_taken(visit.finish(answer), permit)
@@ -210,6 +222,20 @@ impl Visit {
         format!("{scheme}://{}", host.unwrap_or("localhost:8080"))
     }
 
+    /// Builds a page that shows something of a history, and takes note of it.
+    fn look(&self, build: impl FnOnce(&mut Looked) -> Result<Answer, Problem>) -> Answer {
+        let mut looked = Looked::default();
+        let (answer, refusal) = match build(&mut looked) {
+            Ok(answer) => (answer, None),
+            Err(problem) => (states::problem(self, &problem), Some(Text::from(problem.name))),
+        };
+        let Looked { scope, rows } = looked;
+        let (action, scope, status) = (Action::Query, scope.as_ref(), answer.status);
+        let details = self.details();
+        self.record(self.caller(), Seen { action, scope, status, refusal, rows, details });
+        answer
+    }
+
     /// Takes note of an answer.
     fn record(&self, caller: Caller, used: Seen<'_>) {
         let target = match used.scope {
@@ -240,6 +266,13 @@ impl Visit {
     fn finish(&self, answer: Answer) -> Response<Vec<u8>> {
         page::response(&self.parts.headers, answer)
     }
+}
+
+/// What a page showed, as far as it came.
+#[derive(Default)]
+struct Looked {
+    scope: Option<Scope>,
+    rows: u64,
 }
 
 /// What is recorded of a request.

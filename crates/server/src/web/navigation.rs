@@ -18,13 +18,31 @@ pub enum Section {
     AccessHistory,
     /// What was done with a namespace's arrays.
     ArrayActivity,
+    /// Who was seen.
+    Principals,
+}
+
+impl Section {
+    /// Which kind of history it is of; `None` is either.
+    const fn is_arrays(self) -> Option<bool> {
+        match self {
+            Section::AccessHistory => Some(false),
+            Section::ArrayActivity => Some(true),
+            Section::Principals => None,
+        }
+    }
+}
+
+fn is_of_arrays(scope: &Scope) -> bool {
+    matches!(scope, Scope::Namespace(_))
 }
 
 /// The bar, in its order: what a page is called, where it is, and which parameters go along. **A page that is to be
 /// in the bar has its row here.**
-const SECTIONS: [(Section, &str, &str, &[&str]); 2] = [
+const SECTIONS: [(Section, &str, &str, &[&str]); 3] = [
     (Section::AccessHistory, "Access history", "/history", &WITH_WINDOW),
     (Section::ArrayActivity, "Array activity", "/history", &WITH_WINDOW),
+    (Section::Principals, "Principals", "/principals", &WITH_WINDOW),
 ];
 
 /// Whose history, how times are shown and which time is meant, for pages that are about one.
@@ -148,6 +166,15 @@ impl Here<'_> {
         Here { section: None, scope: None, params: &NONE }
     }
 
+    /// The page of a history that is at a path, or below it.
+    pub fn of<'a>(path: &str, scope: &'a Scope, params: &'a Params) -> Here<'a> {
+        let is_right =
+            |section: Section| section.is_arrays().is_none_or(|is| is == is_of_arrays(scope));
+        let row =
+            SECTIONS.iter().find(|(section, _, known, _)| *known == path && is_right(*section));
+        Here { section: row.map(|(section, ..)| *section), scope: Some(scope), params }
+    }
+
     /// Whose history one may choose, and the pages that there are of it.
     pub fn bar(&self, visit: &Visit, signed_in: &SignedIn) -> Markup {
         let all = places(visit, signed_in);
@@ -173,11 +200,8 @@ impl Here<'_> {
     /// What the address of a section says from here: the history that the page is about where the section has one of
     /// that kind, else the first that has.
     fn params_for(&self, section: Section, all: &[Place]) -> Option<Params> {
-        let is_right = |is_arrays: bool| match section {
-            Section::AccessHistory => !is_arrays,
-            Section::ArrayActivity => is_arrays,
-        };
-        if self.scope.is_some_and(|scope| is_right(matches!(scope, Scope::Namespace(_)))) {
+        let is_right = |is_arrays: bool| section.is_arrays().is_none_or(|is| is == is_arrays);
+        if self.scope.is_some_and(|scope| is_right(is_of_arrays(scope))) {
             return Some(self.params.clone());
         }
         let other = all.iter().find(|place| is_right(place.is_arrays))?;

@@ -95,7 +95,7 @@ fn form(visit: &Visit, status: StatusCode, error: Option<&str>, user: &str, next
             form.sign-in method="post" action="/sign-in" {
                 label for="user" { "User" }
                 input #user name="user" type="text" autocomplete="username" autocapitalize="none"
-                    spellcheck="false" required value=(user) autofocus[error.is_none()]
+                    spellcheck="false" required value=(super::text::plain(user)) autofocus[error.is_none()]
                     aria-describedby=[error.map(|_| "sign-in-error")];
                 label for="password" { "Password" }
                 input #password name="password" type="password" autocomplete="current-password"

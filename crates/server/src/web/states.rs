@@ -127,11 +127,11 @@ pub fn no_match(
                 p { "What could be dropped:" }
                 ul {
                     @for (name, value) in &active {
-                        li { a href=(dropped(params, name, value)) {
+                        li { a href=(dropped(params, "/history", name, value)) {
                             "Without " (label(name)) ": " (shown(&name_of(name, value))) } }
                     }
                     @if active.len() > 1 {
-                        li { a href=(filters::without_any(params)) { "Without any of them" } }
+                        li { a href=(filters::without_any(params, "/history")) { "Without any of them" } }
                     }
                 }
             }

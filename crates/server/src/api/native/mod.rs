@@ -11,7 +11,7 @@ mod body;
 mod counts;
 mod coverage;
 pub(crate) mod cursor;
-mod cut;
+pub(crate) mod cut;
 pub(crate) mod dispatch;
 pub(crate) mod events;
 mod export;
@@ -19,7 +19,7 @@ pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
-mod principals;
+pub(crate) mod principals;
 pub(crate) mod problem;
 pub(crate) mod query;
 #[cfg(test)]

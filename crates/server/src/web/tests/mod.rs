@@ -1,12 +1,14 @@
 //! The whole router over a real store, with a clock that stands still, as a browser asks.
 
+mod principals;
+
 use axum::http::header;
 use doorbook_event::arrays::{ArraysChange, User, Uuid};
 use doorbook_event::registry::{Project, RegistryChange, Role};
 use doorbook_event::{Access, Outcome, Peer, Principal, ProjectId, Record, Scope};
 use doorbook_store::Filter;
 
-use super::sessions;
+use super::{assets, sessions, when};
 use crate::api::atlas::tests::{GROUP, NOW, accesses, group, operator};
 use crate::api::native::tests::{Doors, Reply, request};
 use crate::auth::users;
@@ -109,7 +111,7 @@ async fn every_answer_is_guarded() {
     }
     let page = site.history(&cookie, "&times=local").await;
     assert_eq!((page.status, &*page.headers["cache-control"][0]), (200, "no-store"));
-    for asset in [super::assets::STYLE.path(), super::assets::SCRIPT.path()] {
+    for asset in [assets::STYLE.path(), assets::SCRIPT.path()] {
         assert!(page.body().contains(asset));
         let reply = site.get("", asset).await;
         assert_eq!(reply.status, 200);
@@ -356,7 +358,16 @@ async fn hostile_strings_are_text() {
     let detail = site.get(&cookie, &event).await;
     let none = site.history(&cookie, &format!("&user={user}&user=x&outcome=success")).await;
     assert_eq!((detail.status, none.status), (200, 200));
-    for reply in [page, detail, none] {
+    let list = site.get(&cookie, &format!("/principals?project={GROUP}&last=all")).await;
+    let (_, rest) = list.body().split_once("href=\"/principals/%3Cimg").expect("a link");
+    let rest = rest.split('"').next().expect("ends").replace("&amp;", "&");
+    let one = site.get(&cookie, &format!("/principals/%3Cimg{rest}")).await;
+    assert_eq!((list.status, one.status), (200, 200), "{}", one.body());
+    assert!(one.body().contains("<strong>1</strong> event"), "{}", one.body());
+    let typed = site.history(&cookie, &format!("&q=user:{user}")).await;
+    assert_eq!(typed.status, 400, "what cannot be seen is not put into a field");
+    assert!(typed.body().contains("U+202E cannot be seen"), "{}", typed.body());
+    for reply in [page, detail, none, list, one, typed] {
         // What a form sends back is as it was, and is seen by nobody.
         let mut parts = reply.body().split("<input type=\"hidden\"");
         let first = parts.next().unwrap_or_default().to_owned();
@@ -383,7 +394,7 @@ async fn the_page_counts_as_the_api_does() {
         let page = site.history(&cookie, &format!("&show=all{filter}")).await;
         assert_eq!(page.status, 200, "{filter}: {}", page.body());
         let total = api["total"].as_u64().expect("a number");
-        let said = format!("<strong>{}</strong>", super::when::count(total));
+        let said = format!("<strong>{}</strong>", when::count(total));
         assert!(page.body().contains(&said), "{filter}: {said} not in {}", page.body());
     }
     let hidden = site.history(&cookie, "").await;
