@@ -217,7 +217,7 @@ impl Chart {
                 @let x = self.x(*at);
                 @if (4.0..=96.0).contains(&x) {
                     line.tick x1=(percent(x)) x2=(percent(x)) y1=(TOP + PLOT) y2=(TOP + PLOT + 4) {}
-                    text.tick class=[(n % 2 == 1).then_some("odd")] x=(percent(x)) y=(HEIGHT - 6)
+                    text class=(if n % 2 == 1 { "tick odd" } else { "tick" }) x=(percent(x)) y=(HEIGHT - 6)
                         text-anchor="middle" data-time=(at) data-form=(form.1) {
                         (at.to_jiff().strftime(form.0).to_string())
                     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use doorbook_event::Timestamp;
 use doorbook_event::record::{Grade, Hidden};
 use doorbook_store::Answer;
+use doorbook_store::coverage::Gap;
 use maud::{Markup, html};
 
 use super::params::Params;
@@ -33,8 +34,16 @@ pub struct Unseen {
 impl Gaps {
     /// Gaps of which the same is said of several targets are one.
     pub fn of(coverage: &Answer, name_of: &dyn Fn(&str, &str) -> String) -> Gaps {
+        Gaps::joined(coverage.gaps.iter(), name_of)
+    }
+
+    /// The same of any.
+    pub fn joined<'a>(
+        gaps: impl Iterator<Item = &'a Gap>,
+        name_of: &dyn Fn(&str, &str) -> String,
+    ) -> Gaps {
         let mut groups: BTreeMap<(i64, Option<Timestamp>, String, bool), Unseen> = BTreeMap::new();
-        for gap in &coverage.gaps {
+        for gap in gaps {
             let cause = gap.cause.to_string();
             let is_blind = gap.grade == Grade::Blind;
             let key = (-gap.from.micros(), gap.to, cause.clone(), is_blind);
@@ -69,19 +78,31 @@ impl Gaps {
                     summary { (count(self.0.len() as u64)) " "
                         (if self.0.len() == 1 { "interval" } else { "intervals" })
                         " not seen, or not surely" }
-                    div.scroll tabindex="0" role="region" aria-label="What was not seen" {
-                        table {
-                            thead { tr {
-                                th scope="col" { "From" } th scope="col" { "To" }
-                                th scope="col" { "What" } th scope="col" { "Why" }
-                                th scope="col" { "Where" } th.num scope="col" { "Missing" }
-                            } }
-                            tbody { @for gap in self.iter() { (gap.row(params, path)) } }
-                        }
-                    }
+                    (self.rows(params, path))
                 }
             }
         }
+    }
+
+    /// The table itself.
+    pub fn rows(&self, params: &Params, path: &str) -> Markup {
+        html! {
+            div.scroll tabindex="0" role="region" aria-label="What was not seen" {
+                table {
+                    thead { tr {
+                        th scope="col" { "From" } th scope="col" { "To" }
+                        th scope="col" { "What" } th scope="col" { "Why" }
+                        th scope="col" { "Where" } th.num scope="col" { "Missing" }
+                    } }
+                    tbody { @for gap in self.iter() { (gap.row(params, path)) } }
+                }
+            }
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 }
 

@@ -15,6 +15,7 @@ mod chart;
 mod detail;
 mod facets;
 mod filters;
+mod forms;
 mod gaps;
 mod history;
 mod navigation;
@@ -25,6 +26,7 @@ mod principals;
 mod question;
 mod sessions;
 mod sign_in;
+mod sources;
 mod states;
 mod table;
 #[cfg(test)]
@@ -52,6 +54,7 @@ use crate::http::Connection;
 use crate::usage::Use;
 use attempts::Attempts;
 use page::Answer;
+use params::Params;
 use sessions::{Links, Sessions, SignedIn};
 
 /// What the page holds between requests.
@@ -76,6 +79,7 @@ enum Route {
     Event,
     Principals,
     Principal,
+    Sources,
     SignIn,
     Link,
     SignOut,
@@ -83,12 +87,13 @@ enum Route {
 }
 
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 9] = [
+static ROUTES: [(&str, Route, &str); 10] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
     ("/principals", Route::Principals, "principals"),
     ("/principals/{name}", Route::Principal, "principal"),
+    ("/sources", Route::Sources, "sources"),
     ("/sign-in", Route::SignIn, "signIn"),
     ("/sign-in/{link}", Route::Link, "signInByLink"),
     ("/sign-out", Route::SignOut, "signOut"),
@@ -126,12 +131,42 @@ async fn answer(
             let answered = sign_in::answer(&visit, route, body).await;
             visit.finish(answered).map(Body::from)
         }
-        _ => look(visit, route).await,
+        _ if visit.parts.method == Method::POST => {
+            let sent = forms::read(body).await;
+            work(visit, move |visit, signed_in| change(visit, signed_in, route, sent)).await
+        }
+        _ => work(visit, move |visit, signed_in| look(visit, signed_in, route)).await,
     }
 }
 
-/// A page that shows something of the history.
-async fn look(visit: Arc<Visit>, route: Route) -> Response<Body> {
+/// A page that shows something.
+fn look(visit: &Visit, signed_in: &SignedIn, route: Route) -> Answer {
+    match route {
+        Route::Home => history::home(visit, signed_in),
+        Route::Principals => principals::answer(visit, signed_in),
+        Route::Principal => principal::answer(visit, signed_in),
+        Route::Sources => sources::answer(visit, signed_in),
+        _ => history::answer(visit, signed_in, route == Route::Event),
+    }
+}
+
+/// What a form of a page asks for.
+fn change(visit: &Visit, signed_in: &SignedIn, route: Route, sent: Option<Params>) -> Answer {
+    let sent = match forms::admit(visit, signed_in, sent) {
+        Err(refused) => return refused,
+        Ok(sent) => sent,
+    };
+    match route {
+        Route::Sources => sources::change(visit, &sent),
+        _ => states::unreadable(visit),
+    }
+}
+
+/// Answers who is signed in, under one of the permits that bound answers in general.
+async fn work(
+    visit: Arc<Visit>,
+    answer: impl FnOnce(&Visit, &SignedIn) -> Answer + Send + 'static,
+) -> Response<Body> {
     let Some(signed_in) = visit.signed_in.clone() else {
         return visit.finish(sign_in::ask_first(&visit)).map(Body::from);
     };
@@ -142,12 +177,7 @@ async fn look(visit: Arc<Visit>, route: Route) -> Response<Body> {
         return visit.finish(busy).map(Body::from);
     };
     let worked = tokio::task::spawn_blocking(move || {
-        let answer = match route {
-            Route::Home => history::home(&visit, &signed_in),
-            Route::Principals => principals::answer(&visit, &signed_in),
-            Route::Principal => principal::answer(&visit, &signed_in),
-            _ => history::answer(&visit, &signed_in, route == Route::Event),
-        };
+        let answer = answer(&visit, &signed_in);
         until_taken(visit.finish(answer), permit)
     });
     // It panicked, and the panic has been printed.
@@ -186,7 +216,7 @@ impl Visit {
         let is_read = [Method::GET, Method::HEAD].contains(&self.parts.method);
         let allowed = match route {
             Route::SignOut => "POST",
-            Route::SignIn => "GET, HEAD, POST",
+            Route::SignIn | Route::Sources => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         let is_allowed = match allowed {

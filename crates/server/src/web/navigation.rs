@@ -20,6 +20,8 @@ pub enum Section {
     ArrayActivity,
     /// Who was seen.
     Principals,
+    /// Who watches.
+    Sources,
 }
 
 impl Section {
@@ -28,7 +30,7 @@ impl Section {
         match self {
             Section::AccessHistory => Some(false),
             Section::ArrayActivity => Some(true),
-            Section::Principals => None,
+            Section::Principals | Section::Sources => None,
         }
     }
 }
@@ -39,13 +41,17 @@ fn is_of_arrays(scope: &Scope) -> bool {
 
 /// The bar, in its order: what a page is called, where it is, and which parameters go along. **A page that is to be
 /// in the bar has its row here.**
-const SECTIONS: [(Section, &str, &str, &[&str]); 3] = [
+const SECTIONS: [(Section, &str, &str, &[&str]); 4] = [
     (Section::AccessHistory, "Access history", "/history", &WITH_WINDOW),
     (Section::ArrayActivity, "Array activity", "/history", &WITH_WINDOW),
     (Section::Principals, "Principals", "/principals", &WITH_WINDOW),
+    (Section::Sources, "Sources", "/sources", &ALWAYS),
 ];
 
-/// Whose history, how times are shown and which time is meant, for pages that are about one.
+/// Whose history, and how times are shown.
+const ALWAYS: [&str; 3] = ["project", "namespace", "times"];
+
+/// The same, of which array and of which time, for pages that are about one.
 const WITH_WINDOW: [&str; 7] = ["project", "namespace", "array", "times", "last", "from", "to"];
 
 /// A history that somebody may see.

@@ -280,8 +280,8 @@ impl Shown<'_> {
                     }
                     @if is_new { " " (new_tag()) }
                 }
-                td.when { (when::instant(first.unwrap_or(value.first))) }
-                td.when { (when::instant(value.last)) }
+                td.when { (when::to_the_second(first.unwrap_or(value.first))) }
+                td.when { (when::to_the_second(value.last)) }
                 td.num { (count(value.successes)) }
                 td.num { @if value.failures > 0 { span.result.failure { (count(value.failures)) } } @else { "0" } }
             }
@@ -355,7 +355,7 @@ fn cell(hour: &str, all: u64, failures: u64, most: u64) -> Markup {
     let part = ((1 + all) as f64).ln() / ((1 + most.max(1)) as f64).ln();
     let level = (part * 5.0).ceil() as u64;
     html! {
-        td.num class=(format!("heat-{level}")) title=(format!("{hour}: {}, {} failed", count(all), count(failures))) {
+        td class=(format!("num heat-{level}")) title=(format!("{hour}: {}, {} failed", count(all), count(failures))) {
             @if failures > 0 { span.failed { (count(all)) span.hidden { ", " (count(failures)) " failed" } } }
             @else if all > 0 { (count(all)) }
         }

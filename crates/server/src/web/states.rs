@@ -66,6 +66,22 @@ fn forbidden(visit: &Visit) -> Answer {
     said(visit, StatusCode::FORBIDDEN, "Not allowed", text)
 }
 
+/// Somebody may see this, and not do that.
+pub fn may_not(visit: &Visit) -> Answer {
+    let text = html! {
+        p { "Your role here does not allow that. Nothing was done." }
+        p.hint { "Whoever runs this server can grant another: "
+            code { "doorbook user grant NAME --project P --role R" } }
+    };
+    said(visit, StatusCode::FORBIDDEN, "Not allowed", text)
+}
+
+/// There is no such thing for the one who asks.
+pub fn not_there(visit: &Visit) -> Answer {
+    let text = html! { p { "There is nothing of that name, or it is not yours to change. Nothing was done." } };
+    said(visit, StatusCode::NOT_FOUND, "Not found", text)
+}
+
 /// Too many others are being answered.
 pub fn busy(visit: &Visit) -> Answer {
     let text = html! { p { "Too much is being worked on. Load the page again in a moment." } };
@@ -167,7 +183,7 @@ pub fn no_data(registry: &Registry, scope: &Scope) -> Markup {
     }
 }
 
-fn config(registry: &Registry, project: ProjectId) -> String {
+pub fn config(registry: &Registry, project: ProjectId) -> String {
     let name = registry.project(project).map_or("shop", |project| &*project.name);
     let mut config = format!("version = 1\n\n[[project]]\nname = {name:?}\n");
     let clusters: Vec<_> = registry.clusters(project).collect();

@@ -1,6 +1,7 @@
 //! The whole router over a real store, with a clock that stands still, as a browser asks.
 
 mod principals;
+mod sources;
 
 use axum::http::header;
 use doorbook_event::arrays::{ArraysChange, User, Uuid};
@@ -16,21 +17,23 @@ use crate::auth::users;
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const SITE: (&str, &str) = ("sec-fetch-site", "same-origin");
 
-/// alice, who may read the group's history, bob, who has no role in it, and carol, whose role does not
-/// do.
+/// alice, who may read the group's history, bob, who has no role in it, carol, whose role does not
+/// do, and dave, who owns the group.
 struct Site(Doors);
 
 impl Site {
     fn new() -> Site {
         let site = Site(Doors::new());
-        for (n, name) in ["alice", "bob", "carol"].into_iter().enumerate() {
+        for (n, name) in ["alice", "bob", "carol", "dave"].into_iter().enumerate() {
             let password =
                 users::kept(site.0.server.app.random(), &format!("password of {name}"), 1);
             let id = Uuid::random([n as u8; 16]);
             let user = User { name: name.into(), id, password, created: NOW };
             site.change(RegistryChange::Arrays(ArraysChange::UserCreated(user)));
         }
-        for (user, role) in [("alice", Role::ClusterLogViewer), ("carol", Role::ReadOnly)] {
+        for (user, role) in
+            [("alice", Role::ClusterLogViewer), ("carol", Role::ReadOnly), ("dave", Role::Owner)]
+        {
             let (user, project) = (user.into(), group(GROUP));
             site.change(RegistryChange::RoleGranted { user, project, role });
         }
@@ -65,6 +68,29 @@ impl Site {
 
     async fn get(&self, cookie: &str, path: &str) -> Reply {
         self.0.send(request("GET", path, &[("cookie", cookie)], "")).await
+    }
+
+    /// Sends a form of the session, with its token.
+    async fn submit(&self, cookie: &str, path: &str, form: &str) -> Reply {
+        // Every page of who is signed in has one, whatever it says.
+        let token = token_in(self.history(cookie, "").await.body());
+        self.post(path, &[SITE, ("cookie", cookie)], &format!("token={token}&{form}")).await
+    }
+
+    /// What is in our own history, as verb or operation, outcome and who.
+    fn recorded(&self) -> Vec<(String, &'static str, String)> {
+        self.0.server.app.usage().flush();
+        let filter = Filter::all(Scope::System, 1000);
+        let page = self.0.server.app.store().select(&filter).expect("reads");
+        let rows = page.rows.iter().filter_map(|row| match &row.record {
+            Record::Own(access) => {
+                let what = access.attributes.get("verb").or(access.attributes.get("operation"));
+                let what = what.map(ToString::to_string).unwrap_or_default();
+                Some((what, access.outcome.word(), access.principal.to_string()))
+            }
+            _ => None,
+        });
+        rows.collect()
     }
 
     async fn history(&self, cookie: &str, query: &str) -> Reply {
