@@ -61,6 +61,9 @@ pub struct Filter {
     pub after: Option<Order>,
     /// The state of the history that the answer is taken from; `None` for the present one.
     pub as_of: Option<AsOf>,
+    /// Only rows that were not in the answer to the same question at this earlier state of the history:
+    /// those that were recorded since, and those that match only by what was told of them since.
+    pub since: Option<AsOf>,
 }
 
 impl Filter {
@@ -91,6 +94,7 @@ impl Filter {
             size_bytes_max: usize::MAX,
             after: None,
             as_of: None,
+            since: None,
         }
     }
 
