@@ -220,8 +220,7 @@ impl<'a> Joiner<'a> {
                 let n_old = told.iter().take_while(is_old).count();
                 let (before, since) = told.split_at(n_old);
                 complete(&mut row, before);
-                let was_answered =
-                    !self.view.is_since(row.seq) && matches(&row, &self.view.filter);
+                let was_answered = !self.view.is_since(row.seq) && matches(&row, &self.view.filter);
                 complete(&mut row, since);
                 if !was_answered && matches(&row, &self.view.filter) {
                     each(row)?;
