@@ -131,7 +131,14 @@ impl Reviews {
                     return Err(Misfit(format!("{review} is not at round {}", sign_off.round)));
                 }
                 known.signed = sign_off.round;
-                known.marks.retain(|_, mark| mark.kind == MarkKind::FollowUp);
+                known.marks.retain(|place, mark| {
+                    let is_in = is_below(place, &sign_off.as_of);
+                    // It was marked by somebody who saw a later state.
+                    if mark.round == sign_off.round && !is_in {
+                        mark.round += 1;
+                    }
+                    mark.kind == MarkKind::FollowUp || !is_in
+                });
                 known.sign_offs.push_back(*sign_off);
                 let excess = known.sign_offs.len().saturating_sub(SIGNED_MAX);
                 known.sign_offs.drain(..excess);
@@ -157,11 +164,13 @@ impl Reviewed {
         self.last().map_or(&review.begins, |last| &last.as_of)
     }
 
-    /// How many rows of the open round are marked.
-    pub fn marked(&self) -> Marked {
+    /// How many rows of the open round are marked, if it ends at a state.
+    pub fn marked(&self, as_of: &AsOf) -> Marked {
         let of = |kind| {
-            let marks = self.marks.values();
-            marks.filter(|mark| mark.kind == kind && mark.round == self.round()).count() as u64
+            let of_round = self.marks.iter().filter(|(_, mark)| mark.round == self.round());
+            let marks =
+                of_round.filter(|(place, mark)| mark.kind == kind && is_below(place, as_of));
+            marks.count() as u64
         };
         Marked { expected: of(MarkKind::Expected), follow_up: of(MarkKind::FollowUp) }
     }
@@ -200,6 +209,10 @@ impl Inner {
         })?;
         Ok(())
     }
+}
+
+fn is_below(place: &(LogId, Seq), as_of: &AsOf) -> bool {
+    as_of.iter().any(|(log, end)| *log == place.0 && place.1 < *end)
 }
 
 /// Whether an act fits what was done before.
@@ -249,7 +262,7 @@ fn check_sign_off(review: &Review, known: &Reviewed, sign: &SignOff) -> Result<(
         let why = "the review was described anew since its rows were shown: look again";
         return refuse(ErrorKind::Exists, why.into());
     }
-    if sign.marked != known.marked() {
+    if sign.marked != known.marked(&sign.as_of) {
         let why = "rows were marked since the round was looked at: look again";
         return refuse(ErrorKind::Exists, why.into());
     }

@@ -55,7 +55,7 @@ fn sign_off(store: &Store, decision: Decision) -> SignOff {
         since: reviewed.since(&review(1)).clone(),
         as_of: store.as_of(&scope()),
         count: 2,
-        marked: reviewed.marked(),
+        marked: reviewed.marked(&store.as_of(&scope())),
         coverage: Covered { grade: Grade::Watched, through: Some(NOW), gaps: 0 },
         lost_before: None,
         rows_sha256: [1; 32],
