@@ -286,6 +286,7 @@ mod tests {
             from: at,
             to: Some(at),
             missing: Some(41),
+            review: None,
         };
         let by = Actor { principal: Principal::Doorbook, peer: Peer::Unknown };
         let what = Acknowledgement { by, at, cause: "why".into(), note: Some("n".into()) };

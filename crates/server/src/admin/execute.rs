@@ -164,6 +164,8 @@ impl Admin {
             }
             Request::SourceReplay { name } => self.replay_source(by, &name),
             Request::Arrays(request) => self.execute_on_arrays(by, request),
+            Request::Accounts(request) => self.report_accounts(by, *request),
+            Request::Review(request) => self.execute_on_reviews(by, request),
         }
     }
 

@@ -11,7 +11,7 @@
 //! that the kernel vouches for. Every change and every look at the history is recorded with that
 //! user.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], [`arrays`], `history`,
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], [`arrays`], [`reviews`], [`roster`], [`accounts`], `history`,
 //! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::path::Path;
@@ -23,6 +23,7 @@ use doorbook_store::Store;
 use crate::receiver;
 use crate::sources::Board;
 
+pub mod accounts;
 mod alarms;
 pub mod arrays;
 pub mod client;
@@ -33,6 +34,8 @@ mod history;
 pub mod os_user;
 mod replay;
 pub mod request;
+pub mod reviews;
+pub mod roster;
 pub mod rows;
 mod secrets;
 pub mod socket;

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use doorbook_event::arrays::{Array, Right};
 use doorbook_event::registry::{Registry, Role};
-use doorbook_event::{Peer, Principal, ProjectId, Random, Text, Timestamp};
+use doorbook_event::{Peer, Principal, ProjectId, Random, Scope, Text, Timestamp};
 
 /// Someone who asks, known or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,15 @@ pub enum Operation {
     ManageArray,
     /// Make an array known, in a namespace.
     RegisterArray,
+    /// See reviews of the history, and what was signed.
+    ReadReviews,
+    /// Mark rows of a review, close what was followed up, sign.
+    Review,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 12] = [
+    pub const ALL: [Operation; 14] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -68,6 +72,8 @@ impl Operation {
         Operation::EditArray,
         Operation::ManageArray,
         Operation::RegisterArray,
+        Operation::ReadReviews,
+        Operation::Review,
     ];
 }
 
@@ -137,9 +143,11 @@ fn in_namespace(
     let arrays = registry.arrays();
     if arrays.owns(user, namespace) {
         return match operation {
-            Operation::ReadHistory | Operation::Ingest | Operation::RegisterArray => {
-                Decision::Allowed
-            }
+            Operation::ReadHistory
+            | Operation::Ingest
+            | Operation::RegisterArray
+            | Operation::ReadReviews
+            | Operation::Review => Decision::Allowed,
             _ => Decision::Invisible,
         };
     }
@@ -182,7 +190,7 @@ fn in_project(
         return Decision::Invisible;
     };
     let is_enough = match operation {
-        Operation::ReadHistory => match role {
+        Operation::ReadHistory | Operation::ReadReviews => match role {
             // x-rolesRequirements of 2026, and Monitoring Admin, which was the requirement until
             // 2025 and which scripts written then still hold (contract §4, "Roles").
             Role::Owner
@@ -191,6 +199,10 @@ fn in_project(
             | Role::ClusterLogViewer => true,
             Role::ReadOnly | Role::Shipper => false,
         },
+        // Who watches the machines need not answer for who came.
+        Operation::Review => {
+            matches!(role, Role::Owner | Role::DatabaseAccessAdmin | Role::ClusterLogViewer)
+        }
         Operation::ListProjects
         | Operation::ReadProject
         | Operation::ReadClusters
@@ -208,6 +220,22 @@ fn in_project(
         | Operation::RegisterArray => return Decision::Invisible,
     };
     if is_enough { Decision::Allowed } else { Decision::RoleMissing }
+}
+
+/// The users who may sign reviews of a scope, by name.
+pub fn reviewers(registry: &Registry, scope: &Scope) -> Vec<Text> {
+    let object = match scope {
+        Scope::Project(id) => Object::Project(*id),
+        Scope::Namespace(name) => Object::Namespace(name),
+        Scope::System => Object::Everything,
+    };
+    let may_sign = |name: &Text| {
+        let principal = Principal::User { name: name.clone(), database: Text::default() };
+        let caller = Caller { principal, peer: Peer::Unknown };
+        authorize(registry, &caller, Operation::Review, object) == Decision::Allowed
+    };
+    let names = registry.arrays().users().map(|user| user.name.clone());
+    names.filter(may_sign).collect()
 }
 
 /// The project that a caller's own right is of: what a request means that names none.
@@ -475,12 +503,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAARIIII"),
-            (ReadOnly, "RAAAARRRIIII"),
-            (MonitoringAdmin, "AAAAARARIIII"),
-            (DatabaseAccessAdmin, "AAAAARRRIIII"),
-            (ClusterLogViewer, "AAAAARRRIIII"),
-            (Shipper, "RRRRRARRIIII"),
+            (Owner, "AAAAAAARIIIIAA"),
+            (ReadOnly, "RAAAARRRIIIIRR"),
+            (MonitoringAdmin, "AAAAARARIIIIAR"),
+            (DatabaseAccessAdmin, "AAAAARRRIIIIAA"),
+            (ClusterLogViewer, "AAAAARRRIIIIAA"),
+            (Shipper, "RRRRRARRIIIIRR"),
         ] {
             let registry = registry(role);
             for principal in
@@ -495,15 +523,15 @@ mod tests {
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
                 assert_eq!(
                     row(Some(OTHER)),
-                    "IIIIIIIIIIII",
+                    "IIIIIIIIIIIIII",
                     "{role} {principal}, another's project"
                 );
                 assert_eq!(
                     row(Some(ABSENT)),
-                    "IIIIIIIIIIII",
+                    "IIIIIIIIIIIIII",
                     "{role} {principal}, no such project"
                 );
-                assert_eq!(row(None), "IAIIIIIIIIII", "{role} {principal}, no project named");
+                assert_eq!(row(None), "IAIIIIIIIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
@@ -518,9 +546,9 @@ mod tests {
             let decide = |operation| authorize(&registry, &caller, operation, project);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        assert_eq!(row(Some(OWN)), "RRRRRRRAIIII");
-        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIII");
-        assert_eq!(row(None), "IAIIIIIIIIII");
+        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRR");
+        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIII");
+        assert_eq!(row(None), "IAIIIIIIIIIIII");
         assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
@@ -581,18 +609,18 @@ mod tests {
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
         let user = |name: &str| Principal::User { name: name.into(), database: Text::default() };
-        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAAR");
-        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIA");
+        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRR");
+        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAA");
         for principal in [user("bob"), user("nobody"), Principal::ApiKey("key".into())] {
-            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIII", "{principal}");
-            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIII", "{principal}");
         }
         for (right, with_it, in_namespace) in [
-            (Right::Read, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
-            (Right::Write, "RRRRRARRARRR", "RRRRRARRRRRR"),
-            (Right::Edit, "RRRRRRRRAARR", "RRRRRRRRRRRR"),
-            (Right::ReadLogs, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
-            (Right::ReadInfo, "RRRRRRRRARRR", "RRRRRRRRRRRR"),
+            (Right::Read, "ARRRRRRRARRRRR", "RRRRRRRRRRRRRR"),
+            (Right::Write, "RRRRRARRARRRRR", "RRRRRARRRRRRRR"),
+            (Right::Edit, "RRRRRRRRAARRRR", "RRRRRRRRRRRRRR"),
+            (Right::ReadLogs, "ARRRRRRRARRRRR", "RRRRRRRRRRRRRR"),
+            (Right::ReadInfo, "RRRRRRRRARRRRR", "RRRRRRRRRRRRRR"),
         ] {
             let mut shared = arrays.clone();
             let (with, rights) = ("bob".into(), [right].into());
@@ -600,7 +628,7 @@ mod tests {
             shared.apply(&RegistryChange::Arrays(share));
             assert_eq!(row(&shared, user("bob"), true), with_it, "{right:?}");
             assert_eq!(row(&shared, user("bob"), false), in_namespace, "{right:?}");
-            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIII", "{right:?}");
+            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIII", "{right:?}");
         }
     }
 

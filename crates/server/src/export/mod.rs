@@ -23,6 +23,8 @@ use sha2::{Digest, Sha256};
 use crate::api::native::{seal_as_of, write_coverage, write_row};
 use archive::Archive;
 
+pub(crate) use csv::push_text as push_csv_text;
+
 /// The rows of a page while an export is written, and the memory they may take: Parquet keeps as much
 /// again until it has a row group.
 const PAGE_ROWS: usize = 16_384;

@@ -369,3 +369,72 @@ fn a_review_is_described_anew() {
     let sign = office.sign(&office.look().0, Decision::Accepted).expect("is signed");
     assert_eq!((sign.count, sign.lost_before), (0, Some(NOW.plus_seconds(8 * 86_400))));
 }
+
+/// Goal: the owner of the data directory does all of it by commands. Method: a review from its beginning to
+/// a sign-off that is checked.
+#[test]
+fn commands_lead_from_a_review_to_a_sign_off() {
+    use crate::admin::reviews::ReviewRequest;
+    use crate::admin::{Admin, Reply, Request};
+    let office = Office::new();
+    office.commit(event(1, -10, failed()));
+    let admin = Admin {
+        store: office.store.clone(),
+        clock: office.clock.clone(),
+        random: Arc::new(CountingRandom::default()),
+        base_url: None,
+        sources: None,
+        receivers: None,
+        services: None,
+    };
+    let execute = |request| admin.execute(&rita(), Request::Review(request));
+    let name = || "failures".to_owned();
+    let create = ReviewRequest::Create {
+        name: name(),
+        project: None,
+        namespace: None,
+        filter: "result:failed".into(),
+        zone: "Europe/Berlin".into(),
+        due: "mon 10:00".into(),
+        from_start: true,
+    };
+    let reply = execute(create.clone()).expect("is made");
+    let Reply::Reviews(reviews) = reply else { panic!("{reply:?}") };
+    assert_eq!((&*reviews[0].rhythm, reviews[0].overdue), ("weekly", false));
+    assert!(reviews[0].notes[0].contains("no user may sign it"));
+    assert_eq!(execute(create).expect_err("is there").kind, FailureKind::Exists);
+    let show = |round, after| {
+        let reply = execute(ReviewRequest::Show { name: name(), limit: 1, round, after });
+        match reply.expect("is shown") {
+            Reply::Round(round) => *round,
+            other => panic!("{other:?}"),
+        }
+    };
+    let round = show(None, None);
+    assert_eq!((round.total, round.rows.len(), round.from), (1, 1, None));
+    let next = show(Some(round.token.clone()), round.next);
+    assert_eq!((next.total, next.rows.len()), (1, 0));
+    let rows = vec![round.rows[0].id.clone()];
+    let (kind, note) = (MarkKind::Expected, Some("a test of ours".to_owned()));
+    execute(ReviewRequest::Mark { name: name(), rows, kind, note }).expect("is marked");
+    let sign = ReviewRequest::Sign {
+        name: name(),
+        round: round.token,
+        decision: Decision::Accepted,
+        note: None,
+    };
+    let reply = execute(sign.clone()).expect("is signed");
+    let Reply::SignedOff(signed) = reply else { panic!("{reply:?}") };
+    assert_eq!((signed.count, signed.marked.expected), (1, 1));
+    assert_eq!(execute(sign).expect_err("was signed").kind, FailureKind::Exists);
+    let reply = execute(ReviewRequest::Check { name: name(), round: 1 }).expect("is read");
+    let Reply::ReviewChecked(checked) = reply else { panic!("{reply:?}") };
+    assert!(checked.same, "{checked:?}");
+    assert_eq!(show(None, None).sign_offs, [*signed]);
+    execute(ReviewRequest::Check { name: name(), round: 2 }).expect_err("was not signed");
+    execute(ReviewRequest::Remove { name: name() }).expect("is removed");
+    assert_eq!(
+        execute(ReviewRequest::Remove { name: name() }).expect_err("gone").kind,
+        FailureKind::Missing
+    );
+}
