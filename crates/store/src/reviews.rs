@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use doorbook_event::record::Actor;
+use doorbook_event::record::{Actor, Grade};
 use doorbook_event::review::{Decision, Mark, MarkKind, Marked, Review, SignOff, State as AsOf};
 use doorbook_event::{Action, LogId, Record, Seq, Text, Timestamp};
 use minicbor::{Decode, Encode};
@@ -326,7 +326,7 @@ fn of_sign_off(review: &Review, sign: &SignOff) -> Vec<(&'static str, Text)> {
         ("count", Some(number(sign.count))),
         ("expected", Some(number(sign.marked.expected))),
         ("follow_up", Some(number(sign.marked.follow_up))),
-        ("coverage", Some(sign.coverage.grade.word().into())),
+        ("coverage", Some(covered(sign.coverage.grade).into())),
         ("through", sign.coverage.through.map(instant)),
         ("gaps", Some(number(sign.coverage.gaps))),
         ("lost_before", sign.lost_before.map(instant)),
@@ -336,4 +336,13 @@ fn of_sign_off(review: &Review, sign: &SignOff) -> Vec<(&'static str, Text)> {
         ("note", sign.note.clone()),
     ];
     texts.into_iter().filter_map(|(name, text)| Some((name, text?))).collect()
+}
+
+/// The word that answers have for it.
+const fn covered(grade: Grade) -> &'static str {
+    match grade {
+        Grade::Watched => "complete",
+        Grade::BestEffort => "best_effort",
+        Grade::Blind => "gaps",
+    }
 }

@@ -130,11 +130,11 @@ fn table(report: &AccountsReport) -> anyhow::Result<()> {
 
 /// What the report is worth.
 fn tell(report: &AccountsReport) {
-    let through = report.coverage.through.map(|at| format!(", known to {at}")).unwrap_or_default();
+    let through = report.coverage.through.map(|at| format!(" up to {at}")).unwrap_or_default();
     match report.coverage.is_complete() {
         true => eprintln!("Everything was watched{through}."),
         false => eprintln!(
-            "Not everything was seen ({}, {}{through}): \"never seen\" means that no event tells of it. \
+            "Not everything was seen ({}, {}): \"never seen\" means that no event tells of it. \
              `doorbook coverage` shows when nobody looked.",
             report.coverage.state,
             output::count(report.coverage.gaps, "gap", "gaps"),
