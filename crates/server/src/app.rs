@@ -11,9 +11,10 @@ use doorbook_event::{Clock, PublicIds, Random, Record, Scope, Timestamp};
 use doorbook_store::{Entry, Error, Store};
 use tokio::sync::Semaphore;
 
-use crate::api::{atlas, native, operations, tiledb};
+use crate::api::{atlas, native, operations, s3, tiledb};
 use crate::arrays::Places;
 use crate::auth::Auth;
+use crate::buckets::Buckets;
 use crate::metrics::Metrics;
 use crate::routing;
 use crate::sources::Agents;
@@ -142,6 +143,7 @@ struct Inner {
     lines: routing::Router,
     metrics: Metrics,
     agents: Agents,
+    buckets: Buckets,
     started: Timestamp,
     stage: AtomicU8,
 }
@@ -204,6 +206,7 @@ impl App {
             }),
             metrics: Metrics::default(),
             agents: Agents::default(),
+            buckets: Buckets::default(),
             started: clock.now(),
             stage: AtomicU8::new(Stage::Starting as u8),
             store,
@@ -225,6 +228,7 @@ impl App {
             .merge(native::router(self))
             .merge(tiledb::router(self))
             .merge(operations::router(self))
+            .merge(s3::router(self))
             .merge(web::router(self))
     }
 
@@ -286,6 +290,11 @@ impl App {
     /// What agents said of themselves.
     pub fn agents(&self) -> &Agents {
         &self.0.agents
+    }
+
+    /// How buckets are reached, and what stores say of them.
+    pub fn buckets(&self) -> &Buckets {
+        &self.0.buckets
     }
 
     /// When this was made.
