@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +11,7 @@ use doorbook_event::{Clock, PublicIds, Random, Record, Scope, Timestamp};
 use doorbook_store::{Entry, Error, Store};
 use tokio::sync::Semaphore;
 
+use crate::admin::Admin;
 use crate::api::{atlas, native, operations, s3, tiledb};
 use crate::arrays::Places;
 use crate::auth::Auth;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub concurrent_answers_max: usize,
     /// How long they wait before they are turned away.
     pub answer_wait: Duration,
+    /// Between two looks of a tail that has sent all there is.
+    pub tail_pause: Duration,
     /// Where on this machine's disk arrays may be stored that users register.
     pub array_places: Places,
     /// The body of a request that sends events, decompressed.
@@ -58,6 +61,7 @@ impl Default for Settings {
             access_history_rate: RateLimit::ACCESS_LOGS,
             concurrent_answers_max: 8,
             answer_wait: Duration::from_secs(20),
+            tail_pause: Duration::from_millis(250),
             array_places: Places::default(),
             ingest_body_bytes_max: 32 << 20,
             ingest_in_flight_bytes_max: 64 << 20,
@@ -144,6 +148,7 @@ struct Inner {
     metrics: Metrics,
     agents: Agents,
     buckets: Buckets,
+    admin: OnceLock<Admin>,
     started: Timestamp,
     stage: AtomicU8,
 }
@@ -207,6 +212,7 @@ impl App {
             metrics: Metrics::default(),
             agents: Agents::default(),
             buckets: Buckets::default(),
+            admin: OnceLock::new(),
             started: clock.now(),
             stage: AtomicU8::new(Stage::Starting as u8),
             store,
@@ -295,6 +301,24 @@ impl App {
     /// How buckets are reached, and what stores say of them.
     pub fn buckets(&self) -> &Buckets {
         &self.0.buckets
+    }
+
+    /// Says with what requests of pages are carried out. Only the first one counts.
+    pub fn set_admin(&self, admin: Admin) {
+        let _the_first_one_stays = self.0.admin.set(admin);
+    }
+
+    /// What carries the requests of pages out; without anything that runs beside, where nobody said.
+    pub fn admin(&self) -> &Admin {
+        self.0.admin.get_or_init(|| Admin {
+            store: self.0.store.clone(),
+            clock: self.0.clock.clone(),
+            random: self.0.random.clone(),
+            base_url: None,
+            sources: None,
+            receivers: None,
+            services: None,
+        })
     }
 
     /// When this was made.
