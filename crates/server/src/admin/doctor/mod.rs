@@ -553,7 +553,11 @@ mod tests {
         listening.problem = Some("the disk is full".into());
         is(&seen(&listening), State::Fail, "the disk is full");
 
-        assert_eq!(quarantine("shop", 0, String::new()), None);
-        is(&quarantine("shop", 3, String::new()).expect("found"), State::Warn, "3 lines of shop");
+        assert_eq!(quarantine("shop", 0, "read them".into()), None);
+        is(
+            &quarantine("shop", 3, "read them".into()).expect("found"),
+            State::Warn,
+            "3 lines of shop",
+        );
     }
 }
