@@ -9,6 +9,7 @@
 //! `states` (its parts), `principals` and `principal`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
+mod administration;
 mod assets;
 mod attempts;
 mod chart;
@@ -80,6 +81,7 @@ enum Route {
     Principals,
     Principal,
     Sources,
+    Administration,
     SignIn,
     Link,
     SignOut,
@@ -87,13 +89,14 @@ enum Route {
 }
 
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 10] = [
+static ROUTES: [(&str, Route, &str); 11] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
     ("/principals", Route::Principals, "principals"),
     ("/principals/{name}", Route::Principal, "principal"),
     ("/sources", Route::Sources, "sources"),
+    ("/admin", Route::Administration, "administration"),
     ("/sign-in", Route::SignIn, "signIn"),
     ("/sign-in/{link}", Route::Link, "signInByLink"),
     ("/sign-out", Route::SignOut, "signOut"),
@@ -146,6 +149,7 @@ fn look(visit: &Visit, signed_in: &SignedIn, route: Route) -> Answer {
         Route::Principals => principals::answer(visit, signed_in),
         Route::Principal => principal::answer(visit, signed_in),
         Route::Sources => sources::answer(visit, signed_in),
+        Route::Administration => administration::answer(visit, signed_in),
         _ => history::answer(visit, signed_in, route == Route::Event),
     }
 }
@@ -158,6 +162,7 @@ fn change(visit: &Visit, signed_in: &SignedIn, route: Route, sent: Option<Params
     };
     match route {
         Route::Sources => sources::change(visit, &sent),
+        Route::Administration => administration::change(visit, &sent),
         _ => states::unreadable(visit),
     }
 }
@@ -216,7 +221,7 @@ impl Visit {
         let is_read = [Method::GET, Method::HEAD].contains(&self.parts.method);
         let allowed = match route {
             Route::SignOut => "POST",
-            Route::SignIn | Route::Sources => "GET, HEAD, POST",
+            Route::SignIn | Route::Sources | Route::Administration => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         let is_allowed = match allowed {

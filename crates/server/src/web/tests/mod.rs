@@ -1,5 +1,6 @@
 //! The whole router over a real store, with a clock that stands still, as a browser asks.
 
+mod administration;
 mod principals;
 mod sources;
 
