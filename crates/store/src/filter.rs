@@ -61,6 +61,8 @@ pub struct Filter {
     pub after: Option<Order>,
     /// The state of the history that the answer is taken from; `None` for the present one.
     pub as_of: Option<AsOf>,
+    /// Only rows that were not there yet in this state of the history.
+    pub since: Option<AsOf>,
 }
 
 impl Filter {
@@ -91,6 +93,7 @@ impl Filter {
             size_bytes_max: usize::MAX,
             after: None,
             as_of: None,
+            since: None,
         }
     }
 

@@ -513,6 +513,11 @@ impl Store {
         self.0.verify(depth)
     }
 
+    /// The present state of a scope's history.
+    pub fn as_of(&self, scope: &Scope) -> filter::AsOf {
+        self.0.state().as_of(scope)
+    }
+
     /// Whether a state is one of this scope's history. That of a history without any row is one of
     /// every scope.
     pub fn is_state_of(&self, scope: &Scope, as_of: &filter::AsOf) -> bool {

@@ -38,6 +38,8 @@ pub(crate) struct View<'a> {
     pub(crate) as_of: AsOf,
     /// Only positions below are part of that state.
     bound: Seq,
+    /// Only positions from here on are asked for.
+    first: Seq,
 }
 
 impl<'a> View<'a> {
@@ -45,9 +47,10 @@ impl<'a> View<'a> {
     pub(crate) fn new(state: &'a State, filter: &Filter, now: Timestamp) -> Result<View<'a>, AsOf> {
         let as_of = filter.as_of.clone().unwrap_or_else(|| state.as_of(&filter.scope));
         let Some((id, log)) = state.log(&filter.scope) else { return Err(as_of) };
-        let bound = as_of.iter().find(|(of, _)| *of == id).map_or(0, |(_, bound)| *bound);
+        let end = |of: &AsOf| of.iter().find(|(of, _)| *of == id).map_or(0, |(_, end)| *end);
+        let (bound, first) = (end(&as_of), filter.since.as_ref().map_or(0, end));
         let from = filter.from.max(state.retention_start(&filter.scope, now));
-        Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound })
+        Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound, first })
     }
 
     /// The rows in memory that match, without those that are completed first.
@@ -59,19 +62,22 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn shows(&self, seq: Seq) -> bool {
-        seq < self.bound
+        (self.first..self.bound).contains(&seq)
             && !contains(&self.log.retracted, seq)
             && !self.log.is_resolved(seq, self.bound)
     }
 
     pub(crate) fn shows_nothing_of(&self, meta: &SegmentMeta) -> bool {
         let covers = |rows: &Range<Seq>| rows.start <= meta.first_seq && meta.last_seq < rows.end;
-        meta.first_seq >= self.bound || self.log.retracted.iter().any(covers)
+        meta.first_seq >= self.bound
+            || meta.last_seq < self.first
+            || self.log.retracted.iter().any(covers)
     }
 
     fn shows_all_of(&self, meta: &SegmentMeta) -> bool {
         let meets = |rows: &Range<Seq>| rows.start <= meta.last_seq && meta.first_seq < rows.end;
         meta.last_seq < self.bound
+            && self.first <= meta.first_seq
             && !self.log.retracted.iter().any(meets)
             && !self.has_resolved(meta.first_seq..=meta.last_seq)
     }

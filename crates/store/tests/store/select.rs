@@ -956,6 +956,14 @@ fn run(steps: Vec<Step>, place: &Place) {
                 let again = model.check(&store, &same, *count, 0);
                 assert_eq!(&again, page, "a page at an as_of never changes");
                 model.check_counts(&store, &same, *count, 5_000_000);
+                let since = Filter { since: Some(page.as_of.clone()), ..filter.clone() };
+                let since = store.select(&since).expect("answers");
+                let now = model.answer(filter, model.rows.len()).into_iter();
+                let came: Vec<Told> = now.filter(|(n, _)| n >= count).map(|(_, row)| row).collect();
+                assert_eq!(since.total, came.len() as u64, "what came since {filter:?}");
+                let rows = since.rows.iter().map(|row| (&row.source, &row.record));
+                let expected = came.iter().take(filter.limit).map(|row| (&row.source, &row.record));
+                assert!(rows.eq(expected), "what came since {filter:?}");
                 if let Some(last) = page.rows.last() {
                     let (log, seq) = (last.log, last.seq);
                     let after = Some(Order { event_time: last.event_time(), log, seq });
