@@ -22,6 +22,7 @@ use crate::identity::Hash128;
 use crate::ingest::Request;
 use crate::queue::Bounds;
 use crate::request_keys::RequestKey;
+use crate::reviews::Step;
 use crate::segment::SegmentMeta;
 use crate::state::State;
 use crate::wal::Wal;
@@ -47,6 +48,8 @@ pub(crate) struct Part {
     pub(crate) advanced: Option<Advanced>,
     /// Steps of alarms.
     pub(crate) alarms: Vec<Change>,
+    /// A review, and what was done to it.
+    pub(crate) reviewed: Option<(Text, Vec<Step>)>,
 }
 
 impl Part {
@@ -54,8 +57,20 @@ impl Part {
     pub(crate) fn new(scope: Scope, source: Text) -> Part {
         let records = Vec::new();
         let (import, counts, segment, encoded) = (None, None, None, None);
-        let (key, advanced, alarms) = (None, None, Vec::new());
-        Part { scope, source, import, counts, segment, records, encoded, key, advanced, alarms }
+        let (key, advanced, alarms, reviewed) = (None, None, Vec::new(), None);
+        Part {
+            scope,
+            source,
+            import,
+            counts,
+            segment,
+            records,
+            encoded,
+            key,
+            advanced,
+            alarms,
+            reviewed,
+        }
     }
 }
 
@@ -321,6 +336,9 @@ impl Draft {
         if !alarms.is_empty() {
             self.put(Op::Alarms(alarms));
         }
+        if let Some((review, steps)) = part.reviewed {
+            self.put(Op::Reviewed { review, steps });
+        }
         rows
     }
 
@@ -408,6 +426,10 @@ fn act(registry: &Registry, change: &RegistryChange, by: &Actor, now: Timestamp)
 
 /// The project that a change is about.
 fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId> {
+    let project = |scope: &Scope| match scope {
+        Scope::Project(id) => Some(*id),
+        Scope::System | Scope::Namespace(_) => None,
+    };
     match change {
         RegistryChange::ProjectCreated(project) => Some(project.id),
         RegistryChange::ClusterCreated(cluster) => Some(cluster.project),
@@ -426,10 +448,9 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::SourceRemoved { name }
         | RegistryChange::SourceReplayed { name }
         | RegistryChange::SourcePaused { name, .. } => registry.source(name)?.project(),
-        RegistryChange::RetentionSet(set) => match set.scope {
-            Scope::Project(id) => Some(id),
-            Scope::System | Scope::Namespace(_) => None,
-        },
+        RegistryChange::RetentionSet(set) => project(&set.scope),
+        RegistryChange::ReviewSet(review) => project(&review.scope),
+        RegistryChange::ReviewRemoved { name } => project(&registry.review(name)?.scope),
     }
 }
 
