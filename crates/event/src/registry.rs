@@ -5,7 +5,7 @@
 //! [`Registry::check`] before it is written and applied by [`Registry::apply`] after; applying the
 //! same changes in the same order gives the same registry on every node and after every restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use minicbor::{Decode, Encode};
@@ -318,6 +318,16 @@ pub enum RegistryChange {
         #[n(1)]
         project: ProjectId,
     },
+    /// A user may manage the server from now on, or may no more. (16 to 18 are kept for others.)
+    #[n(19)]
+    AdministratorSet {
+        /// The user.
+        #[n(0)]
+        user: Text,
+        /// Whether it is one.
+        #[n(1)]
+        is_one: bool,
+    },
 }
 
 impl RegistryChange {
@@ -343,9 +353,9 @@ impl RegistryChange {
             | RegistryChange::SourceReplayed { name }
             | RegistryChange::SourcePaused { name, .. } => ("source", name.to_string()),
             RegistryChange::Arrays(change) => change.subject(),
-            RegistryChange::RoleGranted { user, .. } | RegistryChange::RoleRevoked { user, .. } => {
-                ("user", user.to_string())
-            }
+            RegistryChange::RoleGranted { user, .. }
+            | RegistryChange::RoleRevoked { user, .. }
+            | RegistryChange::AdministratorSet { user, .. } => ("user", user.to_string()),
         }
     }
 
@@ -380,6 +390,8 @@ impl RegistryChange {
             RegistryChange::Arrays(change) => change.verb(),
             RegistryChange::RoleGranted { .. } => "grant",
             RegistryChange::RoleRevoked { .. } => "revoke",
+            RegistryChange::AdministratorSet { is_one: true, .. } => "make_administrator",
+            RegistryChange::AdministratorSet { is_one: false, .. } => "unmake_administrator",
         }
     }
 }
@@ -428,6 +440,8 @@ pub struct Registry {
     arrays: Arrays,
     #[cbor(n(8), default, skip_if = "BTreeMap::is_empty")]
     roles: BTreeMap<Text, BTreeMap<ProjectId, Role>>,
+    #[cbor(n(12), default, skip_if = "BTreeSet::is_empty")]
+    administrators: BTreeSet<Text>,
 }
 
 impl Registry {
@@ -542,6 +556,11 @@ impl Registry {
     pub fn roles_of_user(&self, user: &str) -> impl Iterator<Item = (&Project, Role)> {
         let roles = self.roles.get(user).into_iter().flatten();
         roles.filter_map(|(project, role)| Some((self.project(*project)?, *role)))
+    }
+
+    /// Whether a user may manage the server.
+    pub fn is_administrator(&self, user: &str) -> bool {
+        self.administrators.contains(user) && self.arrays.user(user).is_some()
     }
 
     /// How long a scope's events are kept.
@@ -703,6 +722,16 @@ impl Registry {
                     None => Err(Missing(format!("{user} has no role in this project"))),
                 }
             }
+            RegistryChange::AdministratorSet { user, is_one } => {
+                if self.arrays.user(user).is_none() {
+                    return Err(Missing(format!("no user {user}")));
+                }
+                match (self.is_administrator(user), is_one) {
+                    (true, true) => Err(Exists(format!("{user} is an administrator already"))),
+                    (false, false) => Err(Missing(format!("{user} is no administrator"))),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 
@@ -773,6 +802,12 @@ impl Registry {
                 if roles.is_empty() {
                     self.roles.remove(&user);
                 }
+            }
+            RegistryChange::AdministratorSet { user, is_one: true } => {
+                self.administrators.insert(user);
+            }
+            RegistryChange::AdministratorSet { user, is_one: false } => {
+                self.administrators.remove(&user);
             }
         }
     }

@@ -11,7 +11,9 @@
 //! that the kernel vouches for. Every change and every look at the history is recorded with that
 //! user.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], [`arrays`], `history`,
+//! A page asks by [`Admin::execute_for`] for what who is signed in may do, which [`needs`] says.
+//!
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`needs`], [`sources`], [`arrays`], `history`,
 //! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::path::Path;
@@ -30,6 +32,7 @@ pub mod doctor;
 mod execute;
 pub mod failure;
 mod history;
+pub mod needs;
 pub mod os_user;
 mod replay;
 pub mod request;

@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use doorbook_event::arrays::{Array, Right};
 use doorbook_event::registry::{Registry, Role};
-use doorbook_event::{Peer, Principal, ProjectId, Random, Text, Timestamp};
+use doorbook_event::{Peer, Principal, ProjectId, Random, Scope, Text, Timestamp};
 
 /// Someone who asks, known or not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +51,17 @@ pub enum Operation {
     ManageArray,
     /// Make an array known, in a namespace.
     RegisterArray,
+    /// Say what came of an alarm; have lines read again.
+    Operate,
+    /// Hand out and end the keys of a project, and the roles of users in it.
+    ManageAccess,
+    /// Everything that is no project's: projects and their clusters, users, how long events are kept.
+    ManageServer,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 12] = [
+    pub const ALL: [Operation; 15] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -68,6 +74,9 @@ impl Operation {
         Operation::EditArray,
         Operation::ManageArray,
         Operation::RegisterArray,
+        Operation::Operate,
+        Operation::ManageAccess,
+        Operation::ManageServer,
     ];
 }
 
@@ -90,6 +99,16 @@ impl From<Option<ProjectId>> for Object<'_> {
     }
 }
 
+impl<'a> From<&'a Scope> for Object<'a> {
+    fn from(scope: &'a Scope) -> Self {
+        match scope {
+            Scope::Project(id) => Object::Project(*id),
+            Scope::Namespace(name) => Object::Namespace(name),
+            Scope::System => Object::Everything,
+        }
+    }
+}
+
 /// What the caller is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -108,7 +127,14 @@ pub fn authorize<'a>(
     operation: Operation,
     object: impl Into<Object<'a>>,
 ) -> Decision {
-    match (object.into(), &caller.principal) {
+    let object = object.into();
+    if is_for_administrators(registry, operation, object)
+        && let Principal::User { name, .. } = &caller.principal
+        && registry.is_administrator(name)
+    {
+        return Decision::Allowed;
+    }
+    match (object, &caller.principal) {
         (Object::Project(project), _) => in_project(registry, caller, operation, project),
         (Object::Everything, Principal::ApiKey(_) | Principal::ServiceAccount(_))
             if operation == Operation::ListProjects =>
@@ -128,6 +154,16 @@ pub fn authorize<'a>(
     }
 }
 
+/// What an administrator may do without a role: manage, and not read. One who wants to read takes a role, which is in
+/// the history.
+fn is_for_administrators(registry: &Registry, operation: Operation, object: Object<'_>) -> bool {
+    match (operation, object) {
+        (Operation::ManageServer, Object::Everything) => true,
+        (Operation::ManageAccess, Object::Project(id)) => registry.project(id).is_some(),
+        _ => false,
+    }
+}
+
 fn in_namespace(
     registry: &Registry,
     user: &str,
@@ -137,9 +173,10 @@ fn in_namespace(
     let arrays = registry.arrays();
     if arrays.owns(user, namespace) {
         return match operation {
-            Operation::ReadHistory | Operation::Ingest | Operation::RegisterArray => {
-                Decision::Allowed
-            }
+            Operation::ReadHistory
+            | Operation::Ingest
+            | Operation::RegisterArray
+            | Operation::Operate => Decision::Allowed,
             _ => Decision::Invisible,
         };
     }
@@ -199,10 +236,14 @@ fn in_project(
         Operation::Ingest => {
             matches!(role, Role::Owner | Role::Shipper) && agent_of(registry, caller).is_none()
         }
-        Operation::ReadMetrics => matches!(role, Role::Owner | Role::MonitoringAdmin),
+        Operation::ReadMetrics | Operation::Operate => {
+            matches!(role, Role::Owner | Role::MonitoringAdmin)
+        }
+        Operation::ManageAccess => role == Role::Owner,
         Operation::FollowAsAgent => agent_of(registry, caller).is_some(),
-        // A project has no arrays.
-        Operation::ReadArray
+        // A project has no arrays, and is not the server.
+        Operation::ManageServer
+        | Operation::ReadArray
         | Operation::EditArray
         | Operation::ManageArray
         | Operation::RegisterArray => return Decision::Invisible,
@@ -475,12 +516,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAARIIII"),
-            (ReadOnly, "RAAAARRRIIII"),
-            (MonitoringAdmin, "AAAAARARIIII"),
-            (DatabaseAccessAdmin, "AAAAARRRIIII"),
-            (ClusterLogViewer, "AAAAARRRIIII"),
-            (Shipper, "RRRRRARRIIII"),
+            (Owner, "AAAAAAARIIIIAAI"),
+            (ReadOnly, "RAAAARRRIIIIRRI"),
+            (MonitoringAdmin, "AAAAARARIIIIARI"),
+            (DatabaseAccessAdmin, "AAAAARRRIIIIRRI"),
+            (ClusterLogViewer, "AAAAARRRIIIIRRI"),
+            (Shipper, "RRRRRARRIIIIRRI"),
         ] {
             let registry = registry(role);
             for principal in
@@ -495,18 +536,49 @@ mod tests {
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
                 assert_eq!(
                     row(Some(OTHER)),
-                    "IIIIIIIIIIII",
+                    "IIIIIIIIIIIIIII",
                     "{role} {principal}, another's project"
                 );
                 assert_eq!(
                     row(Some(ABSENT)),
-                    "IIIIIIIIIIII",
+                    "IIIIIIIIIIIIIII",
                     "{role} {principal}, no such project"
                 );
-                assert_eq!(row(None), "IAIIIIIIIIII", "{role} {principal}, no project named");
+                assert_eq!(row(None), "IAIIIIIIIIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
+    }
+
+    /// Goal: an administrator manages everything and reads nothing without a role, for as long as it is one.
+    #[test]
+    fn an_administrator_manages_and_does_not_read() {
+        use doorbook_event::arrays::{ArraysChange, PasswordHash, User, Uuid};
+        let mut registry = registry(Role::Owner);
+        registry.apply(&RegistryChange::Arrays(ArraysChange::UserCreated(User {
+            name: "alice".into(),
+            id: Uuid::random([1; 16]),
+            password: PasswordHash { salt: [0; 16], iterations: 1, hash: [0; 32] },
+            created: Timestamp::from_seconds(0),
+        })));
+        let user =
+            |name: &str| caller(Principal::User { name: name.into(), database: Text::default() });
+        let row = |registry: &Registry, who: &Caller, object: Object<'_>| -> String {
+            let decide = |operation| authorize(registry, who, operation, object);
+            Operation::ALL.map(decide).map(letter).iter().collect()
+        };
+        let nothing = "IIIIIIIIIIIIIII";
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
+        let set = |is_one| RegistryChange::AdministratorSet { user: "alice".into(), is_one };
+        registry.apply(&set(true));
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), "IIIIIIIIIIIIIIA");
+        assert_eq!(row(&registry, &user("alice"), Object::Project(OWN)), "IIIIIIIIIIIIIAI");
+        assert_eq!(row(&registry, &user("alice"), Object::Project(ABSENT)), nothing);
+        assert_eq!(row(&registry, &user("alice"), Object::Namespace("key")), nothing);
+        let key = caller(Principal::ApiKey("alice".into()));
+        assert_eq!(row(&registry, &key, Object::Everything), "IAIIIIIIIIIIIII");
+        registry.apply(&set(false));
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
     }
 
     /// The key of an agent can do what an agent does, in its project, and nothing else.
@@ -518,9 +590,9 @@ mod tests {
             let decide = |operation| authorize(&registry, &caller, operation, project);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        assert_eq!(row(Some(OWN)), "RRRRRRRAIIII");
-        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIII");
-        assert_eq!(row(None), "IAIIIIIIIIII");
+        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRRI");
+        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIIII");
+        assert_eq!(row(None), "IAIIIIIIIIIIIII");
         assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
@@ -581,18 +653,18 @@ mod tests {
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
         let user = |name: &str| Principal::User { name: name.into(), database: Text::default() };
-        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAAR");
-        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIA");
+        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRRR");
+        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAII");
         for principal in [user("bob"), user("nobody"), Principal::ApiKey("key".into())] {
-            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIII", "{principal}");
-            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIIII", "{principal}");
         }
         for (right, with_it, in_namespace) in [
-            (Right::Read, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
-            (Right::Write, "RRRRRARRARRR", "RRRRRARRRRRR"),
-            (Right::Edit, "RRRRRRRRAARR", "RRRRRRRRRRRR"),
-            (Right::ReadLogs, "ARRRRRRRARRR", "RRRRRRRRRRRR"),
-            (Right::ReadInfo, "RRRRRRRRARRR", "RRRRRRRRRRRR"),
+            (Right::Read, "ARRRRRRRARRRRRR", "RRRRRRRRRRRRRRR"),
+            (Right::Write, "RRRRRARRARRRRRR", "RRRRRARRRRRRRRR"),
+            (Right::Edit, "RRRRRRRRAARRRRR", "RRRRRRRRRRRRRRR"),
+            (Right::ReadLogs, "ARRRRRRRARRRRRR", "RRRRRRRRRRRRRRR"),
+            (Right::ReadInfo, "RRRRRRRRARRRRRR", "RRRRRRRRRRRRRRR"),
         ] {
             let mut shared = arrays.clone();
             let (with, rights) = ("bob".into(), [right].into());
@@ -600,7 +672,7 @@ mod tests {
             shared.apply(&RegistryChange::Arrays(share));
             assert_eq!(row(&shared, user("bob"), true), with_it, "{right:?}");
             assert_eq!(row(&shared, user("bob"), false), in_namespace, "{right:?}");
-            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIII", "{right:?}");
+            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIIII", "{right:?}");
         }
     }
 
