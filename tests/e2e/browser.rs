@@ -21,6 +21,9 @@ const NARROW: (u32, u32) = (390, 844);
 /// A name that would be markup, reverse what stands beside it and hide its end.
 const HOSTILE: &str = "<img src=x onerror=document.title='hacked'>\\u202egnp.exe\\u0007\\u200b";
 
+/// By how much a page is wider than the window.
+const OVERFLOW: &str = "return document.documentElement.scrollWidth - innerWidth";
+
 /// Names of the password files' users.
 const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
@@ -60,7 +63,11 @@ impl Site {
     }
 
     fn history(&self, query: &str) -> String {
-        format!("{}/history?project={}&{query}", self.server.base, self.project.id)
+        self.page("/history", query)
+    }
+
+    fn page(&self, path: &str, query: &str) -> String {
+        format!("{}{path}?project={}&{query}", self.server.base, self.project.id)
     }
 
     fn sign_in(&self, browser: &Browser, name: &str) -> Result<()> {
@@ -185,6 +192,16 @@ fn every_page_and_state_is_clean() -> Result<()> {
         ("13-search-unreadable", site.history("q=result:failed%20usr:alice")),
         ("14-parameter-unknown", site.history("usr=alice")),
         ("15-no-data", format!("{base}/history?project=Empty")),
+        ("22-principals", site.page("/principals", DAY)),
+        ("23-principals-all", site.page("/principals", "last=all&show=all&sort=failures")),
+        ("24-principals-nobody", site.page("/principals", &format!("{DAY}&user=nobody"))),
+        ("25-principal", site.page("/principals/root", DAY)),
+        (
+            "26-principal-new",
+            site.page("/principals/orders-api", "from=2026-01-01T09:00:00Z&zone=Europe/Berlin"),
+        ),
+        ("27-principal-never", site.page("/principals/mallory", DAY)),
+        ("28-search-hidden", site.history("q=user:x%E2%80%AEgnp")),
     ];
     for (scheme, suffix) in [("light", ""), ("dark", "-dark")] {
         browser.look(WIDE, scheme)?;
@@ -218,13 +235,22 @@ fn every_page_and_state_is_clean() -> Result<()> {
         let who = browser.text(".rows tbody td:nth-child(2)")?;
         ensure!(who.contains("<img src=x") && who.contains("\\u{202e}"), "{who}");
         ensure!(browser.count("img")? == 0, "an image was made of a name");
+        browser.open(&site.page("/principals", "last=all&q=user:*img*"))?;
+        browser.click("tbody th a")?;
+        browser.wait_for_url(|url| url.contains("/principals/"))?;
+        browser.examine(&format!("29-principal-hostile{suffix}"))?;
+        ensure!(browser.text("h1")?.contains("<img src=x"), "{}", browser.text("h1")?);
         browser.look(NARROW, scheme)?;
+        for (name, path) in [("principals", "/principals"), ("principal", "/principals/root")] {
+            browser.open(&site.page(path, DAY))?;
+            browser.examine(&format!("30-narrow-{name}{suffix}"))?;
+            ensure!(browser.script(OVERFLOW)? == 0, "{name} is wider than the window");
+        }
         browser.open(&site.history(DAY))?;
         browser.examine(&format!("20-narrow{suffix}"))?;
         browser.click(".rows tbody tr:first-child a.open")?;
         browser.examine(&format!("21-narrow-event{suffix}"))?;
-        let overflow = "return document.documentElement.scrollWidth - innerWidth";
-        ensure!(browser.script(overflow)? == 0, "the page is wider than the window");
+        ensure!(browser.script(OVERFLOW)? == 0, "the page is wider than the window");
     }
     drop(browser);
     site.server.stop()

@@ -327,6 +327,16 @@ pub enum ArraysChange {
         #[n(1)]
         deleted: bool,
     },
+    /// A user has another password from now on. (9 to 11 are kept for others.)
+    #[n(12)]
+    PasswordChanged {
+        /// The user.
+        #[n(0)]
+        user: Text,
+        /// What is kept of the password.
+        #[n(1)]
+        password: PasswordHash,
+    },
 }
 
 impl ArraysChange {
@@ -334,6 +344,7 @@ impl ArraysChange {
     pub fn subject(&self) -> (&'static str, String) {
         match self {
             ArraysChange::UserCreated(user) => ("user", user.name.to_string()),
+            ArraysChange::PasswordChanged { user, .. } => ("user", user.to_string()),
             ArraysChange::OrganizationCreated(organization) => {
                 ("organization", organization.name.to_string())
             }
@@ -362,6 +373,7 @@ impl ArraysChange {
             ArraysChange::ArrayShared { .. } => "share",
             ArraysChange::ArrayRemoved { deleted: false, .. } => "deregister",
             ArraysChange::ArrayRemoved { deleted: true, .. } => "delete",
+            ArraysChange::PasswordChanged { .. } => "change_password",
         }
     }
 }
@@ -588,6 +600,7 @@ impl Arrays {
             ArraysChange::ArrayRemoved { id, .. } => {
                 self.array(id).map(drop).ok_or_else(|| no_array(id))
             }
+            ArraysChange::PasswordChanged { user, .. } => self.check_user(user),
         }
     }
 
@@ -627,6 +640,9 @@ impl Arrays {
             }
             ArraysChange::ArrayRemoved { id, .. } => {
                 self.arrays.values_mut().for_each(|of_namespace| drop(of_namespace.remove(&id)));
+            }
+            ArraysChange::PasswordChanged { user, password } => {
+                self.users.get_mut(&user).expect("check found the user").password = password;
             }
         }
     }

@@ -5,7 +5,7 @@
 //! [`Registry::check`] before it is written and applied by [`Registry::apply`] after; applying the
 //! same changes in the same order gives the same registry on every node and after every restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use minicbor::{Decode, Encode};
@@ -329,6 +329,16 @@ pub enum RegistryChange {
         #[n(0)]
         name: Text,
     },
+    /// A user may manage the server from now on, or may no more. (16 to 18 are kept for others.)
+    #[n(19)]
+    AdministratorSet {
+        /// The user.
+        #[n(0)]
+        user: Text,
+        /// Whether it is one.
+        #[n(1)]
+        is_one: bool,
+    },
 }
 
 impl RegistryChange {
@@ -354,9 +364,9 @@ impl RegistryChange {
             | RegistryChange::SourceReplayed { name }
             | RegistryChange::SourcePaused { name, .. } => ("source", name.to_string()),
             RegistryChange::Arrays(change) => change.subject(),
-            RegistryChange::RoleGranted { user, .. } | RegistryChange::RoleRevoked { user, .. } => {
-                ("user", user.to_string())
-            }
+            RegistryChange::RoleGranted { user, .. }
+            | RegistryChange::RoleRevoked { user, .. }
+            | RegistryChange::AdministratorSet { user, .. } => ("user", user.to_string()),
             RegistryChange::ReviewSet(review) => ("review", review.name.to_string()),
             RegistryChange::ReviewRemoved { name } => ("review", name.to_string()),
         }
@@ -395,6 +405,8 @@ impl RegistryChange {
             RegistryChange::Arrays(change) => change.verb(),
             RegistryChange::RoleGranted { .. } => "grant",
             RegistryChange::RoleRevoked { .. } => "revoke",
+            RegistryChange::AdministratorSet { is_one: true, .. } => "make_administrator",
+            RegistryChange::AdministratorSet { is_one: false, .. } => "unmake_administrator",
         }
     }
 }
@@ -445,6 +457,8 @@ pub struct Registry {
     roles: BTreeMap<Text, BTreeMap<ProjectId, Role>>,
     #[cbor(n(9), default, skip_if = "BTreeMap::is_empty")]
     reviews: BTreeMap<Text, Review>,
+    #[cbor(n(12), default, skip_if = "BTreeSet::is_empty")]
+    administrators: BTreeSet<Text>,
 }
 
 impl Registry {
@@ -569,6 +583,11 @@ impl Registry {
     pub fn roles_of_user(&self, user: &str) -> impl Iterator<Item = (&Project, Role)> {
         let roles = self.roles.get(user).into_iter().flatten();
         roles.filter_map(|(project, role)| Some((self.project(*project)?, *role)))
+    }
+
+    /// Whether a user may manage the server.
+    pub fn is_administrator(&self, user: &str) -> bool {
+        self.administrators.contains(user) && self.arrays.user(user).is_some()
     }
 
     /// How long a scope's events are kept.
@@ -731,6 +750,16 @@ impl Registry {
                 Some(_) => Ok(()),
                 None => Err(Missing(format!("no review {name}"))),
             },
+            RegistryChange::AdministratorSet { user, is_one } => {
+                if self.arrays.user(user).is_none() {
+                    return Err(Missing(format!("no user {user}")));
+                }
+                match (self.is_administrator(user), is_one) {
+                    (true, true) => Err(Exists(format!("{user} is an administrator already"))),
+                    (false, false) => Err(Missing(format!("{user} is no administrator"))),
+                    _ => Ok(()),
+                }
+            }
         }
     }
 
@@ -819,6 +848,12 @@ impl Registry {
             }
             RegistryChange::ReviewRemoved { name } => {
                 self.reviews.remove(&name);
+            }
+            RegistryChange::AdministratorSet { user, is_one: true } => {
+                self.administrators.insert(user);
+            }
+            RegistryChange::AdministratorSet { user, is_one: false } => {
+                self.administrators.remove(&user);
             }
         }
     }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +11,7 @@ use doorbook_event::{Clock, PublicIds, Random, Record, Scope, Timestamp};
 use doorbook_store::{Entry, Error, Store};
 use tokio::sync::Semaphore;
 
+use crate::admin::Admin;
 use crate::api::{atlas, native, operations, tiledb};
 use crate::arrays::Places;
 use crate::auth::Auth;
@@ -142,6 +143,7 @@ struct Inner {
     lines: routing::Router,
     metrics: Metrics,
     agents: Agents,
+    admin: OnceLock<Admin>,
     started: Timestamp,
     stage: AtomicU8,
 }
@@ -204,6 +206,7 @@ impl App {
             }),
             metrics: Metrics::default(),
             agents: Agents::default(),
+            admin: OnceLock::new(),
             started: clock.now(),
             stage: AtomicU8::new(Stage::Starting as u8),
             store,
@@ -286,6 +289,24 @@ impl App {
     /// What agents said of themselves.
     pub fn agents(&self) -> &Agents {
         &self.0.agents
+    }
+
+    /// Says with what requests of pages are carried out. Only the first one counts.
+    pub fn set_admin(&self, admin: Admin) {
+        let _the_first_one_stays = self.0.admin.set(admin);
+    }
+
+    /// What carries the requests of pages out; without anything that runs beside, where nobody said.
+    pub fn admin(&self) -> &Admin {
+        self.0.admin.get_or_init(|| Admin {
+            store: self.0.store.clone(),
+            clock: self.0.clock.clone(),
+            random: self.0.random.clone(),
+            base_url: None,
+            sources: None,
+            receivers: None,
+            services: None,
+        })
     }
 
     /// When this was made.

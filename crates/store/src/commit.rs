@@ -443,7 +443,7 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::ServiceAccountDeleted { client_id } => {
             Some(registry.service_account(client_id)?.project)
         }
-        RegistryChange::Arrays(_) => None,
+        RegistryChange::Arrays(_) | RegistryChange::AdministratorSet { .. } => None,
         RegistryChange::SourceSet(source) => source.project(),
         RegistryChange::SourceRemoved { name }
         | RegistryChange::SourceReplayed { name }

@@ -106,6 +106,8 @@ fn prepare(admin: &Admin) -> anyhow::Result<Prepared> {
         role: Role::Owner,
     };
     admin.execute(&by, Request::Arrays(grant))?;
+    let administrator = Request::Administrator { user: array::USER.to_owned(), is_one: true };
+    tolerate_existing(admin.execute(&by, administrator))?;
     Ok(Prepared { project, key, import, array })
 }
 

@@ -204,6 +204,8 @@ impl Server {
             receivers: Some(heard),
             services: Some(services.clone()),
         };
+        // Pages do not apply files, and what runs beside holds the app itself.
+        app.set_admin(Admin { services: None, ..admin.clone() });
         let socket = AdminSocket::start(admin.clone(), data_dir)?;
         admin.record(&os_user::current(), Action::ServerStart, &base_url)?;
         Ok(Server {

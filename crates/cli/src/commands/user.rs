@@ -24,24 +24,46 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Give a user another password, a random one that is shown this once; who is signed in with the old one is no more
+    Password {
+        /// The user
+        name: String,
+        /// A file with the password, in its first line; without one a random password is made
+        #[arg(long, value_name = "F")]
+        password_file: Option<PathBuf>,
+        /// Print {"username","password"}
+        #[arg(long)]
+        json: bool,
+    },
     /// Let a user see a project, on the page and by tokens; replaces the role that the user has there
     Grant {
         /// The user
         name: String,
         /// The project, by id or name
-        #[arg(long, value_name = "P")]
-        project: String,
+        #[arg(
+            long,
+            value_name = "P",
+            requires = "role",
+            required_unless_present = "administrator"
+        )]
+        project: Option<String>,
         /// What the user may do there, such as GROUP_OWNER or "Project Cluster Log Viewer"
-        #[arg(long, value_parser = values::role)]
-        role: Role,
+        #[arg(long, value_parser = values::role, requires = "project")]
+        role: Option<Role>,
+        /// Instead: let the user manage the server on the page: projects, users, keys, how long events are kept
+        #[arg(long, conflicts_with_all = ["project", "role"])]
+        administrator: bool,
     },
     /// Take a user's role in a project away; it ends at once
     Revoke {
         /// The user
         name: String,
         /// The project, by id or name
-        #[arg(long, value_name = "P")]
-        project: String,
+        #[arg(long, value_name = "P", required_unless_present = "administrator")]
+        project: Option<String>,
+        /// Instead: the user manages the server no more
+        #[arg(long, conflicts_with = "project")]
+        administrator: bool,
     },
     /// List users
     List {
@@ -60,26 +82,30 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             let mut connection = data_dir.open_or_create()?;
             let reply = connection.execute(Request::Arrays(request));
             connection.close()?;
-            let user = match reply? {
-                Reply::NewUser(user) => user,
-                other => return Err(out_of_turn(&other)),
-            };
-            if json {
-                return output::json(&user);
-            }
-            if !is_random {
-                return output::line(&format!("created user {}", user.username));
-            }
-            eprintln!("The password is shown this once; it cannot be shown again.");
-            output::line(&format!("{}:{}", user.username, user.password.0))
+            show(reply?, json, (!is_random).then_some("created user"))
         }
-        Command::Grant { name, project, role } => {
+        Command::Password { name, password_file, json } => {
+            let password = password_file.map(read).transpose()?;
+            let is_random = password.is_none();
+            let request = ArraysRequest::UserPassword { name, password };
+            let reply = data_dir.execute(Request::Arrays(request))?;
+            show(reply, json, (!is_random).then_some("changed the password of"))
+        }
+        Command::Grant { name, project: Some(project), role: Some(role), .. } => {
             let request =
                 ArraysRequest::UserGrant { user: name.clone(), project: project.clone(), role };
             data_dir.execute(Request::Arrays(request))?;
             output::line(&format!("{name} has {role} in project {project}"))
         }
-        Command::Revoke { name, project } => {
+        Command::Grant { name, .. } => {
+            data_dir.execute(Request::Administrator { user: name.clone(), is_one: true })?;
+            output::line(&format!("{name} is an administrator of this server"))
+        }
+        Command::Revoke { name, project: None, .. } => {
+            data_dir.execute(Request::Administrator { user: name.clone(), is_one: false })?;
+            output::line(&format!("{name} is no administrator of this server any more"))
+        }
+        Command::Revoke { name, project: Some(project), .. } => {
             let request =
                 ArraysRequest::UserRevoke { user: name.clone(), project: project.clone() };
             data_dir.execute(Request::Arrays(request))?;
@@ -95,6 +121,7 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             }
             let row = |user: &UserView| {
                 let roles = user.roles.iter().map(|of| format!("{} in {}", of.role, of.project));
+                let roles = roles.chain(user.is_administrator.then(|| "administrator".to_owned()));
                 vec![
                     user.username.to_string(),
                     user.tokens.to_string(),
@@ -106,6 +133,19 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             output::table(&["USER", "TOKENS", "CREATED", "ROLES"], &rows)
         }
     }
+}
+
+/// A user whose password is new; `done` says what was done where somebody brought it.
+fn show(reply: Reply, json: bool, done: Option<&str>) -> anyhow::Result<()> {
+    let Reply::NewUser(user) = reply else { return Err(out_of_turn(&reply)) };
+    if json {
+        return output::json(&user);
+    }
+    if let Some(done) = done {
+        return output::line(&format!("{done} {}", user.username));
+    }
+    eprintln!("The password is shown this once; it cannot be shown again.");
+    output::line(&format!("{}:{}", user.username, user.password.0))
 }
 
 /// The first line of a file, as editors end it.

@@ -1,9 +1,9 @@
 //! Commands about alarms: which there are, and what came of them.
 
-use doorbook_event::Text;
 use doorbook_event::record::Actor;
+use doorbook_event::{Scope, Text};
 use doorbook_store::ErrorKind;
-use doorbook_store::alarm::{Acknowledgement, Alarm, Change};
+use doorbook_store::alarm::{Acknowledgement, Alarm, AlarmKind, Change, Condition};
 
 use crate::admin::request::{AcknowledgementView, AlarmView};
 use crate::admin::{Admin, Failure, Reply, views};
@@ -19,6 +19,28 @@ impl Admin {
         let wanted = alarms.alarms.values().filter(|alarm| all || alarm.closed.is_none());
         let mut views: Vec<AlarmView> = wanted.map(|alarm| self.alarm_view(alarm)).collect();
         views.sort_by(|one, other| (other.opened, &one.id).cmp(&(one.opened, &other.id)));
+        views
+    }
+
+    /// Those of one history, the open ones first and of each the latest.
+    pub fn alarms_of(&self, scope: &Scope) -> Vec<AlarmView> {
+        let alarms = self.store.alarms();
+        let of_scope = alarms.alarms.values().filter(|alarm| {
+            let Condition { project, kind, host, .. } = &alarm.condition;
+            match scope {
+                Scope::Project(id) => *project == Some(*id),
+                // A gap of arrays has the name of their namespace where others have a host.
+                Scope::Namespace(name) => {
+                    project.is_none() && *kind == AlarmKind::Gap && host.as_ref() == Some(name)
+                }
+                Scope::System => project.is_none(),
+            }
+        });
+        let mut views: Vec<AlarmView> = of_scope.map(|alarm| self.alarm_view(alarm)).collect();
+        views.sort_by(|one, other| {
+            let order = |view: &AlarmView| (view.closed.is_some(), std::cmp::Reverse(view.opened));
+            (order(one), &one.id).cmp(&(order(other), &other.id))
+        });
         views
     }
 

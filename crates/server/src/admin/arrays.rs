@@ -28,6 +28,13 @@ pub enum ArraysRequest {
         /// The password; `None`: a random one.
         password: Option<Password>,
     },
+    /// Give a user another password; who is signed in with the old one is no more.
+    UserPassword {
+        /// The user.
+        name: String,
+        /// The password; `None`: a random one.
+        password: Option<Password>,
+    },
     /// All users.
     UserList,
     /// Give a user a role in a project, instead of any other.
@@ -136,6 +143,9 @@ pub struct UserView {
     /// What the user may do in which projects.
     #[serde(default)]
     pub roles: Vec<RoleView>,
+    /// Whether the user may manage the server.
+    #[serde(default, rename = "isAdministrator", skip_serializing_if = "std::ops::Not::not")]
+    pub is_administrator: bool,
 }
 
 /// What a user may do in a project.
@@ -189,6 +199,9 @@ impl Admin {
         let arrays = catalog.registry.arrays();
         match request {
             ArraysRequest::UserCreate { name, password } => self.create_user(by, &name, password),
+            ArraysRequest::UserPassword { name, password } => {
+                self.change_password(by, &name, password)
+            }
             ArraysRequest::UserList => {
                 let view = |user| user_view(&catalog.registry, user);
                 Ok(Reply::Users(arrays.users().map(view).collect()))
@@ -282,21 +295,7 @@ impl Admin {
         name: &str,
         password: Option<Password>,
     ) -> Result<Reply, Failure> {
-        let password = match password {
-            None => users::new_token(&*self.random),
-            Some(Password(password)) => {
-                let is_right = password.chars().count() >= PASSWORD_CHARS_MIN
-                    && password.len() <= users::PASSWORD_BYTES_MAX;
-                if !is_right {
-                    return Err(Failure::invalid(format!(
-                        "a password has {PASSWORD_CHARS_MIN} characters at least, and {} bytes at \
-                         most",
-                        users::PASSWORD_BYTES_MAX
-                    )));
-                }
-                password
-            }
-        };
+        let password = self.new_password(password)?;
         let user = User {
             name: name.into(),
             id: self.new_id(),
@@ -306,6 +305,34 @@ impl Admin {
         let username = user.name.clone();
         self.change(by, vec![ArraysChange::UserCreated(user)])?;
         Ok(Reply::NewUser(NewUser { username, password: Password(password) }))
+    }
+
+    fn change_password(
+        &self,
+        by: &Actor,
+        name: &str,
+        password: Option<Password>,
+    ) -> Result<Reply, Failure> {
+        let password = self.new_password(password)?;
+        let kept = users::kept(&*self.random, &password, users::ITERATIONS);
+        let username = Text::from(name);
+        let change = ArraysChange::PasswordChanged { user: username.clone(), password: kept };
+        self.change(by, vec![change])?;
+        Ok(Reply::NewUser(NewUser { username, password: Password(password) }))
+    }
+
+    /// The password that was wished for, or a random one.
+    fn new_password(&self, wished: Option<Password>) -> Result<String, Failure> {
+        let Some(Password(password)) = wished else { return Ok(users::new_token(&*self.random)) };
+        let is_right = password.chars().count() >= PASSWORD_CHARS_MIN
+            && password.len() <= users::PASSWORD_BYTES_MAX;
+        match is_right {
+            true => Ok(password),
+            false => Err(Failure::invalid(format!(
+                "a password has {PASSWORD_CHARS_MIN} characters at least, and {} bytes at most",
+                users::PASSWORD_BYTES_MAX
+            ))),
+        }
     }
 
     fn register(
@@ -433,6 +460,7 @@ fn user_view(registry: &Registry, user: &User) -> UserView {
         tokens: tokens.filter(|token| token.expires.is_none()).count(),
         created: user.created,
         roles: registry.roles_of_user(&user.name).map(role).collect(),
+        is_administrator: registry.is_administrator(&user.name),
     }
 }
 

@@ -163,6 +163,11 @@ impl Admin {
                 self.acknowledge(by, &id, &cause, note.as_deref())
             }
             Request::SourceReplay { name } => self.replay_source(by, &name),
+            Request::Administrator { user, is_one } => {
+                let change = RegistryChange::AdministratorSet { user: user.into(), is_one };
+                self.store.change_registry(by, vec![change])?;
+                Ok(Reply::Done)
+            }
             Request::Arrays(request) => self.execute_on_arrays(by, request),
             Request::Accounts(request) => self.report_accounts(by, *request),
             Request::Review(request) => self.execute_on_reviews(by, request),

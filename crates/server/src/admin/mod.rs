@@ -11,7 +11,10 @@
 //! that the kernel vouches for. Every change and every look at the history is recorded with that
 //! user.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, [`sources`], [`arrays`], [`reviews`], [`roster`], [`accounts`], `history`,
+//! A page asks by [`Admin::execute_for`] for what who is signed in may do, which [`needs`] says.
+//!
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`needs`], [`sources`], [`arrays`], [`reviews`], [`roster`],
+//! [`accounts`], `history`,
 //! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::path::Path;
@@ -31,6 +34,7 @@ pub mod doctor;
 mod execute;
 pub mod failure;
 mod history;
+pub mod needs;
 pub mod os_user;
 mod replay;
 pub mod request;

@@ -241,6 +241,13 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// Let a user manage the server, or no more.
+    Administrator {
+        /// The user.
+        user: String,
+        /// Whether it is to be one.
+        is_one: bool,
+    },
     /// Users, organizations, tokens, arrays.
     Arrays(ArraysRequest),
     /// Reviews.

@@ -12,7 +12,8 @@ use doorbook_event::{ProjectId, Text};
 
 use crate::admin::request::SourceView;
 use crate::admin::{Admin, Failure, Reply, views};
-use crate::sources::{Board, State, Status};
+use crate::sources::overview::Health;
+use crate::sources::{Board, Status};
 
 impl Admin {
     pub(super) fn sources_of(&self, only: Option<ProjectId>) -> Vec<SourceView> {
@@ -71,19 +72,7 @@ impl Admin {
     ) -> SourceView {
         let watched = self.store.watched();
         let progress = watched.sources.get(&source.name);
-        let through = progress.and_then(|progress| progress.through);
-        let (state, message, behind_bytes) = match live.map(|live| live.get(&source.name)) {
-            // At once, and not only when the next round has seen it.
-            _ if source.paused => (State::Paused, None, None),
-            Some(Some(live)) if live.state == State::Paused => (State::CatchingUp, None, None),
-            Some(Some(live)) => (live.state, live.message.clone(), Some(live.behind_bytes)),
-            Some(None) => (State::Waiting, None, None),
-            None if !source.rules.is_empty() => {
-                (State::Stopped, Some("no server takes its lines".into()), None)
-            }
-            None => (State::Stopped, Some("no server follows it".into()), None),
-        };
-        let lag_micros = through.map(|through| self.clock.now().micros() - through.micros());
+        let health = Health::of(source, progress, live, self.clock.now());
         let (project, cluster, host, namespace) = match &source.subject {
             Subject::Host { project, cluster, host } => {
                 let project = views::project_name(registry, *project);
@@ -103,13 +92,13 @@ impl Admin {
             zone: source.zone.clone(),
             agent: source.agent.clone(),
             interval_seconds: source.interval_seconds,
-            state,
-            message,
-            through,
-            lag_seconds: lag_micros.map(|micros| micros.max(0) / 1_000_000),
-            behind_bytes,
-            lines: progress.map_or(0, |progress| progress.lines),
-            events: progress.map_or(0, |progress| progress.events),
+            state: health.state,
+            message: health.message,
+            through: health.through,
+            lag_seconds: health.lag_seconds,
+            behind_bytes: health.behind_bytes,
+            lines: health.lines,
+            events: health.events,
         }
     }
 }

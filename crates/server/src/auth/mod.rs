@@ -51,6 +51,12 @@ pub enum Operation {
     ManageArray,
     /// Make an array known, in a namespace.
     RegisterArray,
+    /// Say what came of an alarm; have lines read again.
+    Operate,
+    /// Hand out and end the keys of a project, and the roles of users in it.
+    ManageAccess,
+    /// Everything that is no project's: projects and their clusters, users, how long events are kept.
+    ManageServer,
     /// See reviews of the history, and what was signed.
     ReadReviews,
     /// Mark rows of a review, close what was followed up, sign.
@@ -59,7 +65,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 14] = [
+    pub const ALL: [Operation; 17] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -72,6 +78,9 @@ impl Operation {
         Operation::EditArray,
         Operation::ManageArray,
         Operation::RegisterArray,
+        Operation::Operate,
+        Operation::ManageAccess,
+        Operation::ManageServer,
         Operation::ReadReviews,
         Operation::Review,
     ];
@@ -96,6 +105,16 @@ impl From<Option<ProjectId>> for Object<'_> {
     }
 }
 
+impl<'a> From<&'a Scope> for Object<'a> {
+    fn from(scope: &'a Scope) -> Self {
+        match scope {
+            Scope::Project(id) => Object::Project(*id),
+            Scope::Namespace(name) => Object::Namespace(name),
+            Scope::System => Object::Everything,
+        }
+    }
+}
+
 /// What the caller is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -114,7 +133,14 @@ pub fn authorize<'a>(
     operation: Operation,
     object: impl Into<Object<'a>>,
 ) -> Decision {
-    match (object.into(), &caller.principal) {
+    let object = object.into();
+    if is_for_administrators(registry, operation, object)
+        && let Principal::User { name, .. } = &caller.principal
+        && registry.is_administrator(name)
+    {
+        return Decision::Allowed;
+    }
+    match (object, &caller.principal) {
         (Object::Project(project), _) => in_project(registry, caller, operation, project),
         (Object::Everything, Principal::ApiKey(_) | Principal::ServiceAccount(_))
             if operation == Operation::ListProjects =>
@@ -134,6 +160,16 @@ pub fn authorize<'a>(
     }
 }
 
+/// What an administrator may do without a role: manage, and not read. One who wants to read takes a role, which is in
+/// the history.
+fn is_for_administrators(registry: &Registry, operation: Operation, object: Object<'_>) -> bool {
+    match (operation, object) {
+        (Operation::ManageServer, Object::Everything) => true,
+        (Operation::ManageAccess, Object::Project(id)) => registry.project(id).is_some(),
+        _ => false,
+    }
+}
+
 fn in_namespace(
     registry: &Registry,
     user: &str,
@@ -146,6 +182,7 @@ fn in_namespace(
             Operation::ReadHistory
             | Operation::Ingest
             | Operation::RegisterArray
+            | Operation::Operate
             | Operation::ReadReviews
             | Operation::Review => Decision::Allowed,
             _ => Decision::Invisible,
@@ -211,10 +248,14 @@ fn in_project(
         Operation::Ingest => {
             matches!(role, Role::Owner | Role::Shipper) && agent_of(registry, caller).is_none()
         }
-        Operation::ReadMetrics => matches!(role, Role::Owner | Role::MonitoringAdmin),
+        Operation::ReadMetrics | Operation::Operate => {
+            matches!(role, Role::Owner | Role::MonitoringAdmin)
+        }
+        Operation::ManageAccess => role == Role::Owner,
         Operation::FollowAsAgent => agent_of(registry, caller).is_some(),
-        // A project has no arrays.
-        Operation::ReadArray
+        // A project has no arrays, and is not the server.
+        Operation::ManageServer
+        | Operation::ReadArray
         | Operation::EditArray
         | Operation::ManageArray
         | Operation::RegisterArray => return Decision::Invisible,
@@ -224,15 +265,10 @@ fn in_project(
 
 /// The users who may sign reviews of a scope, by name.
 pub fn reviewers(registry: &Registry, scope: &Scope) -> Vec<Text> {
-    let object = match scope {
-        Scope::Project(id) => Object::Project(*id),
-        Scope::Namespace(name) => Object::Namespace(name),
-        Scope::System => Object::Everything,
-    };
     let may_sign = |name: &Text| {
         let principal = Principal::User { name: name.clone(), database: Text::default() };
         let caller = Caller { principal, peer: Peer::Unknown };
-        authorize(registry, &caller, Operation::Review, object) == Decision::Allowed
+        authorize(registry, &caller, Operation::Review, scope) == Decision::Allowed
     };
     let names = registry.arrays().users().map(|user| user.name.clone());
     names.filter(may_sign).collect()
@@ -503,12 +539,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAARIIIIAA"),
-            (ReadOnly, "RAAAARRRIIIIRR"),
-            (MonitoringAdmin, "AAAAARARIIIIAR"),
-            (DatabaseAccessAdmin, "AAAAARRRIIIIAA"),
-            (ClusterLogViewer, "AAAAARRRIIIIAA"),
-            (Shipper, "RRRRRARRIIIIRR"),
+            (Owner, "AAAAAAARIIIIAAIAA"),
+            (ReadOnly, "RAAAARRRIIIIRRIRR"),
+            (MonitoringAdmin, "AAAAARARIIIIARIAR"),
+            (DatabaseAccessAdmin, "AAAAARRRIIIIRRIAA"),
+            (ClusterLogViewer, "AAAAARRRIIIIRRIAA"),
+            (Shipper, "RRRRRARRIIIIRRIRR"),
         ] {
             let registry = registry(role);
             for principal in
@@ -523,18 +559,49 @@ mod tests {
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
                 assert_eq!(
                     row(Some(OTHER)),
-                    "IIIIIIIIIIIIII",
+                    "IIIIIIIIIIIIIIIII",
                     "{role} {principal}, another's project"
                 );
                 assert_eq!(
                     row(Some(ABSENT)),
-                    "IIIIIIIIIIIIII",
+                    "IIIIIIIIIIIIIIIII",
                     "{role} {principal}, no such project"
                 );
-                assert_eq!(row(None), "IAIIIIIIIIIIII", "{role} {principal}, no project named");
+                assert_eq!(row(None), "IAIIIIIIIIIIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
+    }
+
+    /// Goal: an administrator manages everything and reads nothing without a role, for as long as it is one.
+    #[test]
+    fn an_administrator_manages_and_does_not_read() {
+        use doorbook_event::arrays::{ArraysChange, PasswordHash, User, Uuid};
+        let mut registry = registry(Role::Owner);
+        registry.apply(&RegistryChange::Arrays(ArraysChange::UserCreated(User {
+            name: "alice".into(),
+            id: Uuid::random([1; 16]),
+            password: PasswordHash { salt: [0; 16], iterations: 1, hash: [0; 32] },
+            created: Timestamp::from_seconds(0),
+        })));
+        let user =
+            |name: &str| caller(Principal::User { name: name.into(), database: Text::default() });
+        let row = |registry: &Registry, who: &Caller, object: Object<'_>| -> String {
+            let decide = |operation| authorize(registry, who, operation, object);
+            Operation::ALL.map(decide).map(letter).iter().collect()
+        };
+        let nothing = "IIIIIIIIIIIIIIIII";
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
+        let set = |is_one| RegistryChange::AdministratorSet { user: "alice".into(), is_one };
+        registry.apply(&set(true));
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), "IIIIIIIIIIIIIIAII");
+        assert_eq!(row(&registry, &user("alice"), Object::Project(OWN)), "IIIIIIIIIIIIIAIII");
+        assert_eq!(row(&registry, &user("alice"), Object::Project(ABSENT)), nothing);
+        assert_eq!(row(&registry, &user("alice"), Object::Namespace("key")), nothing);
+        let key = caller(Principal::ApiKey("alice".into()));
+        assert_eq!(row(&registry, &key, Object::Everything), "IAIIIIIIIIIIIIIII");
+        registry.apply(&set(false));
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
     }
 
     /// The key of an agent can do what an agent does, in its project, and nothing else.
@@ -546,9 +613,9 @@ mod tests {
             let decide = |operation| authorize(&registry, &caller, operation, project);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRR");
-        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIII");
-        assert_eq!(row(None), "IAIIIIIIIIIIII");
+        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRRIRR");
+        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIIIIII");
+        assert_eq!(row(None), "IAIIIIIIIIIIIIIII");
         assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
@@ -609,18 +676,18 @@ mod tests {
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
         let user = |name: &str| Principal::User { name: name.into(), database: Text::default() };
-        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRR");
-        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAA");
+        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRRRRR");
+        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAIIAA");
         for principal in [user("bob"), user("nobody"), Principal::ApiKey("key".into())] {
-            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIII", "{principal}");
-            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIIIIII", "{principal}");
         }
         for (right, with_it, in_namespace) in [
-            (Right::Read, "ARRRRRRRARRRRR", "RRRRRRRRRRRRRR"),
-            (Right::Write, "RRRRRARRARRRRR", "RRRRRARRRRRRRR"),
-            (Right::Edit, "RRRRRRRRAARRRR", "RRRRRRRRRRRRRR"),
-            (Right::ReadLogs, "ARRRRRRRARRRRR", "RRRRRRRRRRRRRR"),
-            (Right::ReadInfo, "RRRRRRRRARRRRR", "RRRRRRRRRRRRRR"),
+            (Right::Read, "ARRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
+            (Right::Write, "RRRRRARRARRRRRRRR", "RRRRRARRRRRRRRRRR"),
+            (Right::Edit, "RRRRRRRRAARRRRRRR", "RRRRRRRRRRRRRRRRR"),
+            (Right::ReadLogs, "ARRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
+            (Right::ReadInfo, "RRRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
         ] {
             let mut shared = arrays.clone();
             let (with, rights) = ("bob".into(), [right].into());
@@ -628,7 +695,7 @@ mod tests {
             shared.apply(&RegistryChange::Arrays(share));
             assert_eq!(row(&shared, user("bob"), true), with_it, "{right:?}");
             assert_eq!(row(&shared, user("bob"), false), in_namespace, "{right:?}");
-            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIII", "{right:?}");
+            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIIIIII", "{right:?}");
         }
     }
 

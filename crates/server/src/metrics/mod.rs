@@ -115,7 +115,7 @@ impl Metrics {
     }
 
     /// What each source does now, if any is followed.
-    fn sources(&self) -> BTreeMap<Text, Status> {
+    pub(crate) fn sources(&self) -> BTreeMap<Text, Status> {
         self.sources.get().map_or_else(BTreeMap::new, Board::statuses)
     }
 

@@ -14,6 +14,7 @@
 
 mod bucket;
 mod clock;
+pub mod overview;
 mod shipped;
 pub(crate) mod status;
 

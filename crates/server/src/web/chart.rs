@@ -3,16 +3,14 @@
 //! Places along the time are percentages and heights are pixels, so that it fits every width without
 //! a script and its texts are not stretched. Screen readers have the table.
 
-use std::collections::BTreeMap;
-
 use doorbook_event::Timestamp;
-use doorbook_event::record::{Grade, Hidden};
+use doorbook_event::record::Grade;
 use doorbook_store::filter::Bar;
 use doorbook_store::{Answer, Filter, Store};
 use maud::{Markup, html};
 
+use super::gaps::Gaps;
 use super::params::Params;
-use super::text::{plain, shown};
 use super::when::{self, count};
 use super::window::Window;
 use crate::api::native::problem::Problem;
@@ -24,20 +22,9 @@ pub struct Chart {
     width_seconds: i64,
     from: Timestamp,
     to: Timestamp,
-    gaps: Vec<Unseen>,
+    gaps: Gaps,
     /// From when to when nothing is known yet, where that is more than a source's usual lag.
     unread: Option<(Timestamp, Timestamp)>,
-}
-
-/// An interval that was not, or not surely, seen; of all hosts of which the same is said.
-pub struct Unseen {
-    from: Timestamp,
-    to: Option<Timestamp>,
-    cause: String,
-    grade: Grade,
-    hidden: Hidden,
-    missing: Option<u64>,
-    targets: Vec<String>,
 }
 
 const WIDTHS_SECONDS: [i64; 22] = [
@@ -46,8 +33,6 @@ const WIDTHS_SECONDS: [i64; 22] = [
 ];
 const BARS_MAX: i64 = 100;
 const DAY_SECONDS: i64 = 86_400;
-/// More bands than anybody can tell apart.
-const GAPS_MAX: usize = 200;
 
 const HEIGHT: i64 = 190;
 const TOP: i64 = 14;
@@ -63,7 +48,7 @@ impl Chart {
         (coverage, now): (&Answer, Timestamp),
         name_of: &dyn Fn(&str, &str) -> String,
     ) -> Result<Chart, Problem> {
-        let gaps = grouped(coverage, name_of);
+        let gaps = Gaps::of(coverage, name_of);
         if window.is_closed() {
             let (from, to) = (window.from, window.to);
             let width_seconds = width_for(from, to);
@@ -153,7 +138,7 @@ impl Chart {
                     title { "Not known yet: nothing later was read" }
                 }
             }
-            @for gap in self.gaps.iter().take(GAPS_MAX) {
+            @for gap in self.gaps.iter() {
                 @let (left, right) = (self.x(gap.from), self.x(gap.to.unwrap_or(Timestamp::MAX)));
                 @if right > left {
                     @let class = if gap.grade == Grade::Blind { "blind" } else { "doubt" };
@@ -232,7 +217,7 @@ impl Chart {
                 @let x = self.x(*at);
                 @if (4.0..=96.0).contains(&x) {
                     line.tick x1=(percent(x)) x2=(percent(x)) y1=(TOP + PLOT) y2=(TOP + PLOT + 4) {}
-                    text.tick class=[(n % 2 == 1).then_some("odd")] x=(percent(x)) y=(HEIGHT - 6)
+                    text class=(if n % 2 == 1 { "tick odd" } else { "tick" }) x=(percent(x)) y=(HEIGHT - 6)
                         text-anchor="middle" data-time=(at) data-form=(form.1) {
                         (at.to_jiff().strftime(form.0).to_string())
                     }
@@ -268,102 +253,9 @@ impl Chart {
                     }
                 }
             }
-            @if !self.gaps.is_empty() {
-                details.behind #gaps {
-                    summary { (count(self.gaps.len() as u64)) " "
-                        (if self.gaps.len() == 1 { "interval" } else { "intervals" })
-                        " not seen, or not surely" }
-                    div.scroll tabindex="0" role="region" aria-label="What was not seen" {
-                        table {
-                            thead { tr {
-                                th scope="col" { "From" } th scope="col" { "To" }
-                                th scope="col" { "What" } th scope="col" { "Why" }
-                                th scope="col" { "Where" } th.num scope="col" { "Missing" }
-                            } }
-                            tbody { @for gap in self.gaps.iter().take(GAPS_MAX) { (gap.row(params)) } }
-                        }
-                    }
-                }
-            }
+            (self.gaps.table(params, "/history"))
         }
     }
-}
-
-impl Unseen {
-    fn what(&self) -> &'static str {
-        match (self.grade, self.hidden) {
-            (Grade::Blind, Hidden::All) => "not seen",
-            (Grade::Blind, Hidden::Successes) => "successes not seen",
-            (_, Hidden::All) => "not surely seen",
-            (_, Hidden::Successes) => "successes not surely seen",
-        }
-    }
-
-    fn places(&self) -> String {
-        match &self.targets[..] {
-            [only] => only.clone(),
-            several => format!("{} targets", several.len()),
-        }
-    }
-
-    fn title(&self) -> String {
-        let instant = |at: Timestamp| at.to_jiff().strftime("%Y-%m-%d %H:%M:%S").to_string();
-        let from = match self.from > Timestamp::MIN {
-            true => format!("from {}", instant(self.from)),
-            false => "ever".to_owned(),
-        };
-        let to = self.to.map(|to| format!(" to {}", instant(to))).unwrap_or_default();
-        format!("{} {from}{to}: {} ({})", self.what(), plain(&self.cause), plain(&self.places()))
-    }
-
-    fn row(&self, params: &Params) -> Markup {
-        let zoom = |to: Timestamp| Window::fixed(params, self.from, to).href("/history");
-        html! {
-            tr {
-                td {
-                    @match (self.from > Timestamp::MIN, self.to) {
-                        (false, _) => "ever",
-                        (true, Some(to)) => { a href=(zoom(to)) { (when::to_the_second(self.from)) } }
-                        (true, None) => (when::to_the_second(self.from)),
-                    }
-                }
-                td { @match self.to { Some(to) => (when::to_the_second(to)), None => "it lasts" } }
-                td { (self.what()) }
-                td { (shown(&self.cause)) }
-                td {
-                    @if self.targets.len() > 6 {
-                        details { summary { (self.places()) } (shown(&self.targets.join(", "))) }
-                    } @else { (shown(&self.targets.join(", "))) }
-                }
-                td.num { @if let Some(missing) = self.missing { (count(missing)) } }
-            }
-        }
-    }
-}
-
-/// Gaps of which the same is said of several targets are one.
-fn grouped(coverage: &Answer, name_of: &dyn Fn(&str, &str) -> String) -> Vec<Unseen> {
-    let mut groups: BTreeMap<(i64, Option<Timestamp>, String, bool), Unseen> = BTreeMap::new();
-    for gap in &coverage.gaps {
-        let cause = gap.cause.to_string();
-        let is_blind = gap.grade == Grade::Blind;
-        let key = (-gap.from.micros(), gap.to, cause.clone(), is_blind);
-        let unseen = groups.entry(key).or_insert_with(|| Unseen {
-            from: gap.from,
-            to: gap.to,
-            cause,
-            grade: gap.grade,
-            hidden: gap.hidden,
-            missing: None,
-            targets: Vec::new(),
-        });
-        unseen.missing = unseen.missing.map(|n| n + gap.missing.unwrap_or(0)).or(gap.missing);
-        let target = name_of("target", gap.target.names().1);
-        if !unseen.targets.contains(&target) {
-            unseen.targets.push(target);
-        }
-    }
-    groups.into_values().collect()
 }
 
 /// What was not read yet, if it can be seen at all in a chart of this length.
@@ -448,7 +340,7 @@ mod tests {
         });
         let to = from.plus_seconds(seconds);
         let width_seconds = width_for(from, to);
-        Chart { bars: bars.collect(), width_seconds, from, to, gaps: Vec::new(), unread: None }
+        Chart { bars: bars.collect(), width_seconds, from, to, gaps: Gaps::default(), unread: None }
     }
 
     #[test]

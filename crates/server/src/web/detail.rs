@@ -82,8 +82,8 @@ impl Detail<'_> {
                     }
                 }
                 (field("Who", match user {
-                    Some(user) => self.filter("user", user, table::who(principal)),
-                    None => table::who(principal),
+                    Some(user) => self.filter("user", user, table::who_linked(principal, self.params)),
+                    None => table::who_linked(principal, self.params),
                 }))
                 (field("From", html! {
                     @match &address {

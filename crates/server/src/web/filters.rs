@@ -60,6 +60,25 @@ pub struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// What a value of a filter stands for: of an array its name.
+    pub fn name_of(&self, name: &str, value: &str) -> String {
+        if let (Scope::Namespace(namespace), "array" | "target") = (self.scope, name)
+            && let Some(array) = self.registry.arrays().find(namespace, value)
+        {
+            return array.name.to_string();
+        }
+        value.to_owned()
+    }
+
+    /// Whether there is anything that could be watched.
+    pub fn is_set_up(&self) -> bool {
+        match self.scope {
+            Scope::Project(id) => self.registry.hosts(*id).next().is_some(),
+            Scope::Namespace(name) => self.registry.arrays().arrays_of(name).next().is_some(),
+            Scope::System => true,
+        }
+    }
+
     /// The filter that an address says; with what is hidden at first, or without.
     pub fn filter(&self, params: &Params, with_hidden: bool) -> Result<Filter, Problem> {
         let mut of_api = Window::fixed(params, self.window.from, self.window.to);
@@ -145,7 +164,7 @@ pub fn label(name: &str) -> &'static str {
 }
 
 /// The address without one filter, at the first page.
-pub fn dropped(params: &Params, name: &str, value: &str) -> String {
+pub fn dropped(params: &Params, path: &str, name: &str, value: &str) -> String {
     let kept = params.without(&["cursor"]);
     let kept = match (name, params.get("q")) {
         ("q", Some(text)) if text != value => {
@@ -155,11 +174,11 @@ pub fn dropped(params: &Params, name: &str, value: &str) -> String {
         }
         _ => kept.without_value(name, value),
     };
-    kept.href("/history")
+    kept.href(path)
 }
 
 /// The active filters, each with a link that drops it.
-pub fn chips(params: &Params, name_of: &dyn Fn(&str, &str) -> String) -> Markup {
+pub fn chips(params: &Params, path: &str, name_of: &dyn Fn(&str, &str) -> String) -> Markup {
     let active = active(params);
     let pinned = params.get("as_of").is_some();
     html! {
@@ -169,7 +188,7 @@ pub fn chips(params: &Params, name_of: &dyn Fn(&str, &str) -> String) -> Markup 
                     li.chip {
                         @if name != "q" { span.chip-name { (label(name)) } }
                         span.chip-value { (shown(&name_of(name, value))) }
-                        a.chip-drop href=(dropped(params, name, value))
+                        a.chip-drop href=(dropped(params, path, name, value))
                             aria-label=(format!("Drop {}: {}", label(name), plain(&name_of(name, value)))) {
                             "×"
                         }
@@ -179,12 +198,12 @@ pub fn chips(params: &Params, name_of: &dyn Fn(&str, &str) -> String) -> Markup 
                     li.chip.pinned {
                         span.chip-name { "Pinned" }
                         span.chip-value { "this state of the history" }
-                        a.chip-drop href=(params.without(&["as_of", "cursor"]).href("/history"))
+                        a.chip-drop href=(params.without(&["as_of", "cursor"]).href(path))
                             aria-label="Unpin: show the present state" { "×" }
                     }
                 }
                 @if active.len() > 1 {
-                    li { a.drop-all href=(without_any(params)) { "Drop all" } }
+                    li { a.drop-all href=(without_any(params, path)) { "Drop all" } }
                 }
             }
         }
@@ -192,8 +211,8 @@ pub fn chips(params: &Params, name_of: &dyn Fn(&str, &str) -> String) -> Markup 
 }
 
 /// The address without any filter.
-pub fn without_any(params: &Params) -> String {
+pub fn without_any(params: &Params, path: &str) -> String {
     let names: Vec<&str> =
         LABELS.iter().map(|(name, _)| *name).filter(|name| *name != "as_of").collect();
-    params.without(&names).without(&["cursor"]).href("/history")
+    params.without(&names).without(&["cursor"]).href(path)
 }

@@ -1,28 +1,32 @@
 //! The access history of a project, and the activity of a namespace's arrays: one page for both.
 
 use axum::http::StatusCode;
+use doorbook_event::Scope;
 use doorbook_event::public_id::Names;
-use doorbook_event::registry::Project;
-use doorbook_event::{Action, Scope, Text};
 use doorbook_store::{Answer as Coverage, Filter, Page, Placed};
 use maud::{Markup, html};
 
 use super::chart::Chart;
 use super::detail::Detail;
 use super::filters::{self, Asked};
+use super::navigation::{Here, places};
 use super::page::{Answer, Frame, page};
 use super::params::Params;
+use super::question::{Question, search};
 use super::sessions::SignedIn;
 use super::table::Table;
-use super::text::{plain, shown};
+use super::text::shown;
 use super::when::count;
 use super::window::Window;
-use super::{Seen, Visit, facets, states};
+use super::{Looked, Visit, facets, states};
 use crate::api::native::cursor::{Cursor, seal_as_of};
+use crate::api::native::events;
 use crate::api::native::problem::Problem;
-use crate::api::native::{events, filter};
 use crate::auth::{Decision, Object, Operation, authorize};
 use crate::coverage;
+
+/// Where it is.
+const PATH: &str = "/history";
 
 /// Rows of a page.
 const ROWS: usize = 100;
@@ -32,19 +36,19 @@ const SIZE_BYTES_MAX: usize = 8 << 20;
 
 /// Where somebody begins: at the only history there is for them, or with a choice.
 pub fn home(visit: &Visit, signed_in: &SignedIn) -> Answer {
-    let histories = histories(visit, signed_in);
-    match &histories[..] {
+    let places = places(visit, signed_in);
+    match &places[..] {
         [] => states::nothing_granted(visit, signed_in),
-        [only] => Answer::redirect(&only.href),
+        [only] => Answer::redirect(&only.href()),
         several => {
-            let frame =
-                Frame { title: "Histories", signed_in: Some(signed_in), here: None, chooser: None };
+            let bar = Some(Here::nowhere().bar(visit, signed_in));
+            let frame = Frame { title: "Histories", signed_in: Some(signed_in), here: None, bar };
             let main = html! {
                 main #main.narrow {
                     h1 { "Whose history?" }
                     ul.choices {
-                        @for history in several {
-                            li { a href=(history.href) { span.kind { (history.kind) } (shown(&history.name)) } }
+                        @for place in several {
+                            li { a href=(place.href()) { span.kind { (place.kind) } (shown(&place.name)) } }
                         }
                     }
                 }
@@ -56,154 +60,35 @@ pub fn home(visit: &Visit, signed_in: &SignedIn) -> Answer {
 
 /// A page of a history, or a row of it.
 pub fn answer(visit: &Visit, signed_in: &SignedIn, is_event: bool) -> Answer {
-    let mut scope = None;
-    let mut rows = 0;
-    let built = build(visit, signed_in, is_event, &mut scope, &mut rows);
-    let (answer, refusal) = match built {
-        Ok(answer) => (answer, None),
-        Err(problem) => (states::problem(visit, &problem), Some(Text::from(problem.name))),
-    };
-    visit.record(
-        visit.caller(),
-        Seen {
-            action: Action::Query,
-            scope: scope.as_ref(),
-            status: answer.status,
-            refusal,
-            rows,
-            details: visit.details(),
-        },
-    );
-    answer
+    visit.look(|looked| build(visit, signed_in, is_event, looked))
 }
 
 fn build(
     visit: &Visit,
     signed_in: &SignedIn,
     is_event: bool,
-    scope: &mut Option<Scope>,
-    rows: &mut u64,
+    looked: &mut Looked,
 ) -> Result<Answer, Problem> {
-    let params = Params::parse(visit.parts.uri.query().unwrap_or_default())?;
-    if params.get("project").is_none() && params.get("namespace").is_none() {
-        return Ok(Answer::redirect("/"));
-    }
-    let whose = &*scope.insert(scope_of(visit, &params)?);
-    let apart = match filters::with_times_apart(&params, visit.now) {
-        Err(problem) => return Ok(unreadable(signed_in, &params, &problem)),
-        Ok(apart) => apart,
+    let question = match Question::of(visit, signed_in, PATH, looked)? {
+        Err(answer) => return Ok(answer),
+        Ok(question) => question,
     };
-    if let Some(apart) = apart {
-        return Ok(Answer::redirect(&apart.href(visit.parts.uri.path())));
-    }
-    let window = Window::of(&params, visit.now)?;
-    let registry = &visit.catalog.registry;
-    let asked = Asked { app: &visit.app, registry, scope: whose, window };
-    let mut found = match Found::look(&asked, visit, &params) {
+    let asked = question.asked(visit);
+    let mut found = match Found::look(&asked, visit, &question.params) {
         Err(problem) if problem.column.is_some() => {
-            return Ok(unreadable(signed_in, &params, &problem));
+            return Ok(question.unreadable(visit, signed_in, &problem));
         }
         found => found?,
     };
     if is_event {
-        let row = row_of(visit, whose)?;
-        found.neighbours = neighbours(visit, whose, &row)?;
+        let row = row_of(visit, &question.scope)?;
+        found.neighbours = neighbours(visit, &question.scope, &row)?;
         found.open = Some(row);
     }
-    *rows = found.page.rows.len() as u64 + u64::from(is_event);
-    let shown = Shown { visit, signed_in, scope: whose, params: &params, window, found: &found };
+    looked.rows = found.page.rows.len() as u64 + u64::from(is_event);
+    let Question { params, scope, window, .. } = &question;
+    let shown = Shown { visit, signed_in, scope, params, window: *window, found: &found };
     Ok(Answer::page(StatusCode::OK, shown.page()))
-}
-
-/// The page for a search that cannot be read: with the search, and without any row.
-fn unreadable(signed_in: &SignedIn, params: &Params, problem: &Problem) -> Answer {
-    let signed_in = Some(signed_in);
-    let here = Some(("/history", params));
-    let frame = Frame { title: problem.title, signed_in, here, chooser: None };
-    let main = html! {
-        main #main.history {
-            div.top {
-                h1 { (problem.title) }
-                (search(params, Some(problem)))
-            }
-            section.state {
-                p { "Nothing was answered: an answer to another question would be no answer." }
-                p { a href=(params.without(&["q", "cursor"]).href("/history")) { "Without this search" } }
-            }
-        }
-    };
-    Answer::page(problem.status, page(&frame, main))
-}
-
-/// What can be typed, and what is wrong with it.
-fn search(params: &Params, wrong: Option<&Problem>) -> Markup {
-    let text = params.get("q").unwrap_or_default();
-    let kept = params.without(&["q", "cursor", "as_of"]);
-    html! {
-        form.search method="get" action="/history" role="search" {
-            @for (name, value) in kept.iter() {
-                input type="hidden" name=(name) value=(value);
-            }
-            label.hidden for="q" { "Search" }
-            input #q type="search" name="q" value=(text) autocomplete="off" spellcheck="false"
-                autocapitalize="none" aria-invalid=[wrong.map(|_| "true")]
-                aria-describedby=[wrong.map(|_| "q-wrong")] autofocus[wrong.is_some()]
-                placeholder="result:failed user:svc-* ip:10.0.0.0/8 -class:system since:2h";
-            button.quiet type="submit" { "Search" }
-        }
-        @if let Some(problem) = wrong {
-            div #q-wrong.search-error role="alert" {
-                @if let Some(column) = problem.column {
-                    pre.caret aria-hidden="true" { (plain(text)) "\n"
-                        (" ".repeat(column.saturating_sub(1).min(text.len()))) "^" }
-                }
-                p { (shown(&problem.detail)) }
-            }
-        }
-    }
-}
-
-/// Whose history an address means, if the one who asks may read it.
-fn scope_of(visit: &Visit, params: &Params) -> Result<Scope, Problem> {
-    let registry = &visit.catalog.registry;
-    let caller = visit.caller();
-    let may = |object: Object<'_>| authorize(registry, &caller, Operation::ReadHistory, object);
-    for name in ["project", "namespace"] {
-        params.query().one(name)?;
-    }
-    match (params.get("project"), params.get("namespace")) {
-        (Some(_), Some(_)) => {
-            Err(Problem::invalid_parameter("namespace", "either this or project"))
-        }
-        (Some(text), None) => {
-            let absent = || Problem::not_found(format!("There is no project {text}."));
-            let id = registry.find_project(text).map(|project| project.id).ok_or_else(absent)?;
-            match may(Object::Project(id)) {
-                Decision::Allowed => Ok(Scope::Project(id)),
-                Decision::RoleMissing => Err(Problem::forbidden()),
-                Decision::Invisible => Err(absent()),
-            }
-        }
-        (None, name) => {
-            let name = name.unwrap_or_default();
-            let scope = || Scope::Namespace(name.into());
-            let arrays = filter::arrays(&params.query());
-            let is_allowed = |text: &String| {
-                let array = registry.arrays().find(name, text);
-                array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
-            };
-            match may(Object::Namespace(name)) {
-                Decision::Allowed => Ok(scope()),
-                Decision::RoleMissing if !arrays.is_empty() && arrays.iter().all(is_allowed) => {
-                    Ok(scope())
-                }
-                Decision::RoleMissing => Err(Problem::forbidden()),
-                Decision::Invisible => {
-                    Err(Problem::not_found(format!("There is no namespace {name}.")))
-                }
-            }
-        }
-    }
 }
 
 /// The row that the path names, wherever it is in the history that may be read. Of a namespace of others
@@ -300,7 +185,7 @@ impl Found {
         };
         let is_empty_history = is_none && elsewhere == 0 && store.select(&of_all)?.total == 0;
         let coverage = coverage::of(store, asked.registry, &filter, visit.now);
-        let name_of = |name: &str, value: &str| name_in(asked, name, value);
+        let name_of = |name: &str, value: &str| asked.name_of(name, value);
         let chart = Chart::of(store, &counted, &asked.window, (&coverage, visit.now), &name_of)?;
         let facets = facets::of(asked, params, &counted, shows_all)?;
         let (open, neighbours) = (None, Default::default());
@@ -317,16 +202,6 @@ impl Found {
             neighbours,
         })
     }
-}
-
-/// What a value of a filter stands for: of an array its name.
-fn name_in(asked: &Asked<'_>, name: &str, value: &str) -> String {
-    if let (Scope::Namespace(namespace), "array" | "target") = (asked.scope, name)
-        && let Some(array) = asked.registry.arrays().find(namespace, value)
-    {
-        return array.name.to_string();
-    }
-    value.to_owned()
 }
 
 /// A page as it is shown.
@@ -353,7 +228,7 @@ impl Shown<'_> {
             title: &title,
             signed_in: Some(self.signed_in),
             here: Some((&path, self.params)),
-            chooser: Some(self.chooser()),
+            bar: Some(Here::of(PATH, self.scope, self.params).bar(self.visit, self.signed_in)),
         };
         page(
             &frame,
@@ -364,8 +239,8 @@ impl Shown<'_> {
                             h1 { (heading) }
                             (self.window.choices(self.params, "/history"))
                         }
-                        (self.search())
-                        (filters::chips(self.params, &|name, value| self.name_of(name, value)))
+                        (search(PATH, self.params, None))
+                        (filters::chips(self.params, PATH, &|name, value| self.name_of(name, value)))
                         (self.headline())
                         @if !self.found.is_empty_history { (self.found.chart.show(self.params)) }
                     }
@@ -377,20 +252,13 @@ impl Shown<'_> {
         )
     }
 
-    /// Whether there is anything that could be watched.
-    fn is_set_up(&self) -> bool {
+    fn asked(&self) -> Asked<'_> {
         let registry = &self.visit.catalog.registry;
-        match self.scope {
-            Scope::Project(id) => registry.hosts(*id).next().is_some(),
-            Scope::Namespace(name) => registry.arrays().arrays_of(name).next().is_some(),
-            Scope::System => true,
-        }
+        Asked { app: &self.visit.app, registry, scope: self.scope, window: self.window }
     }
 
     fn name_of(&self, name: &str, value: &str) -> String {
-        let (app, registry) = (&self.visit.app, &self.visit.catalog.registry);
-        let asked = Asked { app, registry, scope: self.scope, window: self.window };
-        name_in(&asked, name, value)
+        self.asked().name_of(name, value)
     }
 
     fn id(&self, row: &Placed) -> String {
@@ -408,7 +276,7 @@ impl Shown<'_> {
                     strong { (count(page.total)) }
                     (if page.total == 1 { " event" } else { " events" })
                     span.sep aria-hidden="true" { "·" }
-                    (states::completeness(coverage, &self.window, self.is_set_up(), &name_of))
+                    (states::completeness(coverage, &self.window, self.asked().is_set_up(), &name_of))
                 }
                 p.aside {
                     @if self.params.get("show") == Some("all") {
@@ -495,81 +363,4 @@ impl Shown<'_> {
         }
         .show(row)
     }
-
-    fn search(&self) -> Markup {
-        search(self.params, None)
-    }
-
-    /// The histories that one may choose from.
-    fn chooser(&self) -> Markup {
-        let all = histories(self.visit, self.signed_in);
-        let name = match self.scope {
-            Scope::Project(id) => {
-                let project = self.visit.catalog.registry.project(*id);
-                project.map_or_else(String::new, |project: &Project| project.name.to_string())
-            }
-            Scope::Namespace(name) => name.to_string(),
-            Scope::System => String::new(),
-        };
-        html! {
-            details.chooser {
-                summary { span.hidden { "History of " } (shown(&name)) }
-                ul {
-                    @for history in &all {
-                        li {
-                            a href=(history.href) aria-current=[(history.name == name).then_some("page")] {
-                                span.kind { (history.kind) } (shown(&history.name))
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// A history that somebody may see.
-struct History {
-    kind: &'static str,
-    name: String,
-    href: String,
-}
-
-/// The projects in which a user has a role, the namespaces that are the user's, and the arrays that are
-/// shared with the user.
-fn histories(visit: &Visit, signed_in: &SignedIn) -> Vec<History> {
-    let registry = &visit.catalog.registry;
-    let arrays = registry.arrays();
-    let user = &*signed_in.user;
-    let href = |name: &str, value: &str| Params::default().and(name, value);
-    let mut all: Vec<History> = registry
-        .roles_of_user(user)
-        .map(|(project, _)| History {
-            kind: "Project",
-            name: project.name.to_string(),
-            href: href("project", &project.id.to_string()).href("/history"),
-        })
-        .collect();
-    for namespace in arrays.namespaces() {
-        let is_own = arrays.owns(user, namespace);
-        if is_own && arrays.arrays_of(namespace).next().is_some() {
-            let href = href("namespace", namespace).href("/history");
-            all.push(History { kind: "Arrays", name: namespace.to_string(), href });
-        }
-        if is_own {
-            continue;
-        }
-        let caller = visit.caller();
-        for array in arrays.arrays_of(namespace) {
-            let decision =
-                authorize(registry, &caller, Operation::ReadHistory, Object::Array(array));
-            if decision == Decision::Allowed {
-                let href = href("namespace", namespace).and("array", &array.id.to_string());
-                let name = format!("{namespace}/{}", array.name);
-                all.push(History { kind: "Array", name, href: href.href("/history") });
-            }
-        }
-    }
-    all.sort_by(|a, b| (b.kind, &a.name).cmp(&(a.kind, &b.name)));
-    all
 }

@@ -5,7 +5,8 @@
 //! (403) · who are you (a sign-in page) · may you (403, 404) · the page.
 //!
 //! Suggested reading order: [`params`] (the state of a page), [`sessions`] and `attempts` (who is there),
-//! `sign_in`, `history` (the page), `filters`, `chart`, `table`, `detail`, `states` (its parts), `page` (what is around
+//! `sign_in`, `navigation` (where one may go), `question` (what is asked), `history` (the page), `filters`, `chart`, `gaps`, `table`, `detail`,
+//! `states` (its parts), `principals` and `principal`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
 mod assets;
@@ -14,11 +15,18 @@ mod chart;
 mod detail;
 mod facets;
 mod filters;
+mod forms;
+mod gaps;
 mod history;
+mod navigation;
 mod page;
 mod params;
+mod principal;
+mod principals;
+mod question;
 mod sessions;
 mod sign_in;
+mod sources;
 mod states;
 mod table;
 #[cfg(test)]
@@ -39,12 +47,14 @@ use doorbook_event::{Action, Principal, Random, Scope, Target, Text, Timestamp};
 use doorbook_store::Catalog;
 
 use crate::api::body::until_taken;
+use crate::api::native::problem::Problem;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::http::Connection;
 use crate::usage::Use;
 use attempts::Attempts;
 use page::Answer;
+use params::Params;
 use sessions::{Links, Sessions, SignedIn};
 
 /// What the page holds between requests.
@@ -67,6 +77,9 @@ enum Route {
     Home,
     History,
     Event,
+    Principals,
+    Principal,
+    Sources,
     SignIn,
     Link,
     SignOut,
@@ -74,10 +87,13 @@ enum Route {
 }
 
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 7] = [
+static ROUTES: [(&str, Route, &str); 10] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
+    ("/principals", Route::Principals, "principals"),
+    ("/principals/{name}", Route::Principal, "principal"),
+    ("/sources", Route::Sources, "sources"),
     ("/sign-in", Route::SignIn, "signIn"),
     ("/sign-in/{link}", Route::Link, "signInByLink"),
     ("/sign-out", Route::SignOut, "signOut"),
@@ -115,12 +131,42 @@ async fn answer(
             let answered = sign_in::answer(&visit, route, body).await;
             visit.finish(answered).map(Body::from)
         }
-        Route::Home | Route::History | Route::Event | Route::Asset => look(visit, route).await,
+        _ if visit.parts.method == Method::POST => {
+            let sent = forms::read(body).await;
+            work(visit, move |visit, signed_in| change(visit, signed_in, route, sent)).await
+        }
+        _ => work(visit, move |visit, signed_in| look(visit, signed_in, route)).await,
     }
 }
 
-/// A page that shows something of the history.
-async fn look(visit: Arc<Visit>, route: Route) -> Response<Body> {
+/// A page that shows something.
+fn look(visit: &Visit, signed_in: &SignedIn, route: Route) -> Answer {
+    match route {
+        Route::Home => history::home(visit, signed_in),
+        Route::Principals => principals::answer(visit, signed_in),
+        Route::Principal => principal::answer(visit, signed_in),
+        Route::Sources => sources::answer(visit, signed_in),
+        _ => history::answer(visit, signed_in, route == Route::Event),
+    }
+}
+
+/// What a form of a page asks for.
+fn change(visit: &Visit, signed_in: &SignedIn, route: Route, sent: Option<Params>) -> Answer {
+    let sent = match forms::admit(visit, signed_in, sent) {
+        Err(refused) => return refused,
+        Ok(sent) => sent,
+    };
+    match route {
+        Route::Sources => sources::change(visit, &sent),
+        _ => states::unreadable(visit),
+    }
+}
+
+/// Answers who is signed in, under one of the permits that bound answers in general.
+async fn work(
+    visit: Arc<Visit>,
+    answer: impl FnOnce(&Visit, &SignedIn) -> Answer + Send + 'static,
+) -> Response<Body> {
     let Some(signed_in) = visit.signed_in.clone() else {
         return visit.finish(sign_in::ask_first(&visit)).map(Body::from);
     };
@@ -131,10 +177,7 @@ async fn look(visit: Arc<Visit>, route: Route) -> Response<Body> {
         return visit.finish(busy).map(Body::from);
     };
     let worked = tokio::task::spawn_blocking(move || {
-        let answer = match route {
-            Route::Home => history::home(&visit, &signed_in),
-            _ => history::answer(&visit, &signed_in, route == Route::Event),
-        };
+        let answer = answer(&visit, &signed_in);
         until_taken(visit.finish(answer), permit)
     });
     // It panicked, and the panic has been printed.
@@ -173,7 +216,7 @@ impl Visit {
         let is_read = [Method::GET, Method::HEAD].contains(&self.parts.method);
         let allowed = match route {
             Route::SignOut => "POST",
-            Route::SignIn => "GET, HEAD, POST",
+            Route::SignIn | Route::Sources => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         let is_allowed = match allowed {
@@ -209,6 +252,20 @@ impl Visit {
         format!("{scheme}://{}", host.unwrap_or("localhost:8080"))
     }
 
+    /// Builds a page that shows something of a history, and takes note of it.
+    fn look(&self, build: impl FnOnce(&mut Looked) -> Result<Answer, Problem>) -> Answer {
+        let mut looked = Looked::default();
+        let (answer, refusal) = match build(&mut looked) {
+            Ok(answer) => (answer, None),
+            Err(problem) => (states::problem(self, &problem), Some(Text::from(problem.name))),
+        };
+        let Looked { scope, rows } = looked;
+        let (action, scope, status) = (Action::Query, scope.as_ref(), answer.status);
+        let details = self.details();
+        self.record(self.caller(), Seen { action, scope, status, refusal, rows, details });
+        answer
+    }
+
     /// Takes note of an answer.
     fn record(&self, caller: Caller, used: Seen<'_>) {
         let target = match used.scope {
@@ -239,6 +296,13 @@ impl Visit {
     fn finish(&self, answer: Answer) -> Response<Vec<u8>> {
         page::response(&self.parts.headers, answer)
     }
+}
+
+/// What a page showed, as far as it came.
+#[derive(Default)]
+struct Looked {
+    scope: Option<Scope>,
+    rows: u64,
 }
 
 /// What is recorded of a request.

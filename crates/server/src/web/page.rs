@@ -47,8 +47,8 @@ pub struct Frame<'a> {
     pub signed_in: Option<&'a SignedIn>,
     /// The address of this page; where it is one of the history.
     pub here: Option<(&'a str, &'a Params)>,
-    /// Whose history is shown, for the bar.
-    pub chooser: Option<Markup>,
+    /// Where one may go, for the bar.
+    pub bar: Option<Markup>,
 }
 
 /// A whole page.
@@ -70,7 +70,7 @@ pub fn page(frame: &Frame<'_>, main: Markup) -> Markup {
                 a.skip href="#main" { "Skip to content" }
                 header.bar {
                     a.mark href="/" { (mark()) "Doorbook" }
-                    @if let Some(chooser) = &frame.chooser { (chooser) }
+                    @if let Some(bar) = &frame.bar { (bar) }
                     div.bar-end {
                         @if let Some((path, params)) = frame.here { (zones(path, params, zone)) }
                         @if let Some(signed_in) = frame.signed_in { (account(signed_in)) }

@@ -21,6 +21,11 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b',');
 
 impl Params {
+    /// An address that says nothing.
+    pub const fn none() -> Params {
+        Params(Vec::new())
+    }
+
     /// From the part of the request target after `?`.
     pub fn parse(text: &str) -> Result<Params, Problem> {
         Ok(Params(Query::parse(text)?.pairs().to_vec()))

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use doorbook_event::arrays::{Arrays, PasswordHash, User};
 use doorbook_event::{Random, Text, Timestamp};
 
+use super::forms::Told;
 use crate::auth::users::{new_token, token_sha256};
 
 /// Without any use, a session ends after an hour.
@@ -33,6 +34,8 @@ struct Session {
     form_token: String,
     began: Timestamp,
     used: Timestamp,
+    /// What the next page is to tell. A secret that was just made is nowhere else.
+    told: Option<Told>,
 }
 
 /// Somebody who is signed in.
@@ -54,6 +57,7 @@ impl Sessions {
             form_token: new_token(random),
             began: now,
             used: now,
+            told: None,
         };
         let mut sessions = self.lock();
         sessions.retain(|_, session| session.is_good(now));
@@ -79,6 +83,18 @@ impl Sessions {
         session.used = session.used.max(now);
         let (user, form_token) = (session.user.clone(), session.form_token.clone());
         Some(SignedIn { user, form_token })
+    }
+
+    /// Keeps what the next page is to tell.
+    pub fn tell(&self, secret: &str, told: Told) {
+        if let Some(session) = self.lock().get_mut(&token_sha256(secret)) {
+            session.told = Some(told);
+        }
+    }
+
+    /// What this page is to tell; the next one does not.
+    pub fn take_told(&self, secret: &str) -> Option<Told> {
+        self.lock().get_mut(&token_sha256(secret))?.told.take()
     }
 
     /// Ends a session.

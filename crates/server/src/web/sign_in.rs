@@ -2,23 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use doorbook_event::{Action, Peer, Principal, Text};
 use maud::{DOCTYPE, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use subtle::ConstantTimeEq;
 
 use super::page::{Answer, Frame, page};
 use super::params::Params;
-use super::{Route, Seen, Visit, states};
+use super::{Route, Seen, Visit, forms, states};
 use crate::auth::{Caller, shorten};
 
 /// What the paths of one-time links begin with.
 pub const LINK_PREFIX: &str = "/sign-in/";
-
-/// Longer than any name, password and address together.
-const FORM_BYTES_MAX: usize = 32 * 1024;
 
 /// What the cookie is called: over TLS by a name that browsers take from nobody else.
 pub const fn cookie_name(is_tls: bool) -> &'static str {
@@ -35,11 +31,11 @@ pub async fn answer(visit: &Arc<Visit>, route: Route, body: Body) -> Answer {
         let next = params.ok().and_then(|params| params.get("next").map(str::to_owned));
         return form(visit, StatusCode::OK, None, "", next.as_deref().unwrap_or("/"));
     }
-    if !is_from_here(visit) {
+    if !forms::is_from_here(visit) {
         refuse(visit, "a form from elsewhere", None, StatusCode::FORBIDDEN);
         return states::from_elsewhere(visit);
     }
-    let Some(sent) = read(body).await else { return states::unreadable(visit) };
+    let Some(sent) = forms::read(body).await else { return states::unreadable(visit) };
     match route {
         Route::SignOut => sign_out(visit, &sent),
         _ => by_password(visit, &sent).await,
@@ -81,7 +77,7 @@ fn again(visit: &Visit) -> Answer {
 }
 
 fn form(visit: &Visit, status: StatusCode, error: Option<&str>, user: &str, next: &str) -> Answer {
-    let frame = Frame { title: "Sign in", signed_in: None, here: None, chooser: None };
+    let frame = Frame { title: "Sign in", signed_in: None, here: None, bar: None };
     let main = html! {
         main #main.narrow {
             h1 { "Sign in" }
@@ -95,7 +91,7 @@ fn form(visit: &Visit, status: StatusCode, error: Option<&str>, user: &str, next
             form.sign-in method="post" action="/sign-in" {
                 label for="user" { "User" }
                 input #user name="user" type="text" autocomplete="username" autocapitalize="none"
-                    spellcheck="false" required value=(user) autofocus[error.is_none()]
+                    spellcheck="false" required value=(super::text::plain(user)) autofocus[error.is_none()]
                     aria-describedby=[error.map(|_| "sign-in-error")];
                 label for="password" { "Password" }
                 input #password name="password" type="password" autocomplete="current-password"
@@ -190,8 +186,7 @@ fn begin(visit: &Visit, user: &str, next: &str) -> Answer {
 
 fn sign_out(visit: &Visit, sent: &Params) -> Answer {
     let Some(signed_in) = &visit.signed_in else { return Answer::redirect("/sign-in") };
-    let token = sent.get("token").unwrap_or_default().as_bytes();
-    if !bool::from(token.ct_eq(signed_in.form_token.as_bytes())) {
+    if !forms::has_token(sent, signed_in) {
         refuse(visit, "a form without its token", None, StatusCode::FORBIDDEN);
         return states::from_elsewhere(visit);
     }
@@ -210,23 +205,6 @@ fn cookie(visit: &Visit, secret: &str, max_age: Option<u32>) -> HeaderValue {
     HeaderValue::from_str(&cookie).expect("base64url and our own words")
 }
 
-/// Whether a browser says that a form comes from one of our pages. What says nothing is no browser of
-/// today, and a program has the API.
-fn is_from_here(visit: &Visit) -> bool {
-    let site = visit.header("sec-fetch-site").map(|site| site == "same-origin");
-    let host = visit.header("host");
-    let authority = visit.parts.uri.authority().map(|authority| authority.as_str());
-    let origin = visit.parts.headers.get(header::ORIGIN).map(|origin| {
-        let origin = origin.to_str().unwrap_or_default();
-        let origin = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        origin.is_some() && origin == host.or(authority)
-    });
-    match (site, origin) {
-        (None, None) => false,
-        (site, origin) => site.unwrap_or(true) && origin.unwrap_or(true),
-    }
-}
-
 /// Where to go after signing in: a path of ours, never another server's.
 fn safe(next: &str) -> &str {
     let is_path = next.starts_with('/')
@@ -234,11 +212,6 @@ fn safe(next: &str) -> &str {
         && next.bytes().all(|b| b.is_ascii_graphic() && b != b'\\')
         && !next.starts_with("/sign-");
     if is_path { next } else { "/" }
-}
-
-async fn read(body: Body) -> Option<Params> {
-    let bytes = to_bytes(body, FORM_BYTES_MAX).await.ok()?;
-    Params::parse(std::str::from_utf8(&bytes).ok()?).ok()
 }
 
 fn refuse(visit: &Visit, reason: &'static str, claimed: Option<Text>, status: StatusCode) {

@@ -9,6 +9,7 @@ use maud::{Markup, html};
 
 use super::Visit;
 use super::filters::{self, active, dropped, label};
+use super::navigation::Here;
 use super::page::{Answer, Frame, page};
 use super::params::Params;
 use super::sessions::SignedIn;
@@ -20,7 +21,8 @@ use crate::api::native::problem::Problem;
 /// A page that says what is the matter.
 pub fn said(visit: &Visit, status: StatusCode, title: &str, said: Markup) -> Answer {
     let signed_in = visit.signed_in.as_ref();
-    let frame = Frame { title, signed_in, here: None, chooser: None };
+    let bar = signed_in.map(|signed_in| Here::nowhere().bar(visit, signed_in));
+    let frame = Frame { title, signed_in, here: None, bar };
     let main = html! {
         main #main.narrow {
             h1 { (title) }
@@ -62,6 +64,22 @@ fn forbidden(visit: &Visit) -> Answer {
             code { "doorbook user grant NAME --project P --role R" } }
     };
     said(visit, StatusCode::FORBIDDEN, "Not allowed", text)
+}
+
+/// Somebody may see this, and not do that.
+pub fn may_not(visit: &Visit) -> Answer {
+    let text = html! {
+        p { "Your role here does not allow that. Nothing was done." }
+        p.hint { "Whoever runs this server can grant another: "
+            code { "doorbook user grant NAME --project P --role R" } }
+    };
+    said(visit, StatusCode::FORBIDDEN, "Not allowed", text)
+}
+
+/// There is no such thing for the one who asks.
+pub fn not_there(visit: &Visit) -> Answer {
+    let text = html! { p { "There is nothing of that name, or it is not yours to change. Nothing was done." } };
+    said(visit, StatusCode::NOT_FOUND, "Not found", text)
 }
 
 /// Too many others are being answered.
@@ -125,11 +143,11 @@ pub fn no_match(
                 p { "What could be dropped:" }
                 ul {
                     @for (name, value) in &active {
-                        li { a href=(dropped(params, name, value)) {
+                        li { a href=(dropped(params, "/history", name, value)) {
                             "Without " (label(name)) ": " (shown(&name_of(name, value))) } }
                     }
                     @if active.len() > 1 {
-                        li { a href=(filters::without_any(params)) { "Without any of them" } }
+                        li { a href=(filters::without_any(params, "/history")) { "Without any of them" } }
                     }
                 }
             }
@@ -165,7 +183,7 @@ pub fn no_data(registry: &Registry, scope: &Scope) -> Markup {
     }
 }
 
-fn config(registry: &Registry, project: ProjectId) -> String {
+pub fn config(registry: &Registry, project: ProjectId) -> String {
     let name = registry.project(project).map_or("shop", |project| &*project.name);
     let mut config = format!("version = 1\n\n[[project]]\nname = {name:?}\n");
     let clusters: Vec<_> = registry.clusters(project).collect();

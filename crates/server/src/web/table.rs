@@ -8,6 +8,7 @@ use doorbook_store::Placed;
 use maud::{Markup, html};
 
 use super::params::Params;
+use super::principals;
 use super::text::{plain, shown};
 use super::when;
 
@@ -72,7 +73,7 @@ impl Table<'_> {
                         td { (access.action.word()) }
                         td { (shown(&(self.name_of)("array", access.target.names().1))) }
                     }
-                    td.who-cell { (who(&access.principal)) (classes(access)) }
+                    td.who-cell { (who_linked(&access.principal, self.params)) (classes(access)) }
                     td.address.tight { (from_where(access.peer)) }
                     td { (result(&access.outcome)) }
                     @if !is_arrays { td.tight { (optional(access.mechanism.as_deref())) } }
@@ -89,6 +90,15 @@ impl Table<'_> {
             // A filter asks for no other kind.
             _ => html! {},
         }
+    }
+}
+
+/// Who came, with a link to what else is known of them.
+pub fn who_linked(principal: &Principal, params: &Params) -> Markup {
+    let address = principal.name().and_then(|name| principals::address_of(name, params));
+    match address {
+        Some(address) => html! { a.who-link href=(address) { (who(principal)) } },
+        None => who(principal),
     }
 }
 

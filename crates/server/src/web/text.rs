@@ -33,6 +33,11 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
+/// The first character that cannot be seen, and its place in characters from 1 on. Tabs are seen as room.
+pub fn first_hidden(text: &str) -> Option<(usize, char)> {
+    (1..).zip(text.chars()).find(|(_, c)| is_hidden(*c) && *c != '\t')
+}
+
 /// JSON in which only what can be seen stands as itself.
 pub fn visible_json(json: &str) -> String {
     let mut visible = String::with_capacity(json.len());

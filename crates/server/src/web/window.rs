@@ -54,6 +54,11 @@ impl Window {
         Ok(Window { from, to, last: Some(word) })
     }
 
+    /// As long as there is anything.
+    pub fn all() -> Window {
+        Window { from: Timestamp::MIN, to: Timestamp::MAX, last: Some("all") }
+    }
+
     /// Whether both ends are known.
     pub fn is_closed(&self) -> bool {
         self.from > Timestamp::MIN && self.to < Timestamp::MAX

@@ -1,4 +1,5 @@
-//! What an answer cannot know: intervals in which what was asked for was not seen.
+//! What an answer cannot know: intervals in which what was asked for was not seen. Beside each answer, and
+//! by itself as `GET coverage`.
 
 use doorbook_event::record::Hidden;
 use doorbook_event::{Peer, Timestamp};
@@ -6,13 +7,43 @@ use doorbook_source::document::write_text;
 use doorbook_store::Answer;
 use doorbook_store::coverage::Gap;
 
-use crate::coverage::word;
+use super::dispatch::Call;
+use super::filter;
+use super::problem::Problem;
+use crate::coverage::{self, word};
 
 /// As many as a person reads; `total` counts them all.
 const GAPS_MAX: usize = 100;
 
+/// Gaps of an answer that is about nothing else.
+const LIMIT_MAX: usize = 10_000;
+
+const LIMIT_DEFAULT: usize = 1000;
+
+/// Serves `coverage`: what any answer to the same filter has beside it, with all gaps.
+pub fn serve(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
+    let limit = call.query.number("limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT);
+    let filter = filter::take(call)?.filter;
+    call.query.finish()?;
+    if filter.as_of.is_some() {
+        let expected = "coverage is what is known now, of any state";
+        return Err(Problem::invalid_parameter("as_of", expected));
+    }
+    let now = call.app.clock().now();
+    let answer = coverage::of(call.app.store(), call.registry, &filter, now);
+    call.rows = answer.gaps.len().min(limit) as u64;
+    let mut out = b"{".to_vec();
+    write_gaps(&answer, limit, &mut out);
+    out.push(b'}');
+    Ok(out)
+}
+
 /// Appends `"coverage":{"state":…,"through":…,"gaps":[…],"total":N}`, the latest gap first.
 pub fn write(answer: &Answer, out: &mut Vec<u8>) {
+    write_gaps(answer, GAPS_MAX, out);
+}
+
+fn write_gaps(answer: &Answer, limit: usize, out: &mut Vec<u8>) {
     let through = instant(answer.through);
     out.extend_from_slice(
         format!(
@@ -21,7 +52,7 @@ pub fn write(answer: &Answer, out: &mut Vec<u8>) {
         )
         .as_bytes(),
     );
-    for (n, gap) in answer.gaps.iter().take(GAPS_MAX).enumerate() {
+    for (n, gap) in answer.gaps.iter().take(limit).enumerate() {
         out.extend_from_slice(if n == 0 { b"" } else { b"," });
         write_gap(gap, out);
     }

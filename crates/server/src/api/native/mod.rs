@@ -7,11 +7,12 @@
 //! checks · the answer. Every error is a problem of RFC 9457.
 
 mod agent;
+pub mod answers;
 mod body;
 mod counts;
 mod coverage;
 pub(crate) mod cursor;
-mod cut;
+pub(crate) mod cut;
 pub(crate) mod dispatch;
 pub(crate) mod events;
 mod export;
@@ -19,9 +20,10 @@ pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
-mod principals;
+pub(crate) mod principals;
 pub(crate) mod problem;
 pub(crate) mod query;
+mod sources;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -156,6 +158,20 @@ pub static OPERATIONS: &[Operation] = &[
         path: "principals/{name}",
         needs: auth::Operation::ReadHistory,
         serve: Serve::Read(principals::one),
+    },
+    Operation {
+        id: "listSources",
+        method: "GET",
+        path: "sources",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(sources::list),
+    },
+    Operation {
+        id: "getCoverage",
+        method: "GET",
+        path: "coverage",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Read(coverage::serve),
     },
 ];
 

@@ -2,7 +2,8 @@
 
 use doorbook_source::document::write_text;
 use doorbook_store::filter::{Histogram, PrincipalIs, Rank, Seen, SeenValue};
-use doorbook_store::{Dimension, Filter};
+use doorbook_store::{Dimension, Filter, Store};
+use jiff::tz::TimeZone;
 
 use super::cut::{WEEK_HOURS, hour_of, hours_of_week};
 use super::dispatch::Call;
@@ -17,7 +18,7 @@ const LIMIT_MAX: usize = 10_000;
 const VALUES_MAX: usize = 1000;
 
 /// What a principal is shown with: the member's name, and by what it is counted.
-const DETAILS: [(&str, Dimension); 7] = [
+pub const DETAILS: [(&str, Dimension); 7] = [
     ("databases", Dimension::Database),
     ("addresses", Dimension::Address),
     ("applications", Dimension::Application),
@@ -58,33 +59,68 @@ pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let name = name.ok_or_else(|| Problem::not_found("There is no principal without a name."))?;
     let Asked { filter, zone, .. } = filter::take(call)?;
     call.query.finish()?;
-    if !filter.principals.is_empty() {
-        return Err(Problem::invalid_parameter("principal", "the path names one already"));
-    }
-    let principals = vec![PrincipalIs::Named(name.as_str().into())];
-    let narrowed = Filter { principals, ..filter };
-    let dimensions = DETAILS.map(|(_, dimension)| dimension);
-    let store = call.app.store();
-    let seen = store.seen(&narrowed, &dimensions, (Rank::Last, VALUES_MAX))?;
-    // All of it is of one state.
-    let filter = Filter { as_of: Some(seen[0].as_of.clone()), ..narrowed };
-    let whole = store.seen(&filter, &[Dimension::Principal], (Rank::Last, 1))?;
-    let hours = store.histogram_by(&filter, &hours_of_week(&zone))?;
-    call.rows = whole[0].total;
+    let known = Known::of(call.app.store(), filter, &name, &zone)?;
+    call.rows = known.whole.total;
     let mut out = b"{\"name\":".to_vec();
     write_text(&name, &mut out);
-    write_sums(whole[0].values.first(), &mut out);
-    for ((member, _), seen) in DETAILS.iter().zip(&seen) {
+    write_sums(known.whole.values.first(), &mut out);
+    for ((member, _), seen) in DETAILS.iter().zip(&known.details) {
         out.extend_from_slice(format!(",\"{member}\":{{\"values\":").as_bytes());
         write_values("value", &seen.values, &mut out);
         out.extend_from_slice(format!(",\"distinct\":{}}}", seen.distinct).as_bytes());
     }
-    write_hours(&hours, &mut out);
+    write_hours(&known.hours, &mut out);
     out.push(b',');
-    let Seen { total, as_of, .. } = &whole[0];
-    events::write_ending(call, &filter, *total, as_of, &mut out);
+    let Seen { total, as_of, .. } = &known.whole;
+    events::write_ending(call, &known.filter, *total, as_of, &mut out);
     out.push(b'}');
     Ok(out)
+}
+
+/// What is known of one principal, all of it of one state.
+pub struct Known {
+    /// What was asked of the store.
+    pub filter: Filter,
+    /// The sums; without a value if it was never seen.
+    pub whole: Seen,
+    /// What it was seen with, by [`DETAILS`].
+    pub details: Vec<Seen>,
+    /// When in the week, by outcome: success, failure, not said.
+    pub hours: [[u64; WEEK_HOURS]; 3],
+}
+
+impl Known {
+    /// Among the rows that a filter matches, which names no principal itself.
+    pub fn of(
+        store: &Store,
+        filter: Filter,
+        name: &str,
+        zone: &TimeZone,
+    ) -> Result<Known, Problem> {
+        if !filter.principals.is_empty() {
+            return Err(Problem::invalid_parameter("principal", "the path names one already"));
+        }
+        let principals = vec![PrincipalIs::Named(name.into())];
+        let narrowed = Filter { principals, ..filter };
+        let dimensions = DETAILS.map(|(_, dimension)| dimension);
+        let details = store.seen(&narrowed, &dimensions, (Rank::Last, VALUES_MAX))?;
+        let filter = Filter { as_of: Some(details[0].as_of.clone()), ..narrowed };
+        let whole = store.seen(&filter, &[Dimension::Principal], (Rank::Last, 1))?;
+        let whole = whole.into_iter().next().expect("one for each dimension");
+        let hours = hours(&store.histogram_by(&filter, &hours_of_week(zone))?);
+        Ok(Known { filter, whole, details, hours })
+    }
+}
+
+fn hours(histogram: &Histogram) -> [[u64; WEEK_HOURS]; 3] {
+    let mut counts = [[0; WEEK_HOURS]; 3];
+    for bar in &histogram.bars {
+        let hour = hour_of(bar.from);
+        for (outcome, count) in [bar.successes, bar.failures, bar.unknown].into_iter().enumerate() {
+            counts[outcome][hour] += count;
+        }
+    }
+    counts
 }
 
 fn write_values(name: &str, values: &[SeenValue], out: &mut Vec<u8>) {
@@ -118,17 +154,9 @@ fn write_sums(value: Option<&SeenValue>, out: &mut Vec<u8>) {
 
 /// Appends `,"hours_of_week":{"success":[…],"failure":[…],"unknown":[…]}`, each of 168 numbers from
 /// Monday's first hour on.
-fn write_hours(hours: &Histogram, out: &mut Vec<u8>) {
-    let mut counts = [[0_u64; WEEK_HOURS]; 3];
-    for bar in &hours.bars {
-        let hour = hour_of(bar.from);
-        for (outcome, count) in [bar.successes, bar.failures, bar.unknown].into_iter().enumerate() {
-            counts[outcome][hour] += count;
-        }
-    }
+fn write_hours(hours: &[[u64; WEEK_HOURS]; 3], out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"hours_of_week\":{");
-    for (index, (word, counts)) in ["success", "failure", "unknown"].iter().zip(counts).enumerate()
-    {
+    for (index, (word, counts)) in ["success", "failure", "unknown"].iter().zip(hours).enumerate() {
         let comma = if index == 0 { "" } else { "," };
         let counts = counts.map(|count| count.to_string()).join(",");
         out.extend_from_slice(format!("{comma}\"{word}\":[{counts}]").as_bytes());

@@ -131,11 +131,23 @@ function letClose(menu) {
   });
 }
 
+// Hours of a week are counted by the server, which has to be told the browser's zone.
+function offerOwnZone(link) {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (!zone || zone === "UTC") return;
+  const address = new URL(link.href);
+  address.searchParams.set("zone", zone);
+  link.href = address;
+  link.textContent = `In ${zone}`;
+  link.parentElement.hidden = false;
+}
+
 if (document.documentElement.dataset.zone === "local") showLocalTimes();
 document.querySelectorAll("svg.histogram").forEach(letBrush);
 document.querySelectorAll(".rows").forEach(letRowsOpen);
 document.querySelectorAll(".copy-button").forEach(letCopy);
 document.querySelectorAll("details.chooser").forEach(letClose);
+document.querySelectorAll("a.own-zone").forEach(offerOwnZone);
 
 // Who asks for the gaps wants to see them.
 for (const link of document.querySelectorAll("a[href='#gaps']")) {

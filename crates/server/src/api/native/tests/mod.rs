@@ -6,6 +6,7 @@ mod export;
 mod ingest;
 mod lines;
 mod principals;
+mod sources;
 mod table;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ use crate::auth::Operation::{FollowAsAgent, Ingest, ReadHistory};
 /// authorisation and of its answer, and a line in the changelog.
 const SERVED: &[&str] = &[
     "GET /api/v1/agent/sources",
+    "GET /api/v1/coverage",
     "GET /api/v1/events",
     "GET /api/v1/events/histogram",
     "GET /api/v1/events/top",
@@ -17,6 +18,7 @@ const SERVED: &[&str] = &[
     "GET /api/v1/export",
     "GET /api/v1/principals",
     "GET /api/v1/principals/{name}",
+    "GET /api/v1/sources",
     "POST /api/v1/agent/advances",
     "POST /api/v1/ingest/{source}",
     "POST /api/v1/lines",

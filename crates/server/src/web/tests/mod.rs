@@ -1,12 +1,15 @@
 //! The whole router over a real store, with a clock that stands still, as a browser asks.
 
+mod principals;
+mod sources;
+
 use axum::http::header;
 use doorbook_event::arrays::{ArraysChange, User, Uuid};
 use doorbook_event::registry::{Project, RegistryChange, Role};
 use doorbook_event::{Access, Outcome, Peer, Principal, ProjectId, Record, Scope};
 use doorbook_store::Filter;
 
-use super::sessions;
+use super::{assets, sessions, when};
 use crate::api::atlas::tests::{GROUP, NOW, accesses, group, operator};
 use crate::api::native::tests::{Doors, Reply, request};
 use crate::auth::users;
@@ -14,21 +17,23 @@ use crate::auth::users;
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const SITE: (&str, &str) = ("sec-fetch-site", "same-origin");
 
-/// alice, who may read the group's history, bob, who has no role in it, and carol, whose role does not
-/// do.
+/// alice, who may read the group's history, bob, who has no role in it, carol, whose role does not
+/// do, and dave, who owns the group.
 struct Site(Doors);
 
 impl Site {
     fn new() -> Site {
         let site = Site(Doors::new());
-        for (n, name) in ["alice", "bob", "carol"].into_iter().enumerate() {
+        for (n, name) in ["alice", "bob", "carol", "dave"].into_iter().enumerate() {
             let password =
                 users::kept(site.0.server.app.random(), &format!("password of {name}"), 1);
             let id = Uuid::random([n as u8; 16]);
             let user = User { name: name.into(), id, password, created: NOW };
             site.change(RegistryChange::Arrays(ArraysChange::UserCreated(user)));
         }
-        for (user, role) in [("alice", Role::ClusterLogViewer), ("carol", Role::ReadOnly)] {
+        for (user, role) in
+            [("alice", Role::ClusterLogViewer), ("carol", Role::ReadOnly), ("dave", Role::Owner)]
+        {
             let (user, project) = (user.into(), group(GROUP));
             site.change(RegistryChange::RoleGranted { user, project, role });
         }
@@ -63,6 +68,29 @@ impl Site {
 
     async fn get(&self, cookie: &str, path: &str) -> Reply {
         self.0.send(request("GET", path, &[("cookie", cookie)], "")).await
+    }
+
+    /// Sends a form of the session, with its token.
+    async fn submit(&self, cookie: &str, path: &str, form: &str) -> Reply {
+        // Every page of who is signed in has one, whatever it says.
+        let token = token_in(self.history(cookie, "").await.body());
+        self.post(path, &[SITE, ("cookie", cookie)], &format!("token={token}&{form}")).await
+    }
+
+    /// What is in our own history, as verb or operation, outcome and who.
+    fn recorded(&self) -> Vec<(String, &'static str, String)> {
+        self.0.server.app.usage().flush();
+        let filter = Filter::all(Scope::System, 1000);
+        let page = self.0.server.app.store().select(&filter).expect("reads");
+        let rows = page.rows.iter().filter_map(|row| match &row.record {
+            Record::Own(access) => {
+                let what = access.attributes.get("verb").or(access.attributes.get("operation"));
+                let what = what.map(ToString::to_string).unwrap_or_default();
+                Some((what, access.outcome.word(), access.principal.to_string()))
+            }
+            _ => None,
+        });
+        rows.collect()
     }
 
     async fn history(&self, cookie: &str, query: &str) -> Reply {
@@ -109,7 +137,7 @@ async fn every_answer_is_guarded() {
     }
     let page = site.history(&cookie, "&times=local").await;
     assert_eq!((page.status, &*page.headers["cache-control"][0]), (200, "no-store"));
-    for asset in [super::assets::STYLE.path(), super::assets::SCRIPT.path()] {
+    for asset in [assets::STYLE.path(), assets::SCRIPT.path()] {
         assert!(page.body().contains(asset));
         let reply = site.get("", asset).await;
         assert_eq!(reply.status, 200);
@@ -280,6 +308,31 @@ async fn without_a_role_there_is_nothing_to_see() {
     assert_eq!(other.status, 404);
 }
 
+/// Goal: the bar leads on within the same history and window, without the filter, and to nothing that is not there for the
+/// one who looks.
+#[tokio::test]
+async fn the_bar_keeps_whose_history_it_is() {
+    let site = Site::with_history();
+    let alice = site.sign_in("alice").await;
+    let page = site.history(&alice, "&user=x&times=local").await;
+    let bar = bar_of(page.body());
+    let link = format!("href=\"/history?project={GROUP}&amp;last=all&amp;times=local\"");
+    assert!(bar.contains(&format!("{link} aria-current=\"page\">Access history")), "{bar}");
+    assert!(!bar.contains("Array activity"), "she has no arrays: {bar}");
+    let absent = site.get(&alice, "/history?project=none").await;
+    let link = format!("href=\"/history?project={GROUP}\">Access history");
+    assert!(bar_of(absent.body()).contains(&link), "{}", absent.body());
+    let bob = site.sign_in("bob").await;
+    let nothing = site.get(&bob, "/").await;
+    assert!(!nothing.body().contains("<nav"), "{}", nothing.body());
+    assert!(!site.get("", "/sign-in").await.body().contains("<nav"));
+}
+
+fn bar_of(page: &str) -> &str {
+    let (_, rest) = page.split_once("<nav class=\"sections\"").expect("a bar");
+    rest.split("</nav>").next().expect("ends")
+}
+
 /// Goal: a link from a chat works for who is signed in, though the cookie is not sent with it.
 #[tokio::test]
 async fn a_visit_from_elsewhere_comes_again_from_here() {
@@ -331,7 +384,16 @@ async fn hostile_strings_are_text() {
     let detail = site.get(&cookie, &event).await;
     let none = site.history(&cookie, &format!("&user={user}&user=x&outcome=success")).await;
     assert_eq!((detail.status, none.status), (200, 200));
-    for reply in [page, detail, none] {
+    let list = site.get(&cookie, &format!("/principals?project={GROUP}&last=all")).await;
+    let (_, rest) = list.body().split_once("href=\"/principals/%3Cimg").expect("a link");
+    let rest = rest.split('"').next().expect("ends").replace("&amp;", "&");
+    let one = site.get(&cookie, &format!("/principals/%3Cimg{rest}")).await;
+    assert_eq!((list.status, one.status), (200, 200), "{}", one.body());
+    assert!(one.body().contains("<strong>1</strong> event"), "{}", one.body());
+    let typed = site.history(&cookie, &format!("&q=user:{user}")).await;
+    assert_eq!(typed.status, 400, "what cannot be seen is not put into a field");
+    assert!(typed.body().contains("U+202E cannot be seen"), "{}", typed.body());
+    for reply in [page, detail, none, list, one, typed] {
         // What a form sends back is as it was, and is seen by nobody.
         let mut parts = reply.body().split("<input type=\"hidden\"");
         let first = parts.next().unwrap_or_default().to_owned();
@@ -358,7 +420,7 @@ async fn the_page_counts_as_the_api_does() {
         let page = site.history(&cookie, &format!("&show=all{filter}")).await;
         assert_eq!(page.status, 200, "{filter}: {}", page.body());
         let total = api["total"].as_u64().expect("a number");
-        let said = format!("<strong>{}</strong>", super::when::count(total));
+        let said = format!("<strong>{}</strong>", when::count(total));
         assert!(page.body().contains(&said), "{filter}: {said} not in {}", page.body());
     }
     let hidden = site.history(&cookie, "").await;

@@ -1,0 +1,75 @@
+//! `GET sources`: how the sources of a scope are.
+
+use doorbook_event::source::Subject;
+
+use super::answers;
+use super::dispatch::Call;
+use super::problem::Problem;
+use crate::sources::overview::{Overview, Seen};
+
+/// Messages of unknown ids that are told; a log can hold any number of them.
+const UNKNOWN_IDS_MAX: usize = 100;
+
+/// Serves `sources`.
+pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
+    call.query.finish()?;
+    let live = call.app.metrics().sources();
+    let now = call.app.clock().now();
+    let overview = Overview::of(call.app.store(), &live, &call.scope, now)?;
+    call.rows = overview.sources.len() as u64;
+    let unknown_ids = overview.unknown_ids.into_iter().take(UNKNOWN_IDS_MAX);
+    let unknown_ids = unknown_ids.map(|unknown| answers::UnknownId {
+        id: unknown.id,
+        version: unknown.version,
+        count: unknown.count,
+        message: unknown.message,
+    });
+    let answer = answers::Sources {
+        sources: overview.sources.into_iter().map(source).collect(),
+        quarantined: overview.quarantined,
+        unrouted: overview.unrouted,
+        unknown_ids: unknown_ids.collect(),
+    };
+    Ok(serde_json::to_vec(&answer).expect("plain data"))
+}
+
+fn source(seen: Seen) -> answers::Source {
+    let gaps = answers::Gaps { open: seen.open_gaps().count(), total: seen.gaps.len() };
+    let Seen { source, health, quarantined, .. } = seen;
+    let rules = Some(source.rules_in_words()).filter(|rules| !rules.is_empty());
+    let (cluster, host, place) = match source.subject {
+        Subject::Host { cluster, host, .. } => (Some(cluster), Some(host.to_string().into()), None),
+        Subject::Arrays { below, .. } => (None, None, Some(below)),
+    };
+    let heartbeat = health.heartbeat.map(|heartbeat| answers::Heartbeat {
+        at: heartbeat.at,
+        through: heartbeat.through,
+        lines: heartbeat.lines,
+        events: heartbeat.events,
+        behind_bytes: heartbeat.behind_bytes,
+        delay_micros: heartbeat.delay_micros,
+        clock: heartbeat.clock.into(),
+    });
+    answers::Source {
+        name: source.name,
+        kind: source.kind,
+        cluster,
+        host,
+        place,
+        path: Some(source.path).filter(|path| !path.is_empty()),
+        rules,
+        zone: source.zone,
+        agent: source.agent,
+        state: health.state,
+        message: health.message,
+        through: health.through,
+        lag_seconds: health.lag_seconds,
+        behind_bytes: health.behind_bytes,
+        lines: health.lines,
+        events: health.events,
+        advanced: health.advanced,
+        heartbeat,
+        gaps,
+        quarantined,
+    }
+}
