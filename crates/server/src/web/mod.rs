@@ -6,7 +6,7 @@
 //!
 //! Suggested reading order: [`params`] (the state of a page), [`sessions`] and `attempts` (who is there),
 //! `sign_in`, `navigation` (where one may go), `question` (what is asked), `history` (the page), `filters`, `chart`, `gaps`, `table`, `detail`,
-//! `states` (its parts), `principals` and `principal`, `page` (what is around
+//! `states` (its parts), `principals` and `principal`, `sources`, `reviews`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
 mod assets;
@@ -24,6 +24,7 @@ mod params;
 mod principal;
 mod principals;
 mod question;
+mod reviews;
 mod sessions;
 mod sign_in;
 mod sources;
@@ -80,6 +81,8 @@ enum Route {
     Principals,
     Principal,
     Sources,
+    Reviews,
+    Review,
     SignIn,
     Link,
     SignOut,
@@ -87,13 +90,15 @@ enum Route {
 }
 
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 10] = [
+static ROUTES: [(&str, Route, &str); 12] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
     ("/principals", Route::Principals, "principals"),
     ("/principals/{name}", Route::Principal, "principal"),
     ("/sources", Route::Sources, "sources"),
+    ("/reviews", Route::Reviews, "reviews"),
+    ("/reviews/{name}", Route::Review, "review"),
     ("/sign-in", Route::SignIn, "signIn"),
     ("/sign-in/{link}", Route::Link, "signInByLink"),
     ("/sign-out", Route::SignOut, "signOut"),
@@ -146,6 +151,8 @@ fn look(visit: &Visit, signed_in: &SignedIn, route: Route) -> Answer {
         Route::Principals => principals::answer(visit, signed_in),
         Route::Principal => principal::answer(visit, signed_in),
         Route::Sources => sources::answer(visit, signed_in),
+        Route::Reviews => reviews::list(visit, signed_in),
+        Route::Review => reviews::answer(visit, signed_in),
         _ => history::answer(visit, signed_in, route == Route::Event),
     }
 }
@@ -158,6 +165,7 @@ fn change(visit: &Visit, signed_in: &SignedIn, route: Route, sent: Option<Params
     };
     match route {
         Route::Sources => sources::change(visit, &sent),
+        Route::Review => reviews::change(visit, &sent),
         _ => states::unreadable(visit),
     }
 }
@@ -216,7 +224,7 @@ impl Visit {
         let is_read = [Method::GET, Method::HEAD].contains(&self.parts.method);
         let allowed = match route {
             Route::SignOut => "POST",
-            Route::SignIn | Route::Sources => "GET, HEAD, POST",
+            Route::SignIn | Route::Sources | Route::Review => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         let is_allowed = match allowed {

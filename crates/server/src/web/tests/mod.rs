@@ -1,6 +1,7 @@
 //! The whole router over a real store, with a clock that stands still, as a browser asks.
 
 mod principals;
+mod reviews;
 mod sources;
 
 use axum::http::header;
