@@ -8,6 +8,7 @@ mod support;
 
 mod agent;
 mod array_files;
+mod array_joined;
 mod array_soak;
 mod browser;
 mod counters;

@@ -16,11 +16,22 @@ const PAGE: &str = "docs/sources/ceph-ops-log.md";
 
 /// What the client says that it did.
 #[derive(Debug, Deserialize)]
-struct Done {
-    operation: String,
+pub struct Done {
+    pub operation: String,
     user: String,
     error: Option<String>,
     bytes: Option<u64>,
+}
+
+impl Done {
+    /// What it is called where it is told.
+    pub fn action(&self) -> &str {
+        match &*self.operation {
+            // Nothing of the array may even be listed.
+            "denied" => "read_schema",
+            operation => operation,
+        }
+    }
 }
 
 /// Goal: who follows `docs/sources/ceph-ops-log.md` has recorded what was done with an array in a real store, each
@@ -81,14 +92,7 @@ fn a_gateways_log_tells_what_was_done_with_an_array() -> Result<()> {
     let told: Vec<&Value> =
         told.iter().rev().filter(|event| event["action"] != "register").collect();
     let actions: Vec<&str> = told.iter().filter_map(|event| event["action"].as_str()).collect();
-    let expected: Vec<&str> = done
-        .iter()
-        .map(|done| match &*done.operation {
-            // Nothing of the array may even be listed.
-            "denied" => "read_schema",
-            operation => operation,
-        })
-        .collect();
+    let expected: Vec<&str> = done.iter().map(Done::action).collect();
     ensure!(actions == expected, "{actions:?}\nand not {expected:?}\n{told:#?}");
     for (event, done) in told.iter().zip(&done) {
         ensure!(event["user"] == *done.user, "{event}");
@@ -163,7 +167,8 @@ fn amazons_logs_are_read_as_their_pages_say() -> Result<()> {
     Ok(())
 }
 
-fn work(python: &Path, ceph: &Ceph) -> Result<Running> {
+/// The client that works an array in a bucket of the gateway.
+pub fn work(python: &Path, ceph: &Ceph) -> Result<Running> {
     let script: PathBuf = tools::workspace().join("tests/clients/tiledb_on_s3.py");
     let mut words = command(python, [script.as_os_str()]);
     words.args([&*ceph.endpoint, "s3://arrays/prod/temperatures", "ann", "bob"]);

@@ -145,10 +145,6 @@ impl Scene {
             Ok(is_all.then_some(told))
         });
         let told = told.with_context(|| format!("{:?}\nand not {:?}", self.told(), self.done))?;
-        let told = match self.endpoint {
-            Some(_) => self.without_halves(told),
-            None => told,
-        };
         ensure!(
             told == self.done,
             "{part}: {told:?}\nand not {:?}\n{:#?}",
@@ -156,26 +152,6 @@ impl Scene {
             self.events()?
         );
         Ok(())
-    }
-
-    /// In a bucket a vacuum, a removal and a move go object by object. A look amid one tells what it finds gone,
-    /// and the next look the rest.
-    fn without_halves(&self, told: Counts) -> Counts {
-        let done = |array: &str, operation: &str| {
-            self.done.get(&(array.to_owned(), operation.to_owned())).copied().unwrap_or_default()
-        };
-        let whole = told.into_iter().map(|((array, operation), n)| {
-            let n_done = done(&array, &operation);
-            let is_going = done(&array, "move") + done(&array, "delete") > 0;
-            let may_be_half = match &*operation {
-                "vacuum" => n_done > 0,
-                "delete_fragments" => is_going,
-                _ => false,
-            };
-            let n = if may_be_half { n.min(n_done) } else { n };
-            ((array, operation), n)
-        });
-        whole.filter(|(_, n)| *n > 0).collect()
     }
 
     fn told(&self) -> Result<Counts> {

@@ -13,11 +13,12 @@ struct Generated {
     generate: fn() -> Result<String>,
 }
 
-const FILES: [Generated; 4] = [
+const FILES: [Generated; 5] = [
     Generated { path: "docs/cli-reference.md", generate: cli_reference },
     Generated { path: "docs/config-reference.md", generate: || config("reference") },
     Generated { path: "docs/config-schema.json", generate: || config("schema") },
     Generated { path: "docs/doorbook.example.toml", generate: || config("generate") },
+    Generated { path: "docs/openapi.json", generate: openapi },
 ];
 
 /// Demands that each file is what would be written now.
@@ -61,6 +62,13 @@ fn cli_reference() -> Result<String> {
 /// What the binary says of the file of the estate.
 fn config(word: &str) -> Result<String> {
     output(command(doorbook()?, ["config", word]).env_clear())
+}
+
+/// What the server says of its own API.
+fn openapi() -> Result<String> {
+    let words =
+        ["run", "--quiet", "--locked", "--package", "doorbook-server", "--example", "openapi"];
+    output(&mut cargo(words))
 }
 
 /// The binary, built if it is not yet.

@@ -31,6 +31,8 @@ pub struct Settings {
     pub concurrent_answers_max: usize,
     /// How long they wait before they are turned away.
     pub answer_wait: Duration,
+    /// Between two looks of a tail that has sent all there is.
+    pub tail_pause: Duration,
     /// Where on this machine's disk arrays may be stored that users register.
     pub array_places: Places,
     /// The body of a request that sends events, decompressed.
@@ -58,6 +60,7 @@ impl Default for Settings {
             access_history_rate: RateLimit::ACCESS_LOGS,
             concurrent_answers_max: 8,
             answer_wait: Duration::from_secs(20),
+            tail_pause: Duration::from_millis(250),
             array_places: Places::default(),
             ingest_body_bytes_max: 32 << 20,
             ingest_in_flight_bytes_max: 64 << 20,

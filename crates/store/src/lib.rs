@@ -441,11 +441,6 @@ impl Store {
         self.0.act_on_review(by, review, acts)
     }
 
-    /// The present state of a scope's history.
-    pub fn as_of(&self, scope: &Scope) -> filter::AsOf {
-        self.0.state().as_of(scope)
-    }
-
     /// The earliest event time that answers about a scope show now.
     pub fn kept_from(&self, scope: &Scope) -> Timestamp {
         self.0.state().retention_start(scope, self.0.options.clock.now())
@@ -540,6 +535,11 @@ impl Store {
     /// not open is read by [`verify::verify`].
     pub fn verify(&self, depth: verify::Depth) -> Result<verify::Report, Error> {
         self.0.verify(depth)
+    }
+
+    /// The present state of a scope's history.
+    pub fn as_of(&self, scope: &Scope) -> filter::AsOf {
+        self.0.state().as_of(scope)
     }
 
     /// Whether a state is one of this scope's history. That of a history without any row is one of

@@ -39,6 +39,9 @@ const CHUNK: usize = 1000;
 /// Single files of one array whose time of change is asked for in one look: each is a request.
 const TIMES_MAX: usize = 256;
 
+/// As in the logs of such stores: what goes within so long of each other is one removal.
+const REMOVAL_SECONDS: i64 = 2;
+
 /// So much a store's clock may differ from ours before it is worth telling.
 const AHEAD_SECONDS: i64 = 5;
 
@@ -191,6 +194,10 @@ impl Place for Bucket {
 
     fn margin_seconds(&self) -> i64 {
         AHEAD_SECONDS
+    }
+
+    fn removal_seconds(&self) -> i64 {
+        REMOVAL_SECONDS
     }
 }
 

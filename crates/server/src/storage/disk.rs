@@ -128,6 +128,10 @@ impl Place for Disk {
         1
     }
 
+    fn removal_seconds(&self) -> i64 {
+        0
+    }
+
     fn note(&self) -> Option<Text> {
         let links = match self.links {
             0 => None,

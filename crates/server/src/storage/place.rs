@@ -20,6 +20,9 @@ pub(super) trait Place: Send {
     /// is not taken when it can be seen, and not by our clock.
     fn margin_seconds(&self) -> i64;
 
+    /// How long nothing more is gone once all of a removal is; 0 where files go faster than looks come.
+    fn removal_seconds(&self) -> i64;
+
     /// What should be known of how it is looked at.
     fn note(&self) -> Option<Text>;
 }

@@ -64,6 +64,7 @@ struct State {
     source: Source,
     namespace: Text,
     below: Text,
+    removal_seconds: i64,
     arrays: BTreeMap<Text, Known>,
     /// The arrays of the namespace by their address, as of the last look at everything.
     registered: HashMap<Text, Uuid>,
@@ -118,16 +119,16 @@ impl Watching {
     /// Nothing is looked at before the first [`Watching::run`].
     pub(super) fn new(source: &Source, progress: Option<&Progress>, tools: &Tools) -> Watching {
         let now = tools.clock.now();
-        let state = State::new(source, progress, now);
-        let path = state.below.strip_prefix(FILE);
-        let place: Box<dyn Place> = match path {
+        let below = &source.target().names().1.clone();
+        let place: Box<dyn Place> = match below.strip_prefix(FILE) {
             Some(path) => Box::new(Disk::new(path, &tools.data_dir)),
             None => {
-                let place = state.below.strip_prefix("s3://").unwrap_or(&state.below);
+                let place = below.strip_prefix("s3://").unwrap_or(below);
                 let (buckets, runtime) = (tools.buckets.clone(), tools.runtime.clone());
                 Box::new(Bucket::new(place, buckets, runtime, tools.clock.clone()))
             }
         };
+        let state = State::new(source, progress, place.removal_seconds(), now);
         Watching {
             place,
             state,
@@ -158,6 +159,7 @@ impl Watching {
         let changed = self.place.changed();
         self.woken.extend(changed.arrays);
         self.is_woken |= changed.place;
+        self.woken.extend(self.state.gone_by(now));
         let interval = self.state.source.interval_seconds.map_or(INTERVAL_SECONDS, i64::from);
         // A clock that was set back does not put it to sleep.
         let is_due = self.next_look <= now || now.plus_seconds(interval) < self.next_look;
@@ -175,7 +177,8 @@ impl Watching {
                 // What was found is found again.
                 let watched = tools.store.watched();
                 let progress = watched.sources.get(&self.state.source.name);
-                self.state = State::new(&self.state.source.clone(), progress, now);
+                let removal_seconds = self.place.removal_seconds();
+                self.state = State::new(&self.state.source.clone(), progress, removal_seconds, now);
                 self.state.status.state = Doing::Failed;
                 self.state.status.message = Some(why);
                 self.next_look = now.plus_seconds(RETRY_SECONDS);
@@ -237,13 +240,15 @@ impl Watching {
             std::mem::take(woken).into_iter().partition(is_ready);
         *woken = later;
         for uri in ready {
-            match state.arrays.contains_key(&uri) {
-                true => place.look_at(&uri, &mut |seen| {
+            let mut is_there = false;
+            if state.arrays.contains_key(&uri) {
+                place.look_at(&uri, &mut |seen| {
+                    is_there = true;
                     let _or_it_is_lost = state.see(seen, tools, now);
-                }),
-                // It was no array yet when it was looked at.
-                false => self.is_woken = true,
+                });
             }
+            // It was no array yet when it was looked at, or is none any more.
+            self.is_woken |= !is_there;
         }
         if !state.waiting.is_empty_of_records() {
             state.store(true, tools, now);
@@ -269,7 +274,12 @@ impl Watching {
 }
 
 impl State {
-    fn new(source: &Source, progress: Option<&Progress>, now: Timestamp) -> State {
+    fn new(
+        source: &Source,
+        progress: Option<&Progress>,
+        removal_seconds: i64,
+        now: Timestamp,
+    ) -> State {
         let namespace = source.namespace().cloned().unwrap_or_default();
         let below = source.target().names().1.clone();
         let position = progress.map(|progress| progress.position.clone()).unwrap_or_default();
@@ -278,6 +288,7 @@ impl State {
             source: source.clone(),
             namespace,
             below,
+            removal_seconds,
             arrays: BTreeMap::new(),
             registered: HashMap::new(),
             told: None,
@@ -319,9 +330,13 @@ impl State {
             tracing::warn!(source = &**name, %error, "the watch of an array begins anew");
             ArrayWatch::new(target, name.clone(), &[])
         });
+        let slow = |mut watch: ArrayWatch| {
+            watch.set_removal_seconds(self.removal_seconds);
+            watch
+        };
         Known {
             id,
-            watch: watch.ok(),
+            watch: watch.ok().map(slow),
             is_fresh: true,
             round: 0,
             unseen_since: None,
@@ -499,6 +514,14 @@ impl State {
         registered.map(|_| id).map_err(cannot)
     }
 
+    /// Arrays of which something is going and may all be gone now.
+    fn gone_by(&self, now: Timestamp) -> impl Iterator<Item = Text> {
+        let arrays = self.arrays.iter();
+        let until = |known: &Known| known.watch.as_ref().and_then(ArrayWatch::going_until);
+        let over = arrays.filter(move |(_, known)| until(known).is_some_and(|until| until <= now));
+        over.map(|(uri, _)| uri.clone())
+    }
+
     /// Arrays that were not seen in this look.
     fn missing(&self) -> impl Iterator<Item = &Text> {
         let round = self.round;
@@ -559,7 +582,12 @@ impl State {
             Text::from(format!("{}: {uri}: {why}", several(self.problems.len())))
         });
         self.status.message = problem.or(note);
-        self.through = self.through.max(Some(through));
+        // What is going is not told yet.
+        let is_going =
+            |known: &Known| known.watch.as_ref().is_some_and(|watch| watch.going_until().is_some());
+        if !self.arrays.values().any(is_going) {
+            self.through = self.through.max(Some(through));
+        }
         // As fresh is what answers say of it.
         self.store(true, tools, now);
     }

@@ -33,7 +33,7 @@ pub trait Files: Send {
     fn list(&mut self, after: &str, now: Timestamp) -> io::Result<Vec<Listed>>;
 
     /// The bytes of one. What may be there and cannot be had now is [`io::ErrorKind::NotConnected`]: it is asked
-    /// for again; every other error gives the file up.
+    /// for again, a few times if others can be had; every other error gives the file up.
     fn open(&mut self, name: &str) -> io::Result<Box<dyn Read + Send>>;
 }
 
@@ -68,6 +68,12 @@ pub struct Folder {
     known: BTreeMap<u64, Was>,
     /// To be read, and whether for what waits only.
     next: VecDeque<(Listed, bool)>,
+    /// The first of these, if it cannot be had, and how often it was tried.
+    stuck: Option<(String, u32)>,
+    /// The last one that could be had.
+    had: Option<String>,
+    /// How often one is tried: less once one was given up.
+    tries_max: u32,
     /// When to look for more.
     look_at: Timestamp,
     interval_seconds: i64,
@@ -80,6 +86,9 @@ impl Folder {
 
     /// Names that are looked at at once: those that were read, and as many new ones.
     pub const LISTED_MAX: usize = 2 * Folder::NAMES_MAX;
+
+    /// So often a file is tried that cannot be had while others can.
+    const TRIES_MAX: u32 = 8;
 
     /// One poll reads about as much.
     const POLL_BYTES: u64 = 16 << 20;
@@ -106,6 +115,9 @@ impl Folder {
             read: BTreeMap::new(),
             known: known.into_iter().map(|read| (read.hash, read.was())).collect(),
             next: VecDeque::new(),
+            stuck: None,
+            had: None,
+            tries_max: Folder::TRIES_MAX,
             look_at: Timestamp::MIN,
             interval_seconds: i64::from(interval_seconds),
             wants_first,
@@ -116,7 +128,7 @@ impl Folder {
     pub fn poll(&mut self, now: Timestamp, out: &mut Batch) -> Polled {
         let mut polled = Polled::default();
         let mut batch = Batch::default();
-        if self.next.is_empty() && self.look_at <= now {
+        if (self.next.is_empty() || self.stuck.is_some()) && self.look_at <= now {
             match self.look(now) {
                 Ok(()) => {}
                 Err(error) => {
@@ -134,7 +146,10 @@ impl Folder {
         while let Some((file, is_context)) = self.next.pop_front() {
             let reader = match self.files.open(&file.name) {
                 // It is read once it can be.
-                Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotConnected
+                        && !self.gives_up(&file.name) =>
+                {
                     let why = format!("{} cannot be read: {error}", file.name);
                     polled.trouble = Some(Error::new(ErrorKind::Io, &self.settings.path, &why));
                     self.next.push_front((file, is_context));
@@ -142,8 +157,20 @@ impl Folder {
                 }
                 reader => reader,
             };
+            self.stuck = None;
+            if reader.is_ok() {
+                self.had = Some(file.name.clone());
+            }
             if is_context {
-                self.read_file(&file, reader, &mut Batch::default());
+                let was = self.read.get(&file.name).copied();
+                let mut read = Batch::default();
+                let is_lost = reader.is_err();
+                self.read_file(&file, reader, &mut read);
+                if is_lost {
+                    // What waited of it is not told.
+                    batch.quarantine.append(&mut read.quarantine);
+                    self.read.extend(was.map(|was| (file.name, was)));
+                }
                 continue;
             }
             self.telling.resume();
@@ -152,6 +179,9 @@ impl Folder {
             if batch.is_full() || polled.size_bytes >= Folder::POLL_BYTES {
                 break;
             }
+        }
+        if self.next.is_empty() {
+            self.tries_max = Folder::TRIES_MAX;
         }
         polled.more = !self.next.is_empty();
         polled.at_end = !polled.more && now < self.look_at;
@@ -187,6 +217,8 @@ impl Folder {
     /// Looks which files there are to read.
     fn look(&mut self, now: Timestamp) -> io::Result<()> {
         let files = self.files.list(&self.after, now)?;
+        // What was found before and is not read is found again.
+        self.next.retain(|(_, is_context)| *is_context);
         // As many as can be told at once: there may be more behind them.
         let is_all = files.len() < Folder::LISTED_MAX;
         self.look_at = if is_all { now.plus_seconds(self.interval_seconds) } else { now };
@@ -213,6 +245,26 @@ impl Folder {
         self.known.clear();
         context.into_iter().rev().for_each(|file| self.next.push_front(file));
         Ok(())
+    }
+
+    /// Whether a file that cannot be had once more is left out: where no other one can be had, the trouble is
+    /// not the file's.
+    fn gives_up(&mut self, name: &str) -> bool {
+        let before = self.stuck.take().filter(|(stuck, _)| stuck == name).map_or(0, |(_, n)| n);
+        let tries = before + 1;
+        if tries >= self.tries_max && self.can_have_another(name) {
+            self.tries_max = 1;
+            return true;
+        }
+        self.stuck = Some((name.to_owned(), tries));
+        false
+    }
+
+    fn can_have_another(&mut self, name: &str) -> bool {
+        let waiting = self.next.iter().map(|(file, _)| &file.name);
+        let others = waiting.take(2).chain(&self.had).chain(self.read.keys().next_back());
+        let others: Vec<String> = others.filter(|other| *other != name).cloned().collect();
+        others.iter().any(|other| self.files.open(other).is_ok())
     }
 
     /// How many bytes it had.

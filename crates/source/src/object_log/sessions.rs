@@ -391,6 +391,8 @@ enum Did {
 #[derive(Clone, Debug, Default)]
 struct Gone {
     schema: bool,
+    /// The schema that the array was created with, of those that went: its first time, and its name.
+    created: Option<(Timestamp, String)>,
     cells: bool,
     metadata: bool,
     fragments_metadata: bool,
@@ -416,6 +418,7 @@ impl Got {
 impl Gone {
     fn and(&mut self, other: Gone) {
         self.schema |= other.schema;
+        self.created = self.created.take().into_iter().chain(other.created).min();
         self.cells |= other.cells;
         self.metadata |= other.metadata;
         self.fragments_metadata |= other.fragments_metadata;
@@ -510,8 +513,10 @@ fn gone(name: &Name<'_>) -> Gone {
         Object::Write(_) | Object::Deletion | Object::Metadata | Object::FragmentsMetadata
     );
     let path = || name.place.object.to_owned();
+    let created = name.span().filter(|_| name.object == Object::Schema);
     Gone {
         schema: name.object == Object::Schema,
+        created: created.map(|span| (span.from, path())),
         cells: matches!(name.object, Object::Cells(_) | Object::FragmentMetadata(_)),
         metadata: name.object == Object::Metadata,
         fragments_metadata: name.object == Object::FragmentsMetadata,
@@ -923,7 +928,10 @@ impl Telling<'_> {
         if let Some(what) = what {
             attributes.insert("what".into(), what.into());
         }
-        let object = ignored.or(gone.list).or(gone.object).filter(|_| action != Action::Delete);
+        let object = match action {
+            Action::Delete => gone.created.map(|(_, name)| name),
+            _ => ignored.or(gone.list).or(gone.object),
+        };
         if let Some(object) = object {
             attributes.insert("object".into(), object.into());
         }

@@ -1,6 +1,7 @@
 //! Logs as the stores write them, and what they say of arrays.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use doorbook_event::{Access, Action, Outcome, Timestamp};
 use proptest::prelude::*;
@@ -114,10 +115,10 @@ fn a_real_ops_log_tells_what_was_done() {
         "my temps_enum: query_write by test __commits wrt 3153",
         "my temps_enum: query_read by test 3938",
         // Moved.
-        "my temps_enum: delete by test",
+        "my temps_enum: delete by test __schema",
         "my temps_enum2: create by test __schema",
-        "my temps_enum2: delete by test",
-        "my temps: delete by test",
+        "my temps_enum2: delete by test __schema",
+        "my temps: delete by test __schema",
     ];
     assert_eq!(found.join("\n"), expected.join("\n"));
     let write = &accesses[1];
@@ -574,4 +575,74 @@ fn a_broken_file_is_told_and_left() {
     assert!(batch.quarantine[1].place.file.ends_with("/2.json.gz"));
     // Equal bytes would be one line put aside, of the first file.
     assert_ne!(batch.quarantine[0].sha256, batch.quarantine[1].sha256);
+}
+
+/// Goal: a file that cannot be had keeps others back for a while only, and is put aside then; where none can be
+/// had, none is given up. Once one such file blocked its source for ever. Method: files in memory, some of which
+/// cannot be had for a while or for ever, polled as often as a source does.
+#[test]
+fn one_file_that_cannot_be_had_blocks_no_other() {
+    use std::io::{Cursor, Error, ErrorKind, Result};
+    use std::sync::Mutex;
+
+    #[derive(Clone, Default)]
+    struct Bucket(Arc<Mutex<std::collections::BTreeMap<String, bool>>>);
+
+    impl Files for Bucket {
+        fn list(&mut self, after: &str, _: Timestamp) -> Result<Vec<Listed>> {
+            let files = self.0.lock().expect("no panic before");
+            let behind = files.keys().filter(|name| &***name > after);
+            Ok(behind.map(|name| Listed { name: name.clone(), size_bytes: 1 }).collect())
+        }
+
+        fn open(&mut self, name: &str) -> Result<Box<dyn Read + Send>> {
+            match self.0.lock().expect("no panic before").get(name) {
+                Some(true) => Ok(Box::new(Cursor::new(S3))),
+                Some(false) => Err(Error::new(ErrorKind::NotConnected, "403 Forbidden")),
+                None => Err(ErrorKind::NotFound.into()),
+            }
+        }
+    }
+
+    let bucket = Bucket::default();
+    let set = |name: &str, can_be_had| {
+        bucket.0.lock().expect("no panic before").insert(name.to_owned(), can_be_had);
+    };
+    let settings = Settings {
+        source: "lake".into(),
+        path: "s3://logs".into(),
+        format: Format::S3AccessLog,
+        target: doorbook_event::Target::Array { namespace: "alice".into(), array: "s3://".into() },
+        places: Arc::new(places()),
+    };
+    let mut folder = Folder::open(settings, Box::new(bucket.clone()), 60, None).expect("opens");
+    let mut now: Timestamp = "2026-11-23T10:00:00Z".parse().expect("a time");
+    let mut batch = crate::Batch::default();
+    let mut polls = |folder: &mut Folder, batch: &mut crate::Batch, n: usize| {
+        for _ in 0..n {
+            folder.poll(now, batch);
+            now = now.plus_seconds(5);
+        }
+    };
+    let one = S3.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).count() as u64;
+    set("1", false);
+    polls(&mut folder, &mut batch, 50);
+    assert!(batch.quarantine.is_empty(), "there is no other one to tell by");
+    set("2", false);
+    polls(&mut folder, &mut batch, 50);
+    assert!(batch.quarantine.is_empty(), "no file can be had at all");
+    set("1", true);
+    polls(&mut folder, &mut batch, 2);
+    assert_eq!(batch.lines, one, "it is read once it can be");
+    polls(&mut folder, &mut batch, 8);
+    assert_eq!(batch.quarantine.len(), 1);
+    assert!(batch.quarantine[0].reason.contains("403 Forbidden"), "{:?}", batch.quarantine[0]);
+    assert!(batch.quarantine[0].place.file.ends_with("/2"));
+    ["3", "4"].iter().for_each(|name| set(name, false));
+    set("5", true);
+    polls(&mut folder, &mut batch, 30);
+    assert_eq!((batch.lines, batch.quarantine.len()), (2 * one, 3), "the next ones less often");
+    // Nothing of it comes again.
+    polls(&mut folder, &mut batch, 30);
+    assert_eq!((batch.lines, batch.quarantine.len()), (2 * one, 3));
 }

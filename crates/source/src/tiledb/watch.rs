@@ -8,7 +8,8 @@
 //! A CBOR map: 0 the version; 1 the path of the schema that the array was created with; 2 when the last look
 //! began; 3 since when a gap begins that the next look finds; 4 until which time of change names are settled;
 //! 5 how many these are; 6 the sum of their hashes, 16 bytes; 7 how many are not settled; 8 whether a list is
-//! waited for. Times are microseconds since 1970.
+//! waited for; 9 when the last look began, if something was going then: 2 is before that. Times are
+//! microseconds since 1970.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -62,8 +63,24 @@ pub struct ArrayWatch {
     waiting: Vec<File>,
     /// Since when a gap would begin if these do not come.
     waits_from: Option<Timestamp>,
+    /// Where removing takes time: nothing more is gone for as long when all of it is.
+    removal_seconds: i64,
+    going: Option<Going>,
     resumed: Option<Position>,
     found: Found,
+}
+
+/// What goes piece by piece, and is told once nothing more goes.
+#[derive(Debug)]
+struct Going {
+    /// The look that saw something gone first.
+    since: Timestamp,
+    /// When looks began before that, as [`ArrayWatch::looked`] had it.
+    before: (Timestamp, Timestamp),
+    /// The last look that saw more of it.
+    changed: Timestamp,
+    /// What is gone, and new lists of what is ignored, by name, and which look saw it first.
+    names: Vec<(Name, Timestamp)>,
 }
 
 type Uuid = [u8; 16];
@@ -128,6 +145,8 @@ struct Position {
     unsettled: u64,
     #[cbor(n(8), default)]
     waits: bool,
+    #[n(9)]
+    looked_at_going: Option<Timestamp>,
 }
 
 /// So many events are taken at once.
@@ -190,9 +209,22 @@ impl ArrayWatch {
             looked: None,
             waiting: Vec::new(),
             waits_from: None,
+            removal_seconds: 0,
+            going: None,
             resumed,
             found: Found::default(),
         })
+    }
+
+    /// Where it is stored, files go one by one: what is gone is one removal until nothing more was gone for as
+    /// many seconds. It is to be looked at again then, see [`ArrayWatch::going_until`].
+    pub fn set_removal_seconds(&mut self, seconds: i64) {
+        self.removal_seconds = seconds;
+    }
+
+    /// Until when nothing more must go of what is going, if anything is: it is told by the first look after that.
+    pub fn going_until(&self) -> Option<Timestamp> {
+        self.going.as_ref().map(|going| going.changed.plus_seconds(self.removal_seconds))
     }
 
     /// Compares what a look shows with what is known. `now` is when the look began.
@@ -218,8 +250,10 @@ impl ArrayWatch {
 
     /// The array is no more.
     pub fn gone(&mut self, now: Timestamp) {
-        self.found.events.insert(0, Event::new(Action::Delete, now, None));
-        self.created = None;
+        let now = self.going.take().map_or(now, |going| going.since.min(now));
+        // The name of the schema is random, so that whoever saw it removed saw this array removed.
+        let object = self.created.take().filter(|created| created.kind == Kind::Schema);
+        self.found.events.insert(0, Event::new(Action::Delete, now, object));
         self.files = Vec::new();
         self.listed = Vec::new();
         self.merged.clear();
@@ -233,6 +267,7 @@ impl ArrayWatch {
     /// The array lies elsewhere now, and is looked at there from now on.
     pub fn moved(&mut self, to: &str, now: Timestamp) {
         let moved_to = Some(to.into());
+        self.going = None;
         let event = Event { moved_to, ..Event::new(Action::Move, now, None) };
         self.found.events.insert(0, event);
     }
@@ -269,6 +304,10 @@ impl ArrayWatch {
             .filter_map(|(action, object)| Some((removal_as_vacuum(action), Name::parse(&object)?)))
             .collect();
         let is_told = |event: &Event| {
+            // Who moves it removes it there.
+            if event.action == Action::Delete {
+                return false;
+            }
             let key = event.object.map(|object| (removal_as_vacuum(event.action), object));
             key.is_some_and(|key| told.contains(&key))
         };
@@ -306,9 +345,12 @@ impl ArrayWatch {
         if let Some(position) = &self.resumed {
             return position.bytes();
         }
-        let (Some(created), Some((looked, before))) = (self.created, self.looked) else {
+        let (Some(created), Some(looked)) = (self.created, self.looked) else {
             return Vec::new();
         };
+        // What is going is not told: another process begins before it.
+        let last = looked.0;
+        let (looked, before) = self.going.as_ref().map_or(looked, |going| going.before);
         let settled_before = looked.plus_seconds(-SETTLE_SECONDS);
         let (count, sum) = summary(self.files.iter(), settled_before);
         let position = Position {
@@ -321,6 +363,7 @@ impl ArrayWatch {
             sum,
             unsettled: self.files.len() as u64 - count,
             waits: !self.waiting.is_empty(),
+            looked_at_going: self.going.as_ref().map(|_| last),
         };
         position.bytes()
     }
@@ -390,6 +433,14 @@ impl File {
     }
 }
 
+impl Going {
+    /// Which look saw first that a name is gone.
+    fn seen(&self, name: &Name) -> Option<Timestamp> {
+        let at = self.names.binary_search_by_key(name, |(name, _)| *name).ok()?;
+        Some(self.names[at].1)
+    }
+}
+
 impl Event {
     fn new(action: Action, time: Timestamp, object: Option<Name>) -> Event {
         Event { time, action, is_before: false, object, what: None, removed: None, moved_to: None }
@@ -398,7 +449,8 @@ impl Event {
     fn access(self, target: &Target) -> Access {
         let mut attributes = Attributes::new();
         let mut give = |name: &str, value: Text| drop(attributes.insert(name.into(), value));
-        let stem = self.object.map(|name| name.stem).filter(|stem| stem.data_to > 0);
+        let is_of_data = |stem: &Stem| stem.data_to > 0 && self.action != Action::Delete;
+        let stem = self.object.map(|name| name.stem).filter(is_of_data);
         let data = match self.removed {
             Some(removed) => Some((removed.data_from, removed.data_to)),
             None => stem.map(|stem| (stem.data_from, stem.data_to)),
@@ -471,6 +523,8 @@ struct Scan<'a> {
     spanning: Vec<Stem>,
     /// What new lists of ignored ones name.
     ignored: HashSet<Name>,
+    /// What was going until now.
+    was_going: Option<Going>,
     fragments: Tally,
     commits: Tally,
     metadata: Tally,
@@ -483,6 +537,8 @@ struct Scan<'a> {
 struct Tally {
     object: Option<Name>,
     removed: Option<Removed>,
+    /// Which look saw something of it gone first.
+    seen: Option<Timestamp>,
     /// Whether a list of ignored ones told of it.
     is_told: bool,
 }
@@ -517,6 +573,7 @@ impl<'a> Scan<'a> {
             new_merged: Vec::new(),
             spanning: Vec::new(),
             ignored: HashSet::new(),
+            was_going: None,
             fragments: Tally::default(),
             commits: Tally::default(),
             metadata: Tally::default(),
@@ -543,8 +600,9 @@ impl<'a> Scan<'a> {
         }
         if position.waits {
             // Which lists were waited for is forgotten, and they may have come and gone since.
+            let to = position.looked_at_going.unwrap_or(position.looked);
             for actions in [WRITES, METADATA] {
-                self.gap(actions, MERGED_UNSEEN, self.gap_from, position.looked);
+                self.gap(actions, MERGED_UNSEEN, self.gap_from, to);
             }
         }
         if !is_whole {
@@ -575,7 +633,7 @@ impl<'a> Scan<'a> {
             false => self.listed_before.clone(),
         };
         self.read_merged(&added);
-        let gone = self.wait_for_lists(&added, &vanished);
+        let mut gone = self.wait_for_lists(&added, &vanished);
         for file in added.iter().chain(&gone) {
             if !self.unfinished.contains(&file.name) {
                 self.tell_added(*file);
@@ -583,13 +641,52 @@ impl<'a> Scan<'a> {
         }
         self.tell_listed();
         self.explain();
+        gone.extend(vanished);
+        if self.is_going(&added, &gone) {
+            // Known until it is told.
+            self.files.append(&mut gone);
+            self.files.sort_unstable();
+        }
         self.spanning = self.unexplained();
         self.tell_ignored(&added);
-        for file in vanished.iter().chain(&gone) {
+        for file in &gone {
             self.count_vanished(file);
         }
         self.tell_removed();
-        self.end(&vanished);
+        self.end(!gone.is_empty());
+    }
+
+    /// Whether what is gone is a part of what goes still: then all of it is told later.
+    fn is_going(&mut self, added: &[File], gone: &[File]) -> bool {
+        let going = self.watch.going.take();
+        let Some(before) = self.watch.looked.filter(|_| self.watch.removal_seconds > 0) else {
+            return false;
+        };
+        // Commits that are to go and stand in merged ones are listed first.
+        let is_new = |file: &&File| file.name.kind == Kind::Ignored && !self.was_told(file);
+        let lists: Vec<Name> = added.iter().filter(is_new).map(|file| file.name).collect();
+        let names = gone.iter().map(|file| file.name).chain(lists.clone());
+        let seen = |name| going.as_ref().and_then(|going| going.seen(&name)).unwrap_or(self.now);
+        let mut names: Vec<(Name, Timestamp)> = names.map(|name| (name, seen(name))).collect();
+        if names.is_empty() {
+            return false;
+        }
+        names.sort_unstable();
+        let going = match going {
+            Some(going) if going.names == names => going,
+            Some(going) => Going { changed: self.now, names, ..going },
+            None => Going { since: self.now, before, changed: self.now, names },
+        };
+        let is_quiet = going.changed.plus_seconds(self.watch.removal_seconds) <= self.now
+            && !self.is_named_still(&going.names);
+        let is_long = going.since.plus_seconds(SETTLE_SECONDS) <= self.now;
+        if is_quiet || is_long || self.now < going.since {
+            self.was_going = Some(going);
+            return false;
+        }
+        self.watch.going = Some(going);
+        self.unfinished.extend(lists);
+        true
     }
 
     /// What is there now and was not, and the other way round.
@@ -638,6 +735,9 @@ impl<'a> Scan<'a> {
         let mut gone = std::mem::take(&mut self.watch.waiting);
         gone.retain(|file| !has(&self.files, &file.name));
         self.watch.waits_from = None;
+        let going = self.watch.going.as_ref();
+        let is_new = |gone: &&File| going.is_none_or(|going| going.seen(&gone.name).is_none());
+        let going: Vec<Stem> = vanished.iter().filter(is_new).map(|gone| gone.name.stem).collect();
         for file in added {
             let File { name, modified } = *file;
             let is_merged = match name.kind {
@@ -653,7 +753,7 @@ impl<'a> Scan<'a> {
             if !self.unfinished.contains(&list) {
                 self.read_merge_list(&File { name: list, modified });
             }
-            let is_going = vanished.iter().any(|gone| name.stem.spans(&gone.name.stem));
+            let is_going = going.iter().any(|gone| name.stem.spans(gone));
             if !self.is_explained(&name) && !is_going {
                 self.unfinished.push(name);
                 self.watch.waiting.push(*file);
@@ -802,9 +902,7 @@ impl<'a> Scan<'a> {
     /// Of merged commits some are no more: their fragments were merged and removed, or deleted.
     fn tell_ignored(&mut self, added: &[File]) {
         for file in added.iter().filter(|file| file.name.kind == Kind::Ignored) {
-            // What it removed may look otherwise now than it did to the process that told of it.
-            let was_told = self.told_until.is_some_and(|told| file.modified <= told);
-            if was_told || self.unfinished.contains(&file.name) {
+            if self.was_told(file) || self.unfinished.contains(&file.name) {
                 continue;
             }
             let names = self.read_list(file, REMOVALS, contents::ignored).unwrap_or_default();
@@ -816,7 +914,7 @@ impl<'a> Scan<'a> {
             tally.is_told = true;
             self.ignored.extend(&names);
             let mut counted = Tally::default();
-            names.iter().for_each(|name| counted.count(name));
+            names.iter().for_each(|name| counted.count(name, self.now));
             let removed = counted.removed;
             self.push(Event {
                 what,
@@ -826,19 +924,37 @@ impl<'a> Scan<'a> {
         }
     }
 
+    /// Whether a list of what is superfluous names any of what is gone: it goes last.
+    fn is_named_still(&self, gone: &[(Name, Timestamp)]) -> bool {
+        let lists = self.files.iter().filter(|file| is_merge_list(&file.name));
+        let lists: HashSet<Uuid> = lists.map(|file| file.name.stem.uuid).collect();
+        // Of merged commits nothing more need go.
+        let is_listed = |name: &Name| self.watch.listed.binary_search(name).is_ok();
+        let gone = gone.iter().map(|(name, _)| name).filter(|name| !is_listed(name));
+        let mut merged = gone.filter_map(|name| self.watch.merged.get(&name.stem.uuid));
+        !lists.is_empty() && merged.any(|into| lists.contains(into))
+    }
+
+    /// Whether another process told of it: what it removed may look otherwise now than it did then.
+    fn was_told(&self, file: &File) -> bool {
+        self.told_until.is_some_and(|told| file.modified <= told)
+    }
+
     fn count_vanished(&mut self, file: &File) {
         let name = &file.name;
+        let seen = self.was_going.as_ref().and_then(|going| going.seen(name));
+        let seen = seen.unwrap_or(self.now).min(self.now);
         let is_listed = || self.watch.listed.binary_search(name).is_ok();
         let tally = match name.kind {
             Kind::Schema | Kind::OldSchema => return,
             // Where merged commits name it, too, both are done: it goes, and is ignored.
             _ if self.ignored.contains(name) => return,
             Kind::FragmentVacuum | Kind::OldFragmentVacuum => {
-                self.fragments.name(*name);
+                self.fragments.name(*name, seen);
                 return;
             }
             Kind::MetadataVacuum => {
-                self.metadata.name(*name);
+                self.metadata.name(*name, seen);
                 return;
             }
             Kind::Commits | Kind::Ignored | Kind::Delete | Kind::Update => &mut self.commits,
@@ -849,7 +965,7 @@ impl<'a> Scan<'a> {
             _ if self.is_opaque => &mut self.commits,
             _ => &mut self.deleted,
         };
-        tally.count(name);
+        tally.count(name, seen);
     }
 
     /// Whether its data went into another fragment: where no list tells, into one that spans it.
@@ -909,13 +1025,14 @@ impl<'a> Scan<'a> {
         for (tally, action, what) in tallies {
             if let (Some(object), false) = (tally.object, tally.is_told) {
                 let removed = tally.removed;
-                self.push(Event { what, removed, ..Event::new(action, self.now, Some(object)) });
+                let time = tally.seen.unwrap_or(self.now);
+                self.push(Event { what, removed, ..Event::new(action, time, Some(object)) });
             }
         }
     }
 
-    fn end(mut self, vanished: &[File]) {
-        if !vanished.is_empty() {
+    fn end(mut self, has_gone: bool) {
+        if has_gone {
             let files = self.files.iter().map(|file| &file.name);
             let there: HashSet<Uuid> =
                 files.chain(&self.watch.listed).map(|name| name.stem.uuid).collect();
@@ -977,7 +1094,8 @@ impl<'a> Scan<'a> {
 
 impl Tally {
     /// One more is gone.
-    fn count(&mut self, name: &Name) {
+    fn count(&mut self, name: &Name, seen: Timestamp) {
+        self.seen = Some(self.seen.unwrap_or(seen).min(seen));
         let Stem { data_from, data_to, .. } = name.stem;
         self.object.get_or_insert(*name);
         let removed = self.removed.get_or_insert(Removed { count: 0, data_from, data_to });
@@ -987,7 +1105,8 @@ impl Tally {
     }
 
     /// What names it best.
-    fn name(&mut self, name: Name) {
+    fn name(&mut self, name: Name, seen: Timestamp) {
+        self.seen = Some(self.seen.unwrap_or(seen).min(seen));
         self.object = Some(name);
     }
 }

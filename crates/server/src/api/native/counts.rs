@@ -55,8 +55,7 @@ pub fn histogram(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
 
 /// Serves `events/top`.
 pub fn top(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
-    let words: Vec<&str> = DIMENSIONS.iter().map(|(word, _)| *word).collect();
-    let expected = words.join(", ");
+    let expected = words().join(", ");
     let dimension = call.query.read("by", &expected, |text| {
         DIMENSIONS.iter().find(|(word, _)| *word == text).map(|(_, dimension)| *dimension)
     })?;
@@ -79,6 +78,11 @@ pub fn top(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     events::write_ending(call, &filter, top.total, &top.as_of, &mut out);
     out.push(b'}');
     Ok(out)
+}
+
+/// What can be counted.
+pub fn words() -> Vec<&'static str> {
+    DIMENSIONS.iter().map(|(word, _)| *word).collect()
 }
 
 /// The words are those of the filter's parameters.

@@ -19,7 +19,7 @@ use super::ingest::{self, Arrival, Listed};
 use super::lines::{self, Lines};
 use super::problem::Problem;
 use super::query::Query;
-use super::{DiskIs, Operation, Serve, body, export, filter, lane};
+use super::{DiskIs, Operation, Serve, body, export, filter, lane, tail};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
@@ -63,6 +63,7 @@ pub async fn dispatch(
             Serve::Orders | Serve::Advances => exchange.agent(caller, operation, body).await,
             Serve::Read(serve) => return exchange.read(caller, operation, serve).await,
             Serve::Export => return exchange.export(caller, operation).await,
+            Serve::Tail => return exchange.tail(caller, operation),
         },
     };
     response.map(Body::from)
@@ -218,6 +219,81 @@ impl Exchange {
             drop(permit);
         }));
         response
+    }
+
+    /// Sends rows as they are recorded. It is recorded when it has ended, however that was.
+    fn tail(self: Arc<Exchange>, caller: Caller, operation: &'static Operation) -> Response<Body> {
+        let refused = |scope: Option<&Scope>, problem: &Problem| {
+            self.record(caller.clone(), scope, Some(problem), 0);
+            self.finish(problem.response()).map(Body::from)
+        };
+        let Ok(permit) = self.app.doors().tails.clone().try_acquire_owned() else {
+            return refused(None, &Problem::busy(60));
+        };
+        let mut scope = None;
+        let prepared = self.call(&caller, operation, &mut scope);
+        let prepared = prepared.and_then(|mut call| tail::prepare(&mut call, &self.parts.headers));
+        let (tail, scope) = match (prepared, scope) {
+            (Ok(tail), Some(scope)) => (tail, scope),
+            (Ok(_), None) => return refused(None, &Problem::unexpected()),
+            (Err(problem), scope) => return refused(scope.as_ref(), &problem),
+        };
+        let (mut response, sender) = tail::answer();
+        set_headers(response.headers_mut());
+        if self.parts.method == Method::HEAD {
+            self.record(caller, Some(&scope), None, 0);
+            return response;
+        }
+        let exchange = Arc::clone(&self);
+        tokio::spawn(async move {
+            let may_go_on = || exchange.may_still(&caller, operation, &scope);
+            let rows = tail.run(&sender, may_go_on).await;
+            exchange.record(caller, Some(&scope), None, rows);
+            drop(exchange);
+            drop(permit);
+            // The answer ends with it.
+            drop(sender);
+        });
+        response
+    }
+
+    /// Whether whoever began to read a scope may do so still, by what the registry says now.
+    fn may_still(&self, caller: &Caller, operation: &Operation, scope: &Scope) -> bool {
+        let catalog = self.app.store().catalog();
+        self.is_still(caller, &catalog)
+            && match scope {
+                Scope::Project(id) => {
+                    let decision = authorize(&catalog.registry, caller, operation.needs, Some(*id));
+                    decision == Decision::Allowed
+                }
+                Scope::Namespace(name) => {
+                    let query = Query::parse(self.parts.uri.query().unwrap_or_default());
+                    query.is_ok_and(|query| {
+                        may_read(&catalog.registry, caller, operation, name, &query)
+                            == Decision::Allowed
+                    })
+                }
+                Scope::System => false,
+            }
+    }
+
+    /// Whether what a caller showed proves who it is still. A signature is good for once, and its key is
+    /// asked for by the registry.
+    fn is_still(&self, caller: &Caller, catalog: &Catalog) -> bool {
+        let shown = self.parts.headers.get(header::AUTHORIZATION);
+        let shown = shown.map_or(&b""[..], HeaderValue::as_bytes);
+        if shown.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"digest ")) {
+            return true;
+        }
+        let target = self.parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let identified = self.app.auth().identify_or_basic(
+            &catalog.registry,
+            self.app.clock().now(),
+            &self.parts.method,
+            target,
+            (&self.parts.headers, self.is_private()),
+        );
+        identified == Identified::As(caller.principal.clone())
     }
 
     fn answer(
@@ -500,7 +576,6 @@ impl Exchange {
         }
     }
 
-    /// All of a namespace is its owner's; of arrays that are shared with the caller, those that are named.
     fn namespace(
         &self,
         caller: &Caller,
@@ -508,17 +583,8 @@ impl Exchange {
         name: &str,
         query: &Query,
     ) -> Result<Scope, Problem> {
-        let registry = &self.catalog.registry;
-        let may = |object: Object<'_>| authorize(registry, caller, operation.needs, object);
-        let named = filter::arrays(query);
-        let may_read_named = !named.is_empty()
-            && named.iter().all(|text| {
-                let array = registry.arrays().find(name, text);
-                array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
-            });
-        match may(Object::Namespace(name)) {
+        match may_read(&self.catalog.registry, caller, operation, name, query) {
             Decision::Allowed => Ok(Scope::Namespace(name.into())),
-            Decision::RoleMissing if may_read_named => Ok(Scope::Namespace(name.into())),
             Decision::RoleMissing => Err(Problem::forbidden()),
             Decision::Invisible => {
                 let shown: String = name.chars().take(64).collect();
@@ -621,7 +687,7 @@ impl Exchange {
 }
 
 /// The headers of every answer, whatever its body.
-fn set_headers(headers: &mut HeaderMap) {
+pub fn set_headers(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
@@ -651,6 +717,27 @@ impl Named {
             Scope::Namespace(name) => Named::Namespace(name.to_string()),
             Scope::System => Named::Nothing,
         }
+    }
+}
+
+/// All of a namespace is its owner's; of arrays that are shared with the caller, those that are named.
+fn may_read(
+    registry: &Registry,
+    caller: &Caller,
+    operation: &Operation,
+    name: &str,
+    query: &Query,
+) -> Decision {
+    let may = |object: Object<'_>| authorize(registry, caller, operation.needs, object);
+    let named = filter::arrays(query);
+    let may_read_named = !named.is_empty()
+        && named.iter().all(|text| {
+            let array = registry.arrays().find(name, text);
+            array.is_some_and(|array| may(Object::Array(array)) == Decision::Allowed)
+        });
+    match may(Object::Namespace(name)) {
+        Decision::RoleMissing if may_read_named => Decision::Allowed,
+        decision => decision,
     }
 }
 

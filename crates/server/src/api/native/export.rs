@@ -55,7 +55,7 @@ pub fn prepare(call: &mut Call<'_>, caller: &Caller) -> Result<Export, Problem> 
 /// The answer of an export, and where it is to be written to.
 pub fn answer(format: Format) -> (Response<Body>, Chunks) {
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    let mut response = Response::new(Body::new(Sent(receiver)));
+    let mut response = Response::new(Body::new(Sent::new(receiver)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     let name = format!("attachment; filename=\"doorbook-{}.zip\"", format.word());
@@ -106,7 +106,14 @@ impl Write for Chunks {
 }
 
 /// A body that is written while it is sent.
-struct Sent(mpsc::Receiver<io::Result<Bytes>>);
+pub struct Sent(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Sent {
+    /// Of what comes through a channel, until that ends.
+    pub fn new(chunks: mpsc::Receiver<io::Result<Bytes>>) -> Sent {
+        Sent(chunks)
+    }
+}
 
 impl HttpBody for Sent {
     type Data = Bytes;

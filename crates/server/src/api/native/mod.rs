@@ -20,10 +20,12 @@ pub(crate) mod filter;
 mod ingest;
 mod lane;
 mod lines;
+pub mod openapi;
 pub(crate) mod principals;
 pub(crate) mod problem;
 pub(crate) mod query;
 mod sources;
+mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -31,7 +33,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, Response, header};
 use axum::routing::any;
 use doorbook_event::PublicIds;
 use doorbook_source::document::Reader;
@@ -70,6 +74,8 @@ enum Serve {
     Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
     /// All rows, as a file that is sent while it is written.
     Export,
+    /// Rows as they are recorded.
+    Tail,
     /// Events come in.
     Ingest,
     /// Raw lines come in.
@@ -132,6 +138,13 @@ pub static OPERATIONS: &[Operation] = &[
         serve: Serve::Read(counts::top),
     },
     Operation {
+        id: "tailEvents",
+        method: "GET",
+        path: "events/tail",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Tail,
+    },
+    Operation {
         id: "getEvent",
         method: "GET",
         path: "events/{id}",
@@ -185,6 +198,7 @@ pub fn router(app: &App) -> Router {
         };
         router = router.route(&format!("{PREFIX}{}", operation.path), any(serve));
     }
+    router = router.route(&format!("{PREFIX}openapi.json"), any(description));
     for unknown in ["/api/v1", PREFIX, "/api/v1/{*rest}"] {
         let serve = async |State(app): State<App>, request: Request| {
             let answer = dispatch::dispatch(app.clone(), None, request);
@@ -195,6 +209,19 @@ pub fn router(app: &App) -> Router {
     router.with_state(app.clone())
 }
 
+/// What this API is. The same everywhere, so that nobody need say who they are, and no use that is recorded.
+async fn description(State(app): State<App>, request: Request) -> Response<Body> {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let answer = dispatch::dispatch(app.clone(), None, request);
+        return app.metrics().count("native", "none", answer).await;
+    }
+    let mut response = Response::new(Body::from(openapi::document()));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    dispatch::set_headers(response.headers_mut());
+    response
+}
+
 /// What the doors hold between requests.
 pub struct Doors {
     ids: PublicIds,
@@ -203,6 +230,8 @@ pub struct Doors {
     readers: Mutex<Vec<Reader>>,
     /// Permits for exports, which take longer than answers.
     exports: Arc<Semaphore>,
+    /// Permits for tails, which take longer still.
+    tails: Arc<Semaphore>,
     lane: lane::Lane,
     /// The latest request was refused for want of room on the disk.
     is_disk_full: AtomicBool,
@@ -228,7 +257,8 @@ impl Doors {
         let is_disk_full = AtomicBool::new(false);
         let lane = lane::Lane::default();
         let exports = Arc::new(Semaphore::new(export::EXPORTS_MAX));
-        Doors { ids, room, readers: Mutex::default(), exports, lane, is_disk_full }
+        let tails = Arc::new(Semaphore::new(tail::TAILS_MAX));
+        Doors { ids, room, readers: Mutex::default(), exports, tails, lane, is_disk_full }
     }
 
     /// What the operator is to know of how a request ended: shippers are told, who cannot mend it.

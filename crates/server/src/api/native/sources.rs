@@ -20,9 +20,9 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let unknown_ids = overview.unknown_ids.into_iter().take(UNKNOWN_IDS_MAX);
     let unknown_ids = unknown_ids.map(|unknown| answers::UnknownId {
         id: unknown.id,
-        version: unknown.version,
+        version: unknown.version.map(|version| version.to_string()),
         count: unknown.count,
-        message: unknown.message,
+        message: unknown.message.to_string(),
     });
     let answer = answers::Sources {
         sources: overview.sources.into_iter().map(source).collect(),
@@ -37,9 +37,11 @@ fn source(seen: Seen) -> answers::Source {
     let gaps = answers::Gaps { open: seen.open_gaps().count(), total: seen.gaps.len() };
     let Seen { source, health, quarantined, .. } = seen;
     let rules = Some(source.rules_in_words()).filter(|rules| !rules.is_empty());
-    let (cluster, host, place) = match source.subject {
-        Subject::Host { cluster, host, .. } => (Some(cluster), Some(host.to_string().into()), None),
-        Subject::Arrays { below, .. } => (None, None, Some(below)),
+    let (cluster, host, place) = match &source.subject {
+        Subject::Host { cluster, host, .. } => {
+            (Some(cluster.to_string()), Some(host.to_string()), None)
+        }
+        Subject::Arrays { below, .. } => (None, None, Some(below.to_string())),
     };
     let heartbeat = health.heartbeat.map(|heartbeat| answers::Heartbeat {
         at: heartbeat.at,
@@ -51,17 +53,17 @@ fn source(seen: Seen) -> answers::Source {
         clock: heartbeat.clock.into(),
     });
     answers::Source {
-        name: source.name,
+        name: source.name.to_string(),
         kind: source.kind,
         cluster,
         host,
         place,
-        path: Some(source.path).filter(|path| !path.is_empty()),
+        path: Some(source.path.to_string()).filter(|path| !path.is_empty()),
         rules,
-        zone: source.zone,
-        agent: source.agent,
+        zone: source.zone.to_string(),
+        agent: source.agent.map(|agent| agent.to_string()),
         state: health.state,
-        message: health.message,
+        message: health.message.map(|message| message.to_string()),
         through: health.through,
         lag_seconds: health.lag_seconds,
         behind_bytes: health.behind_bytes,

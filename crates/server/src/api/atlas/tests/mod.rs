@@ -5,7 +5,7 @@
 
 mod auth;
 mod bad_input;
-mod history;
+pub mod history;
 mod lookups;
 mod table;
 mod usage;

@@ -5,9 +5,11 @@ mod events;
 mod export;
 mod ingest;
 mod lines;
+mod openapi;
 mod principals;
 mod sources;
 mod table;
+mod tail;
 
 use std::collections::BTreeMap;
 

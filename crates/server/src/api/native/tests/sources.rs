@@ -87,17 +87,17 @@ async fn a_source_is_told_with_what_it_does_not_see() {
             target,
             reason: "no JSON".into(),
             place: Place { file: "/var/log/0.log".into(), line: 1, offset_bytes: 0 },
-            bytes: b"{".to_vec().into(),
+            bytes: b"{".to_vec(),
             length_bytes: 1,
             sha256: [7; 32],
         }];
     });
     let board = Board::default();
     doors.server.app.metrics().set_sources(board.clone());
-    let message: doorbook_event::Text = "\u{1b}[31mit is gone".into();
+    let message = "\u{1b}[31mit is gone";
     let status = Status {
         state: State::Failed,
-        message: Some(message.clone()),
+        message: Some(message.into()),
         through: None,
         behind_bytes: 3,
         lines: 0,
@@ -111,7 +111,7 @@ async fn a_source_is_told_with_what_it_does_not_see() {
     assert_eq!((answer.sources.len(), answer.quarantined, answer.unrouted), (n_hosts, 1, 0));
     let source = &answer.sources[0];
     assert_eq!((&*source.name, source.state), ("source-0", State::Failed));
-    assert_eq!((&source.message, source.behind_bytes), (&Some(message), Some(3)));
+    assert_eq!((source.message.as_deref(), source.behind_bytes), (Some(message), Some(3)));
     assert_eq!((source.lag_seconds, source.lines, source.quarantined), (Some(60), 7, 1));
     assert_eq!(source.gaps, answers::Gaps { open: 1, total: 2 });
     let heartbeat = source.heartbeat.as_ref().expect("there is one");

@@ -13,6 +13,7 @@ const SERVED: &[&str] = &[
     "GET /api/v1/coverage",
     "GET /api/v1/events",
     "GET /api/v1/events/histogram",
+    "GET /api/v1/events/tail",
     "GET /api/v1/events/top",
     "GET /api/v1/events/{id}",
     "GET /api/v1/export",
@@ -44,13 +45,18 @@ async fn call(doors: &Doors, method: &str, target: &str, authorization: &str) ->
     doors.send(request(method, target, headers, line("u", 0))).await
 }
 
+/// Doors whose tails end at once.
+fn short() -> Doors {
+    Doors::with(Settings { write_timeout: std::time::Duration::ZERO, ..Settings::default() })
+}
+
 #[tokio::test]
 async fn the_table_is_the_router() {
     let served: BTreeSet<String> =
         OPERATIONS.iter().map(|o| format!("{} {PREFIX}{}", o.method, o.path)).collect();
     assert_eq!(served.iter().map(String::as_str).collect::<Vec<_>>(), SERVED);
 
-    let doors = Doors::new();
+    let doors = short();
     let id = an_event(&doors).await;
     // What agents ask is asked in `agent`.
     for operation in OPERATIONS.iter().filter(|operation| operation.needs != FollowAsAgent) {
@@ -58,6 +64,7 @@ async fn the_table_is_the_router() {
         let reply = call(&doors, operation.method, &target, &basic(OWNER)).await;
         match operation.id {
             "export" => assert!(reply.status == 200 && reply.bytes.starts_with(b"PK\x03\x04")),
+            "tailEvents" => assert_eq!(reply.headers["content-type"], ["text/event-stream"]),
             _ => drop(reply.json(200)),
         }
         assert_eq!(reply.headers["cache-control"], ["no-store"]);
@@ -81,7 +88,7 @@ async fn the_table_is_the_router() {
 /// viewer by token, the owner of another project.
 #[tokio::test]
 async fn a_role_may_what_it_is_for() {
-    let doors = Doors::new();
+    let doors = short();
     let mut bearer = "Bearer ".to_owned();
     let tokens = &doors.server.app.auth().tokens;
     bearer += &tokens.issue(doors.server.app.random(), NOW, ACCOUNT.0.into());

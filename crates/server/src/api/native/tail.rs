@@ -1,0 +1,252 @@
+//! `GET events/tail`: events as they are recorded, in the order in which they are, as server-sent events.
+//!
+//! ```text
+//! retry: 1000           once, at the beginning
+//! id: STATE             where a client resumes that has had everything before
+//!
+//! id: STATE
+//! data: {…}             a row, as `GET events` has it
+//!
+//! : still here          each [`HEARTBEAT`] without a row, with the id of where the tail is
+//! id: STATE
+//! ```
+//! A tail has no queue: it reads the history from where it is, a bounded piece at a time, and not before
+//! its client has taken the piece before. Where it is, is a state of the history (`as_of`): what is sent
+//! next is what was not there yet in that state. So a client that comes again with the last id it got has
+//! each event once, whatever became of the connection or of the server. It ends by itself after a while, so
+//! that no client holds a connection for ever.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, Response, header};
+use doorbook_event::{LogId, PublicIds, Scope, Seq};
+use doorbook_store::filter::AsOf;
+use doorbook_store::{Error, Filter, Store};
+use tokio::sync::mpsc;
+
+use super::cursor::{open_as_of, seal_as_of};
+use super::dispatch::Call;
+use super::export::Sent;
+use super::problem::Problem;
+use super::{events, filter};
+use crate::app::{App, Stage};
+
+/// Tails at a time; each may hold a piece in memory.
+pub const TAILS_MAX: usize = 32;
+
+/// Between two signs of life.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// How many times as long as an answer may stand still a tail may last; the connection allows ten.
+const LIFE: u32 = 5;
+
+/// Positions of the log that are looked at at once.
+const STRIDE_MAX: u64 = 10_000;
+
+/// Memory of the rows of a piece.
+const PIECE_SIZE_BYTES_MAX: usize = 256 << 10;
+
+/// What the beginning of a tail begins with: how long a client waits before it comes again.
+const OPENING: &str = "retry: 1000\n";
+
+/// A tail that can begin.
+pub struct Tail {
+    app: App,
+    filter: Filter,
+    /// Everything that was there in this state was looked at.
+    at: AsOf,
+    /// Positions that are looked at at once; fewer where their rows are large.
+    stride: u64,
+}
+
+/// What was asked for.
+pub fn prepare(call: &mut Call<'_>, headers: &HeaderMap) -> Result<Tail, Problem> {
+    if call.cursor.is_some() {
+        return Err(Problem::unknown_parameters(&["cursor"]));
+    }
+    let (store, ids, scope) = (call.app.store(), call.app.doors().ids(), &call.scope);
+    let open = |text: &str| open_as_of(ids, text).filter(|at| is_past(store, scope, at));
+    let expected = "an as_of of this history, or the last id of a tail of it";
+    let after = call.query.read("after", expected, open)?;
+    let last = match headers.get("last-event-id").map(HeaderValue::to_str) {
+        None => None,
+        Some(Ok(text)) => open(text),
+        Some(Err(_)) => None,
+    };
+    if last.is_none() && headers.contains_key("last-event-id") {
+        return Err(Problem::invalid_header(
+            "Last-Event-ID",
+            "the last id of a tail of this history",
+        ));
+    }
+    let filter = filter::take(call)?.filter;
+    call.query.finish()?;
+    if filter.as_of.is_some() {
+        let expected = "a tail goes on; after says where it begins";
+        return Err(Problem::invalid_parameter("as_of", expected));
+    }
+    let at = last.or(after).unwrap_or_else(|| store.as_of(&call.scope));
+    Ok(Tail { app: call.app.clone(), filter, at, stride: STRIDE_MAX })
+}
+
+/// Whether the history came past a state. One that was restored from a backup may have lost it, and what
+/// comes next would be taken for what was seen.
+fn is_past(store: &Store, scope: &Scope, at: &AsOf) -> bool {
+    let now = store.as_of(scope);
+    store.is_state_of(scope, at) && at.iter().all(|(log, seq)| *seq <= seq_of(&now, *log))
+}
+
+/// The answer, and where it is to be written to.
+pub fn answer() -> (Response<Body>, mpsc::Sender<std::io::Result<Bytes>>) {
+    let (sender, receiver) = mpsc::channel(1);
+    let mut response = Response::new(Body::new(Sent::new(receiver)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    // nginx would keep rows back until it has a buffer full.
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    (response, sender)
+}
+
+impl Tail {
+    /// Sends what comes, until the client goes or may no longer, the server stops, or it lasted long
+    /// enough. How many rows were sent.
+    pub async fn run(
+        self,
+        sender: &mpsc::Sender<std::io::Result<Bytes>>,
+        may_go_on: impl Fn() -> bool,
+    ) -> u64 {
+        let life = self.app.settings().write_timeout * LIFE;
+        let mut rows = 0;
+        // What is not sent then comes first when the client comes again.
+        let _over = tokio::time::timeout(life, self.send(sender, may_go_on, &mut rows)).await;
+        rows
+    }
+
+    async fn send(
+        mut self,
+        sender: &mpsc::Sender<std::io::Result<Bytes>>,
+        may_go_on: impl Fn() -> bool,
+        rows: &mut u64,
+    ) {
+        let pause = self.app.settings().tail_pause;
+        let mut silence = Box::pin(tokio::time::sleep(HEARTBEAT));
+        let mut next = Piece { text: self.beginning(), ..Piece::default() };
+        while may_go_on() {
+            if !next.text.is_empty() {
+                if sender.send(Ok(next.text.into())).await.is_err() {
+                    break;
+                }
+                *rows += next.rows;
+                silence = Box::pin(tokio::time::sleep(HEARTBEAT));
+            }
+            let mut is_silent = false;
+            if next.is_last {
+                tokio::select! {
+                    () = sender.closed() => break,
+                    () = &mut silence => is_silent = true,
+                    () = tokio::time::sleep(pause) => {}
+                }
+            }
+            let Some((tail, piece)) = self.read().await else { break };
+            (self, next) = (tail, piece);
+            if is_silent && next.text.is_empty() {
+                next.text = format!(": still here\n{}", self.mark()).into_bytes();
+            }
+        }
+    }
+
+    /// The next piece, when there is room to work on it. `None` if the tail cannot go on.
+    async fn read(mut self) -> Option<(Tail, Piece)> {
+        if self.app.stage() == Stage::Stopping {
+            return None;
+        }
+        let permit = self.app.answers().clone().acquire_owned().await.ok()?;
+        let read = tokio::task::spawn_blocking(move || {
+            let piece = self.next();
+            drop(permit);
+            (self, piece)
+        });
+        // If it panicked, the panic has been printed.
+        let (tail, piece) = read.await.ok()?;
+        match piece {
+            Ok(piece) => Some((tail, piece)),
+            Err(error) => {
+                // It is logged where it becomes an answer; here is none any more.
+                drop(Problem::from(error));
+                None
+            }
+        }
+    }
+
+    /// What came since the last piece, as much as one holds.
+    fn next(&mut self) -> Result<Piece, Error> {
+        let store = self.app.store();
+        // A scope has one log, if it has any.
+        let Some((log, end)) = store.as_of(&self.filter.scope).first().copied() else {
+            return Ok(Piece::default());
+        };
+        let from = seq_of(&self.at, log);
+        let (mut page, until) = loop {
+            let until = end.min(from.saturating_add(self.stride));
+            if until <= from {
+                return Ok(Piece::default());
+            }
+            let page = store.select(&Filter {
+                since: Some(vec![(log, from)]),
+                as_of: Some(vec![(log, until)]),
+                limit: usize::try_from(until - from).unwrap_or(usize::MAX),
+                size_bytes_max: PIECE_SIZE_BYTES_MAX,
+                ..self.filter.clone()
+            })?;
+            if !page.is_cut {
+                break (page, until);
+            }
+            // Of one position there is one row, which is never cut.
+            self.stride = (self.stride / 2).max(1);
+        };
+        self.stride = (self.stride * 2).min(STRIDE_MAX);
+        self.at = vec![(log, until)];
+        page.rows.sort_by_key(|row| row.seq);
+        let ids = self.app.doors().ids();
+        let mut text = Vec::new();
+        for row in &page.rows {
+            text.extend_from_slice(id(ids, &[(row.log, row.seq + 1)]).as_bytes());
+            text.extend_from_slice(b"data: ");
+            events::write_alone(ids, row, &mut text);
+            text.extend_from_slice(b"\n\n");
+        }
+        Ok(Piece { text, rows: page.rows.len() as u64, is_last: until == end })
+    }
+
+    fn beginning(&self) -> Vec<u8> {
+        format!("{OPENING}{}", self.mark()).into_bytes()
+    }
+
+    /// Where the tail is, as no event.
+    fn mark(&self) -> String {
+        format!("{}\n", id(self.app.doors().ids(), &self.at))
+    }
+}
+
+/// A piece of what is sent.
+struct Piece {
+    text: Vec<u8>,
+    rows: u64,
+    /// There was nothing more.
+    is_last: bool,
+}
+
+impl Default for Piece {
+    fn default() -> Piece {
+        Piece { text: Vec::new(), rows: 0, is_last: true }
+    }
+}
+
+fn id(ids: &PublicIds, at: &[(LogId, Seq)]) -> String {
+    format!("id: {}\n", seal_as_of(ids, at))
+}
+
+fn seq_of(at: &AsOf, log: LogId) -> Seq {
+    at.iter().find(|(of, _)| *of == log).map_or(0, |(_, seq)| *seq)
+}
