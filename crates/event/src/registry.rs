@@ -329,7 +329,7 @@ pub enum RegistryChange {
         #[n(0)]
         name: Text,
     },
-    /// A user may manage the server from now on, or may no more. (16 to 18 are kept for others.)
+    /// A user may manage the server from now on, or may no more.
     #[n(19)]
     AdministratorSet {
         /// The user.
@@ -742,14 +742,6 @@ impl Registry {
                     None => Err(Missing(format!("{user} has no role in this project"))),
                 }
             }
-            RegistryChange::ReviewSet(review) => {
-                self.check_scope(&review.scope)?;
-                review.check(self.review(&review.name))
-            }
-            RegistryChange::ReviewRemoved { name } => match self.review(name) {
-                Some(_) => Ok(()),
-                None => Err(Missing(format!("no review {name}"))),
-            },
             RegistryChange::AdministratorSet { user, is_one } => {
                 if self.arrays.user(user).is_none() {
                     return Err(Missing(format!("no user {user}")));
@@ -760,6 +752,14 @@ impl Registry {
                     _ => Ok(()),
                 }
             }
+            RegistryChange::ReviewSet(review) => {
+                self.check_scope(&review.scope)?;
+                review.check(self.review(&review.name))
+            }
+            RegistryChange::ReviewRemoved { name } => match self.review(name) {
+                Some(_) => Ok(()),
+                None => Err(Missing(format!("no review {name}"))),
+            },
         }
     }
 

@@ -38,9 +38,7 @@ pub(crate) struct View<'a> {
     pub(crate) as_of: AsOf,
     /// Only positions below are part of that state.
     bound: Seq,
-    /// Only positions from here on are asked for.
-    first: Seq,
-    /// Positions below were looked at in the earlier answer that this one is compared with.
+    /// Positions below were answered at the earlier state that is asked from.
     floor: Seq,
 }
 
@@ -50,10 +48,9 @@ impl<'a> View<'a> {
         let as_of = filter.as_of.clone().unwrap_or_else(|| state.as_of(&filter.scope));
         let Some((id, log)) = state.log(&filter.scope) else { return Err(as_of) };
         let end = |of: &AsOf| of.iter().find(|(of, _)| *of == id).map_or(0, |(_, end)| *end);
-        let (bound, first) = (end(&as_of), filter.since.as_ref().map_or(0, end));
-        let floor = filter.new_since.as_ref().map_or(0, end);
+        let (bound, floor) = (end(&as_of), filter.since.as_ref().map_or(0, end));
         let from = filter.from.max(state.retention_start(&filter.scope, now));
-        Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound, first, floor })
+        Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound, floor })
     }
 
     /// The rows in memory that match, without those that are completed first.
@@ -65,7 +62,7 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn shows(&self, seq: Seq) -> bool {
-        (self.first..self.bound).contains(&seq)
+        seq < self.bound
             && !contains(&self.log.retracted, seq)
             && !self.log.is_resolved(seq, self.bound)
     }
@@ -75,22 +72,20 @@ impl<'a> View<'a> {
         self.floor <= seq && self.shows(seq)
     }
 
-    /// Whether this, or what told of it, is later than the answer that this one is compared with.
+    /// Whether this, or what told of it, is later than the state that is asked from.
     pub(crate) fn is_since(&self, seq: Seq) -> bool {
         self.floor <= seq
     }
 
     pub(crate) fn shows_nothing_of(&self, meta: &SegmentMeta) -> bool {
         let covers = |rows: &Range<Seq>| rows.start <= meta.first_seq && meta.last_seq < rows.end;
-        meta.first_seq >= self.bound
-            || meta.last_seq < self.first
-            || self.log.retracted.iter().any(covers)
+        meta.first_seq >= self.bound || self.log.retracted.iter().any(covers)
     }
 
     fn shows_all_of(&self, meta: &SegmentMeta) -> bool {
         let meets = |rows: &Range<Seq>| rows.start <= meta.last_seq && meta.first_seq < rows.end;
-        meta.last_seq < self.bound
-            && self.first.max(self.floor) <= meta.first_seq
+        self.floor <= meta.first_seq
+            && meta.last_seq < self.bound
             && !self.log.retracted.iter().any(meets)
             && !self.has_resolved(meta.first_seq..=meta.last_seq)
     }

@@ -13,8 +13,7 @@
 //!
 //! A page asks by [`Admin::execute_for`] for what who is signed in may do, which [`needs`] says.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, [`needs`], [`sources`], [`arrays`], [`reviews`], [`roster`],
-//! [`accounts`], `history`,
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`needs`], [`sources`], [`arrays`], [`reviews`], [`roster`], [`accounts`], `history`,
 //! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::path::Path;

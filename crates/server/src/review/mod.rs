@@ -187,7 +187,7 @@ impl Desk {
             last.coverage.through.map_or(last.to, |through| through.min(last.to)).max(last.from)
         });
         let mut filter = self.filter(&review.scope, &review.filter, &review.zone)?;
-        filter.new_since = Some(reviewed.since(review).clone());
+        filter.since = Some(reviewed.since(review).clone());
         filter.as_of = Some(seen.as_of.clone());
         let kept_from = self.store.kept_from(&review.scope);
         let is_lost = Timestamp::MIN < from && from < kept_from;
@@ -301,7 +301,7 @@ impl Desk {
         let attested =
             self.attest(review, (&review.filter, &review.zone), filter, (*from, seen.at))?;
         let Attested { count, rows_sha256, times, coverage, mut manifest } = attested;
-        let since = filter.new_since.clone().unwrap_or_default();
+        let since = filter.since.clone().unwrap_or_default();
         let mut sign_off = SignOff {
             round: seen.round,
             version: seen.version,
@@ -375,8 +375,8 @@ impl Desk {
     /// The rows that were signed, as far as they are there.
     pub fn signed(&self, review: &Review, sign_off: &SignOff) -> Result<Filter, Failure> {
         let filter = self.filter(&review.scope, &sign_off.filter, &sign_off.zone)?;
-        let (new_since, as_of) = (Some(sign_off.since.clone()), Some(sign_off.as_of.clone()));
-        Ok(Filter { new_since, as_of, ..filter })
+        let (since, as_of) = (Some(sign_off.since.clone()), Some(sign_off.as_of.clone()));
+        Ok(Filter { since, as_of, ..filter })
     }
 
     /// What could be known of a round's window.
