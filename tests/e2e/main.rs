@@ -18,6 +18,7 @@ mod kill;
 mod lines;
 mod mongod;
 mod object_log;
+mod openapi;
 mod pages;
 mod quickstart;
 mod replica_set;

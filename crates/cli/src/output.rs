@@ -4,7 +4,7 @@
 //! nothing of them may reach a terminal as a control sequence: what a terminal or a reader's eye
 //! would take for something else than text is written as an escape.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use serde::Serialize;
 
@@ -12,6 +12,14 @@ use serde::Serialize;
 pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     let text = serde_json::to_string(value)?;
     Ok(writeln!(std::io::stdout().lock(), "{}", safe_json(&text))?)
+}
+
+/// Prints CSV: to a file as it is, since escapes would change what is said; to a terminal line by line.
+pub fn csv(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().is_terminal() {
+        true => text.lines().try_for_each(line),
+        false => Ok(std::io::stdout().lock().write_all(text.as_bytes())?),
+    }
 }
 
 /// Prints a line.

@@ -129,6 +129,7 @@ impl Server {
         settings: Settings,
         file: Option<PathBuf>,
     ) -> anyhow::Result<Server> {
+        system::give_back_memory();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let tls = match tls {
             Some(files) => Some(files.load().map_err(|error| Failure::invalid(error.to_string()))?),

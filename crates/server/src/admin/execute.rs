@@ -169,6 +169,8 @@ impl Admin {
                 Ok(Reply::Done)
             }
             Request::Arrays(request) => self.execute_on_arrays(by, request),
+            Request::Accounts(request) => self.report_accounts(by, *request),
+            Request::Review(request) => self.execute_on_reviews(by, request),
         }
     }
 

@@ -126,7 +126,12 @@ impl Admin {
         self.record_query_of(by, &project.map_or(Scope::System, Scope::Project), query)
     }
 
-    fn record_query_of(&self, by: &Actor, scope: &Scope, query: &str) -> Result<(), Failure> {
+    pub(super) fn record_query_of(
+        &self,
+        by: &Actor,
+        scope: &Scope,
+        query: &str,
+    ) -> Result<(), Failure> {
         let attributes = Attributes::from([
             ("via".into(), "command line".into()),
             ("query".into(), query.into()),
@@ -258,7 +263,9 @@ impl Admin {
     }
 }
 
-fn the_only_project(registry: &doorbook_event::registry::Registry) -> Result<ProjectId, Failure> {
+pub(super) fn the_only_project(
+    registry: &doorbook_event::registry::Registry,
+) -> Result<ProjectId, Failure> {
     let projects: Vec<_> = registry.projects().collect();
     match &projects[..] {
         [project] => Ok(project.id),

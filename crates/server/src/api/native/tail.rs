@@ -22,7 +22,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use doorbook_event::{LogId, PublicIds, Scope, Seq};
 use doorbook_store::filter::AsOf;
-use doorbook_store::{Error, Filter, Store};
+use doorbook_store::{Error, Filter, Placed, Store};
 use tokio::sync::mpsc;
 
 use super::cursor::{open_as_of, seal_as_of};
@@ -207,11 +207,11 @@ impl Tail {
         };
         self.stride = (self.stride * 2).min(STRIDE_MAX);
         self.at = vec![(log, until)];
-        page.rows.sort_by_key(|row| row.seq);
+        page.rows.sort_by_key(|row| position(row, from));
         let ids = self.app.doors().ids();
         let mut text = Vec::new();
         for row in &page.rows {
-            text.extend_from_slice(id(ids, &[(row.log, row.seq + 1)]).as_bytes());
+            text.extend_from_slice(id(ids, &[(row.log, position(row, from) + 1)]).as_bytes());
             text.extend_from_slice(b"data: ");
             events::write_alone(ids, row, &mut text);
             text.extend_from_slice(b"\n\n");
@@ -241,6 +241,14 @@ impl Default for Piece {
     fn default() -> Piece {
         Piece { text: Vec::new(), rows: 0, is_last: true }
     }
+}
+
+/// Where a row came into the answer: its own position, or that of what was told of it since, if only
+/// that made it match.
+fn position(row: &Placed, from: Seq) -> Seq {
+    let told = row.sightings.iter().map(|told| told.seq);
+    let places = std::iter::once(row.seq).chain(told);
+    places.filter(|seq| *seq >= from).min().unwrap_or(row.seq)
 }
 
 fn id(ids: &PublicIds, at: &[(LogId, Seq)]) -> String {
