@@ -651,15 +651,16 @@ impl<'a> Scan<'a> {
             false => self.listed_before.clone(),
         };
         self.read_merged(&added);
-        let mut gone = self.wait_for_lists(&added, &vanished);
-        for file in added.iter().chain(&gone) {
+        let unlisted = self.wait_for_lists(&added, &vanished);
+        for file in added.iter().chain(&unlisted) {
             if !self.unfinished.contains(&file.name) {
                 self.tell_added(*file);
             }
         }
         self.tell_listed();
         self.explain();
-        gone.extend(vanished);
+        let mut gone = vanished;
+        gone.extend(unlisted);
         if self.is_going(&added, &gone) {
             // Known until it is told.
             self.files.append(&mut gone);
