@@ -49,7 +49,7 @@ fn inventory() -> Vec<(&'static str, &'static str, bool)> {
             "this machine lets nobody have a /dev of their own (unshare --mount)",
             tools::own_dev().is_some(),
         ),
-        ("python requests, atlasapi and pymongo", INSTALL, tools::python().is_some()),
+        ("python requests, atlasapi, pymongo and schemathesis", INSTALL, tools::python().is_some()),
         (
             "deltalake, ClickHouse and DuckDB: the tables as they read them",
             INSTALL,

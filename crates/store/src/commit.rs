@@ -25,7 +25,7 @@ use crate::request_keys::RequestKey;
 use crate::reviews::Step;
 use crate::segment::SegmentMeta;
 use crate::state::State;
-use crate::wal::Wal;
+use crate::wal::{KEPT_SIZE_BYTES_MAX, Wal};
 use crate::{Entry, Ingested, Inner, Options, own, retention};
 
 /// What one commit adds to one log.
@@ -85,6 +85,8 @@ pub(crate) enum Proposal {
 /// What only one thread at a time may use.
 pub(crate) struct Writer {
     pub(crate) wal: Wal,
+    /// The last frame's payload, whose place the next one's takes.
+    pub(crate) payload: Vec<u8>,
     pub(crate) is_closed: bool,
 }
 
@@ -109,7 +111,7 @@ impl Inner {
         self.make_room()?;
         let mut writer = self.writer()?;
         let state = self.state();
-        let mut draft = Draft::new(&state, self.options.clock.now());
+        let mut draft = Draft::new(&state, self.options.clock.now(), &mut writer);
         let parts = build(&state, draft.ingest_time)?;
         let placed = parts.into_iter().map(|part| self.add(&mut draft, part, None)).collect();
         self.write_draft(&mut writer, draft)?;
@@ -157,7 +159,7 @@ impl Inner {
             Err(error) => return group.iter().map(|_| Err(error.again())).collect(),
         };
         let state = self.state();
-        let mut draft = Draft::new(&state, self.options.clock.now());
+        let mut draft = Draft::new(&state, self.options.clock.now(), &mut writer);
         let mut answers: Vec<_> = group
             .into_iter()
             .map(|proposal| match proposal {
@@ -216,6 +218,9 @@ impl Inner {
         next.lsn = lsn;
         next.replay_size_bytes += payload.len();
         self.publish(next);
+        if payload.capacity() <= KEPT_SIZE_BYTES_MAX {
+            writer.payload = payload;
+        }
         Ok(())
     }
 
@@ -266,9 +271,11 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    fn new(state: &Arc<State>, ingest_time: Timestamp) -> Draft {
+    fn new(state: &Arc<State>, ingest_time: Timestamp, writer: &mut Writer) -> Draft {
         let state = Arc::clone(state);
-        Draft { state, ingest_time, ops: Vec::new(), payload: Vec::new(), logs: Vec::new() }
+        let mut payload = std::mem::take(&mut writer.payload);
+        payload.clear();
+        Draft { state, ingest_time, ops: Vec::new(), payload, logs: Vec::new() }
     }
 
     /// The log of a scope, where there is one or will be.

@@ -26,7 +26,7 @@ pub fn tool(path: &str) -> Option<PathBuf> {
     existing(installed()?.join(path))
 }
 
-/// The Python with pymongo, requests and atlasapi.
+/// The Python with pymongo, requests, atlasapi and schemathesis.
 pub fn python() -> Option<PathBuf> {
     tool("python/bin/python")
 }

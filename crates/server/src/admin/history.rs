@@ -99,21 +99,19 @@ impl Admin {
     pub(super) fn show_quarantined(
         &self,
         by: &Actor,
-        project: Option<ProjectId>,
+        project: Option<String>,
+        namespace: Option<String>,
         log: u32,
         seq: u64,
     ) -> Result<Reply, Failure> {
-        let project = match project {
-            Some(project) => project,
-            None => the_only_project(&self.store.catalog().registry)?,
-        };
-        self.record_query(by, Some(project), &format!("quarantine {log}-{seq}"))?;
-        let placed = self.store.get(&Scope::Project(project), LogId(log), seq)?;
+        let query = EventsQuery { project, namespace, ..EventsQuery::default() };
+        let scope = scope(&self.store.catalog().registry, &query)?;
+        self.record_query_of(by, &scope, &format!("quarantine {log}-{seq}"))?;
+        let placed = self.store.get(&scope, LogId(log), seq)?;
         match placed.as_ref().and_then(QuarantineRow::from_placed) {
             Some(row) => Ok(Reply::Quarantine(Rows { rows: vec![row], total: 1, next: None })),
             None => Err(Failure::missing(format!(
-                "no quarantined line {log}-{seq} in this project; `doorbook quarantine list` names \
-                 them"
+                "no quarantined line {log}-{seq} there; `doorbook quarantine list` names them"
             ))),
         }
     }

@@ -149,6 +149,9 @@ pub enum Request {
     QuarantineShow {
         /// Its project; `None` means the only one there is.
         project: Option<String>,
+        /// Its namespace, instead of a project.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
         /// Which log.
         log: u32,
         /// Position in that log.

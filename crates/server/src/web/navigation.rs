@@ -23,6 +23,8 @@ pub enum Section {
     Principals,
     /// Who watches.
     Sources,
+    /// What is looked through, and was signed.
+    Reviews,
     /// What there is, and who may what.
     Administration,
 }
@@ -33,7 +35,9 @@ impl Section {
         match self {
             Section::AccessHistory => Some(false),
             Section::ArrayActivity => Some(true),
-            Section::Principals | Section::Sources | Section::Administration => None,
+            Section::Principals | Section::Sources | Section::Reviews | Section::Administration => {
+                None
+            }
         }
     }
 }
@@ -44,11 +48,12 @@ fn is_of_arrays(scope: &Scope) -> bool {
 
 /// The bar, in its order: what a page is called, where it is, and which parameters go along. **A page that is to be
 /// in the bar has its row here.**
-const SECTIONS: [(Section, &str, &str, &[&str]); 5] = [
+const SECTIONS: [(Section, &str, &str, &[&str]); 6] = [
     (Section::AccessHistory, "Access history", "/history", &WITH_WINDOW),
     (Section::ArrayActivity, "Array activity", "/history", &WITH_WINDOW),
     (Section::Principals, "Principals", "/principals", &WITH_WINDOW),
     (Section::Sources, "Sources", "/sources", &ALWAYS),
+    (Section::Reviews, "Reviews", "/reviews", &ALWAYS),
     (Section::Administration, "Administration", administration::PATH, &ALWAYS),
 ];
 

@@ -45,6 +45,7 @@ fn describe() -> Value {
         "security": [{"basic": []}, {"digest": []}, {"token": []}],
         "paths": paths,
         "components": {
+            "parameters": shared_parameters(),
             "schemas": schemas.take_definitions(true),
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description":
@@ -108,13 +109,21 @@ fn about(operation: &Operation, schemas: &mut SchemaGenerator) -> About {
                 ],
             ]
             .concat(),
-            body: Some(lines(&["application/x-ndjson"])),
+            body: Some(body(json!({
+                "application/x-ndjson": {"schema": text()},
+                // One alone is such a line, too.
+                "application/json": {"schema": schemas.subschema_for::<answers::Event>()},
+            }))),
             answer: of::<answers::Ingested>(schemas),
         },
         "lines" => About {
             summary: "Send raw lines",
             parameters: vec![query("project", text(), "The project, by id or name")],
-            body: Some(lines(&["application/x-ndjson", "text/plain"])),
+            body: Some(body(json!({
+                "application/x-ndjson": {"schema": text()},
+                "application/json": {"schema": {"type": "object"}},
+                "text/plain": {"schema": text()},
+            }))),
             answer: of::<answers::Routed>(schemas),
         },
         "agentSources" => About {
@@ -126,7 +135,7 @@ fn about(operation: &Operation, schemas: &mut SchemaGenerator) -> About {
         "agentAdvances" => About {
             summary: "What an agent read; for doorbook-agent",
             parameters: Vec::new(),
-            body: Some(json!({"required": true, "content": cbor()})),
+            body: Some(body(cbor())),
             answer: cbor(),
         },
         "listEvents" => read(
@@ -230,50 +239,65 @@ fn cbor() -> Value {
     json!({doorbook_event::shipment::CONTENT_TYPE: {"schema": schema}})
 }
 
-fn lines(kinds: &[&str]) -> Value {
-    let content =
-        kinds.iter().map(|kind| ((*kind).to_owned(), json!({"schema": {"type": "string"}})));
-    json!({"required": true, "content": content.collect::<Map<_, _>>()})
+fn body(content: Value) -> Value {
+    json!({"required": true, "content": content})
 }
 
 /// Whose history is read.
 fn scope() -> Vec<Value> {
-    vec![
-        query("project", text(), "The project, by id or name; the key's own by default"),
-        query("namespace", text(), "A namespace instead"),
-    ]
+    vec![shared("project"), shared("namespace")]
 }
 
 /// What all reads take.
 fn filter() -> Vec<Value> {
-    let as_of = query("as_of", text(), "The as_of of an answer, for the same state of the history");
-    [vec![as_of], filter_of_now()].concat()
+    [vec![shared("as_of")], filter_of_now()].concat()
 }
 
 fn filter_but(key: Key) -> Vec<Value> {
     let mut all = filter();
-    all.retain(|parameter| parameter["name"] != key.parameter());
+    all.retain(|parameter| *parameter != shared(key.parameter()));
     all
 }
 
 /// What reads take that are of the present.
 fn filter_of_now() -> Vec<Value> {
+    let words = ["q", "zone", "not_class", "has_task", "unauthenticated"].into_iter();
+    words.chain(keys().map(Key::parameter)).map(shared).collect()
+}
+
+fn shared(name: &str) -> Value {
+    json!({"$ref": format!("#/components/parameters/{name}")})
+}
+
+/// Parameters of many operations, by their names.
+fn shared_parameters() -> Map<String, Value> {
     let mut all = vec![
+        query("project", text(), "The project, by id or name; the key's own by default"),
+        query("namespace", text(), "A namespace instead"),
+        query("as_of", text(), "The as_of of an answer, for the same state of the history"),
         query("q", text(), "A filter: result:failed user:svc-* ip:10.0.0.0/8 (docs/filters.md)"),
         query("zone", text(), "Where days begin and end: UTC, Europe/Berlin, +02:00"),
         query("not_class", many(), "Without this class"),
         query("has_task", json!({"type": "boolean"}), "Within a task, or not"),
         query("unauthenticated", one_of(&["true"]), "Who gave no name"),
     ];
-    let keys = Key::ALL.into_iter().filter(|key| *key != Key::Since);
-    all.extend(keys.map(|key| {
+    all.extend(keys().map(|key| {
         let schema = match key {
             Key::From | Key::To => text(),
             _ => many(),
         };
         query(key.parameter(), schema, &format!("Short for {}: in q", key.word()))
     }));
-    all
+    let named = all.into_iter().map(|parameter| {
+        let name = parameter["name"].as_str().expect("it has one").to_owned();
+        (name, parameter)
+    });
+    named.collect()
+}
+
+/// `since` is for people, who write filters.
+fn keys() -> impl Iterator<Item = Key> {
+    Key::ALL.into_iter().filter(|key| *key != Key::Since)
 }
 
 fn query(name: &str, schema: Value, description: &str) -> Value {
