@@ -19,6 +19,7 @@ mod lines;
 mod mongod;
 mod object_log;
 mod openapi;
+mod page_speed;
 mod pages;
 mod quickstart;
 mod reading;

@@ -201,6 +201,23 @@ impl Browser {
         Ok(())
     }
 
+    /// Has every page from now on note the first frame after all of it was there.
+    pub fn note_frames(&self) -> Result<()> {
+        let source = "addEventListener('load', () => requestAnimationFrame(() => setTimeout(() => { \
+                      window.doorbookDrawn = performance.now(); })));";
+        let script = json!({"source": source});
+        self.devtools("Page.addScriptToEvaluateOnNewDocument", &script).map(drop)
+    }
+
+    /// How long an address takes from the navigation to that frame, with nothing cached.
+    pub fn milliseconds_to_draw(&self, url: &str) -> Result<f64> {
+        self.devtools("Network.clearBrowserCache", &json!({}))?;
+        self.open(url)?;
+        until("a frame of all of the page", || {
+            Ok(self.script("return window.doorbookDrawn")?.as_f64())
+        })
+    }
+
     /// Photographs the page, if somebody wants that.
     pub fn photograph_if_wanted(&self, name: &str) -> Result<()> {
         match std::env::var_os(SHOTS_VAR) {

@@ -3,6 +3,7 @@
 mod follow;
 mod import;
 mod mongod_log;
+mod page;
 mod random;
 mod scan;
 mod store;
@@ -17,6 +18,8 @@ pub enum Command {
     Follow(follow::Arguments),
     /// Lines per CPU-second: mongod logs read only, and imported durably
     Import(import::Arguments),
+    /// The page in Chromium, from the navigation to its last chart
+    Page(page::Arguments),
     /// The first look at an array with very many fragments, against a recursive listing
     Scan(scan::Arguments),
     /// The store over HTTP beside other engines: ingest, bytes, queries, memory
@@ -28,6 +31,7 @@ pub fn run(command: &Command) -> Result<()> {
     match command {
         Command::Follow(arguments) => follow::run(arguments),
         Command::Import(arguments) => import::run(arguments),
+        Command::Page(arguments) => page::run(arguments),
         Command::Scan(arguments) => scan::run(arguments),
         Command::Store(arguments) => store::run(arguments),
     }

@@ -12,10 +12,10 @@
 //!   in turn; who begins changes with each set.
 //! - A different answer ends the run.
 
-mod events;
+pub(super) mod events;
 mod http;
 mod peers;
-mod server;
+pub(super) mod server;
 mod table;
 mod workload;
 

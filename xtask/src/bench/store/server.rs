@@ -264,6 +264,11 @@ impl Server<'_> {
         Ok(())
     }
 
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// What it holds in memory now.
     pub fn resident_bytes(&self) -> u64 {
         self.status_bytes("VmRSS").unwrap_or(0)
