@@ -112,4 +112,6 @@ done("consolidate", lambda: tiledb.consolidate(uri, config=config(keys[0]), ctx=
 done("vacuum", lambda: tiledb.vacuum(uri, config=config(keys[0]), ctx=fresh()))
 done("query_read", read)
 done("delete_fragments", lambda: tiledb.Array.delete_fragments(uri, 0, 2**62, ctx=fresh()))
+# In between, so that nobody takes the one for a part of the other.
+done("read_schema", lambda: tiledb.ArraySchema.load(uri, ctx=fresh()) and None)
 done("delete", lambda: tiledb.Array.delete_array(uri, ctx=fresh()))

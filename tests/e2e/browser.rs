@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 
 use crate::support::DataDir;
-use crate::support::binary::{Project, Server};
+use crate::support::binary::{Key, Project, Server};
 use crate::support::browser::Browser;
+use crate::support::http::Connection;
+use crate::support::process::until;
 use crate::support::tools;
 
 const CLUSTER: &str = "orders";
@@ -25,7 +27,7 @@ const HOSTILE: &str = "<img src=x onerror=document.title='hacked'>\\u202egnp.exe
 const OVERFLOW: &str = "return document.documentElement.scrollWidth - innerWidth";
 
 /// Names of the password files' users.
-const USERS: [&str; 3] = ["alice", "bob", "carol"];
+const USERS: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
 struct Site {
     data: DataDir,
@@ -35,7 +37,7 @@ struct Site {
 
 impl Site {
     /// A server with the sample of quickstart, a hostile name in it, alice who may read it, bob who may
-    /// nothing, and carol whose role does not do.
+    /// nothing, carol whose role does not do, dave who owns the project, and erin who is an administrator.
     fn start() -> Result<Site> {
         let data = DataDir::new()?;
         let (project, _) = data.set_up(CLUSTER, HOST)?;
@@ -55,11 +57,50 @@ impl Site {
             let file = file.to_str().context("temporary paths are UTF-8")?;
             data.run(&["user", "create", name, "--password-file", file])?;
         }
-        for (name, role) in [("alice", "GROUP_CLUSTER_LOG_VIEWER"), ("carol", "GROUP_READ_ONLY")] {
+        for (name, role) in [
+            ("alice", "GROUP_CLUSTER_LOG_VIEWER"),
+            ("carol", "GROUP_READ_ONLY"),
+            ("dave", "GROUP_OWNER"),
+        ] {
             data.run(&["user", "grant", name, "--project", &project.id, "--role", role])?;
         }
+        data.run(&["user", "grant", "erin", "--administrator"])?;
         let server = data.serve(&[])?;
         Ok(Site { data, server, project })
+    }
+
+    /// Follows a log with a line that cannot be read, and is sent lines of a host that nobody knows.
+    fn watch(&self) -> Result<()> {
+        let log = self.data.folder().join("watched.log");
+        let sample = std::fs::read_to_string(self.data.folder().join("mongod.log"))?;
+        let unreadable = sample.lines().find(|line| line.contains("\"principalName\":\"root\""));
+        let unreadable = unreadable.context("a failure")?.replace("\"root\"", "<i>\u{202e}\u{1b}");
+        std::fs::write(&log, format!("{sample}{unreadable}\n"))?;
+        let file = format!(
+            "version = 1\n[[project]]\nname = \"Orders\"\n[[project.cluster]]\nname = {CLUSTER:?}\n\
+             hosts = [{HOST:?}]\n[[source]]\nname = \"orders.db-1\"\nkind = \"mongod-log\"\n\
+             path = {log:?}\n"
+        );
+        std::fs::write(self.data.folder().join("doorbook.toml"), file)?;
+        self.data.run(&["apply"])?;
+        let role = ["key", "create", "--project", &self.project.id, "--role", "GROUP_SHIPPER"];
+        let shipper: Key = self.data.json(&role)?;
+        let lines = sample.lines().take(50).map(|line| {
+            serde_json::json!({"message": line, "host": {"name": "db-9<b>"}}).to_string()
+        });
+        let body = lines.collect::<Vec<_>>().join("\n");
+        let caller = (&*shipper.public_key, &*shipper.private_key);
+        let headers = [("Content-Type", "application/x-ndjson")];
+        let mut connection = Connection::to(&self.server.base)?;
+        let reply = connection.send("POST", "/api/v1/lines", caller, &headers, &body)?;
+        ensure!(reply.status == 200, "{reply:?}");
+        until("the alarm that lines wait", || {
+            let alarms: Vec<serde_json::Value> = self.data.json(&["alarm", "list"])?;
+            let sources: Vec<serde_json::Value> = self.data.json(&["source", "list"])?;
+            let has_read = sources.iter().any(|source| source["state"] == "following");
+            let waits = alarms.iter().any(|alarm| alarm["kind"] == "lines.unrouted");
+            Ok((waits && has_read).then_some(()))
+        })
     }
 
     fn history(&self, query: &str) -> String {
@@ -144,6 +185,141 @@ fn a_question_is_answered_and_shared() -> Result<()> {
         browser.open(address)?;
         ensure!(browser.count("tbody")? == 0, "bob sees rows at {address}");
         ensure!(browser.text("main")?.contains("There is no project"), "{}", browser.text("main")?);
+    }
+    drop(browser);
+    site.server.stop()
+}
+
+/// Goal: who looks at the newest events hears of newer ones and loses neither the focus nor the place; and of a server
+/// that is away. Method: events that come, and a server that is stopped, while a page is open.
+#[test]
+fn a_page_that_is_open_tells_of_newer_events() -> Result<()> {
+    let Some(browser) = Browser::start("a page that is left open")? else { return Ok(()) };
+    let site = Site::start()?;
+    browser.look(WIDE, "light")?;
+    site.sign_in(&browser, "alice")?;
+    browser.open(&site.history("last=all"))?;
+    let total = browser.text(".total strong")?;
+    browser.click("#q")?;
+    let sample = std::fs::read_to_string(site.data.folder().join("mongod.log"))?;
+    let line = sample.lines().find(|line| line.contains("\"principalName\":\"root\""));
+    let line = line.context("a failure")?;
+    let later = site.data.folder().join("later.log");
+    std::fs::write(&later, line.replace("\"root\"", "\"newcomer\"") + "\n")?;
+    site.data.import(CLUSTER, HOST, &[&later])?;
+    until("the line that tells of it", || {
+        Ok((browser.text("#newer")? == "1 new event").then_some(()))
+    })?;
+    browser.examine("60-newer-events")?;
+    let focus = browser.script("return document.activeElement.id")?;
+    ensure!(focus == "q" && browser.text(".total strong")? == total, "the page moved: {focus}");
+    browser.click("#newer a")?;
+    until("the newer event", || Ok((browser.text(".total strong")? != total).then_some(())))?;
+    let Site { server, data, .. } = site;
+    server.stop()?;
+    until("the line that tells of the server", || {
+        Ok(browser.text("#newer")?.starts_with("The server has not answered").then_some(()))
+    })?;
+    // Not examined: that the browser could not fetch is what its console says.
+    browser.photograph_if_wanted("61-server-away")?;
+    drop((browser, data));
+    Ok(())
+}
+
+/// Goal: who may sees what is watched and what not, says what came of an alarm, has lines read again, and manages
+/// keys, roles, users and retention; who may not sees nothing of it. Method: do it, light and dark, with axe on
+/// each page.
+#[test]
+fn the_server_is_watched_and_managed() -> Result<()> {
+    let Some(browser) = Browser::start("sources and administration")? else { return Ok(()) };
+    let site = Site::start()?;
+    let base = &site.server.base;
+    browser.look(WIDE, "light")?;
+    site.sign_in(&browser, "alice")?;
+    let sources = site.page("/sources", "times=utc");
+    browser.open(&sources)?;
+    browser.examine("40-sources-none")?;
+    site.watch()?;
+    browser.open(&sources)?;
+    ensure!(browser.count("form[action='/sources']")? == 0, "a reader has a form");
+    let text = browser.text("main")?;
+    ensure!(text.contains("orders.db-1") && text.contains("following"), "{text}");
+    ensure!(text.contains("\\u{202e}") && text.contains("<i>"), "{text}");
+
+    site.sign_in(&browser, "dave")?;
+    browser.click_text("Sources")?;
+    browser.wait_for_url(|url| url.contains("/sources?project="))?;
+    browser.examine("41-sources")?;
+    browser.click("#alarms details.act summary")?;
+    browser.type_into("#alarms input[name=cause]", "a new host <i>")?;
+    browser.examine("42-acknowledge")?;
+    browser.type_into("#alarms input[name=note]", "ticket 7\u{e007}")?;
+    let told = until("the acknowledgement", || {
+        let told = browser.count(".notice.good")?;
+        Ok((told > 0).then(|| browser.text("main")))
+    })??;
+    ensure!(told.contains("The alarm is acknowledged.") && told.contains("by dave"), "{told}");
+    browser.examine("43-acknowledged")?;
+    browser.click("form.replay button")?;
+    until("the lines that were read again", || {
+        Ok((browser.text("main")?.contains("read again")).then_some(()))
+    })?;
+    browser.examine("44-read-again")?;
+
+    browser.click_text("Administration")?;
+    browser.wait_for_url(|url| url.contains("/admin?project="))?;
+    browser.examine("45-project")?;
+    browser.click_text("New key…")?;
+    browser.click("details[open] button[type=submit]")?;
+    let secret = until("the new key", || {
+        Ok((browser.count(".secret pre")? > 0).then(|| browser.text(".secret pre")))
+    })??;
+    browser.examine("46-new-key")?;
+    let (public, private) = secret.split_once(':').context("two halves")?;
+    let path = format!("/api/v1/events?limit=0&project={}", site.project.id);
+    let reply = Connection::to(base)?.send("GET", &path, (public, private), &[], "")?;
+    ensure!(reply.status == 200, "{reply:?}");
+    browser.open(&site.page("/admin", "times=utc"))?;
+    ensure!(!browser.text("main")?.contains(private), "the secret is shown twice");
+
+    site.sign_in(&browser, "erin")?;
+    browser.open(&format!("{base}/admin"))?;
+    browser.examine("47-administration")?;
+    browser.click_text("New user…")?;
+    browser.type_into("details[open] input[name=name]", "frank\u{e007}")?;
+    let password = until("the new user", || {
+        Ok((browser.count(".secret pre")? > 0).then(|| browser.text(".secret pre")))
+    })??;
+    browser.examine("48-new-user")?;
+    browser.forget()?;
+    browser.open(&format!("{base}/sign-in"))?;
+    browser.type_into("#user", "frank")?;
+    browser.type_into("#password", &format!("{password}\u{e007}"))?;
+    browser.wait_for_url(|url| !url.contains("/sign-in"))?;
+    for address in [&format!("{base}/admin"), &sources, &site.page("/admin", "times=utc")] {
+        browser.open(address)?;
+        ensure!(browser.count("table")? == 0, "frank sees something at {address}");
+    }
+    browser.examine("49-nothing-to-manage")?;
+
+    for (scheme, suffix) in [("light", ""), ("dark", "-dark")] {
+        for (who, path, name) in [
+            ("dave", "/sources", "sources"),
+            ("dave", "/admin", "project"),
+            ("erin", "/admin", "admin"),
+        ] {
+            site.sign_in(&browser, who)?;
+            let address = match who {
+                "erin" => format!("{base}{path}"),
+                _ => site.page(path, "times=local"),
+            };
+            for (size, look) in [(WIDE, "wide"), (NARROW, "narrow")] {
+                browser.look(size, scheme)?;
+                browser.open(&address)?;
+                browser.examine(&format!("50-{name}-{look}{suffix}"))?;
+                ensure!(browser.script(OVERFLOW)? == 0, "{name} is wider than the window");
+            }
+        }
     }
     drop(browser);
     site.server.stop()

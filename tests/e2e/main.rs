@@ -11,6 +11,7 @@ mod array_files;
 mod array_joined;
 mod array_soak;
 mod browser;
+mod buckets;
 mod counters;
 mod follow;
 mod kill;

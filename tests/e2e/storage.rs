@@ -18,7 +18,7 @@ use crate::support::tools::{self, left_out};
 const PAGE: &str = "docs/sources/tiledb-storage.md";
 
 /// The parts of the work, in their order: what a later one removes is to be seen before.
-const PARTS: [&str; 5] = ["work", "evolve", "vacuum", "move", "delete"];
+pub const PARTS: [&str; 5] = ["work", "evolve", "vacuum", "move", "delete"];
 
 /// What the client says that it did.
 #[derive(Debug, Deserialize)]
@@ -31,9 +31,9 @@ struct Done {
 type Counts = BTreeMap<(String, String), u64>;
 
 /// A place that is watched, and the client that works there.
-struct Scene {
-    data: DataDir,
-    server: Server,
+pub struct Scene {
+    pub data: DataDir,
+    pub server: Server,
     python: PathBuf,
     place: String,
     endpoint: Option<String>,
@@ -106,7 +106,8 @@ fn page() -> Result<String> {
 }
 
 impl Scene {
-    fn new(
+    /// Has the file applied as the page says, and a server running.
+    pub fn new(
         data: DataDir,
         python: PathBuf,
         place: String,
@@ -128,7 +129,7 @@ impl Scene {
     }
 
     /// Does a part of the work, and waits until it is told: all of it, and nothing else.
-    fn work(&mut self, part: &str) -> Result<()> {
+    pub fn work(&mut self, part: &str) -> Result<()> {
         let mut client = Command::new(&self.python);
         client.arg(tools::script("tiledb_storage.py")).args([&*self.place, part]);
         client.args(&self.endpoint);
@@ -190,7 +191,7 @@ impl Scene {
     }
 
     /// What is known of it: writes are watched, and reads are not.
-    fn end(self) -> Result<()> {
+    pub fn end(self) -> Result<()> {
         let gaps: Vec<Value> = self.data.json(&["coverage"])?;
         for gap in &gaps {
             // The restart.

@@ -43,6 +43,29 @@ pub fn clock_state() -> ClockState {
     ClockState::default()
 }
 
+/// Has the process give back what it no longer needs, for a server that runs for months beside others.
+///
+/// glibc gives each thread a heap of its own, and raises on its own the size from which a piece of memory goes
+/// back when it is freed: rows that one thread reads and another one frees, and buffers of megabytes, then
+/// leave holes that nobody uses, a fifth of what a server takes that follows fifty logs and merges segments.
+/// Costs nothing where that server spends its time; a page of 128 KiB and more costs its zeroes anew.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "mallopt(3) has no safe wrapper in the libraries that we have")]
+pub fn give_back_memory() {
+    const HEAPS: libc::c_int = 2;
+    const FREE_SIZE_BYTES: libc::c_int = 1 << 20;
+    for (parameter, value) in
+        [(libc::M_ARENA_MAX, HEAPS), (libc::M_TRIM_THRESHOLD, FREE_SIZE_BYTES)]
+    {
+        // SAFETY: two numbers; glibc takes its own lock. What it refuses stays as it was.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+/// Other allocators are left as they are.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub fn give_back_memory() {}
+
 /// How long the machine has run, sleep included, by a clock that nobody sets.
 pub fn uptime() -> Duration {
     #[cfg(target_os = "linux")]

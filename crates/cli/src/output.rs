@@ -14,6 +14,14 @@ pub fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{}", safe_json(&text))?)
 }
 
+/// Prints CSV: to a file as it is, since escapes would change what is said; to a terminal line by line.
+pub fn csv(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().is_terminal() {
+        true => text.lines().try_for_each(line),
+        false => Ok(std::io::stdout().lock().write_all(text.as_bytes())?),
+    }
+}
+
 /// Prints a line.
 pub fn line(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{}", safe(text))?)

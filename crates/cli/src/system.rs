@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use doorbook_agent::system::{SystemClock, SystemRandom, clock_state, uptime};
+pub use doorbook_agent::system::{
+    SystemClock, SystemRandom, clock_state, give_back_memory, uptime,
+};
 use doorbook_store::Options;
 use doorbook_store::disk::SystemDisk;
 
@@ -14,9 +16,9 @@ pub fn store_options(data_dir: PathBuf) -> Options {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         disk: Arc::new(SystemDisk),
-        // 12 MiB of rows are some ten thousand events with their lines: twice as much, which is when
+        // 8 MiB of rows are some ten thousand events with their lines: twice as much, which is when
         // commits wait, leaves a server that follows fifty logs below 100 MB (docs/design/sources.md).
-        memtable_size_bytes: 12 << 20,
+        memtable_size_bytes: 8 << 20,
         // 64 MiB: room for a memtable's segment and days of Doorbook's own history.
         reserve_size_bytes: 64 << 20,
         cache_size_bytes: Options::CACHE_SIZE_BYTES,

@@ -226,11 +226,17 @@ pub enum Action {
     /// Doorbook's own clock began or ceased to be synchronised.
     #[n(74)]
     ClockSync,
+    /// Someone marked a row of a review, or closed what was to be followed up.
+    #[n(75)]
+    Review,
+    /// Someone signed a round of a review.
+    #[n(76)]
+    ReviewSignOff,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Action; 38] = [
+    pub const ALL: [Action; 40] = [
         Action::Authenticate,
         Action::Authorize,
         Action::ReadSchema,
@@ -269,6 +275,8 @@ impl Action {
         Action::Alarm,
         Action::ClockJump,
         Action::ClockSync,
+        Action::Review,
+        Action::ReviewSignOff,
     ];
 
     /// The word for it in answers and columns.
@@ -312,6 +320,8 @@ impl Action {
             Action::Alarm => "alarm",
             Action::ClockJump => "clock_jump",
             Action::ClockSync => "clock_sync",
+            Action::Review => "review",
+            Action::ReviewSignOff => "review_sign_off",
         }
     }
 

@@ -5,8 +5,8 @@
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
 //! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
-//! [`canonical`], [`registry`], [`arrays`], [`source`], [`advance`], [`shipment`], [`retention`],
-//! [`public_id`].
+//! [`canonical`], [`registry`], [`arrays`], [`source`], [`review`], [`advance`], [`shipment`],
+//! [`retention`], [`public_id`].
 
 pub mod access;
 pub mod advance;
@@ -18,6 +18,7 @@ pub mod public_id;
 pub mod record;
 pub mod registry;
 pub mod retention;
+pub mod review;
 pub mod shipment;
 pub mod source;
 pub mod target;

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arrays::{Arrays, ArraysChange, is_storage_uri};
 use crate::retention::{Retention, RetentionSet};
+use crate::review::Review;
 use crate::source::{INTERVAL_SECONDS_MAX, Source, SourceKind, Subject, is_source_name};
 use crate::{HostName, ProjectId, Scope, Text, Timestamp};
 
@@ -318,7 +319,17 @@ pub enum RegistryChange {
         #[n(1)]
         project: ProjectId,
     },
-    /// A user may manage the server from now on, or may no more. (16 to 18 are kept for others.)
+    /// Something is reviewed from now on, or as described from now on.
+    #[n(16)]
+    ReviewSet(#[n(0)] Review),
+    /// Something is no longer reviewed.
+    #[n(17)]
+    ReviewRemoved {
+        /// Its name.
+        #[n(0)]
+        name: Text,
+    },
+    /// A user may manage the server from now on, or may no more.
     #[n(19)]
     AdministratorSet {
         /// The user.
@@ -356,6 +367,8 @@ impl RegistryChange {
             RegistryChange::RoleGranted { user, .. }
             | RegistryChange::RoleRevoked { user, .. }
             | RegistryChange::AdministratorSet { user, .. } => ("user", user.to_string()),
+            RegistryChange::ReviewSet(review) => ("review", review.name.to_string()),
+            RegistryChange::ReviewRemoved { name } => ("review", name.to_string()),
         }
     }
 
@@ -382,8 +395,10 @@ impl RegistryChange {
             RegistryChange::KeyDeleted { .. } | RegistryChange::ServiceAccountDeleted { .. } => {
                 "delete"
             }
-            RegistryChange::RetentionSet(_) | RegistryChange::SourceSet(_) => "set",
-            RegistryChange::SourceRemoved { .. } => "remove",
+            RegistryChange::RetentionSet(_)
+            | RegistryChange::SourceSet(_)
+            | RegistryChange::ReviewSet(_) => "set",
+            RegistryChange::SourceRemoved { .. } | RegistryChange::ReviewRemoved { .. } => "remove",
             RegistryChange::SourceReplayed { .. } => "replay",
             RegistryChange::SourcePaused { paused: true, .. } => "pause",
             RegistryChange::SourcePaused { paused: false, .. } => "resume",
@@ -440,6 +455,8 @@ pub struct Registry {
     arrays: Arrays,
     #[cbor(n(8), default, skip_if = "BTreeMap::is_empty")]
     roles: BTreeMap<Text, BTreeMap<ProjectId, Role>>,
+    #[cbor(n(9), default, skip_if = "BTreeMap::is_empty")]
+    reviews: BTreeMap<Text, Review>,
     #[cbor(n(12), default, skip_if = "BTreeSet::is_empty")]
     administrators: BTreeSet<Text>,
 }
@@ -539,6 +556,16 @@ impl Registry {
     /// A source by name.
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.get(name)
+    }
+
+    /// Every review, by name.
+    pub fn reviews(&self) -> impl Iterator<Item = &Review> {
+        self.reviews.values()
+    }
+
+    /// A review by name.
+    pub fn review(&self, name: &str) -> Option<&Review> {
+        self.reviews.get(name)
     }
 
     /// Users, organizations, tokens and arrays.
@@ -662,14 +689,7 @@ impl Registry {
                 }
             }
             RegistryChange::RetentionSet(set) => {
-                match &set.scope {
-                    Scope::System => {}
-                    Scope::Project(id) => project_exists(*id)?,
-                    Scope::Namespace(name) if self.arrays.is_namespace(name) => {}
-                    Scope::Namespace(name) => {
-                        return Err(Missing(format!("no namespace {name}")));
-                    }
-                }
+                self.check_scope(&set.scope)?;
                 set.limits.check()
             }
             RegistryChange::SourceSet(source) => {
@@ -732,6 +752,26 @@ impl Registry {
                     _ => Ok(()),
                 }
             }
+            RegistryChange::ReviewSet(review) => {
+                self.check_scope(&review.scope)?;
+                review.check(self.review(&review.name))
+            }
+            RegistryChange::ReviewRemoved { name } => match self.review(name) {
+                Some(_) => Ok(()),
+                None => Err(Missing(format!("no review {name}"))),
+            },
+        }
+    }
+
+    fn check_scope(&self, scope: &Scope) -> Result<(), RegistryError> {
+        match scope {
+            Scope::Project(id) if self.project(*id).is_none() => {
+                Err(RegistryError::Missing(format!("no project {id}")))
+            }
+            Scope::Namespace(name) if !self.arrays.is_namespace(name) => {
+                Err(RegistryError::Missing(format!("no namespace {name}")))
+            }
+            Scope::System | Scope::Project(_) | Scope::Namespace(_) => Ok(()),
         }
     }
 
@@ -802,6 +842,12 @@ impl Registry {
                 if roles.is_empty() {
                     self.roles.remove(&user);
                 }
+            }
+            RegistryChange::ReviewSet(review) => {
+                self.reviews.insert(review.name.clone(), review);
+            }
+            RegistryChange::ReviewRemoved { name } => {
+                self.reviews.remove(&name);
             }
             RegistryChange::AdministratorSet { user, is_one: true } => {
                 self.administrators.insert(user);
@@ -1074,6 +1120,59 @@ mod tests {
         let of_logs =
             Source { kind: SourceKind::CephOpsLog, path: "/var/log/ops.log".into(), ..good };
         check(&of_logs).expect("allowed");
+    }
+
+    /// Goal: of two who describe a review at once one is refused, and what a round is reckoned from never
+    /// changes.
+    #[test]
+    fn a_review_is_described_anew_but_never_another_one() {
+        use crate::review::Due;
+        use crate::{LogId, Scope};
+        let (mut registry, project) = sample();
+        let review = Review {
+            name: "failed-logins".into(),
+            scope: Scope::Project(project),
+            filter: "result:failed".into(),
+            zone: "UTC".into(),
+            due: Due { weekday: Some(0), minute: 600 },
+            created: Timestamp::from_seconds(5),
+            from: Timestamp::from_seconds(5),
+            begins: vec![(LogId(1), 7)],
+            version: 1,
+        };
+        let check = |registry: &Registry, change: Review| {
+            registry.check(&RegistryChange::ReviewSet(change))
+        };
+        let other = Scope::Project(ProjectId::new([9; 12]));
+        for refused in [
+            Review { name: "A".into(), ..review.clone() },
+            Review { name: "../x".into(), ..review.clone() },
+            Review { scope: Scope::System, ..review.clone() },
+            Review { scope: other, ..review.clone() },
+            Review { due: Due { weekday: Some(7), minute: 0 }, ..review.clone() },
+            Review { due: Due { weekday: None, minute: 1440 }, ..review.clone() },
+            Review { version: 2, ..review.clone() },
+        ] {
+            check(&registry, refused.clone()).expect_err(&format!("{refused:?}"));
+        }
+        check(&registry, review.clone()).expect("allowed");
+        registry.apply(&RegistryChange::ReviewSet(review.clone()));
+        let next = Review { version: 2, filter: "".into(), ..review.clone() };
+        for refused in [
+            review.clone(),
+            Review { version: 3, ..next.clone() },
+            Review { begins: Vec::new(), ..next.clone() },
+            Review { from: Timestamp::MIN, ..next.clone() },
+        ] {
+            check(&registry, refused.clone()).expect_err(&format!("{refused:?}"));
+        }
+        check(&registry, next.clone()).expect("allowed");
+        registry.apply(&RegistryChange::ReviewSet(next.clone()));
+        assert_eq!(registry.review("failed-logins"), Some(&next));
+        let bytes = minicbor::to_vec(&registry).expect("encodes");
+        assert_eq!(minicbor::decode::<Registry>(&bytes).expect("decodes"), registry);
+        registry.apply(&RegistryChange::ReviewRemoved { name: "failed-logins".into() });
+        assert_eq!(registry.reviews().count(), 0);
     }
 
     #[test]

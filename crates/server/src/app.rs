@@ -12,9 +12,10 @@ use doorbook_store::{Entry, Error, Store};
 use tokio::sync::Semaphore;
 
 use crate::admin::Admin;
-use crate::api::{atlas, native, operations, tiledb};
+use crate::api::{atlas, native, operations, s3, tiledb};
 use crate::arrays::Places;
 use crate::auth::Auth;
+use crate::buckets::Buckets;
 use crate::metrics::Metrics;
 use crate::routing;
 use crate::sources::Agents;
@@ -146,6 +147,7 @@ struct Inner {
     lines: routing::Router,
     metrics: Metrics,
     agents: Agents,
+    buckets: Buckets,
     admin: OnceLock<Admin>,
     started: Timestamp,
     stage: AtomicU8,
@@ -209,6 +211,7 @@ impl App {
             }),
             metrics: Metrics::default(),
             agents: Agents::default(),
+            buckets: Buckets::default(),
             admin: OnceLock::new(),
             started: clock.now(),
             stage: AtomicU8::new(Stage::Starting as u8),
@@ -231,6 +234,7 @@ impl App {
             .merge(native::router(self))
             .merge(tiledb::router(self))
             .merge(operations::router(self))
+            .merge(s3::router(self))
             .merge(web::router(self))
     }
 
@@ -292,6 +296,11 @@ impl App {
     /// What agents said of themselves.
     pub fn agents(&self) -> &Agents {
         &self.0.agents
+    }
+
+    /// How buckets are reached, and what stores say of them.
+    pub fn buckets(&self) -> &Buckets {
+        &self.0.buckets
     }
 
     /// Says with what requests of pages are carried out. Only the first one counts.

@@ -4,6 +4,11 @@
 //! file when the bucket is opened. A bucket that no section stands for, or whose section names no key, takes
 //! what the environment says (`AWS_ACCESS_KEY_ID`, `AWS_REGION`, a role of the machine, …), as every tool of
 //! Amazon's does.
+//!
+//! A store may say by itself what changed in a bucket ([`Buckets::hints`]), if it knows the secret that the
+//! bucket's section names for that.
+
+pub mod hints;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,6 +18,10 @@ use std::time::Duration;
 use hyper::Uri;
 use object_store::aws::AmazonS3Builder;
 use object_store::{Certificate, ClientOptions, ObjectStore, RetryConfig};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use hints::Hints;
 
 /// How buckets of some names are reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +38,16 @@ pub struct Settings {
     pub path_style: bool,
     /// The authority of the endpoint's certificate, in PEM; `None` for those of the system.
     pub ca_file: Option<PathBuf>,
+    /// The file with the secret by which the store proves what it says of them; `None` if it says nothing.
+    pub notification_secret_file: Option<PathBuf>,
 }
 
 /// How every bucket is reached. Cheap to clone; a change holds from the next time on that one is opened.
 #[derive(Clone, Default)]
-pub struct Buckets(Arc<RwLock<(u64, Vec<Settings>)>>);
+pub struct Buckets {
+    settings: Arc<RwLock<(u64, Vec<Settings>)>>,
+    hints: Hints,
+}
 
 /// Why a bucket cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +67,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 impl Buckets {
     /// These, and no others any more.
     pub fn set(&self, settings: Vec<Settings>) {
-        let mut own = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         *own = (own.0 + 1, settings);
     }
 
@@ -64,7 +78,23 @@ impl Buckets {
 
     /// Changes whenever how buckets are reached does.
     pub fn version(&self) -> u64 {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).0
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// What stores say has changed.
+    pub fn hints(&self) -> &Hints {
+        &self.hints
+    }
+
+    /// The sections of buckets of which whoever knows this secret may say that something changed.
+    pub fn sections_of(&self, secret: &str) -> Vec<Settings> {
+        let own = self.settings.read().unwrap_or_else(PoisonError::into_inner).1.clone();
+        own.into_iter().filter(|settings| settings.has_notification_secret(secret)).collect()
+    }
+
+    /// Whether one of these sections stands for a bucket.
+    pub fn is_of(&self, sections: &[Settings], bucket: &str) -> bool {
+        self.settings_of(bucket).is_some_and(|settings| sections.contains(&settings))
     }
 
     /// The store of a bucket's objects. Nothing is asked of it yet.
@@ -92,7 +122,7 @@ impl Buckets {
     }
 
     fn settings_of(&self, bucket: &str) -> Option<Settings> {
-        let own = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let own = self.settings.read().unwrap_or_else(PoisonError::into_inner);
         let fits = |settings: &&Settings| {
             glob::Pattern::new(&settings.pattern).is_ok_and(|pattern| pattern.matches(bucket))
         };
@@ -106,7 +136,17 @@ impl Settings {
         if let Some(file) = &self.ca_file {
             authority(file, ClientOptions::new())?;
         }
+        if let Some(file) = &self.notification_secret_file {
+            secret(file)?;
+        }
         self.builder().map(drop)
+    }
+
+    /// In a time that does not tell how much of it is right.
+    fn has_notification_secret(&self, said: &str) -> bool {
+        let Some(file) = &self.notification_secret_file else { return false };
+        let hash = |text: &str| Sha256::digest(text);
+        secret(file).is_ok_and(|own| bool::from(hash(&own).ct_eq(&hash(said))))
     }
 
     fn builder(&self) -> Result<AmazonS3Builder, CannotOpen> {
@@ -159,7 +199,7 @@ fn secret(file: &Path) -> Result<String, CannotOpen> {
     let cannot = |why: String| CannotOpen(format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| cannot(error.to_string()))?;
     match text.trim() {
-        "" => Err(cannot("is empty; it has to hold the secret of the access key".to_owned())),
+        "" => Err(cannot("is empty; it has to hold a secret".to_owned())),
         secret => Ok(secret.to_owned()),
     }
 }
@@ -186,6 +226,7 @@ mod tests {
             key: None,
             path_style: true,
             ca_file: None,
+            notification_secret_file: None,
         }
     }
 
@@ -230,6 +271,13 @@ mod tests {
         assert!(empty.contains("is empty"), "{empty}");
         std::fs::write(&file, "s3cr3t\n").expect("written");
         of(&file).check_files().expect("can be used");
+        let told = Settings { notification_secret_file: Some(file.clone()), ..settings("lake") };
+        told.check_files().expect("can be used");
+        let buckets = Buckets::default();
+        buckets.set(vec![settings("lake-1"), told, settings("*")]);
+        assert_eq!(buckets.sections_of("s3cr3").len(), 0);
+        let sections = buckets.sections_of("s3cr3t");
+        assert!(buckets.is_of(&sections, "lake") && !buckets.is_of(&sections, "pond"));
         let ca = Settings { ca_file: Some(file.clone()), ..settings("*") };
         let error = ca.check_files().expect_err("no certificate").to_string();
         assert!(error.contains("/secret") && !error.contains("s3cr3t"), "{error}");

@@ -5,7 +5,7 @@
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
 //! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::tiledb`], [`arrays`], [`api::native`], [`usage`], [`web`],
-//! [`http`], [`metrics`], [`vitals`], [`alarm`], [`admin`], [`pipeline`], [`estate`].
+//! [`http`], [`metrics`], [`vitals`], [`alarm`], [`review`], [`admin`], [`pipeline`], [`estate`].
 
 pub mod admin;
 pub mod alarm;
@@ -23,6 +23,7 @@ pub mod http;
 pub mod metrics;
 pub mod pipeline;
 pub mod receiver;
+pub mod review;
 pub mod routing;
 pub mod sources;
 pub mod storage;

@@ -99,6 +99,9 @@ pub struct Condition {
     /// How many accesses are known to be missing.
     #[n(10)]
     pub missing: Option<u64>,
+    /// The review that nobody did.
+    #[cbor(n(11), default)]
+    pub review: Option<Text>,
 }
 
 /// The kinds of condition. The numbers are on disk and are never reused.
@@ -120,16 +123,20 @@ pub enum AlarmKind {
     /// Lines are sent to us that no source knows.
     #[n(4)]
     Unrouted,
+    /// Nobody signed a review in time.
+    #[n(5)]
+    Review,
 }
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [AlarmKind; 5] = [
+    pub const ALL: [AlarmKind; 6] = [
         AlarmKind::Gap,
         AlarmKind::Counters,
         AlarmKind::Silent,
         AlarmKind::Clock,
         AlarmKind::Unrouted,
+        AlarmKind::Review,
     ];
 
     /// The word for it.
@@ -140,6 +147,7 @@ impl AlarmKind {
             AlarmKind::Silent => "source.silent",
             AlarmKind::Clock => "clock.unsynchronised",
             AlarmKind::Unrouted => "lines.unrouted",
+            AlarmKind::Review => "review.overdue",
         }
     }
 }
@@ -356,8 +364,9 @@ fn event(by: &Actor, change: &Change, now: Timestamp) -> Option<Record> {
 }
 
 fn of_condition(condition: &Condition) -> Vec<(&'static str, Text)> {
-    let Condition { kind, project, cluster, host, source, cause, from, to, missing, .. } =
-        condition;
+    let Condition {
+        kind, project, cluster, host, source, cause, from, to, missing, review, ..
+    } = condition;
     let project = project.map(|id| Text::from(id.to_string()));
     let texts = [
         ("kind", Some(kind.word().into())),
@@ -365,6 +374,7 @@ fn of_condition(condition: &Condition) -> Vec<(&'static str, Text)> {
         ("cluster", cluster.clone()),
         ("host", host.clone()),
         ("of_source", source.clone()),
+        ("review", review.clone()),
         ("cause", Some(cause.clone())),
         ("from", Some(from.to_string().into())),
         ("to", to.map(|to| to.to_string().into())),
@@ -393,6 +403,7 @@ mod tests {
                 from: at,
                 to: None,
                 missing: None,
+                review: None,
             },
             opened: at,
             told: at,

@@ -48,7 +48,13 @@ pub(crate) struct Cache {
     slots: Mutex<Slots>,
     /// Those that nobody uses just now; each is some 100 kB.
     unpackers: Mutex<Vec<Unpacker>>,
+    /// For pages that are decoded at once: many columns have one open, and need one buffer.
+    buffers: Mutex<Vec<Vec<u8>>>,
 }
+
+/// Unpackers and buffers that are kept, of each, and how large a buffer may be.
+const KEPT_MAX: usize = 8;
+const KEPT_SIZE_BYTES_MAX: usize = 512 << 10;
 
 /// What is needed to decompress a page and worth keeping for the next.
 pub(crate) struct Unpacker {
@@ -76,7 +82,12 @@ struct Slot {
 
 impl Cache {
     pub(crate) fn new(limit_bytes: usize) -> Cache {
-        Cache { limit_bytes, slots: Mutex::default(), unpackers: Mutex::default() }
+        Cache {
+            limit_bytes,
+            slots: Mutex::default(),
+            unpackers: Mutex::default(),
+            buffers: Mutex::default(),
+        }
     }
 
     pub(crate) fn get(&self, key: BlockKey) -> Option<Block> {
@@ -122,14 +133,24 @@ impl Cache {
     }
 
     pub(crate) fn give_back(&self, mut unpacker: Unpacker) {
-        const KEPT_MAX: usize = 8;
-        const KEPT_SIZE_BYTES_MAX: usize = 512 << 10;
         if unpacker.bytes.capacity() > KEPT_SIZE_BYTES_MAX {
             unpacker.bytes = Vec::new();
         }
         let mut unpackers = self.unpackers.lock().unwrap_or_else(PoisonError::into_inner);
         if unpackers.len() < KEPT_MAX {
             unpackers.push(unpacker);
+        }
+    }
+
+    /// A buffer with anything in it, which is given back with [`Cache::give_back_buffer`].
+    pub(crate) fn buffer(&self) -> Vec<u8> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_back_buffer(&self, buffer: Vec<u8>) {
+        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        if buffers.len() < KEPT_MAX && buffer.capacity() <= KEPT_SIZE_BYTES_MAX {
+            buffers.push(buffer);
         }
     }
 }

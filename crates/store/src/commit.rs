@@ -22,9 +22,10 @@ use crate::identity::Hash128;
 use crate::ingest::Request;
 use crate::queue::Bounds;
 use crate::request_keys::RequestKey;
+use crate::reviews::Step;
 use crate::segment::SegmentMeta;
 use crate::state::State;
-use crate::wal::Wal;
+use crate::wal::{KEPT_SIZE_BYTES_MAX, Wal};
 use crate::{Entry, Ingested, Inner, Options, own, retention};
 
 /// What one commit adds to one log.
@@ -47,6 +48,8 @@ pub(crate) struct Part {
     pub(crate) advanced: Option<Advanced>,
     /// Steps of alarms.
     pub(crate) alarms: Vec<Change>,
+    /// A review, and what was done to it.
+    pub(crate) reviewed: Option<(Text, Vec<Step>)>,
 }
 
 impl Part {
@@ -54,8 +57,20 @@ impl Part {
     pub(crate) fn new(scope: Scope, source: Text) -> Part {
         let records = Vec::new();
         let (import, counts, segment, encoded) = (None, None, None, None);
-        let (key, advanced, alarms) = (None, None, Vec::new());
-        Part { scope, source, import, counts, segment, records, encoded, key, advanced, alarms }
+        let (key, advanced, alarms, reviewed) = (None, None, Vec::new(), None);
+        Part {
+            scope,
+            source,
+            import,
+            counts,
+            segment,
+            records,
+            encoded,
+            key,
+            advanced,
+            alarms,
+            reviewed,
+        }
     }
 }
 
@@ -70,6 +85,8 @@ pub(crate) enum Proposal {
 /// What only one thread at a time may use.
 pub(crate) struct Writer {
     pub(crate) wal: Wal,
+    /// The last frame's payload, whose place the next one's takes.
+    pub(crate) payload: Vec<u8>,
     pub(crate) is_closed: bool,
 }
 
@@ -94,7 +111,7 @@ impl Inner {
         self.make_room()?;
         let mut writer = self.writer()?;
         let state = self.state();
-        let mut draft = Draft::new(&state, self.options.clock.now());
+        let mut draft = Draft::new(&state, self.options.clock.now(), &mut writer);
         let parts = build(&state, draft.ingest_time)?;
         let placed = parts.into_iter().map(|part| self.add(&mut draft, part, None)).collect();
         self.write_draft(&mut writer, draft)?;
@@ -142,7 +159,7 @@ impl Inner {
             Err(error) => return group.iter().map(|_| Err(error.again())).collect(),
         };
         let state = self.state();
-        let mut draft = Draft::new(&state, self.options.clock.now());
+        let mut draft = Draft::new(&state, self.options.clock.now(), &mut writer);
         let mut answers: Vec<_> = group
             .into_iter()
             .map(|proposal| match proposal {
@@ -201,6 +218,9 @@ impl Inner {
         next.lsn = lsn;
         next.replay_size_bytes += payload.len();
         self.publish(next);
+        if payload.capacity() <= KEPT_SIZE_BYTES_MAX {
+            writer.payload = payload;
+        }
         Ok(())
     }
 
@@ -251,9 +271,11 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    fn new(state: &Arc<State>, ingest_time: Timestamp) -> Draft {
+    fn new(state: &Arc<State>, ingest_time: Timestamp, writer: &mut Writer) -> Draft {
         let state = Arc::clone(state);
-        Draft { state, ingest_time, ops: Vec::new(), payload: Vec::new(), logs: Vec::new() }
+        let mut payload = std::mem::take(&mut writer.payload);
+        payload.clear();
+        Draft { state, ingest_time, ops: Vec::new(), payload, logs: Vec::new() }
     }
 
     /// The log of a scope, where there is one or will be.
@@ -320,6 +342,9 @@ impl Draft {
         }
         if !alarms.is_empty() {
             self.put(Op::Alarms(alarms));
+        }
+        if let Some((review, steps)) = part.reviewed {
+            self.put(Op::Reviewed { review, steps });
         }
         rows
     }
@@ -408,6 +433,10 @@ fn act(registry: &Registry, change: &RegistryChange, by: &Actor, now: Timestamp)
 
 /// The project that a change is about.
 fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId> {
+    let project = |scope: &Scope| match scope {
+        Scope::Project(id) => Some(*id),
+        Scope::System | Scope::Namespace(_) => None,
+    };
     match change {
         RegistryChange::ProjectCreated(project) => Some(project.id),
         RegistryChange::ClusterCreated(cluster) => Some(cluster.project),
@@ -426,10 +455,9 @@ fn project_of(registry: &Registry, change: &RegistryChange) -> Option<ProjectId>
         RegistryChange::SourceRemoved { name }
         | RegistryChange::SourceReplayed { name }
         | RegistryChange::SourcePaused { name, .. } => registry.source(name)?.project(),
-        RegistryChange::RetentionSet(set) => match set.scope {
-            Scope::Project(id) => Some(id),
-            Scope::System | Scope::Namespace(_) => None,
-        },
+        RegistryChange::RetentionSet(set) => project(&set.scope),
+        RegistryChange::ReviewSet(review) => project(&review.scope),
+        RegistryChange::ReviewRemoved { name } => project(&registry.review(name)?.scope),
     }
 }
 

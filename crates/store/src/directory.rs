@@ -77,7 +77,7 @@ impl Inner {
             counters: Counters::default(),
             keys: Keys::new(&*options.random),
             cache: Arc::new(Cache::new(options.cache_size_bytes)),
-            writer: Mutex::new(Writer { wal, is_closed: false }),
+            writer: Mutex::new(Writer { wal, payload: Vec::new(), is_closed: false }),
             queue: Queue::new(),
             maintenance: Maintenance::new(snapshots),
             state: RwLock::new(Arc::new(state)),

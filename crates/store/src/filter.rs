@@ -61,7 +61,8 @@ pub struct Filter {
     pub after: Option<Order>,
     /// The state of the history that the answer is taken from; `None` for the present one.
     pub as_of: Option<AsOf>,
-    /// Only rows that were not there yet in this state of the history.
+    /// Only rows that were not in the answer to the same question at this earlier state of the history:
+    /// those that were recorded since, and those that match only by what was told of them since.
     pub since: Option<AsOf>,
 }
 
@@ -95,6 +96,11 @@ impl Filter {
             as_of: None,
             since: None,
         }
+    }
+
+    /// Whether what is told of a row later can make it match.
+    pub fn may_match_later(&self) -> bool {
+        crate::joined::depends(self)
     }
 
     /// Whether rows of a target, by the names of its group and member, are wanted.

@@ -12,6 +12,7 @@ use crate::alarm::Change;
 use crate::coverage::Rows;
 use crate::request_keys::RequestKey;
 use crate::retention::Notice;
+use crate::reviews::Step;
 use crate::segment::SegmentMeta;
 
 /// One step of a commit. Applying the same steps in the same order gives the same state after
@@ -82,6 +83,16 @@ pub(crate) enum Op {
     /// Alarms took steps; the events that tell of it stand before them in the same frame.
     #[n(11)]
     Alarms(#[n(0)] Vec<Change>),
+    /// Somebody acted on a review; the events that tell of it stand before it in the same frame.
+    #[n(12)]
+    Reviewed {
+        /// The review.
+        #[n(0)]
+        review: Text,
+        /// What was done.
+        #[n(1)]
+        steps: Vec<Step>,
+    },
 }
 
 /// How far a source came.
@@ -213,6 +224,7 @@ pub(crate) fn decode(payload: &[u8]) -> Result<Vec<Op>, minicbor::decode::Error>
 mod tests {
     use super::*;
     use doorbook_event::record::{Actor, Grade, Retraction};
+    use doorbook_event::review::{Covered, Decision, Mark, MarkKind, Marked, SignOff};
     use doorbook_event::{Peer, Principal, ProjectId};
 
     use crate::alarm::{Acknowledgement, Alarm, AlarmKind, Condition, Message};
@@ -250,6 +262,7 @@ mod tests {
             (Op::FlushedUpTo(flushed), FLUSHED_UP_TO),
             (Op::RequestKey { log: LogId(1), key }, REQUEST_KEY),
             (alarms(), ALARMS),
+            (reviewed(), REVIEWED),
         ] {
             let mut payload = Vec::new();
             put(&mut payload, &op);
@@ -273,6 +286,7 @@ mod tests {
             from: at,
             to: Some(at),
             missing: Some(41),
+            review: None,
         };
         let by = Actor { principal: Principal::Doorbook, peer: Peer::Unknown };
         let what = Acknowledgement { by, at, cause: "why".into(), note: Some("n".into()) };
@@ -307,6 +321,49 @@ mod tests {
         ])
     }
 
+    fn reviewed() -> Op {
+        let at = Timestamp::from_seconds(4);
+        let by = Actor { principal: Principal::Doorbook, peer: Peer::Unknown };
+        let place = (LogId(1), 7);
+        let note = Some(Text::from("n"));
+        let mark = Mark { kind: MarkKind::FollowUp, note, by: by.clone(), at, round: 1 };
+        let sign_off = SignOff {
+            round: 1,
+            version: 2,
+            filter: "f".into(),
+            zone: "UTC".into(),
+            from: at,
+            to: at,
+            since: vec![(LogId(1), 3)],
+            as_of: vec![(LogId(1), 9)],
+            count: 5,
+            marked: Marked { expected: 1, follow_up: 2 },
+            coverage: Covered { grade: Grade::BestEffort, through: Some(at), gaps: 1 },
+            lost_before: Some(at),
+            rows_sha256: [1; 32],
+            manifest_sha256: [2; 32],
+            decision: Decision::FollowUp,
+            note: Some("m".into()),
+            by,
+            at,
+            times: Some((at, at)),
+        };
+        let steps = vec![
+            Step::Marked { place, mark: Box::new(mark.clone()) },
+            Step::Signed(Box::new(sign_off)),
+            Step::Closed { place, mark: Box::new(Mark { kind: MarkKind::Expected, ..mark }) },
+        ];
+        Op::Reviewed { review: "r".into(), steps }
+    }
+
+    const REVIEWED: &str = concat!(
+        "820c82617283820082820107a5000101616e02a20082058001f6031a003d09000401820281b3000101020261",
+        "660363555443041a003d0900051a003d090006818201030781820109080509a2000101020aa30001011a003d",
+        "090002010b1a003d09000c582001010101010101010101010101010101010101010101010101010101010101",
+        "010d582002020202020202020202020202020202020202020202020202020202020202020e010f616d10a200",
+        "82058001f6111a003d090012821a003d09001a003d0900820182820107a5000001616e02a20082058001f603",
+        "1a003d09000401",
+    );
     const ALARMS: &str = concat!(
         "820b8186820081a600616101ab0001014c030303030303030303030303026163036168046173050106617107",
         "a20082058001f6081a003d0900091a003d09000a1829021a003d0900031a003d0900041a003d090005a400a2",

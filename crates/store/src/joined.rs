@@ -216,12 +216,13 @@ impl<'a> Joiner<'a> {
             }
             let told = self.told_of(rows.iter())?;
             for (mut row, told) in rows.into_iter().zip(told) {
-                if let Record::Access(access) | Record::Own(access) = &mut row.record {
-                    told.iter().filter_map(|told| told.facts.as_ref()).for_each(|facts| {
-                        facts.complete(access);
-                    });
-                }
-                if matches(&row, &self.view.filter) {
+                let is_old = |told: &&Told| !self.view.is_since(told.sighted.seq);
+                let n_old = told.iter().take_while(is_old).count();
+                let (before, since) = told.split_at(n_old);
+                complete(&mut row, before);
+                let was_answered = !self.view.is_since(row.seq) && matches(&row, &self.view.filter);
+                complete(&mut row, since);
+                if !was_answered && matches(&row, &self.view.filter) {
                     each(row)?;
                 }
             }
@@ -488,6 +489,13 @@ impl Told {
         let amends = facts.is_some();
         let source = source.clone();
         Some(Told { facts, sighted: Sighted { log, seq, ingest_time, source, event_time, amends } })
+    }
+}
+
+/// Adds to an access what is told of it.
+fn complete(row: &mut Row, told: &[Told]) {
+    if let Record::Access(access) | Record::Own(access) = &mut row.record {
+        told.iter().filter_map(|told| told.facts.as_ref()).for_each(|facts| facts.complete(access));
     }
 }
 

@@ -5,7 +5,7 @@
 //! bytes come in through [`Options`]. Nothing here knows an input format or an API.
 //!
 //! Suggested reading order: [`catalog`] (what is known besides rows), [`coverage`] (who saw what, and
-//! what nobody saw), [`alarm`] (what was told of that), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
+//! what nobody saw), [`alarm`] (what was told of that), [`reviews`] (what was signed), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
 //! `frame` and `wal` (what is written), `state` and `memtable` (what is seen), `queue` and `commit` (how
 //! it is written), `own`, `import`, `ingest` and `advance` (what is asked for), `identity` and
 //! `request_keys` (what is known already), `maintain`, `segment`, `flush`, `snapshot`, `compact` and
@@ -20,6 +20,7 @@ pub mod disk;
 pub mod error;
 pub mod filter;
 pub mod measure;
+pub mod reviews;
 
 pub mod backup;
 pub mod status;
@@ -75,6 +76,7 @@ pub use coverage::{Answer, Question, Watched};
 pub use doorbook_event::advance::{Advance, Advanced};
 pub use error::{Error, ErrorKind};
 pub use filter::{Dimension, Filter, Histogram, Page, Seen, Top};
+pub use reviews::Reviews;
 
 /// What a store needs to open.
 #[derive(Clone)]
@@ -420,6 +422,28 @@ impl Store {
     /// the system scope. [`ErrorKind::Missing`] if there is no such alarm.
     pub fn change_alarms(&self, by: &Actor, changes: Vec<alarm::Change>) -> Result<(), Error> {
         self.0.change_alarms(by, changes)
+    }
+
+    /// What reviewers said and signed. A snapshot; it never changes.
+    pub fn reviews(&self) -> Arc<Reviews> {
+        Arc::clone(&self.0.state().reviews)
+    }
+
+    /// Lets somebody act on a review: all acts or none, each of them also an event of the system scope.
+    /// [`ErrorKind::Missing`] if there is no such review or row, [`ErrorKind::Exists`] if somebody else
+    /// signed, marked or described it anew since the caller looked.
+    pub fn act_on_review(
+        &self,
+        by: &Actor,
+        review: &str,
+        acts: Vec<reviews::Act>,
+    ) -> Result<(), Error> {
+        self.0.act_on_review(by, review, acts)
+    }
+
+    /// The earliest event time that answers about a scope show now.
+    pub fn kept_from(&self, scope: &Scope) -> Timestamp {
+        self.0.state().retention_start(scope, self.0.options.clock.now())
     }
 
     /// What an answer can know; one state for all it says.

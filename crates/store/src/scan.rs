@@ -38,8 +38,8 @@ pub(crate) struct View<'a> {
     pub(crate) as_of: AsOf,
     /// Only positions below are part of that state.
     bound: Seq,
-    /// Only positions from here on are asked for.
-    first: Seq,
+    /// Positions below were answered at the earlier state that is asked from.
+    floor: Seq,
 }
 
 impl<'a> View<'a> {
@@ -48,36 +48,44 @@ impl<'a> View<'a> {
         let as_of = filter.as_of.clone().unwrap_or_else(|| state.as_of(&filter.scope));
         let Some((id, log)) = state.log(&filter.scope) else { return Err(as_of) };
         let end = |of: &AsOf| of.iter().find(|(of, _)| *of == id).map_or(0, |(_, end)| *end);
-        let (bound, first) = (end(&as_of), filter.since.as_ref().map_or(0, end));
+        let (bound, floor) = (end(&as_of), filter.since.as_ref().map_or(0, end));
         let from = filter.from.max(state.retention_start(&filter.scope, now));
-        Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound, first })
+        Ok(View { filter: Filter { from, ..filter.clone() }, id, log, as_of, bound, floor })
     }
 
     /// The rows in memory that match, without those that are completed first.
     pub(crate) fn in_memory(&self, amended: &Amended) -> impl Iterator<Item = &'a Row> {
         let rows = self.log.memtable.rows_of(WantedKeys::new(&self.filter));
         rows.filter(|row| {
-            self.shows(row.seq) && matches(row, &self.filter) && !amended.contains(row.seq)
+            self.asks_for(row.seq) && matches(row, &self.filter) && !amended.contains(row.seq)
         })
     }
 
     pub(crate) fn shows(&self, seq: Seq) -> bool {
-        (self.first..self.bound).contains(&seq)
+        seq < self.bound
             && !contains(&self.log.retracted, seq)
             && !self.log.is_resolved(seq, self.bound)
     }
 
+    /// Whether a row of itself may be in the answer; what was told of it since is another matter.
+    fn asks_for(&self, seq: Seq) -> bool {
+        self.floor <= seq && self.shows(seq)
+    }
+
+    /// Whether this, or what told of it, is later than the state that is asked from.
+    pub(crate) fn is_since(&self, seq: Seq) -> bool {
+        self.floor <= seq
+    }
+
     pub(crate) fn shows_nothing_of(&self, meta: &SegmentMeta) -> bool {
         let covers = |rows: &Range<Seq>| rows.start <= meta.first_seq && meta.last_seq < rows.end;
-        meta.first_seq >= self.bound
-            || meta.last_seq < self.first
-            || self.log.retracted.iter().any(covers)
+        meta.first_seq >= self.bound || self.log.retracted.iter().any(covers)
     }
 
     fn shows_all_of(&self, meta: &SegmentMeta) -> bool {
         let meets = |rows: &Range<Seq>| rows.start <= meta.last_seq && meta.first_seq < rows.end;
-        meta.last_seq < self.bound
-            && self.first <= meta.first_seq
+        self.floor <= meta.first_seq
+            && meta.last_seq < self.bound
             && !self.log.retracted.iter().any(meets)
             && !self.has_resolved(meta.first_seq..=meta.last_seq)
     }
@@ -136,7 +144,7 @@ impl<'a> Scan<'a> {
             return Ok(scan);
         }
         for segment in &view.log.segments {
-            if !view.shows_nothing_of(&segment.meta) {
+            if view.is_since(segment.meta.last_seq) && !view.shows_nothing_of(&segment.meta) {
                 scan.add(segment, disk, dir, cache)?;
             }
         }
@@ -352,7 +360,7 @@ impl<'s> Matcher<'s> {
             let base = reader.base_seq();
             tests.push(Test::numbers(seqs, move |seq| {
                 let seq = seq.map(|seq| base.saturating_add(seq as u64));
-                seq.is_some_and(|seq| view.shows(seq) && !scan.amended.contains(seq))
+                seq.is_some_and(|seq| view.asks_for(seq) && !scan.amended.contains(seq))
             }));
         }
         let wanted = kinds(filter.kind);

@@ -30,6 +30,7 @@ use crate::error::Error;
 use crate::memtable::Memtable;
 use crate::request_keys::RequestKey;
 use crate::retention::Expiry;
+use crate::reviews::Reviews;
 use crate::segment::{Segment, SegmentMeta};
 use crate::state::{LogState, State};
 use crate::wal::Lsn;
@@ -58,6 +59,8 @@ struct Snapshot {
     views: Vec<TargetView>,
     #[cbor(n(7), default, skip_if = "Alarms::is_none")]
     alarms: Alarms,
+    #[cbor(n(8), default, skip_if = "Reviews::is_none")]
+    reviews: Reviews,
 }
 
 /// What a source or an import saw of a target.
@@ -243,6 +246,7 @@ impl Snapshot {
             gaps: gaps.collect(),
             logs: logs.collect(),
             alarms: Alarms::clone(&state.alarms),
+            reviews: Reviews::clone(&state.reviews),
         }
     }
 
@@ -300,6 +304,7 @@ impl Snapshot {
             import_rows: Arc::new(import_rows),
             watched: Arc::new(watched),
             alarms: Arc::new(self.alarms),
+            reviews: Arc::new(self.reviews),
             gaps: Arc::new(gaps),
             scopes: Arc::new(scopes),
             logs,

@@ -21,6 +21,7 @@ use crate::frame::{Expired, Flushed, Op, Records};
 use crate::memtable::{Memtable, Row};
 use crate::request_keys::{RequestKey, RequestKeys};
 use crate::retention::Expiry;
+use crate::reviews::Reviews;
 use crate::segment::{Segment, SegmentMeta};
 use crate::wal::Lsn;
 
@@ -37,6 +38,8 @@ pub(crate) struct State {
     pub(crate) watched: Arc<Watched>,
     /// What was told, and is to be told.
     pub(crate) alarms: Arc<Alarms>,
+    /// What reviewers said and signed.
+    pub(crate) reviews: Arc<Reviews>,
     /// What each import said of what a target did not show, so that it can be taken back.
     pub(crate) gaps: Arc<BTreeMap<Scope, Vec<Told>>>,
     /// The log of each scope.
@@ -145,6 +148,10 @@ impl State {
             Op::Alarms(changes) => {
                 let alarms = Arc::make_mut(&mut self.alarms);
                 changes.into_iter().try_for_each(|change| alarms.apply(change))
+            }
+            Op::Reviewed { review, steps } => {
+                let reviews = Arc::make_mut(&mut self.reviews);
+                steps.into_iter().try_for_each(|step| reviews.apply(review.clone(), step))
             }
         }
     }
@@ -352,6 +359,9 @@ impl State {
                 registry.check(change).map_err(|error| Misfit(error.to_string()))?;
                 let before = change.source().and_then(|name| registry.source(name)).cloned();
                 registry.apply(change);
+                if let RegistryChange::ReviewRemoved { name } = change {
+                    Arc::make_mut(&mut self.reviews).remove(name);
+                }
                 if let Some(before) = before {
                     self.source_changed(&before, change);
                 }

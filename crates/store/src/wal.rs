@@ -46,6 +46,10 @@ pub(crate) type Lsn = u64;
 /// 256 MiB: four of the largest batches a source hands on, and little enough to hold in memory.
 pub(crate) const PAYLOAD_SIZE_BYTES_MAX: usize = 256 << 20;
 
+/// Buffers of frames are kept for the next one, up to this size: frames of a server that follows logs
+/// have a megabyte, and a new piece of memory for each leaves holes that other pieces do not fit into.
+pub(crate) const KEPT_SIZE_BYTES_MAX: usize = 4 << 20;
+
 const MAGIC: &[u8; 8] = b"doorbook";
 const VERSION: u32 = 1;
 pub(crate) const HEADER_SIZE_BYTES: usize = 8 + 4 + 4;
@@ -58,6 +62,8 @@ pub(crate) struct Wal {
     next_lsn: Lsn,
     /// `None` until the first frame after a start or a [`Wal::rotate`].
     file: Option<Open>,
+    /// The last frame's bytes, whose place the next frame's take.
+    bytes: Vec<u8>,
     /// Shared with who may ask without waiting for a write.
     poisoned: Arc<AtomicBool>,
 }
@@ -81,7 +87,9 @@ impl Wal {
         // A file that begins no later than `after + 1` makes those before it superfluous.
         let first = files.iter().rposition(|(lsn, _)| *lsn <= after + 1).unwrap_or(0);
         files.drain(..first);
-        let mut wal = Wal { disk, dir, next_lsn: after + 1, file: None, poisoned: Arc::default() };
+        let next_lsn = after + 1;
+        let (bytes, poisoned) = (Vec::new(), Arc::default());
+        let mut wal = Wal { disk, dir, next_lsn, file: None, bytes, poisoned };
         let count = files.len();
         for (n, (first_lsn, path)) in files.into_iter().enumerate() {
             // The first file may begin in what the snapshot covers; each later one where the one
@@ -183,11 +191,13 @@ impl Wal {
         }
         let lsn = self.next_lsn;
         let is_new = self.file.is_none();
-        let mut bytes = Vec::with_capacity(64 + payload.len());
+        let bytes = &mut self.bytes;
+        bytes.clear();
+        bytes.shrink_to(KEPT_SIZE_BYTES_MAX);
         if is_new {
             bytes.extend_from_slice(&header());
         }
-        write_frame(&mut bytes, lsn, payload);
+        write_frame(bytes, lsn, payload);
         let open = match &mut self.file {
             Some(open) => open,
             None => {
@@ -197,7 +207,7 @@ impl Wal {
                 self.file.insert(Open { path, file, end: 0 })
             }
         };
-        if let Err(error) = write_all_at(&*open.file, &bytes, open.end) {
+        if let Err(error) = write_all_at(&*open.file, bytes, open.end) {
             let refused = Error::io(&open.path, "write", error);
             // Synced as well: a refused commit must not come back after a power cut.
             if open.file.truncate(open.end).and_then(|()| open.file.sync()).is_err() {

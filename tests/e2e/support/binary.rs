@@ -212,6 +212,17 @@ impl Server {
         without_complaints(&ended)
     }
 
+    /// Stops it; it must have complained, of this and of nothing else.
+    pub fn stop_after(self, complaint: &str) -> Result<()> {
+        let mut ended = self.running.interrupt()?;
+        ensure!(ended.status.success(), "Ctrl-C: {}\n{}", ended.status, ended.stderr);
+        ensure!(ended.stderr.contains(complaint), "no word of {complaint:?}:\n{}", ended.stderr);
+        let others: Vec<&str> =
+            ended.stderr.lines().filter(|line| !line.contains(complaint)).collect();
+        ended.stderr = others.join("\n");
+        without_complaints(&ended)
+    }
+
     /// Kills it, as a power cut would.
     pub fn kill(self) -> Result<()> {
         without_complaints(&self.running.kill()?)

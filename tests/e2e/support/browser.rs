@@ -178,9 +178,7 @@ impl Browser {
     /// Demands that the page has no fault that axe can find, and that nothing was refused or failed in
     /// it; photographs it if somebody wants that.
     pub fn examine(&self, name: &str) -> Result<()> {
-        if let Some(folder) = std::env::var_os(SHOTS_VAR) {
-            self.photograph(&PathBuf::from(folder).join(format!("{name}.png")))?;
-        }
+        self.photograph_if_wanted(name)?;
         let script = format!(
             "{}; const done = arguments[arguments.length - 1];\
              axe.run(document, {{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}})\
@@ -201,6 +199,14 @@ impl Browser {
             .collect();
         ensure!(said.is_empty(), "{name}: the browser says {said:#?}");
         Ok(())
+    }
+
+    /// Photographs the page, if somebody wants that.
+    pub fn photograph_if_wanted(&self, name: &str) -> Result<()> {
+        match std::env::var_os(SHOTS_VAR) {
+            Some(folder) => self.photograph(&PathBuf::from(folder).join(format!("{name}.png"))),
+            None => Ok(()),
+        }
     }
 
     fn photograph(&self, file: &Path) -> Result<()> {

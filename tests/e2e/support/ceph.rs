@@ -6,11 +6,12 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::mongod::free_port;
-use super::process::{Running, run, until};
+use super::process::{Running, outcome, run, until};
+use super::tools;
 
 /// A monitor, one store in memory and a gateway, which run as long as this value lives.
 pub struct Ceph {
@@ -82,7 +83,14 @@ impl Ceph {
         run(&mut command(&["ceph", "--connect-timeout", "60", "osd", "new", id]))?;
         run(&mut command(&["ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", id]))?;
         let place = ["osd", "crush", "add", "osd.0", "1.0", "host=localhost", "root=default"];
-        run(&mut command(&[&["ceph"], &place[..]].concat()))?;
+        until("the monitor to place the store", || {
+            let placed = outcome(&mut command(&[&["ceph"], &place[..]].concat()))?;
+            let why = String::from_utf8_lossy(&placed.stderr);
+            // While it starts, it cannot say which commands it has.
+            let is_starting = why.contains("problem getting command descriptions");
+            ensure!(placed.status.success() || is_starting, "{why}");
+            Ok(placed.status.success().then_some(()))
+        })?;
         let store = Running::start(&mut command(&["ceph-osd", "-f", "-i", "0"]))?;
         let frontend = format!("--rgw-frontends=beast endpoint=127.0.0.1:{port}");
         let mut gateway =
@@ -104,6 +112,26 @@ impl Ceph {
         let (key, secret) = (format!("--access-key={name}"), format!("--secret-key=secret-{name}"));
         let words = ["radosgw-admin", "user", "create", &uid, &display, &key, &secret];
         run(&mut command(self.folder.path(), &words)).map(drop)
+    }
+
+    /// Asks it for one thing, signed by a user.
+    pub fn ask(
+        &self,
+        user: &str,
+        method: &str,
+        target: &str,
+        headers: &[&str],
+        body: &[u8],
+    ) -> Result<()> {
+        let python = tools::tiledb_python().context("a test that asks has Python")?;
+        let file = self.folder.path().join("body");
+        fs::write(&file, body)?;
+        let mut client = Command::new(python);
+        client.arg(tools::script("s3.py")).args([&*self.endpoint, user, method, target]);
+        client.args(headers).stdin(fs::File::open(&file)?);
+        let answer = client.output().context("python runs")?;
+        ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+        Ok(())
     }
 }
 

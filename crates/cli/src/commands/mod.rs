@@ -22,8 +22,10 @@ mod principal;
 mod project;
 mod quarantine;
 mod quickstart;
+mod report;
 mod restore;
 mod retention;
+mod review;
 mod serve;
 mod service_account;
 mod source;
@@ -125,6 +127,12 @@ enum Command {
     /// Alarms: what is not seen, and what came of it
     #[command(subcommand)]
     Alarm(alarm::Command),
+    /// Reviews: what somebody looks through daily or weekly, and signs
+    #[command(subcommand)]
+    Review(review::Command),
+    /// Reports
+    #[command(subcommand)]
+    Report(report::Command),
     /// How long events are kept
     #[command(subcommand)]
     Retention(retention::Command),
@@ -171,6 +179,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Quarantine(command) => quarantine::run(&data_dir, command),
         Command::Coverage(args) => coverage::run(&data_dir, args),
         Command::Alarm(command) => alarm::run(&data_dir, command),
+        Command::Review(command) => review::run(&data_dir, command),
+        Command::Report(command) => report::run(&data_dir, command),
         Command::Retention(command) => retention::run(&data_dir, command),
         Command::Status(args) => status::run(&data_dir, args),
         Command::Doctor(args) => doctor::run(&data_dir, args),

@@ -30,6 +30,9 @@ pub struct Which {
     /// The project, by id or name [default: the only one there is]
     #[arg(long, value_name = "P")]
     project: Option<String>,
+    /// Of this namespace instead: what logs and lists of its arrays could not be read
+    #[arg(long, value_name = "NS", conflicts_with_all = ["project", "cluster", "host"])]
+    namespace: Option<String>,
     /// Only of this cluster
     #[arg(long, value_name = "C")]
     cluster: Option<String>,
@@ -52,7 +55,7 @@ pub struct List {
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: u64,
     /// Only which hosts are not known, by name
-    #[arg(long)]
+    #[arg(long, conflicts_with = "namespace")]
     unrouted: bool,
     /// One JSON object per line
     #[arg(long)]
@@ -66,6 +69,9 @@ pub struct Show {
     /// The project, by id or name [default: the only one there is]
     #[arg(long, value_name = "P")]
     project: Option<String>,
+    /// Its namespace, instead of a project
+    #[arg(long, value_name = "NS", conflicts_with = "project")]
+    namespace: Option<String>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -127,8 +133,8 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
 
 fn list_all(connection: &mut Connection, args: &List) -> anyhow::Result<()> {
     // Of a host that is known nothing waits for its rule, and lines as JSON are of one form.
-    let Which { cluster, host, source, reason, .. } = &args.which;
-    let is_narrow = [cluster, host, source, reason].into_iter().any(Option::is_some);
+    let Which { namespace, cluster, host, source, reason, .. } = &args.which;
+    let is_narrow = [namespace, cluster, host, source, reason].into_iter().any(Option::is_some);
     if args.unrouted || !(is_narrow || args.json) {
         unrouted(connection, args)?;
     }
@@ -214,6 +220,7 @@ impl Which {
         }
         EventsQuery {
             project: self.project.clone(),
+            namespace: self.namespace.clone(),
             filter: terms.to_string(),
             limit: if self.reason.is_some() { usize::MAX } else { limit },
             after,
@@ -366,8 +373,8 @@ fn replayed_cells(row: &ReplayRow) -> Vec<String> {
 
 fn show(data_dir: &DataDir, args: &Show) -> anyhow::Result<()> {
     let Id { log, seq } = args.id;
-    let reply =
-        data_dir.execute(Request::QuarantineShow { project: args.project.clone(), log, seq })?;
+    let (project, namespace) = (args.project.clone(), args.namespace.clone());
+    let reply = data_dir.execute(Request::QuarantineShow { project, namespace, log, seq })?;
     let Reply::Quarantine(page) = &reply else { return Err(out_of_turn(&reply)) };
     let [row] = &page.rows[..] else { return Err(out_of_turn(&reply)) };
     if args.json {

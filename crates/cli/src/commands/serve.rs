@@ -12,7 +12,6 @@ use doorbook_server::admin::{self, Admin, AdminSocket, Failure, os_user};
 use doorbook_server::alarm;
 use doorbook_server::app::{App, RateLimit, Secrets, Settings, Stage};
 use doorbook_server::arrays::Places;
-use doorbook_server::buckets::Buckets;
 use doorbook_server::http::{self, TlsFiles};
 use doorbook_server::receiver;
 use doorbook_server::routing::Beats;
@@ -130,6 +129,7 @@ impl Server {
         settings: Settings,
         file: Option<PathBuf>,
     ) -> anyhow::Result<Server> {
+        system::give_back_memory();
         let scheme = if tls.is_some() { "https" } else { "http" };
         let tls = match tls {
             Some(files) => Some(files.load().map_err(|error| Failure::invalid(error.to_string()))?),
@@ -150,7 +150,7 @@ impl Server {
         let clock_state = system::clock_state;
         let steady: Arc<dyn Fn() -> Duration + Send + Sync> = Arc::new(system::uptime);
         let agents = app.agents().clone();
-        let buckets = Buckets::default();
+        let buckets = app.buckets().clone();
         let tools = Tools {
             store: store.clone(),
             clock: clock.clone(),

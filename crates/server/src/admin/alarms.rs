@@ -83,6 +83,7 @@ impl Admin {
             cluster: condition.cluster.clone(),
             host: condition.host.clone(),
             source: condition.source.clone(),
+            review: condition.review.clone(),
             text: message::summary(alarm),
             from: condition.from,
             to: condition.to,

@@ -106,8 +106,8 @@ impl Admin {
                 session::check(&self.store, &begin)?;
                 Ok(Reply::Done)
             }
-            Request::QuarantineShow { project: text, log, seq } => {
-                self.show_quarantined(by, only(&text)?, log, seq)
+            Request::QuarantineShow { project, namespace, log, seq } => {
+                self.show_quarantined(by, project, namespace, log, seq)
             }
             Request::QuarantineReplay(replays) => self.replay_quarantine(by, &replays),
             Request::Unrouted { project } => self.unrouted(by, only(&project)?),
@@ -170,6 +170,8 @@ impl Admin {
                 Ok(Reply::Done)
             }
             Request::Arrays(request) => self.execute_on_arrays(by, request),
+            Request::Accounts(request) => self.report_accounts(by, *request),
+            Request::Review(request) => self.execute_on_reviews(by, request),
         }
     }
 

@@ -76,7 +76,7 @@ impl Admin {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
         let (project, namespace) = (request.project.as_deref(), request.namespace.as_deref());
-        let scope = scope(registry, project, namespace, request.system)?;
+        let scope = scope_of(registry, project, namespace, request.system)?;
         if !request.goes_on {
             let text = serde_json::to_string(request).expect("a request is plain data");
             self.record_query_of(by, &scope, &text)?;
@@ -107,8 +107,7 @@ impl Admin {
     pub(super) fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
-        let (project, namespace) = (query.project.as_deref(), query.namespace.as_deref());
-        let scope = scope(registry, project, namespace, query.system)?;
+        let scope = scope(registry, query)?;
         let wrong = |wrong: Wrong, text: &str| match wrong.is_missing {
             true => Failure::missing(wrong.explain(text)),
             false => Failure::invalid(wrong.explain(text)),
@@ -136,21 +135,19 @@ impl Admin {
     pub(super) fn show_quarantined(
         &self,
         by: &Actor,
-        project: Option<ProjectId>,
+        project: Option<String>,
+        namespace: Option<String>,
         log: u32,
         seq: u64,
     ) -> Result<Reply, Failure> {
-        let project = match project {
-            Some(project) => project,
-            None => the_only_project(&self.store.catalog().registry)?,
-        };
-        self.record_query(by, Some(project), &format!("quarantine {log}-{seq}"))?;
-        let placed = self.store.get(&Scope::Project(project), LogId(log), seq)?;
+        let query = EventsQuery { project, namespace, ..EventsQuery::default() };
+        let scope = scope(&self.store.catalog().registry, &query)?;
+        self.record_query_of(by, &scope, &format!("quarantine {log}-{seq}"))?;
+        let placed = self.store.get(&scope, LogId(log), seq)?;
         match placed.as_ref().and_then(QuarantineRow::from_placed) {
             Some(row) => Ok(Reply::Quarantine(Rows { rows: vec![row], total: 1, next: None })),
             None => Err(Failure::missing(format!(
-                "no quarantined line {log}-{seq} in this project; `doorbook quarantine list` names \
-                 them"
+                "no quarantined line {log}-{seq} there; `doorbook quarantine list` names them"
             ))),
         }
     }
@@ -165,7 +162,12 @@ impl Admin {
         self.record_query_of(by, &project.map_or(Scope::System, Scope::Project), query)
     }
 
-    fn record_query_of(&self, by: &Actor, scope: &Scope, query: &str) -> Result<(), Failure> {
+    pub(super) fn record_query_of(
+        &self,
+        by: &Actor,
+        scope: &Scope,
+        query: &str,
+    ) -> Result<(), Failure> {
         let attributes = Attributes::from([
             ("via".into(), "command line".into()),
             ("query".into(), query.into()),
@@ -297,7 +299,9 @@ impl Admin {
     }
 }
 
-fn the_only_project(registry: &doorbook_event::registry::Registry) -> Result<ProjectId, Failure> {
+pub(super) fn the_only_project(
+    registry: &doorbook_event::registry::Registry,
+) -> Result<ProjectId, Failure> {
     let projects: Vec<_> = registry.projects().collect();
     match &projects[..] {
         [project] => Ok(project.id),
@@ -313,7 +317,11 @@ fn the_only_project(registry: &doorbook_event::registry::Registry) -> Result<Pro
 }
 
 /// Whose history.
-fn scope(
+fn scope(registry: &Registry, query: &EventsQuery) -> Result<Scope, Failure> {
+    scope_of(registry, query.project.as_deref(), query.namespace.as_deref(), query.system)
+}
+
+fn scope_of(
     registry: &Registry,
     project: Option<&str>,
     namespace: Option<&str>,

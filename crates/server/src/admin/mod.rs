@@ -13,7 +13,7 @@
 //!
 //! A page asks by [`Admin::execute_for`] for what who is signed in may do, which [`needs`] says.
 //!
-//! Suggested reading order: [`request`], [`rows`], `execute`, [`needs`], [`sources`], [`arrays`], `history`,
+//! Suggested reading order: [`request`], [`rows`], `execute`, [`needs`], [`sources`], [`arrays`], [`reviews`], [`roster`], [`accounts`], `history`,
 //! `replay`, `unrouted`, [`wire`], [`socket`], [`client`].
 
 use std::path::Path;
@@ -25,6 +25,7 @@ use doorbook_store::Store;
 use crate::receiver;
 use crate::sources::Board;
 
+pub mod accounts;
 mod alarms;
 pub mod arrays;
 pub mod client;
@@ -36,6 +37,8 @@ pub mod needs;
 pub mod os_user;
 mod replay;
 pub mod request;
+pub mod reviews;
+pub mod roster;
 pub mod rows;
 mod secrets;
 pub mod socket;

@@ -33,8 +33,18 @@ impl Admin {
         let query = EventsQuery { limit: usize::MAX, ..replays.query.clone() };
         let mut filter = Filter { kind: Kind::Quarantine, ..self.filter(&query)? };
         filter.size_bytes_max = PAGE_SIZE_BYTES;
-        let Scope::Project(project) = filter.scope else {
-            return Err(Failure::invalid("Doorbook's own history has no lines that are put aside"));
+        let project = match filter.scope {
+            Scope::Project(project) => project,
+            Scope::Namespace(_) => {
+                return Err(Failure::invalid(
+                    "what is put aside of a namespace is not read by itself: `doorbook source replay \
+                     SOURCE` reads the source's files again",
+                ));
+            }
+            Scope::System => {
+                let why = "Doorbook's own history has no lines that are put aside";
+                return Err(Failure::invalid(why));
+            }
         };
         if query.after.is_none() {
             let text = serde_json::to_string(&replays).expect("a query is plain data");

@@ -17,10 +17,12 @@ use doorbook_store::status::Status;
 use doorbook_store::verify::{Depth, Report};
 use serde::{Deserialize, Serialize};
 
+use crate::admin::accounts::{AccountsReport, AccountsRequest};
 use crate::admin::arrays::{
     ArrayView, ArraysRequest, NewToken, NewUser, OrganizationView, UserView,
 };
 use crate::admin::doctor::Finding;
+use crate::admin::reviews::{CheckedView, ReviewRequest, ReviewView, RoundView, SignOffView};
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow, RoutedRow, UnroutedRow};
 use crate::estate::{Differs, Problem, Wanted};
 use crate::export::{Exported, Format};
@@ -149,6 +151,9 @@ pub enum Request {
     QuarantineShow {
         /// Its project; `None` means the only one there is.
         project: Option<String>,
+        /// Its namespace, instead of a project.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
         /// Which log.
         log: u32,
         /// Position in that log.
@@ -250,6 +255,10 @@ pub enum Request {
     },
     /// Users, organizations, tokens, arrays.
     Arrays(ArraysRequest),
+    /// Reviews.
+    Review(ReviewRequest),
+    /// Who was seen, of those who should be.
+    Accounts(Box<AccountsRequest>),
 }
 
 /// Which rows of the history are wanted.
@@ -439,6 +448,16 @@ pub enum Reply {
     NewToken(NewToken),
     /// Arrays.
     Arrays(Vec<ArrayView>),
+    /// Reviews.
+    Reviews(Vec<ReviewView>),
+    /// The open round of a review.
+    Round(Box<RoundView>),
+    /// What was signed.
+    SignedOff(Box<SignOffView>),
+    /// Whether what was signed is still there.
+    ReviewChecked(Box<CheckedView>),
+    /// Who was seen, of those who should be.
+    Accounts(Box<AccountsReport>),
     /// What was checked, by which version.
     Doctor {
         /// Of who checked.
@@ -802,6 +821,9 @@ pub struct AlarmView {
     /// Its source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Text>,
+    /// The review that nobody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<Text>,
     /// In one sentence.
     pub text: String,
     /// Since when it holds.

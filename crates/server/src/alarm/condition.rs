@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::admin::unrouted::{first, waiting};
 use crate::counters::ledger::BY_COUNTERS;
+use crate::review::deadline;
 use crate::routing::DOUBT;
 use crate::sources::{State, Status};
 
@@ -129,6 +130,7 @@ fn of_gap(scope: &Scope, gap: &Gap, now: Timestamp) -> Vec<(Text, Condition)> {
         from: gap.from,
         to,
         missing: gap.missing,
+        review: None,
     };
     let has_missing = gap.missing.is_some_and(|missing| missing > 0);
     let mut conditions = Vec::new();
@@ -150,7 +152,8 @@ pub fn id_of(condition: &Condition) -> Text {
     let project = project.map(|id| id.to_string().into());
     let kind_word = Some(Text::from(kind.word()));
     // A silent source is the same one whatever is said of it.
-    let cause = matches!(kind, AlarmKind::Gap | AlarmKind::Counters).then(|| cause.clone());
+    let has_causes = matches!(kind, AlarmKind::Gap | AlarmKind::Counters | AlarmKind::Review);
+    let cause = has_causes.then(|| cause.clone());
     for part in [&kind_word, &project, cluster, host, source, &cause] {
         let text = part.as_deref().unwrap_or("");
         hash.update((text.len() as u64).to_be_bytes());
@@ -339,6 +342,24 @@ fn unrouted(store: &Store, project: ProjectId) -> Result<Option<Condition>, Erro
     Ok(Some(condition))
 }
 
+/// Which reviews nobody signed in time.
+pub fn reviews(store: &Store, now: Timestamp) -> Conditions {
+    let (catalog, reviews) = (store.catalog(), store.reviews());
+    let overdue = catalog.registry.reviews().filter_map(|review| {
+        let due = deadline(review, reviews.of(&review.name));
+        let cause = format!("nobody signed review {}", review.name);
+        let mut condition = own(AlarmKind::Review, due, &cause);
+        condition.review = Some(review.name.clone());
+        match &review.scope {
+            Scope::Project(id) => condition.project = Some(*id),
+            Scope::Namespace(name) => condition.host = Some(name.clone()),
+            Scope::System => {}
+        }
+        (due <= now).then(|| (id_of(&condition), condition))
+    });
+    overdue.collect()
+}
+
 /// A condition of no host.
 fn own(kind: AlarmKind, from: Timestamp, cause: &str) -> Condition {
     Condition {
@@ -353,5 +374,6 @@ fn own(kind: AlarmKind, from: Timestamp, cause: &str) -> Condition {
         from,
         to: None,
         missing: None,
+        review: None,
     }
 }

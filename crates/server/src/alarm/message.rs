@@ -52,6 +52,8 @@ struct Data<'a> {
     host: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    review: Option<&'a str>,
     from: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<Timestamp>,
@@ -95,6 +97,7 @@ pub fn message(
             cluster: condition.cluster.as_deref(),
             host: condition.host.as_deref(),
             source: condition.source.as_deref(),
+            review: condition.review.as_deref(),
             from: condition.from,
             to: end(alarm),
             cause: short(&condition.cause),
@@ -158,6 +161,7 @@ fn sentence(alarm: &Alarm, occasion: Occasion) -> String {
         }
         AlarmKind::Clock => format!("Doorbook's clock unsynchronised {when}{over}"),
         AlarmKind::Unrouted => format!("{} {when}{over}", short(cause)),
+        AlarmKind::Review => format!("{}: overdue {when}{over}", short(cause)),
     }
 }
 

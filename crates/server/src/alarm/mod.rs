@@ -190,6 +190,7 @@ impl Watchman {
         conditions.extend(self.silence.look(store, &board.statuses(), &alarms, now));
         conditions.extend(self.clock.look(clock_state(), &alarms, now));
         conditions.extend(self.unrouted.look(store, now).clone());
+        conditions.extend(condition::reviews(store, now));
         conditions
     }
 

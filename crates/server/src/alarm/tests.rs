@@ -10,9 +10,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use doorbook_event::record::{Actor, Coverage, Grade, Hidden};
 use doorbook_event::registry::{Host, RegistryChange};
+use doorbook_event::review::{Decision, Due};
 use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::time::{CountingRandom, ManualClock};
-use doorbook_event::{HostName, Peer, Principal, Record, Scope, Target};
+use doorbook_event::{HostName, Peer, Principal, PublicIds, Record, Scope, Target};
 use doorbook_store::alarm::{Acknowledgement, AlarmKind, Message};
 use doorbook_store::{Advance, Entry};
 use ring::hmac;
@@ -24,6 +25,7 @@ use super::webhook::Webhook;
 use super::*;
 use crate::api::atlas::tests::{GROUP, NOW, group, operator, registry_changes};
 use crate::app::{Secrets, Settings as AppSettings};
+use crate::review::{Described, Desk};
 use crate::sources::{State, Status};
 use crate::test_support::options_in;
 
@@ -443,6 +445,45 @@ fn a_clock_that_is_not_synchronised_alarms_after_half_a_minute() {
 }
 
 /// What waits for somebody who is not told any more goes.
+/// Goal: a review that nobody signs alarms once, and what is signed ends it. Method: a daily review whose
+/// deadline passes.
+#[test]
+fn a_review_that_nobody_signs_alarms_until_it_is_signed() {
+    let mut scene = Scene::new();
+    let desk = |scene: &Scene| Desk {
+        store: scene.tools.store.clone(),
+        ids: PublicIds::new(&[7; 32]),
+        catalog: scene.tools.store.catalog(),
+        now: scene.clock.now(),
+    };
+    let described = Described {
+        name: "failures".into(),
+        scope: Scope::Project(group(GROUP)),
+        filter: "result:failed".into(),
+        zone: "UTC".into(),
+        due: Due::parse("10:00").expect("a deadline"),
+    };
+    desk(&scene).create(&operator(), described, false).expect("is made");
+    scene.looks(&[]);
+    for _ in 0..24 {
+        scene.pass(3600);
+        scene.read(1);
+    }
+    scene.looks(&["review.overdue.opened"]);
+    assert!(scene.last_text().starts_with("nobody signed review failures: overdue since "));
+    let body: Value = serde_json::from_str(&scene.outbox()[0].body).expect("JSON");
+    assert_eq!(body["data"]["review"], "failures");
+    scene.restart();
+    scene.read(1);
+    scene.looks(&[]);
+    let desk = desk(&scene);
+    let review = desk.review("failures").expect("is there");
+    let round = desk.look(review, None).expect("is shown");
+    desk.sign(&operator(), &round, (Decision::Accepted, None)).expect("is signed");
+    scene.looks(&["review.overdue.closed"]);
+    assert_eq!(scene.tools.store.alarms().open().count(), 0);
+}
+
 #[test]
 fn a_destination_that_was_taken_out_leaves_nothing_behind() {
     let mut scene = Scene::new();

@@ -4,4 +4,5 @@ pub mod atlas;
 pub(crate) mod body;
 pub mod native;
 pub mod operations;
+pub mod s3;
 pub mod tiledb;

@@ -57,11 +57,15 @@ pub enum Operation {
     ManageAccess,
     /// Everything that is no project's: projects and their clusters, users, how long events are kept.
     ManageServer,
+    /// See reviews of the history, and what was signed.
+    ReadReviews,
+    /// Mark rows of a review, close what was followed up, sign.
+    Review,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 15] = [
+    pub const ALL: [Operation; 17] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -77,6 +81,8 @@ impl Operation {
         Operation::Operate,
         Operation::ManageAccess,
         Operation::ManageServer,
+        Operation::ReadReviews,
+        Operation::Review,
     ];
 }
 
@@ -176,7 +182,9 @@ fn in_namespace(
             Operation::ReadHistory
             | Operation::Ingest
             | Operation::RegisterArray
-            | Operation::Operate => Decision::Allowed,
+            | Operation::Operate
+            | Operation::ReadReviews
+            | Operation::Review => Decision::Allowed,
             _ => Decision::Invisible,
         };
     }
@@ -219,7 +227,7 @@ fn in_project(
         return Decision::Invisible;
     };
     let is_enough = match operation {
-        Operation::ReadHistory => match role {
+        Operation::ReadHistory | Operation::ReadReviews => match role {
             // x-rolesRequirements of 2026, and Monitoring Admin, which was the requirement until
             // 2025 and which scripts written then still hold (contract §4, "Roles").
             Role::Owner
@@ -228,6 +236,10 @@ fn in_project(
             | Role::ClusterLogViewer => true,
             Role::ReadOnly | Role::Shipper => false,
         },
+        // Who watches the machines need not answer for who came.
+        Operation::Review => {
+            matches!(role, Role::Owner | Role::DatabaseAccessAdmin | Role::ClusterLogViewer)
+        }
         Operation::ListProjects
         | Operation::ReadProject
         | Operation::ReadClusters
@@ -249,6 +261,17 @@ fn in_project(
         | Operation::RegisterArray => return Decision::Invisible,
     };
     if is_enough { Decision::Allowed } else { Decision::RoleMissing }
+}
+
+/// The users who may sign reviews of a scope, by name.
+pub fn reviewers(registry: &Registry, scope: &Scope) -> Vec<Text> {
+    let may_sign = |name: &Text| {
+        let principal = Principal::User { name: name.clone(), database: Text::default() };
+        let caller = Caller { principal, peer: Peer::Unknown };
+        authorize(registry, &caller, Operation::Review, scope) == Decision::Allowed
+    };
+    let names = registry.arrays().users().map(|user| user.name.clone());
+    names.filter(may_sign).collect()
 }
 
 /// The project that a caller's own right is of: what a request means that names none.
@@ -516,12 +539,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAARIIIIAAI"),
-            (ReadOnly, "RAAAARRRIIIIRRI"),
-            (MonitoringAdmin, "AAAAARARIIIIARI"),
-            (DatabaseAccessAdmin, "AAAAARRRIIIIRRI"),
-            (ClusterLogViewer, "AAAAARRRIIIIRRI"),
-            (Shipper, "RRRRRARRIIIIRRI"),
+            (Owner, "AAAAAAARIIIIAAIAA"),
+            (ReadOnly, "RAAAARRRIIIIRRIRR"),
+            (MonitoringAdmin, "AAAAARARIIIIARIAR"),
+            (DatabaseAccessAdmin, "AAAAARRRIIIIRRIAA"),
+            (ClusterLogViewer, "AAAAARRRIIIIRRIAA"),
+            (Shipper, "RRRRRARRIIIIRRIRR"),
         ] {
             let registry = registry(role);
             for principal in
@@ -536,15 +559,15 @@ mod tests {
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
                 assert_eq!(
                     row(Some(OTHER)),
-                    "IIIIIIIIIIIIIII",
+                    "IIIIIIIIIIIIIIIII",
                     "{role} {principal}, another's project"
                 );
                 assert_eq!(
                     row(Some(ABSENT)),
-                    "IIIIIIIIIIIIIII",
+                    "IIIIIIIIIIIIIIIII",
                     "{role} {principal}, no such project"
                 );
-                assert_eq!(row(None), "IAIIIIIIIIIIIII", "{role} {principal}, no project named");
+                assert_eq!(row(None), "IAIIIIIIIIIIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
@@ -590,9 +613,9 @@ mod tests {
             let decide = |operation| authorize(&registry, &caller, operation, project);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRRI");
-        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIIII");
-        assert_eq!(row(None), "IAIIIIIIIIIIIII");
+        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRRIRR");
+        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIIIIII");
+        assert_eq!(row(None), "IAIIIIIIIIIIIIIII");
         assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
@@ -653,18 +676,18 @@ mod tests {
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
         let user = |name: &str| Principal::User { name: name.into(), database: Text::default() };
-        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRRR");
-        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAII");
+        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRRRRR");
+        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAIIAA");
         for principal in [user("bob"), user("nobody"), Principal::ApiKey("key".into())] {
-            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIIII", "{principal}");
-            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIIIIII", "{principal}");
         }
         for (right, with_it, in_namespace) in [
-            (Right::Read, "ARRRRRRRARRRRRR", "RRRRRRRRRRRRRRR"),
-            (Right::Write, "RRRRRARRARRRRRR", "RRRRRARRRRRRRRR"),
-            (Right::Edit, "RRRRRRRRAARRRRR", "RRRRRRRRRRRRRRR"),
-            (Right::ReadLogs, "ARRRRRRRARRRRRR", "RRRRRRRRRRRRRRR"),
-            (Right::ReadInfo, "RRRRRRRRARRRRRR", "RRRRRRRRRRRRRRR"),
+            (Right::Read, "ARRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
+            (Right::Write, "RRRRRARRARRRRRRRR", "RRRRRARRRRRRRRRRR"),
+            (Right::Edit, "RRRRRRRRAARRRRRRR", "RRRRRRRRRRRRRRRRR"),
+            (Right::ReadLogs, "ARRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
+            (Right::ReadInfo, "RRRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
         ] {
             let mut shared = arrays.clone();
             let (with, rights) = ("bob".into(), [right].into());
@@ -672,7 +695,7 @@ mod tests {
             shared.apply(&RegistryChange::Arrays(share));
             assert_eq!(row(&shared, user("bob"), true), with_it, "{right:?}");
             assert_eq!(row(&shared, user("bob"), false), in_namespace, "{right:?}");
-            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIIII", "{right:?}");
+            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIIIIII", "{right:?}");
         }
     }
 

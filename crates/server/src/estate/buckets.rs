@@ -53,7 +53,8 @@ fn bucket(
         (None, Some(file)) => tell(file, "write access_key_id = \"ID\", too".to_owned()),
         _ => {}
     }
-    for file in [secret, &section.ca_file].into_iter().flatten() {
+    let hints = &section.notification_secret_file;
+    for file in [secret, &section.ca_file, hints].into_iter().flatten() {
         if !file.starts_with('/') {
             tell(file, format!("{:?} is not an absolute path; write it from / on", **file));
         }
@@ -69,6 +70,7 @@ fn bucket(
             key: key.map(|(id, file)| (id.to_string(), file.as_str().into())),
             path_style: section.path_style.unwrap_or(section.endpoint.is_some()),
             ca_file: section.ca_file.as_ref().map(|file| file.as_str().into()),
+            notification_secret_file: hints.as_ref().map(|file| file.as_str().into()),
         },
     }
 }
@@ -100,5 +102,6 @@ mod tests {
         check("access_key_id = \"a\"", Err("secret_access_key_file"));
         check("secret_access_key_file = \"/s\"", Err("access_key_id"));
         check("access_key_id = \"a\"\nsecret_access_key_file = \"s\"", Err("absolute path"));
+        check("notification_secret_file = \"s\"", Err("absolute path"));
     }
 }

@@ -124,7 +124,7 @@ sections! {
         /// The live file: an absolute path, or a pattern with *, ? and [...] where its name changes.
         /// Rotated files beside it are found. A source has either this or `match`. Of arrays, the place
         /// of one or of many: `file:///PATH` or `s3://BUCKET/PREFIX`; of an object store's log a path or
-        /// pattern, or `s3://BUCKET/PREFIX`.
+        /// pattern, or, of Amazon's, `s3://BUCKET/PREFIX`.
         path: Option<At<String>> = "\"/srv/logs/{host}/mongod.log\"";
         /// Instead of `path`, for lines that are sent to Doorbook: which of them are the host's. Each
         /// label that is named must be there and have this value, a pattern with *, ? and [...]. No
@@ -159,6 +159,9 @@ sections! {
         /// The file with the authority of the endpoint's certificate, in PEM; without it those of the
         /// system.
         ca_file: Option<At<String>> = "\"/etc/doorbook/ca.pem\"";
+        /// The file with a secret that the store sends with its notifications of what changed in the bucket:
+        /// then it is looked at at once, and not only every interval. See docs/sources/tiledb-storage.md.
+        notification_secret_file: Option<At<String>> = "\"/etc/doorbook/s3.notifications\"";
         /// Ask without TLS, on another machine too: everyone on the way can read along.
         plaintext: Option<bool> = "false";
     }

@@ -43,7 +43,7 @@ fn writeln(out: &mut impl Write, line: impl AsRef<str>) -> io::Result<()> {
 }
 
 /// Appends a text as a cell. An empty one is quoted, so that it is told from none.
-fn push_text(text: &str, line: &mut String) {
+pub fn push_text(text: &str, line: &mut String) {
     let is_quoted = text.is_empty()
         || text.contains(['"', ',', '\r', '\n', '\t'])
         || text.starts_with(char::is_whitespace)

@@ -15,13 +15,15 @@ use std::sync::Arc;
 
 use doorbook_event::public_id::Names;
 use doorbook_event::{LogId, PublicIds, Seq, Timestamp};
-use doorbook_store::{Catalog, ErrorKind, Filter, Placed, Store};
+use doorbook_store::{Answer, Catalog, ErrorKind, Filter, Placed, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::api::native::{seal_as_of, write_coverage, write_row};
 use archive::Archive;
+
+pub(crate) use csv::push_text as push_csv_text;
 
 /// The rows of a page while an export is written, and the memory they may take: Parquet keeps as much
 /// again until it has a row group.
@@ -90,13 +92,41 @@ pub struct Exported {
     pub sha256: String,
 }
 
+/// What an export would say, without one.
+#[derive(Clone, Debug)]
+pub struct Attested {
+    /// How many rows.
+    pub count: u64,
+    /// SHA-256 of the rows as NDJSON.
+    pub rows_sha256: [u8; 32],
+    /// The earliest and the latest of their times.
+    pub times: Option<(Timestamp, Timestamp)>,
+    /// What could be known of the window that was asked for.
+    pub coverage: Answer,
+    /// What the manifest would say.
+    pub manifest: Map<String, Value>,
+}
+
 impl Export {
+    /// What an export as NDJSON would say, with the coverage of a window.
+    pub fn attest(mut self, window: (Timestamp, Timestamp)) -> io::Result<Attested> {
+        let total = self.hold()?;
+        let mut told = Told::default();
+        let mut member = Hashed { out: io::sink(), sha256: Sha256::new(), bytes: 0 };
+        self.each_page(&mut told, |page| write_lines(&self.ids, page, &mut member))?;
+        told.check(total)?;
+        let rows_sha256 = <[u8; 32]>::from(member.sha256.finalize());
+        let (from, to) = window;
+        let coverage = self.coverage(&Filter { from, to, ..self.filter.clone() });
+        let written = (&*hex::encode(rows_sha256), member.bytes);
+        let manifest = self.manifest("events.ndjson", &told, written, &coverage);
+        let Told { rows: count, times, .. } = told;
+        Ok(Attested { count, rows_sha256, times, coverage, manifest })
+    }
+
     /// Writes the archive.
     pub fn write(mut self, out: impl Write + Send) -> io::Result<Exported> {
-        // The state and the number that the export is held to.
-        let whole =
-            self.store.select(&Filter { limit: 0, ..self.filter.clone() }).map_err(failed)?;
-        self.filter.as_of = Some(whole.as_of.clone());
+        let total = self.hold()?;
         let name = format!("events.{}", self.format.word());
         let mut archive = Archive::new(out, self.at);
         let mut told = Told::default();
@@ -115,21 +145,28 @@ impl Export {
                 file.finish()?;
             }
         }
-        if told.rows != whole.total {
-            let why = format!(
-                "{} rows of {} are there: some were removed meanwhile",
-                told.rows, whole.total
-            );
-            return Err(io::Error::other(why));
-        }
+        told.check(total)?;
         let Hashed { sha256, bytes, .. } = member;
         let exported = Exported { rows: told.rows, sha256: hex::encode(sha256.finalize()) };
-        let manifest = self.manifest(&name, &told, (&exported.sha256, bytes));
+        let coverage = self.coverage(&self.filter);
+        let manifest = self.manifest(&name, &told, (&exported.sha256, bytes), &coverage);
         let mut member = archive.begin("manifest.json")?;
         serde_json::to_writer_pretty(&mut member, &manifest)?;
         member.write_all(b"\n")?;
         archive.finish()?;
         Ok(exported)
+    }
+
+    /// Fixes the state, and the number of rows that is held to.
+    fn hold(&mut self) -> io::Result<u64> {
+        let whole =
+            self.store.select(&Filter { limit: 0, ..self.filter.clone() }).map_err(failed)?;
+        self.filter.as_of = Some(whole.as_of);
+        Ok(whole.total)
+    }
+
+    fn coverage(&self, of: &Filter) -> Answer {
+        crate::coverage::of(&self.store, &self.catalog.registry, of, self.at)
     }
 
     /// Hands on all rows, newest first.
@@ -159,11 +196,15 @@ impl Export {
         }
     }
 
-    fn manifest(&self, name: &str, told: &Told, (sha256, size_bytes): (&str, u64)) -> Value {
-        let coverage =
-            crate::coverage::of(&self.store, &self.catalog.registry, &self.filter, self.at);
+    fn manifest(
+        &self,
+        name: &str,
+        told: &Told,
+        (sha256, size_bytes): (&str, u64),
+        coverage: &Answer,
+    ) -> Map<String, Value> {
         let mut text = b"{".to_vec();
-        write_coverage(&coverage, &mut text);
+        write_coverage(coverage, &mut text);
         text.push(b'}');
         let mut manifest: Map<String, Value> = serde_json::from_slice(&text).unwrap_or_default();
         let id = |place: Option<(LogId, Seq)>| {
@@ -195,7 +236,7 @@ impl Export {
         if let Value::Object(said) = said {
             manifest.extend(said);
         }
-        Value::Object(manifest)
+        manifest
     }
 }
 
@@ -210,6 +251,16 @@ struct Told {
 }
 
 impl Told {
+    fn check(&self, total: u64) -> io::Result<()> {
+        match self.rows == total {
+            true => Ok(()),
+            false => Err(io::Error::other(format!(
+                "{} rows of {total} are there: some were removed meanwhile",
+                self.rows
+            ))),
+        }
+    }
+
     fn add(&mut self, row: &Placed) {
         let (place, at) = ((row.log, row.seq), row.event_time());
         self.rows += 1;

@@ -12,7 +12,7 @@ pub(crate) fn tell_changes(before: &BTreeMap<Text, Status>, now: &BTreeMap<Text,
     for (name, now) in now {
         let before = before.get(name).map(|before| before.state);
         if let Some(change) = Change::between(before, now.state) {
-            change.tell(name);
+            change.tell(name, now.message.as_deref().unwrap_or_default());
         }
     }
 }
@@ -46,13 +46,14 @@ impl Change {
         }
     }
 
-    /// Writes it to the server's log. What exactly is the matter may hold what somebody wrote into a
-    /// log of mongod: that is shown where it is asked for.
-    fn tell(self, source: &Text) {
+    /// Writes it to the server's log.
+    fn tell(self, source: &Text, reason: &str) {
         let source = &**source;
         match self {
+            // Of files and their places, never of what is written in them.
             Change::Stopped => tracing::error!(
                 source,
+                reason,
                 advice = "doorbook source show says why; it is tried again by itself",
                 "a source cannot go on"
             ),

@@ -17,12 +17,15 @@ use tokio::runtime::Handle;
 use super::place::{Changed, Looked, Place, Seen, Unseen};
 use crate::admin::with_causes;
 use crate::buckets::Buckets;
+use crate::buckets::hints::{Ear, Heard};
 
 /// Arrays below a prefix of a bucket; the prefix may be that of one array.
 pub(super) struct Bucket {
     name: String,
     prefix: String,
     buckets: Buckets,
+    /// Hears what the store says of it.
+    ear: Arc<Ear>,
     runtime: Handle,
     /// Once it was opened, by which version of the settings.
     opened: Option<(u64, Arc<dyn ObjectStore>)>,
@@ -39,8 +42,8 @@ const CHUNK: usize = 1000;
 /// Single files of one array whose time of change is asked for in one look: each is a request.
 const TIMES_MAX: usize = 256;
 
-/// As in the logs of such stores: what goes within so long of each other is one removal.
-const REMOVAL_SECONDS: i64 = 2;
+/// A removal goes object by object, some hundred a second.
+const REMOVAL_SECONDS: i64 = 1;
 
 /// So much a store's clock may differ from ours before it is worth telling.
 const AHEAD_SECONDS: i64 = 5;
@@ -63,6 +66,7 @@ impl Bucket {
         Bucket {
             name: name.to_owned(),
             prefix: prefix.to_owned(),
+            ear: buckets.hints().listen(name, prefix.trim_end_matches('/')),
             buckets,
             runtime,
             opened: None,
@@ -182,7 +186,14 @@ impl Place for Bucket {
     }
 
     fn changed(&mut self) -> Changed {
-        Changed::default()
+        let Heard { keys, is_much } = self.ear.take();
+        let of_arrays = keys.iter().filter_map(|key| split(key));
+        // Without its commit a fragment says nothing.
+        let telling = of_arrays.filter(|(_, below)| !below.starts_with("__fragments/"));
+        let mut arrays: Vec<Text> =
+            telling.map(|(root, _)| format!("s3://{}/{root}", self.name).into()).collect();
+        arrays.dedup();
+        Changed { place: is_much, arrays }
     }
 
     fn note(&self) -> Option<Text> {

@@ -63,6 +63,29 @@ pub fn answer(visit: &Visit, signed_in: &SignedIn, is_event: bool) -> Answer {
     visit.look(|looked| build(visit, signed_in, is_event, looked))
 }
 
+/// How many events there are more than on a page: `{"newer":N}`.
+pub fn newer(visit: &Visit, signed_in: &SignedIn) -> Answer {
+    visit.look(|looked| {
+        // A window that is left open asks every few seconds.
+        looked.is_repeated = true;
+        let question = match Question::of(visit, signed_in, PATH, looked)? {
+            Err(answer) => return Ok(answer),
+            Ok(question) => question,
+        };
+        let shows_all = question.params.get("show") == Some("all");
+        let mut filter = question.asked(visit).filter(&question.params, shows_all)?;
+        let expected = || Problem::invalid_parameter("as_of", "that of the page");
+        let since = filter.as_of.take().ok_or_else(expected)?;
+        let store = visit.app.store();
+        let n_newer = match store.as_of(&question.scope) == since {
+            true => 0,
+            false => store.select(&Filter { since: Some(since), limit: 0, ..filter })?.total,
+        };
+        looked.rows = 0;
+        Ok(Answer::json(format!("{{\"newer\":{n_newer}}}")))
+    })
+}
+
 fn build(
     visit: &Visit,
     signed_in: &SignedIn,
@@ -242,6 +265,7 @@ impl Shown<'_> {
                         (search(PATH, self.params, None))
                         (filters::chips(self.params, PATH, &|name, value| self.name_of(name, value)))
                         (self.headline())
+                        (self.newer())
                         @if !self.found.is_empty_history { (self.found.chart.show(self.params)) }
                     }
                     (self.rows())
@@ -290,6 +314,19 @@ impl Shown<'_> {
                         "Pinned link"
                     }
                 }
+            }
+        }
+    }
+
+    /// Where a script tells of newer events, if the page is one to which any could come.
+    fn newer(&self) -> Markup {
+        let moves = self.window.last.is_some()
+            && ["cursor", "as_of"].iter().all(|name| self.params.get(name).is_none());
+        let as_of = seal_as_of(self.visit.app.doors().ids(), &self.found.page.as_of);
+        let since = Window::fixed(self.params, self.window.from, doorbook_event::Timestamp::MAX);
+        html! {
+            @if moves {
+                p #newer aria-live="polite" data-poll=(since.set("as_of", &as_of).href("/history/newer")) {}
             }
         }
     }

@@ -9,6 +9,7 @@
 //! `states` (its parts), `principals` and `principal`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
+mod administration;
 mod assets;
 mod attempts;
 mod chart;
@@ -77,23 +78,30 @@ enum Route {
     Home,
     History,
     Event,
+    Newer,
     Principals,
     Principal,
     Sources,
+    Administration,
     SignIn,
     Link,
     SignOut,
     Asset,
 }
 
+/// The operation that pages ask for by themselves.
+const NEWER: &str = "newer";
+
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 10] = [
+static ROUTES: [(&str, Route, &str); 12] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
+    ("/history/newer", Route::Newer, NEWER),
     ("/principals", Route::Principals, "principals"),
     ("/principals/{name}", Route::Principal, "principal"),
     ("/sources", Route::Sources, "sources"),
+    ("/admin", Route::Administration, "administration"),
     ("/sign-in", Route::SignIn, "signIn"),
     ("/sign-in/{link}", Route::Link, "signInByLink"),
     ("/sign-out", Route::SignOut, "signOut"),
@@ -143,9 +151,11 @@ async fn answer(
 fn look(visit: &Visit, signed_in: &SignedIn, route: Route) -> Answer {
     match route {
         Route::Home => history::home(visit, signed_in),
+        Route::Newer => history::newer(visit, signed_in),
         Route::Principals => principals::answer(visit, signed_in),
         Route::Principal => principal::answer(visit, signed_in),
         Route::Sources => sources::answer(visit, signed_in),
+        Route::Administration => administration::answer(visit, signed_in),
         _ => history::answer(visit, signed_in, route == Route::Event),
     }
 }
@@ -158,6 +168,7 @@ fn change(visit: &Visit, signed_in: &SignedIn, route: Route, sent: Option<Params
     };
     match route {
         Route::Sources => sources::change(visit, &sent),
+        Route::Administration => administration::change(visit, &sent),
         _ => states::unreadable(visit),
     }
 }
@@ -206,8 +217,11 @@ impl Visit {
         let (catalog, now) = (app.store().catalog(), app.clock().now());
         let connection: Connection = parts.extensions.get().copied().unwrap_or_default();
         let secret = cookie(&parts.headers, sign_in::cookie_name(connection.is_tls));
-        let find =
-            |secret: &String| app.web().sessions.find(catalog.registry.arrays(), now, secret);
+        let (sessions, arrays) = (&app.web().sessions, catalog.registry.arrays());
+        let find = |secret: &String| match operation {
+            NEWER => sessions.look(arrays, now, secret),
+            _ => sessions.find(arrays, now, secret),
+        };
         let signed_in = secret.as_ref().and_then(find);
         Visit { app, operation, parts, connection, catalog, now, secret, signed_in }
     }
@@ -216,7 +230,7 @@ impl Visit {
         let is_read = [Method::GET, Method::HEAD].contains(&self.parts.method);
         let allowed = match route {
             Route::SignOut => "POST",
-            Route::SignIn | Route::Sources => "GET, HEAD, POST",
+            Route::SignIn | Route::Sources | Route::Administration => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         let is_allowed = match allowed {
@@ -259,21 +273,30 @@ impl Visit {
             Ok(answer) => (answer, None),
             Err(problem) => (states::problem(self, &problem), Some(Text::from(problem.name))),
         };
-        let Looked { scope, rows } = looked;
+        let Looked { scope, rows, is_repeated } = looked;
         let (action, scope, status) = (Action::Query, scope.as_ref(), answer.status);
-        let details = self.details();
-        self.record(self.caller(), Seen { action, scope, status, refusal, rows, details });
+        // What is asked again and again is added up.
+        let details = if is_repeated { Vec::new() } else { self.details() };
+        let seen = Seen { action, scope, status, refusal, rows, details };
+        match is_repeated {
+            true => self.app.usage().record_summed(self.used(self.caller(), seen)),
+            false => self.record(self.caller(), seen),
+        }
         answer
     }
 
     /// Takes note of an answer.
     fn record(&self, caller: Caller, used: Seen<'_>) {
+        self.app.usage().record(self.used(caller, used));
+    }
+
+    fn used(&self, caller: Caller, used: Seen<'_>) -> Use {
         let target = match used.scope {
             Some(Scope::Project(id)) => ("project", Text::from(id.to_string())),
             Some(Scope::Namespace(name)) => ("namespace", name.clone()),
             Some(Scope::System) | None => ("api", "web".into()),
         };
-        self.app.usage().record(Use {
+        Use {
             caller,
             action: used.action,
             operation: format!("web.{}", self.operation).into(),
@@ -282,7 +305,7 @@ impl Visit {
             refusal: used.refusal,
             rows: used.rows,
             details: used.details,
-        });
+        }
     }
 
     /// What was asked for, as it was sent, cut to what is worth keeping.
@@ -303,6 +326,8 @@ impl Visit {
 struct Looked {
     scope: Option<Scope>,
     rows: u64,
+    /// A page asks it by itself.
+    is_repeated: bool,
 }
 
 /// What is recorded of a request.

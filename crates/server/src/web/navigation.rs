@@ -4,6 +4,7 @@ use doorbook_event::Scope;
 use maud::{Markup, html};
 
 use super::Visit;
+use super::administration::{self, Powers};
 use super::params::Params;
 use super::sessions::SignedIn;
 use super::text::shown;
@@ -22,6 +23,8 @@ pub enum Section {
     Principals,
     /// Who watches.
     Sources,
+    /// What there is, and who may what.
+    Administration,
 }
 
 impl Section {
@@ -30,7 +33,7 @@ impl Section {
         match self {
             Section::AccessHistory => Some(false),
             Section::ArrayActivity => Some(true),
-            Section::Principals | Section::Sources => None,
+            Section::Principals | Section::Sources | Section::Administration => None,
         }
     }
 }
@@ -41,11 +44,12 @@ fn is_of_arrays(scope: &Scope) -> bool {
 
 /// The bar, in its order: what a page is called, where it is, and which parameters go along. **A page that is to be
 /// in the bar has its row here.**
-const SECTIONS: [(Section, &str, &str, &[&str]); 4] = [
+const SECTIONS: [(Section, &str, &str, &[&str]); 5] = [
     (Section::AccessHistory, "Access history", "/history", &WITH_WINDOW),
     (Section::ArrayActivity, "Array activity", "/history", &WITH_WINDOW),
     (Section::Principals, "Principals", "/principals", &WITH_WINDOW),
     (Section::Sources, "Sources", "/sources", &ALWAYS),
+    (Section::Administration, "Administration", administration::PATH, &ALWAYS),
 ];
 
 /// Whose history, and how times are shown.
@@ -187,7 +191,10 @@ impl Here<'_> {
         let links: Vec<(Section, &str, String)> = SECTIONS
             .iter()
             .filter_map(|(section, label, path, kept)| {
-                let params = self.params_for(*section, &all)?;
+                let params = match section {
+                    Section::Administration => self.params_to_manage(visit)?,
+                    section => self.params_for(*section, &all)?,
+                };
                 Some((*section, *label, params.only(kept).href(path)))
             })
             .collect();
@@ -201,6 +208,14 @@ impl Here<'_> {
                 }
             }
         }
+    }
+
+    /// The same of the administration, for who may: of the project at hand, if it is among what they may manage.
+    fn params_to_manage(&self, visit: &Visit) -> Option<Params> {
+        let powers = Powers::of(visit);
+        let is_managed = self.params.get("project").is_some_and(|project| powers.has(project));
+        let kept = if is_managed { &["project", "times"][..] } else { &["times"] };
+        powers.is_any().then(|| self.params.only(kept))
     }
 
     /// What the address of a section says from here: the history that the page is about where the section has one of

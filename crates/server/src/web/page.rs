@@ -24,6 +24,12 @@ impl Answer {
         Answer { status, body: page.into_string().into_bytes(), headers: Vec::new() }
     }
 
+    /// For a script of ours.
+    pub fn json(body: String) -> Answer {
+        let headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+        Answer { status: StatusCode::OK, body: body.into_bytes(), headers }
+    }
+
     /// The browser asks for another page.
     pub fn redirect(to: &str) -> Answer {
         let to = HeaderValue::from_str(to).unwrap_or(HeaderValue::from_static("/"));
@@ -141,7 +147,10 @@ pub fn response(asked: &HeaderMap, answer: Answer) -> Response<Vec<u8>> {
     headers.insert(header::CONTENT_LENGTH, length);
     headers.extend(coding.map(|coding| (header::CONTENT_ENCODING, coding)));
     for (name, value) in answer.headers {
-        headers.append(name, value);
+        match name {
+            header::CONTENT_TYPE => drop(headers.insert(name, value)),
+            name => drop(headers.append(name, value)),
+        }
     }
     response
 }

@@ -278,7 +278,7 @@ impl Shown<'_> {
                         }
                         None => span.empty { "(none)" },
                     }
-                    @if is_new { " " (new_tag()) }
+                    @if is_new && value.value.is_some() { " " (new_tag()) }
                 }
                 td.when { (when::to_the_second(first.unwrap_or(value.first))) }
                 td.when { (when::to_the_second(value.last)) }

@@ -74,13 +74,21 @@ impl Sessions {
 
     /// Whose session this is, if it is good. Its use counts.
     pub fn find(&self, arrays: &Arrays, now: Timestamp, secret: &str) -> Option<SignedIn> {
-        let mut sessions = self.lock();
-        let session = sessions.get_mut(&token_sha256(secret))?;
+        let found = self.look(arrays, now, secret)?;
+        if let Some(session) = self.lock().get_mut(&token_sha256(secret)) {
+            session.used = session.used.max(now);
+        }
+        Some(found)
+    }
+
+    /// The same of what a page asks by itself: a window that is left open is no use.
+    pub fn look(&self, arrays: &Arrays, now: Timestamp, secret: &str) -> Option<SignedIn> {
+        let sessions = self.lock();
+        let session = sessions.get(&token_sha256(secret))?;
         let user = arrays.user(&session.user)?;
         if !session.is_good(now) || user.password != session.password {
             return None;
         }
-        session.used = session.used.max(now);
         let (user, form_token) = (session.user.clone(), session.form_token.clone());
         Some(SignedIn { user, form_token })
     }
@@ -199,6 +207,11 @@ mod tests {
             at = step;
         }
         assert!(at + IDLE_SECONDS > ABSOLUTE_SECONDS && !is_good(&secret, ABSOLUTE_SECONDS), "old");
+        // What a page asks by itself does not keep the session.
+        let secret = sessions.begin(&random, NOW, &alice);
+        let looks =
+            |seconds: i64| sessions.look(&known, NOW.plus_seconds(seconds), &secret).is_some();
+        assert!(looks(0) && looks(IDLE_SECONDS - 1) && !looks(IDLE_SECONDS));
         let secret = sessions.begin(&random, NOW, &alice);
         let changed = arrays(&[user("alice", "another")]);
         assert_eq!(sessions.find(&changed, NOW, &secret), None);

@@ -453,7 +453,7 @@ impl Shown<'_> {
     }
 
     fn line(&self, row: &doorbook_store::Placed, line: &Quarantine) -> Markup {
-        const HEAD_BYTES: usize = 200;
+        const HEAD_BYTES: usize = 400;
         let id = self.visit.app.doors().ids().id(Names::Record, row.log, row.seq).to_string();
         let shows = self.params.and("q", "kind:quarantine").and("last", "all").and("show", "all");
         let head = &line.bytes[..line.bytes.len().min(HEAD_BYTES)];

@@ -54,6 +54,8 @@ pub(crate) const NULL: u32 = u32::MAX;
 pub(crate) struct Compressor {
     codec: Compression,
     zstd: zstd::bulk::Compressor<'static>,
+    /// What was compressed last; kept because a fresh one for each page would leave holes in memory.
+    compressed: Vec<u8>,
 }
 
 impl Compressor {
@@ -62,7 +64,14 @@ impl Compressor {
         // A reader then notices a flipped bit, which Parquet itself leaves to luck.
         zstd.include_checksum(true)?;
         let level = ZstdLevel::try_new(level).expect("a level that zstd has");
-        Ok(Compressor { codec: Compression::ZSTD(level), zstd })
+        Ok(Compressor { codec: Compression::ZSTD(level), zstd, compressed: Vec::new() })
+    }
+
+    fn compress(&mut self, bytes: &[u8]) -> Result<&[u8]> {
+        self.compressed.clear();
+        self.compressed.reserve(zstd::zstd_safe::compress_bound(bytes.len()));
+        self.zstd.compress_to_buffer(bytes, &mut self.compressed)?;
+        Ok(&self.compressed)
     }
 }
 
@@ -114,14 +123,15 @@ impl Chunk {
     }
 
     /// Compresses a page.
-    fn pack(&mut self, page: Ready, compressor: &mut Compressor) -> Result<()> {
+    fn pack(&mut self, page: &Ready, compressor: &mut Compressor) -> Result<()> {
         let Ready { bytes, row_count, coding, range } = page;
-        let compressed = compressor.zstd.compress(&bytes)?;
+        let (row_count, coding) = (*row_count, *coding);
+        let compressed = compressor.compress(bytes)?;
         let before = self.packed.len();
         let sizes = (bytes.len(), compressed.len());
         put_page_header(&mut self.packed, PageKind::Data, sizes, row_count, coding);
         let header_size = self.packed.len() - before;
-        self.packed.extend_from_slice(&compressed);
+        self.packed.extend_from_slice(compressed);
         let size = self.packed.len() - before;
         self.pages.push((self.packed_size, size, row_count));
         self.packed_size += size as u64;
@@ -135,7 +145,9 @@ impl Chunk {
             self.codings.push(encoding);
         }
         match (&mut self.ranges, range) {
-            (Some(ranges), Some((low, high))) => ranges.append(false, low, high, 0),
+            (Some(ranges), Some((low, high))) => {
+                ranges.append(false, low.clone(), high.clone(), 0);
+            }
             // A column index has an entry for each page, or there is none.
             (Some(_), None) => self.ranges = None,
             (None, _) => {}
@@ -155,13 +167,13 @@ impl Chunk {
             return Ok(());
         }
         let at = file.position();
-        let compressed = compressor.zstd.compress(dictionary)?;
+        let compressed = compressor.compress(dictionary)?;
         let mut header = Vec::new();
         let sizes = (dictionary.len(), compressed.len());
         let kind = PageKind::Dictionary;
         put_page_header(&mut header, kind, sizes, value_count, Coding::Plain);
         file.put(&header)?;
-        file.put(&compressed)?;
+        file.put(compressed)?;
         self.uncompressed_size += (header.len() + dictionary.len()) as u64;
         self.codings.push(Encoding::PLAIN);
         self.begin = Some(Begin { dictionary: Some(at), data: file.position() });
@@ -543,7 +555,7 @@ impl<'a> TextColumn<'a> {
         let (page, count) = (self.dictionary.page(), self.dictionary.len());
         self.chunk.write_dictionary(file, page, count, compressor)?;
         for page in self.ready.drain(..) {
-            self.chunk.pack(page, compressor)?;
+            self.chunk.pack(&page, compressor)?;
         }
         self.chunk.spill(file)
     }
@@ -589,13 +601,15 @@ pub(crate) struct BytesColumn {
     /// For each row 1 if it has a value, once one has.
     levels: Vec<u32>,
     plain: Vec<u8>,
+    /// The last page's bytes, whose place the next page's take.
+    page: Vec<u8>,
     chunk: Chunk,
 }
 
 impl BytesColumn {
     pub(crate) fn new(compressor: Compressor) -> BytesColumn {
-        let (levels, plain) = (Vec::new(), Vec::new());
-        BytesColumn { compressor, null_count: 0, levels, plain, chunk: Chunk::new() }
+        let (levels, plain, page) = (Vec::new(), Vec::new(), Vec::new());
+        BytesColumn { compressor, null_count: 0, levels, plain, page, chunk: Chunk::new() }
     }
 
     /// Rows without a value.
@@ -637,7 +651,8 @@ impl BytesColumn {
         if row_count == 0 {
             return Ok(());
         }
-        let mut bytes = Vec::with_capacity(self.plain.len() + 64);
+        let mut bytes = std::mem::take(&mut self.page);
+        bytes.clear();
         match self.levels.is_empty() {
             true => put_same_presence(&mut bytes, row_count, false),
             false => put_key_levels(&mut bytes, &self.levels),
@@ -646,7 +661,9 @@ impl BytesColumn {
         self.levels.clear();
         self.null_count = 0;
         let page = Ready { bytes, row_count, coding: Coding::Plain, range: None };
-        self.chunk.pack(page, &mut self.compressor)
+        self.chunk.pack(&page, &mut self.compressor)?;
+        self.page = page.bytes;
+        Ok(())
     }
 
     /// Writes pages that are ready, if they are many.
@@ -881,7 +898,7 @@ impl NumberColumn {
         let dictionary: Vec<u8> = values.collect();
         chunk.write_dictionary(file, &dictionary, self.dictionary.len(), compressor)?;
         for page in self.ready {
-            chunk.pack(page, compressor)?;
+            chunk.pack(&page, compressor)?;
         }
         chunk.finish(file, compressor.codec, None)
     }
@@ -972,7 +989,7 @@ impl FlagColumn {
         self.finish_page();
         let mut chunk = Chunk::new();
         for page in self.ready {
-            chunk.pack(page, compressor)?;
+            chunk.pack(&page, compressor)?;
         }
         chunk.finish(file, compressor.codec, None)
     }

@@ -187,7 +187,7 @@ impl Reader<'_> {
             None => None,
             Some(place) => Some(self.chunk(place)?),
         };
-        Ok(Column { reader: self, chunk, dictionary: None, current: None, scratch: Vec::new() })
+        Ok(Column { reader: self, chunk, dictionary: None, current: None })
     }
 
     fn chunk(&self, place: usize) -> Result<Chunk<'_>, Error> {
@@ -471,8 +471,6 @@ pub(crate) struct Column<'r> {
     /// Once it was needed; also if the cache has no room for it.
     dictionary: Option<AnyDictionary>,
     current: Option<(Arc<Page>, Range<usize>)>,
-    /// For a page that is decoded at once.
-    scratch: Vec<u8>,
 }
 
 /// Where a column lies.
@@ -621,13 +619,13 @@ impl<'r> Column<'r> {
         let page = match reader.cache.get(reader.key(chunk.place, Part::Packed(n as u32))) {
             Some(Block::Packed(packed)) => self.decode(packed.unpacked()),
             _ => {
-                let mut bytes = std::mem::take(&mut self.scratch);
+                let mut bytes = reader.cache.buffer();
                 let header = self.unpack(n, of.len(), &mut bytes)?;
                 let (value_count, encoding) = (header.value_count, header.encoding);
                 let is_optional = chunk.is_optional;
                 let page =
                     self.decode(Unpacked { bytes: &bytes, value_count, encoding, is_optional });
-                self.scratch = bytes;
+                reader.cache.give_back_buffer(bytes);
                 page
             }
         };

@@ -668,7 +668,8 @@ fn segments_of(op: &Op) -> Vec<SegmentMeta> {
         | Op::Counts { .. }
         | Op::RequestKey { .. }
         | Op::Advanced(_)
-        | Op::Alarms(_) => Vec::new(),
+        | Op::Alarms(_)
+        | Op::Reviewed { .. } => Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@ fn condition() -> Condition {
         from: NOW,
         to: None,
         missing: None,
+        review: None,
     }
 }
 

@@ -15,6 +15,7 @@ mod look_up;
 mod power_cut;
 mod resolve;
 mod retention;
+mod reviews;
 mod select;
 mod sim_disk;
 mod status;

@@ -129,8 +129,22 @@ impl Admin {
             let all = Filter::all(Scope::Project(project.id), 0);
             let total = self.store.select(&Filter { kind: Kind::Quarantine, ..all })?.total;
             let waiting = self.store.top(&waiting(project.id), Dimension::Host, NAMES_SHOWN)?;
-            findings.extend(quarantine(&project.name, total.saturating_sub(waiting.total)));
+            let advice = format!(
+                "doorbook quarantine list --project '{}' says which and why; replay reads them again",
+                project.name
+            );
+            let lines = total.saturating_sub(waiting.total);
+            findings.extend(quarantine(&project.name, lines, advice));
             findings.extend(unrouted(&project.name, &waiting));
+        }
+        for namespace in catalog.registry.arrays().namespaces() {
+            let all = Filter::all(Scope::Namespace(namespace.clone()), 0);
+            let lines = self.store.select(&Filter { kind: Kind::Quarantine, ..all })?.total;
+            let advice = format!(
+                "doorbook quarantine list --namespace '{namespace}' says which and why; `doorbook \
+                 source replay` reads a source's files again"
+            );
+            findings.extend(quarantine(namespace, lines, advice));
         }
         Ok(Reply::Doctor { version: env!("CARGO_PKG_VERSION").into(), findings })
     }
@@ -403,17 +417,9 @@ fn received(name: &Text, status: &receiver::Status) -> Finding {
     }
 }
 
-fn quarantine(project: &str, lines: u64) -> Option<Finding> {
-    (lines > 0).then(|| {
-        Finding::warn(
-            "quarantine",
-            format!("{lines} lines of {project} could not be read"),
-            format!(
-                "doorbook quarantine list --project '{project}' says which and why; \
-                 replay reads them again"
-            ),
-        )
-    })
+fn quarantine(place: &str, lines: u64, advice: String) -> Option<Finding> {
+    let what = || format!("{lines} lines of {place} could not be read");
+    (lines > 0).then(|| Finding::warn("quarantine", what(), advice))
 }
 
 #[cfg(test)]
@@ -547,7 +553,11 @@ mod tests {
         listening.problem = Some("the disk is full".into());
         is(&seen(&listening), State::Fail, "the disk is full");
 
-        assert_eq!(quarantine("shop", 0), None);
-        is(&quarantine("shop", 3).expect("found"), State::Warn, "3 lines of shop");
+        assert_eq!(quarantine("shop", 0, "read them".into()), None);
+        is(
+            &quarantine("shop", 3, "read them".into()).expect("found"),
+            State::Warn,
+            "3 lines of shop",
+        );
     }
 }

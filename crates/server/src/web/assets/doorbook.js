@@ -1,4 +1,5 @@
-// What a page of Doorbook does beyond links and forms. Everything works without it; nothing is loaded.
+// What a page of Doorbook does beyond links and forms. Everything works without it; nothing is loaded but numbers of
+// newer events.
 "use strict";
 
 const pad = (number, digits = 2) => String(number).padStart(digits, "0");
@@ -142,12 +143,60 @@ function offerOwnZone(link) {
   link.parentElement.hidden = false;
 }
 
+// Newer events are told in one line, and shown when somebody asks for them: nothing moves by itself.
+function tellOfNewer(line) {
+  const PAUSE = 10_000;
+  const PAUSE_MAX = 160_000;
+  let pause = PAUSE;
+  let away = null;
+  let said = "";
+  // Read aloud when it says something new, not with each further event.
+  const say = (kind, text, link) => {
+    line.setAttribute("aria-live", kind === said ? "off" : "polite");
+    said = kind;
+    line.className = kind;
+    line.replaceChildren();
+    if (link) {
+      const anchor = document.createElement("a");
+      anchor.href = location.href;
+      anchor.textContent = link;
+      line.append(anchor);
+    }
+    line.append(text);
+  };
+  const look = async () => {
+    if (document.hidden) return true;
+    try {
+      const answer = await fetch(line.dataset.poll, { redirect: "manual" });
+      if (answer.type === "opaqueredirect") {
+        say("signed-out", " You are signed out.", "Sign in again.");
+        return false;
+      }
+      if (!answer.ok) throw new Error(String(answer.status));
+      const { newer } = await answer.json();
+      [pause, away] = [PAUSE, null];
+      if (newer > 0) say("newer", "", `${newer.toLocaleString("en")} new ${newer === 1 ? "event" : "events"}`);
+      else if (said) say("", "");
+    } catch {
+      away ??= new Date();
+      pause = Math.min(2 * pause, PAUSE_MAX);
+      say("away", `The server has not answered since ${pad(away.getHours())}:${pad(away.getMinutes())}. This page is as it was.`);
+    }
+    return true;
+  };
+  const again = async () => {
+    if (await look()) setTimeout(again, pause);
+  };
+  setTimeout(again, pause);
+}
+
 if (document.documentElement.dataset.zone === "local") showLocalTimes();
 document.querySelectorAll("svg.histogram").forEach(letBrush);
 document.querySelectorAll(".rows").forEach(letRowsOpen);
 document.querySelectorAll(".copy-button").forEach(letCopy);
 document.querySelectorAll("details.chooser").forEach(letClose);
 document.querySelectorAll("a.own-zone").forEach(offerOwnZone);
+document.querySelectorAll("#newer").forEach(tellOfNewer);
 
 // Who asks for the gaps wants to see them.
 for (const link of document.querySelectorAll("a[href='#gaps']")) {

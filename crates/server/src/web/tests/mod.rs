@@ -1,5 +1,6 @@
 //! The whole router over a real store, with a clock that stands still, as a browser asks.
 
+mod administration;
 mod principals;
 mod sources;
 
@@ -491,4 +492,40 @@ async fn other_methods_are_refused() {
     let reply = site.post("/history", &[SITE], "").await;
     assert_eq!((reply.status, &*reply.headers[header::ALLOW.as_str()][0]), (405, "GET, HEAD"));
     assert_eq!(site.get("", "/sign-out").await.status, 405);
+}
+
+/// Goal: a page that is left open learns how many events came since, and nothing else; that keeps no session, and is one
+/// event of our own history a minute. Method: the address that the page gives its script.
+#[tokio::test]
+async fn a_page_learns_of_newer_events() {
+    let site = Site::with_history();
+    let cookie = site.sign_in("alice").await;
+    let page = site.history(&cookie, "&show=all").await;
+    let (_, rest) = page.body().split_once("data-poll=\"").expect("an address");
+    let poll = rest.split('"').next().expect("ends").replace("&amp;", "&");
+    let newer = async || {
+        let reply = site.get(&cookie, &poll).await;
+        assert_eq!((reply.status, &*reply.headers["content-type"][0]), (200, "application/json"));
+        reply.body().to_owned()
+    };
+    assert_eq!(newer().await, "{\"newer\":0}");
+    let mut rows = accesses();
+    rows.truncate(2);
+    for (n, row) in rows.iter_mut().enumerate() {
+        (row.connection, row.peer) = (Some(777 + n as u64), Peer::Unknown);
+    }
+    site.0.server.import("Cluster0", rows);
+    assert_eq!(newer().await, "{\"newer\":2}");
+    // Whoever may not read the history does not learn how much there is.
+    let bob = site.sign_in("bob").await;
+    assert_eq!(site.get(&bob, &poll).await.status, 404);
+    let without = site.get(&cookie, &format!("/history/newer?project={GROUP}")).await;
+    assert_eq!(without.status, 400);
+    // Pages to which nothing comes do not ask.
+    let fixed = format!("/history?project={GROUP}&from=2023-01-01T00:00:00Z");
+    assert!(!site.get(&cookie, &fixed).await.body().contains("data-poll"));
+    site.0.server.clock.set(NOW.plus_seconds(sessions::IDLE_SECONDS - 1));
+    newer().await;
+    site.0.server.clock.set(NOW.plus_seconds(sessions::IDLE_SECONDS));
+    assert_eq!(site.get(&cookie, &poll).await.status, 303, "the session is idle");
 }

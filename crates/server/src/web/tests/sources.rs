@@ -27,6 +27,7 @@ impl Site {
             from: NOW,
             to: None,
             missing: None,
+            review: None,
         };
         let (id, closed, acknowledged) = ("al-1".into(), None, None);
         let alarm = Alarm { id, condition, opened: NOW, told: NOW, closed, acknowledged };
