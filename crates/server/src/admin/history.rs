@@ -76,7 +76,7 @@ impl Admin {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
         let (project, namespace) = (request.project.as_deref(), request.namespace.as_deref());
-        let scope = scope_of(registry, project, namespace, request.system)?;
+        let scope = scope(registry, project, namespace, request.system)?;
         if !request.goes_on {
             let text = serde_json::to_string(request).expect("a request is plain data");
             self.record_query_of(by, &scope, &text)?;
@@ -107,7 +107,8 @@ impl Admin {
     pub(super) fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
-        let scope = scope(registry, query)?;
+        let (project, namespace) = (query.project.as_deref(), query.namespace.as_deref());
+        let scope = scope(registry, project, namespace, query.system)?;
         let wrong = |wrong: Wrong, text: &str| match wrong.is_missing {
             true => Failure::missing(wrong.explain(text)),
             false => Failure::invalid(wrong.explain(text)),
@@ -140,8 +141,8 @@ impl Admin {
         log: u32,
         seq: u64,
     ) -> Result<Reply, Failure> {
-        let query = EventsQuery { project, namespace, ..EventsQuery::default() };
-        let scope = scope(&self.store.catalog().registry, &query)?;
+        let registry = &self.store.catalog().registry;
+        let scope = scope(registry, project.as_deref(), namespace.as_deref(), false)?;
         self.record_query_of(by, &scope, &format!("quarantine {log}-{seq}"))?;
         let placed = self.store.get(&scope, LogId(log), seq)?;
         match placed.as_ref().and_then(QuarantineRow::from_placed) {
@@ -317,11 +318,7 @@ pub(super) fn the_only_project(
 }
 
 /// Whose history.
-fn scope(registry: &Registry, query: &EventsQuery) -> Result<Scope, Failure> {
-    scope_of(registry, query.project.as_deref(), query.namespace.as_deref(), query.system)
-}
-
-fn scope_of(
+fn scope(
     registry: &Registry,
     project: Option<&str>,
     namespace: Option<&str>,

@@ -9,6 +9,7 @@ use doorbook_event::{ProjectId, Scope};
 use doorbook_store::alarm::AlarmKind;
 
 use super::arrays::ArraysRequest;
+use super::reviews::ReviewRequest;
 use super::{Admin, Failure, Reply, Request};
 use crate::auth::{Caller, Decision, Object, Operation, authorize};
 
@@ -34,6 +35,8 @@ enum Needs {
     Operate(Scope),
     /// What is in a history.
     Read(Scope),
+    /// What is reviewed.
+    Review(Scope),
 }
 
 impl Needs {
@@ -43,6 +46,7 @@ impl Needs {
             Needs::Access(id) => (Operation::ManageAccess, Object::Project(*id)),
             Needs::Operate(scope) => (Operation::Operate, Object::from(scope)),
             Needs::Read(scope) => (Operation::ReadHistory, Object::from(scope)),
+            Needs::Review(scope) => (Operation::Review, Object::from(scope)),
         };
         authorize(registry, caller, operation, object)
     }
@@ -93,6 +97,11 @@ impl Admin {
             Request::Unrouted { project: Some(text) } => {
                 Needs::Read(Scope::Project(project(text)?))
             }
+            Request::Review(
+                ReviewRequest::Mark { name, .. }
+                | ReviewRequest::Close { name, .. }
+                | ReviewRequest::Sign { name, .. },
+            ) => Needs::Review(registry.review(name)?.scope.clone()),
             _ => return None,
         })
     }
@@ -102,8 +111,10 @@ impl Admin {
         let condition = &alarms.alarms.get(id)?.condition;
         Some(match (condition.project, &condition.host) {
             (Some(project), _) => Needs::Operate(Scope::Project(project)),
-            // A gap of arrays has the name of their namespace where others have a host.
-            (None, Some(namespace)) if condition.kind == AlarmKind::Gap => {
+            // A gap of arrays has the name of their namespace where others have a host, and so has a review.
+            (None, Some(namespace))
+                if matches!(condition.kind, AlarmKind::Gap | AlarmKind::Review) =>
+            {
                 Needs::Operate(Scope::Namespace(namespace.clone()))
             }
             (None, _) => Needs::Server,

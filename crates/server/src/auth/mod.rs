@@ -590,16 +590,16 @@ mod tests {
             let decide = |operation| authorize(registry, who, operation, object);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        let nothing = "IIIIIIIIIIIIIII";
+        let nothing = "IIIIIIIIIIIIIIIII";
         assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
         let set = |is_one| RegistryChange::AdministratorSet { user: "alice".into(), is_one };
         registry.apply(&set(true));
-        assert_eq!(row(&registry, &user("alice"), Object::Everything), "IIIIIIIIIIIIIIA");
-        assert_eq!(row(&registry, &user("alice"), Object::Project(OWN)), "IIIIIIIIIIIIIAI");
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), "IIIIIIIIIIIIIIAII");
+        assert_eq!(row(&registry, &user("alice"), Object::Project(OWN)), "IIIIIIIIIIIIIAIII");
         assert_eq!(row(&registry, &user("alice"), Object::Project(ABSENT)), nothing);
         assert_eq!(row(&registry, &user("alice"), Object::Namespace("key")), nothing);
         let key = caller(Principal::ApiKey("alice".into()));
-        assert_eq!(row(&registry, &key, Object::Everything), "IAIIIIIIIIIIIII");
+        assert_eq!(row(&registry, &key, Object::Everything), "IAIIIIIIIIIIIIIII");
         registry.apply(&set(false));
         assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
     }

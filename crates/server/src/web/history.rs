@@ -364,6 +364,7 @@ impl Shown<'_> {
                         now: self.visit.now,
                         open: self.found.open.as_ref().map(|row| self.id(row)).as_deref(),
                         name_of: &name_of,
+                        lead: None,
                     }.show(&page.rows))
                     (self.pages())
                 }

@@ -6,7 +6,7 @@
 //!
 //! Suggested reading order: [`params`] (the state of a page), [`sessions`] and `attempts` (who is there),
 //! `sign_in`, `navigation` (where one may go), `question` (what is asked), `history` (the page), `filters`, `chart`, `gaps`, `table`, `detail`,
-//! `states` (its parts), `principals` and `principal`, `page` (what is around
+//! `states` (its parts), `principals` and `principal`, `sources`, `reviews`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
 mod administration;
@@ -25,6 +25,7 @@ mod params;
 mod principal;
 mod principals;
 mod question;
+mod reviews;
 mod sessions;
 mod sign_in;
 mod sources;
@@ -82,6 +83,8 @@ enum Route {
     Principals,
     Principal,
     Sources,
+    Reviews,
+    Review,
     Administration,
     SignIn,
     Link,
@@ -93,7 +96,7 @@ enum Route {
 const NEWER: &str = "newer";
 
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 12] = [
+static ROUTES: [(&str, Route, &str); 14] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
@@ -101,6 +104,8 @@ static ROUTES: [(&str, Route, &str); 12] = [
     ("/principals", Route::Principals, "principals"),
     ("/principals/{name}", Route::Principal, "principal"),
     ("/sources", Route::Sources, "sources"),
+    ("/reviews", Route::Reviews, "reviews"),
+    ("/reviews/{name}", Route::Review, "review"),
     ("/admin", Route::Administration, "administration"),
     ("/sign-in", Route::SignIn, "signIn"),
     ("/sign-in/{link}", Route::Link, "signInByLink"),
@@ -155,6 +160,8 @@ fn look(visit: &Visit, signed_in: &SignedIn, route: Route) -> Answer {
         Route::Principals => principals::answer(visit, signed_in),
         Route::Principal => principal::answer(visit, signed_in),
         Route::Sources => sources::answer(visit, signed_in),
+        Route::Reviews => reviews::list(visit, signed_in),
+        Route::Review => reviews::answer(visit, signed_in),
         Route::Administration => administration::answer(visit, signed_in),
         _ => history::answer(visit, signed_in, route == Route::Event),
     }
@@ -168,6 +175,7 @@ fn change(visit: &Visit, signed_in: &SignedIn, route: Route, sent: Option<Params
     };
     match route {
         Route::Sources => sources::change(visit, &sent),
+        Route::Review => reviews::change(visit, &sent),
         Route::Administration => administration::change(visit, &sent),
         _ => states::unreadable(visit),
     }
@@ -230,7 +238,9 @@ impl Visit {
         let is_read = [Method::GET, Method::HEAD].contains(&self.parts.method);
         let allowed = match route {
             Route::SignOut => "POST",
-            Route::SignIn | Route::Sources | Route::Administration => "GET, HEAD, POST",
+            Route::SignIn | Route::Sources | Route::Review | Route::Administration => {
+                "GET, HEAD, POST"
+            }
             _ => "GET, HEAD",
         };
         let is_allowed = match allowed {

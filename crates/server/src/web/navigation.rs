@@ -23,6 +23,8 @@ pub enum Section {
     Principals,
     /// Who watches.
     Sources,
+    /// What is looked through, and was signed.
+    Reviews,
     /// What there is, and who may what.
     Administration,
 }
@@ -33,7 +35,9 @@ impl Section {
         match self {
             Section::AccessHistory => Some(false),
             Section::ArrayActivity => Some(true),
-            Section::Principals | Section::Sources | Section::Administration => None,
+            Section::Principals | Section::Sources | Section::Reviews | Section::Administration => {
+                None
+            }
         }
     }
 }
@@ -44,11 +48,12 @@ fn is_of_arrays(scope: &Scope) -> bool {
 
 /// The bar, in its order: what a page is called, where it is, and which parameters go along. **A page that is to be
 /// in the bar has its row here.**
-const SECTIONS: [(Section, &str, &str, &[&str]); 5] = [
+const SECTIONS: [(Section, &str, &str, &[&str]); 6] = [
     (Section::AccessHistory, "Access history", "/history", &WITH_WINDOW),
     (Section::ArrayActivity, "Array activity", "/history", &WITH_WINDOW),
     (Section::Principals, "Principals", "/principals", &WITH_WINDOW),
     (Section::Sources, "Sources", "/sources", &ALWAYS),
+    (Section::Reviews, "Reviews", "/reviews", &ALWAYS),
     (Section::Administration, "Administration", administration::PATH, &ALWAYS),
 ];
 
@@ -193,6 +198,7 @@ impl Here<'_> {
             .filter_map(|(section, label, path, kept)| {
                 let params = match section {
                     Section::Administration => self.params_to_manage(visit)?,
+                    Section::Sources if !self.may_read_all(visit) => None?,
                     section => self.params_for(*section, &all)?,
                 };
                 Some((*section, *label, params.only(kept).href(path)))
@@ -208,6 +214,15 @@ impl Here<'_> {
                 }
             }
         }
+    }
+
+    /// Whether it is a history as a whole that one sees, and not that of an array which is shared.
+    fn may_read_all(&self, visit: &Visit) -> bool {
+        let registry = &visit.catalog.registry;
+        self.scope.is_none_or(|scope| {
+            let decision = authorize(registry, &visit.caller(), Operation::ReadHistory, scope);
+            decision == Decision::Allowed
+        })
     }
 
     /// The same of the administration, for who may: of the project at hand, if it is among what they may manage.

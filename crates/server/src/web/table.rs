@@ -26,6 +26,8 @@ pub struct Table<'a> {
     pub open: Option<&'a str>,
     /// What names stand for.
     pub name_of: &'a dyn Fn(&str, &str) -> String,
+    /// What stands before each row, by its id: a cell. Where there is none, there is no such column.
+    pub lead: Option<&'a dyn Fn(&str, &Placed) -> Markup>,
 }
 
 impl Table<'_> {
@@ -37,6 +39,7 @@ impl Table<'_> {
                 table {
                     caption.hidden { "Events, newest first" }
                     thead { tr {
+                        @if self.lead.is_some() { th scope="col" { "Mark" } }
                         th scope="col" { "Time " span.zone data-zone-name="" { "UTC" } }
                         @if is_arrays {
                             th scope="col" { "Action" } th scope="col" { "Array" }
@@ -60,6 +63,7 @@ impl Table<'_> {
         let href = self.params.href(&format!("/history/{id}"));
         let at = row.event_time();
         let time = html! {
+            @if let Some(lead) = self.lead { (lead(&id, row)) }
             td.when {
                 a.open href=(href) aria-current=[is_open.then_some("true")] { (when::instant(at)) }
                 span.ago { (when::ago(at, self.now)) }

@@ -2,6 +2,7 @@
 
 mod administration;
 mod principals;
+mod reviews;
 mod sources;
 
 use axum::http::header;
