@@ -98,6 +98,11 @@ impl Filter {
         }
     }
 
+    /// Whether what is told of a row later can make it match.
+    pub fn may_match_later(&self) -> bool {
+        crate::joined::depends(self)
+    }
+
     /// Whether rows of a target, by the names of its group and member, are wanted.
     pub fn is_target(&self, (group, member): (&str, &str)) -> bool {
         let one = |list: &[TextIs], name| list.iter().any(|is| is.fits(Some(name)));

@@ -194,8 +194,8 @@ impl Tail {
         let (rows, is_last) = self.reading.next()?;
         let ids = self.app.doors().ids();
         let mut text = Vec::new();
-        for (at, row) in &rows {
-            text.extend_from_slice(id(ids, &[(row.log, at + 1)]).as_bytes());
+        for (position, row) in &rows {
+            text.extend_from_slice(id(ids, &[(row.log, position + 1)]).as_bytes());
             text.extend_from_slice(b"data: ");
             events::write_alone(ids, row, &mut text);
             text.extend_from_slice(b"\n\n");
@@ -232,47 +232,54 @@ impl Reading {
         Ok(Reading { store: call.store.clone(), filter, at, stride: STRIDE_MAX })
     }
 
-    /// The next rows, each behind its [`position`] and in their order, and whether there are no more.
+    /// The next rows in the order in which they came to match, each with the position by which it did, and
+    /// whether there are no more.
     fn next(&mut self) -> Result<(Vec<(Seq, Placed)>, bool), Error> {
-        let store = &self.store;
         // A scope has one log, if it has any.
-        let Some((log, end)) = store.as_of(&self.filter.scope).first().copied() else {
+        let Some((log, end)) = self.store.as_of(&self.filter.scope).first().copied() else {
             return Ok((Vec::new(), true));
         };
         let from = seq_of(&self.at, log);
-        let (page, until) = loop {
-            let until = end.min(from.saturating_add(self.stride));
-            if until <= from {
-                return Ok((Vec::new(), true));
-            }
-            let page = store.select(&Filter {
+        if end <= from {
+            return Ok((Vec::new(), true));
+        }
+        let mut until = end.min(from.saturating_add(self.stride));
+        let page = loop {
+            let page = self.store.select(&Filter {
                 since: Some(vec![(log, from)]),
                 as_of: Some(vec![(log, until)]),
                 limit: usize::try_from(until - from).unwrap_or(usize::MAX),
                 size_bytes_max: PIECE_SIZE_BYTES_MAX,
                 ..self.filter.clone()
             })?;
-            if !page.is_cut {
-                break (page, until);
-            }
-            // Of one position there is one row, which is never cut.
-            self.stride = (self.stride / 2).max(1);
+            let told = self.told(&page.rows, from).filter(|_| until > from + 1);
+            until = match told {
+                // Of one position there is one row, which is never cut.
+                None if !page.is_cut => break page,
+                None => {
+                    self.stride = (self.stride / 2).max(1);
+                    from + self.stride.min(until - from - 1)
+                }
+                // What was told of a row may be what made it match. It ends a piece, and is one by itself, so
+                // that it is known by which position each row came.
+                Some(told) => told.max(from + 1),
+            };
         };
         self.stride = (self.stride * 2).min(STRIDE_MAX);
         self.at = vec![(log, until)];
-        let rows = page.rows.into_iter().map(|row| (position(&row, from), row));
-        let mut rows: Vec<_> = rows.collect();
-        rows.sort_by_key(|(at, _)| *at);
+        let rows = page.rows.into_iter().map(|row| (row.seq.max(from), row));
+        let mut rows: Vec<(Seq, Placed)> = rows.collect();
+        rows.sort_by_key(|(position, _)| *position);
         Ok((rows, until == end))
     }
-}
 
-/// Where a row came into the answer: its own position, or that of what was told of it since, if only
-/// that made it match.
-fn position(row: &Placed, from: Seq) -> Seq {
-    let told = row.sightings.iter().map(|told| told.seq);
-    let places = std::iter::once(row.seq).chain(told);
-    places.filter(|seq| *seq >= from).min().unwrap_or(row.seq)
+    /// The first position from `from` on at which something was told of any of these rows, if that can make
+    /// it match.
+    fn told(&self, rows: &[Placed], from: Seq) -> Option<Seq> {
+        let told = rows.iter().flat_map(|row| &row.sightings).filter(|told| told.amends);
+        let positions = told.map(|told| told.seq).filter(|seq| *seq >= from);
+        positions.min().filter(|_| self.filter.may_match_later())
+    }
 }
 
 /// A piece of what is sent.

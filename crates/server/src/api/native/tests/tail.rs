@@ -259,6 +259,39 @@ async fn a_tail_goes_on_where_an_answer_ends() {
     assert_eq!(new.user().await, "dave");
 }
 
+/// Who came may be told later. The event comes then, once, wherever its client breaks off.
+#[tokio::test]
+async fn an_event_that_matches_by_what_was_told_later_comes_then() {
+    let doors = Doors::with(quick());
+    let nameless = line("", 0).replace("\"user\":\"\",\"database\":\"admin\",", "");
+    let shipped = doors.ship(&[nameless, line("alice", 1)]).await;
+    let id = shipped["lines"][0]["id"].as_str().expect("an id");
+    let told = |what: &str| format!("{{\"amends\":\"{id}\",{what}}}");
+    let lines = [
+        told("\"mechanism\":\"X\",\"task_id\":\"7\""),
+        told("\"user\":\"alice\""),
+        line("alice", 2),
+    ];
+    let shipped = doors.ship(&lines).await;
+    assert_eq!(shipped["stored"], 3, "{shipped}");
+    let target = format!("{TAIL}?after=none&q=user:alice");
+    let mut last_id: Option<String> = None;
+    let mut times = Vec::new();
+    for _ in 0..3 {
+        // A connection for each event: each is sent once.
+        let mut client = Client::connect(&doors.server.app, &target, last_id.as_deref()).await;
+        let event = client.event().await.expect("one more");
+        times.push(event["event"]["time"].as_str().expect("a text").to_owned());
+        last_id = client.last_id.clone();
+    }
+    let expected = [1, 0, 2].map(|seconds| NOW.plus_seconds(seconds).to_string());
+    assert_eq!(times, expected);
+    let mut client = Client::connect(&doors.server.app, &target, last_id.as_deref()).await;
+    doors.ship(&[line("alice", 9)]).await;
+    let event = client.event().await.expect("one more");
+    assert_eq!(event["event"]["time"], NOW.plus_seconds(9).to_string());
+}
+
 /// Rows that are large come in pieces, and a client that takes none has none waiting for it.
 #[tokio::test]
 async fn pieces_are_small() {
