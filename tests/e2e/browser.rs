@@ -1,5 +1,7 @@
 //! The page, as people use it: a real Chromium, with axe on every page and state.
 
+mod reviews;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};

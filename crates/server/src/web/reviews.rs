@@ -296,10 +296,10 @@ impl Sheet<'_> {
         let token = round.token(self.visit.app.doors().ids());
         html! {
             section.values #new {
-                h2 { "New since " @match self.reviewed.last() {
-                    Some(last) => { (when::to_the_second(last.to)) },
-                    None if round.from > Timestamp::MIN => { (when::to_the_second(round.from)) },
-                    None => "ever",
+                h2 { @match self.reviewed.last() {
+                    Some(last) => { "New since " (when::to_the_second(last.to)) },
+                    None if round.from > Timestamp::MIN => { "New since " (when::to_the_second(round.from)) },
+                    None => "New: all of the history",
                 } }
                 p.total role="status" {
                     strong { (count(page.total)) }

@@ -96,7 +96,7 @@ function letRowsOpen(table) {
     if (!link) continue;
     row.dataset.href = "";
     row.addEventListener("click", (event) => {
-      if (event.target.closest("a, button") || String(getSelection())) return;
+      if (event.target.closest("a, button, input, label") || String(getSelection())) return;
       link.click();
     });
   }
