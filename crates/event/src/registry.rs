@@ -922,7 +922,7 @@ pub fn is_cluster_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arrays::{Organization, Uuid};
+    use crate::arrays::{Organization, PasswordHash, User, Uuid};
     use crate::source::{Rule, SourceKind};
 
     fn sample() -> (Registry, ProjectId) {
@@ -995,6 +995,50 @@ mod tests {
         check("[2001:DB8::0:5]:31002", &["db-2:27017"]);
         check("[2001:db8::5]:27017", &[]);
         check("[fe80::1]:27017", &["db-2:27017"]);
+    }
+
+    /// Goal: an administrator is a user, is made and unmade once, and stays one over a restart, as another password does;
+    /// without any the registry is encoded as before there were some.
+    #[test]
+    fn administrators_and_passwords_change() {
+        let (mut registry, _) = sample();
+        let encoded = |registry: &Registry| minicbor::to_vec(registry).expect("encodes");
+        let before = encoded(&registry);
+        let password = |n: u8| PasswordHash { salt: [n; 16], iterations: 1, hash: [n; 32] };
+        let set = |is_one| RegistryChange::AdministratorSet { user: "alice".into(), is_one };
+        let change_password = RegistryChange::Arrays(ArraysChange::PasswordChanged {
+            user: "alice".into(),
+            password: password(2),
+        });
+        for change in [set(true), set(false), change_password.clone()] {
+            assert!(
+                matches!(registry.check(&change), Err(RegistryError::Missing(_))),
+                "{change:?}"
+            );
+        }
+        let user = User {
+            name: "alice".into(),
+            id: Uuid::random([1; 16]),
+            password: password(1),
+            created: Timestamp::from_seconds(0),
+        };
+        registry.apply(&RegistryChange::Arrays(ArraysChange::UserCreated(user)));
+        assert_eq!(encoded(&sample().0), before);
+        registry.check(&set(true)).expect("allowed");
+        registry.apply(&set(true));
+        assert!(matches!(registry.check(&set(true)), Err(RegistryError::Exists(_))));
+        registry.check(&change_password).expect("allowed");
+        registry.apply(&change_password);
+        let again: Registry = minicbor::decode(&encoded(&registry)).expect("decodes");
+        assert!(again == registry && again.is_administrator("alice"));
+        assert_eq!(again.arrays().user("alice").expect("is there").password, password(2));
+        for change in [set(true), set(false), change_password] {
+            let bytes = minicbor::to_vec(&change).expect("encodes");
+            assert_eq!(minicbor::decode::<RegistryChange>(&bytes).expect("decodes"), change);
+            assert!(!format!("{change:?} {:?}", change.subject()).contains("[2, 2"), "no secret");
+        }
+        registry.apply(&set(false));
+        assert!(!registry.is_administrator("alice"));
     }
 
     /// Goal: a user has one role in a project, the latest, and only where both are there.

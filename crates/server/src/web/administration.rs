@@ -113,6 +113,13 @@ fn project_of(visit: &Visit, text: &str) -> Result<Project, Problem> {
 pub fn change(visit: &Visit, sent: &Params) -> Answer {
     let back = sent.only(&["project", "times"]).href(PATH);
     let request = match request(sent) {
+        // The session ends with the password, and nobody would see the new one.
+        Ok(Some(Request::Arrays(ArraysRequest::UserPassword { name, .. })))
+            if visit.signed_in.as_ref().is_some_and(|signed_in| *signed_in.user == *name) =>
+        {
+            let why = "your own password is changed by another administrator, or by `doorbook user password`";
+            return forms::go_on(visit, &back, Told::NotDone(why.to_owned()));
+        }
         Ok(Some(request)) => request,
         Ok(None) => return states::unreadable(visit),
         Err(why) => return forms::go_on(visit, &back, Told::NotDone(why)),
@@ -191,7 +198,7 @@ fn told(reply: Reply) -> Told {
         Reply::Cluster(cluster) => Told::Done(format!("Cluster {} was made.", cluster.name)),
         Reply::Host(host) => Told::Done(format!("Host {} was added.", host.name)),
         Reply::Retention(views) => {
-            let words = views.iter().map(|view| kept(view)).collect::<Vec<_>>().join("; ");
+            let words = views.iter().map(kept).collect::<Vec<_>>().join("; ");
             Told::Done(format!("Decided: {words}."))
         }
         _ => Told::Done("Done.".to_owned()),
@@ -333,8 +340,10 @@ impl Shown<'_> {
                     }
                 }
                 td {
-                    (self.form("Another password…", "change-password", "Make a new password", html! { (who)
-                        p { "It is shown once. Who is signed in with the old one is no more." } }))
+                    @if user.name != self.signed_in.user {
+                        (self.form("Another password…", "change-password", "Make a new password", html! { (who)
+                            p { "It is shown once. Who is signed in with the old one is no more." } }))
+                    }
                     (self.form(word, what, "Do it", html! { (who) }))
                 }
             }

@@ -27,7 +27,7 @@ pub const PATH: &str = "/principals";
 
 /// Principals that are shown at first, and at most.
 const ROWS: usize = 200;
-const ROWS_MAX: usize = 5000;
+const ROWS_MAX: usize = 1000;
 
 /// A longer name makes an address that no browser and no server takes.
 const NAME_BYTES_MAX: usize = 2000;

@@ -27,8 +27,11 @@ pub struct Table<'a> {
     /// What names stand for.
     pub name_of: &'a dyn Fn(&str, &str) -> String,
     /// What stands before each row, by its id: a cell. Where there is none, there is no such column.
-    pub lead: Option<&'a dyn Fn(&str, &Placed) -> Markup>,
+    pub lead: Option<&'a Lead<'a>>,
 }
+
+/// What stands before a row.
+pub type Lead<'a> = dyn Fn(&str, &Placed) -> Markup + 'a;
 
 impl Table<'_> {
     /// A real table of rows, newest first.

@@ -2,6 +2,7 @@
 // newer events.
 "use strict";
 
+const isLocal = document.documentElement.dataset.zone === "local";
 const pad = (number, digits = 2) => String(number).padStart(digits, "0");
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -178,9 +179,10 @@ function tellOfNewer(line) {
       if (newer > 0) say("newer", "", `${newer.toLocaleString("en")} new ${newer === 1 ? "event" : "events"}`);
       else if (said) say("", "");
     } catch {
-      away ??= new Date();
+      away ??= new Date().toISOString();
       pause = Math.min(2 * pause, PAUSE_MAX);
-      say("away", `The server has not answered since ${pad(away.getHours())}:${pad(away.getMinutes())}. This page is as it was.`);
+      const since = isLocal ? local(away, "second") : away.slice(0, 19).replace("T", " ");
+      say("away", `The server has not answered since ${since}. This page is as it was.`);
     }
     return true;
   };
@@ -190,7 +192,7 @@ function tellOfNewer(line) {
   setTimeout(again, pause);
 }
 
-if (document.documentElement.dataset.zone === "local") showLocalTimes();
+if (isLocal) showLocalTimes();
 document.querySelectorAll("svg.histogram").forEach(letBrush);
 document.querySelectorAll(".rows").forEach(letRowsOpen);
 document.querySelectorAll(".copy-button").forEach(letCopy);

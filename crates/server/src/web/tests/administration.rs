@@ -99,6 +99,9 @@ async fn another_password_ends_sessions() {
     assert_eq!(site.history(&alice, "").await.status, 303, "at once");
     assert_eq!(site.try_password("alice", "password+of+alice").await.status, 401);
     assert_eq!(site.try_password("alice", secret_in(&told)).await.status, 303);
+    // The one who would see the new one could not any more.
+    let own = site.manage(&erin, "do=change-password&user=erin").await;
+    assert!(own.contains("Nothing was changed: "), "{own}");
     let none = site.manage(&erin, "do=change-password&user=nobody").await;
     assert!(none.contains("no user nobody"), "{none}");
 }
