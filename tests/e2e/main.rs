@@ -21,6 +21,7 @@ mod object_log;
 mod openapi;
 mod pages;
 mod quickstart;
+mod reading;
 mod replica_set;
 mod samples;
 mod storage;

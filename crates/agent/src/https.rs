@@ -141,7 +141,7 @@ fn compressed(body: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The key travels with each request: nobody on the way may read it.
-fn check_url(url: &str) -> Result<(), String> {
+pub fn check_url(url: &str) -> Result<(), String> {
     let example = "write it as https://HOST:PORT";
     let uri: ureq::http::Uri =
         url.parse().map_err(|error| format!("{url:?} is no URL ({error}); {example}"))?;
@@ -157,7 +157,7 @@ fn check_url(url: &str) -> Result<(), String> {
 }
 
 /// The authorities of the server's certificate: those of a file, or those of the system.
-fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, String> {
+pub fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, String> {
     let certificates: Vec<CertificateDer<'static>> = match ca_file {
         None => rustls_native_certs::load_native_certs().certs,
         Some(path) => {

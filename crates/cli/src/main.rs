@@ -13,6 +13,7 @@ mod exit;
 mod interrupt;
 mod output;
 mod quickstart;
+mod remote;
 mod service_manager;
 mod services;
 mod system;

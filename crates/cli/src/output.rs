@@ -32,8 +32,70 @@ pub fn heading(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "\n{text}")?)
 }
 
-/// Prints a table with a line of headings. Columns are as wide as they need to be; the last one is
-/// not padded.
+/// Prints a line whose text is safe already, and may have colours.
+pub fn coloured_line(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+/// The word for how something ended or is, so wide, in its colour where there are colours.
+pub fn outcome(word: &str, width: usize) -> String {
+    let padded = format!("{:<width$}", safe(word));
+    match colour_of(word).filter(|_| has_colours()) {
+        Some(colour) => format!("\u{1b}[{colour}m{padded}\u{1b}[0m"),
+        None => padded,
+    }
+}
+
+/// The colour of a word, which says the same without it.
+fn colour_of(word: &str) -> Option<u8> {
+    match word {
+        "failure" | "blind" | "failed" | "away" => Some(31),
+        "success" | "following" | "complete" => Some(32),
+        "best_effort" | "waiting" | "unknown" => Some(33),
+        _ => None,
+    }
+}
+
+/// Colours are for people who look at a terminal and did not say otherwise (<https://no-color.org>).
+fn has_colours() -> bool {
+    let is_off = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    std::io::stdout().is_terminal() && !is_off && !is_dumb
+}
+
+/// How wide the terminal is, if there is one: what is kept in a file is kept whole.
+fn columns() -> Option<usize> {
+    let size = terminal_size::terminal_size_of(std::io::stdout())?;
+    Some(usize::from(size.0.0))
+}
+
+/// Columns that have such words.
+const WORDS: [&str; 3] = ["OUTCOME", "GRADE", "STATE"];
+
+/// A column is not cut shorter.
+const WIDTH_MIN: usize = 8;
+
+/// Takes from the widest columns until all fit.
+fn fit(widths: &mut [usize], columns: usize) {
+    let total = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * (widths.len().max(1) - 1);
+    while total(widths) > columns {
+        match widths.iter_mut().max().filter(|widest| **widest > WIDTH_MIN) {
+            Some(widest) => *widest -= 1,
+            None => return,
+        }
+    }
+}
+
+/// A text in so many columns, with a sign that there was more.
+fn cut(text: &str, width: usize) -> String {
+    match text.chars().count() > width {
+        true => text.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+        false => text.to_owned(),
+    }
+}
+
+/// Prints a table with a line of headings. Columns are as wide as they need to be, and on a terminal
+/// no wider than that together; the last one is not padded.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| safe(cell)).collect()).collect();
@@ -42,15 +104,22 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> anyhow::Result<()> {
         let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or(0);
         widest.max(headings[column].chars().count())
     };
-    let widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    let mut widths: Vec<usize> = (0..headings.len()).map(width).collect();
+    if let Some(columns) = columns() {
+        fit(&mut widths, columns);
+    }
+    let has_words: Vec<bool> = headings.iter().map(|heading| WORDS.contains(heading)).collect();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let headings: Vec<String> = headings.iter().map(|text| (*text).to_owned()).collect();
     for row in std::iter::once(&headings).chain(&rows) {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            let padding = width - cell.chars().count();
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', padding + 2));
+        for ((cell, width), has_words) in row.iter().zip(&widths).zip(&has_words) {
+            let cell = cut(cell, *width);
+            match has_words {
+                true => line.push_str(&outcome(&cell, *width)),
+                false => line.push_str(&format!("{cell:<width$}")),
+            }
+            line.push_str("  ");
         }
         writeln!(out, "{}", line.trim_end())?;
     }
@@ -124,6 +193,22 @@ mod tests {
         assert_eq!(safe("a\u{1b}[31mb\r\nc\u{9b}d"), "a\\u{1b}[31mb\\u{d}\\u{a}c\\u{9b}d");
         assert_eq!(safe("admin\u{202e}nimda"), "admin\\u{202e}nimda");
         assert_eq!(safe("Zoë 用户"), "Zoë 用户");
+    }
+
+    /// Goal: a table fits where it can, and its widest columns give way first.
+    #[test]
+    fn wide_columns_give_way() {
+        let check = |widths: &[usize], columns, expected: &[usize]| {
+            let mut fitted = widths.to_vec();
+            fit(&mut fitted, columns);
+            assert_eq!(fitted, expected, "{widths:?} in {columns}");
+        };
+        check(&[10, 5], 80, &[10, 5]);
+        check(&[10, 50, 30], 84, &[10, 40, 30]);
+        check(&[10, 50, 50], 64, &[10, 25, 25]);
+        check(&[10, 50], 12, &[8, 8]);
+        check(&[], 12, &[]);
+        assert_eq!((cut("abcdef", 6), cut("abcdef", 4)), ("abcdef".into(), "abc…".into()));
     }
 
     #[test]

@@ -302,7 +302,7 @@ impl Following {
             return self.fail(error, now);
         }
         self.trouble = None;
-        self.status.message = None;
+        self.status.message = self.input.as_ref().and_then(Reading::note);
         self.status.state = if polled.at_end { State::Following } else { State::CatchingUp };
         if polled.at_end {
             // By the clock of what it reads: what that will call an instant before ours may come yet.
@@ -448,6 +448,14 @@ impl Reading {
             Reading::Host(watch) => watch.poll(now, out),
             Reading::Objects(watch) => Ok(watch.poll(now, out)),
             Reading::Folder(folder) => Ok(folder.poll(now, out)),
+        }
+    }
+
+    fn note(&self) -> Option<Text> {
+        match self {
+            Reading::Host(_) => None,
+            Reading::Objects(watch) => watch.note(),
+            Reading::Folder(folder) => folder.note(),
         }
     }
 

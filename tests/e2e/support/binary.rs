@@ -164,7 +164,12 @@ impl DataDir {
 
     /// Starts a server; `arguments` come after `serve --listen 127.0.0.1:0`.
     pub fn serve(&self, arguments: &[&str]) -> Result<Server> {
-        let words = [&["serve", "--listen", "127.0.0.1:0"], arguments].concat();
+        self.serve_at("127.0.0.1:0", arguments)
+    }
+
+    /// The same at an address.
+    pub fn serve_at(&self, address: &str, arguments: &[&str]) -> Result<Server> {
+        let words = [&["serve", "--listen", address], arguments].concat();
         let mut running = Running::start(&mut self.command(&words)?)?;
         let address = running.wait_for(address_in)?;
         let scheme = if arguments.contains(&"--tls-cert") { "https" } else { "http" };

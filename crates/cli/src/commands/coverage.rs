@@ -4,9 +4,11 @@ use doorbook_event::source::SourceKind;
 use doorbook_event::{Action, Timestamp};
 use doorbook_server::admin::rows::CoverageRow;
 use doorbook_server::admin::{Reply, Request};
+use doorbook_server::api::native::answers;
 
 use super::{DataDir, out_of_turn};
 use crate::output;
+use crate::remote::{Remote, ServerArgs};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -16,12 +18,20 @@ pub struct Args {
     /// Print one JSON array
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
+/// As many as our own API answers at once.
+const GAPS_MAX: usize = 10_000;
+
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
-    let rows = match data_dir.execute(Request::Coverage { project: args.project })? {
-        Reply::Coverage(rows) => rows,
-        other => return Err(out_of_turn(&other)),
+    let rows = match args.server.remote()? {
+        Some(remote) => there(&remote, args.project)?,
+        None => match data_dir.execute(Request::Coverage { project: args.project })? {
+            Reply::Coverage(rows) => rows,
+            other => return Err(out_of_turn(&other)),
+        },
     };
     if args.json {
         return output::json(&rows);
@@ -44,6 +54,20 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     };
     let headings = ["PROJECT", "TARGET", "FROM", "TO", "HIDDEN", "GRADE", "CAUSE", "BY"];
     output::table(&headings, &rows.iter().map(row).collect::<Vec<_>>())
+}
+
+/// What a server says of a project, the key's own if none is named.
+fn there(remote: &Remote, project: Option<String>) -> anyhow::Result<Vec<CoverageRow>> {
+    let named = project.clone().map(|project| ("project".to_owned(), project));
+    let mut parameters: Vec<(String, String)> = named.into_iter().collect();
+    parameters.push(("limit".to_owned(), GAPS_MAX.to_string()));
+    let answer: answers::CoverageAlone = remote.get("coverage", &parameters)?;
+    let answers::Coverage { gaps, total, .. } = answer.coverage;
+    if total > gaps.len() as u64 {
+        eprintln!("The latest {} of {total} gaps.", gaps.len());
+    }
+    let row = |gap| CoverageRow::from_answer(project.clone().map(Into::into), gap);
+    Ok(gaps.into_iter().map(row).collect())
 }
 
 /// What is hidden: of which actions, where others that sources see are not concerned. More than a few are

@@ -4,11 +4,14 @@ use std::net::IpAddr;
 
 use doorbook_server::admin::request::{Cursor, EventsQuery};
 use doorbook_server::admin::rows::{EventRow, QuarantineRow};
-use doorbook_server::admin::{Connection, Reply, Request};
+use doorbook_server::admin::{Connection, Failure, Reply, Request};
+use doorbook_server::api::native::answers;
 
+use super::history::scope;
 use super::wanted::Wanted;
 use super::{DataDir, out_of_turn};
 use crate::output;
+use crate::remote::{Remote, ServerArgs};
 
 #[derive(clap::Args)]
 pub struct Args {
@@ -20,10 +23,15 @@ pub struct Args {
     /// One JSON object per line, with every column and the record as it was received
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let query = args.wanted.query()?;
+    if let Some(remote) = args.server.remote()? {
+        return show_there(&remote, &args, &query);
+    }
     let mut connection = data_dir.open()?;
     let shown = show(&mut connection, &args, &query);
     connection.close()?;
@@ -71,24 +79,54 @@ fn show(connection: &mut Connection, args: &Args, query: &EventsQuery) -> anyhow
     }
 }
 
+/// Rows of a request to a server; the command line asks again for more.
+const ROWS_MAX: u64 = 1000;
+
+/// The same over the network. Where a row lies in its log is not told there.
+fn show_there(remote: &Remote, args: &Args, query: &EventsQuery) -> anyhow::Result<()> {
+    if query.system {
+        return Err(Failure::invalid("--system is for the data directory: without --server").into());
+    }
+    let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
+    let mut shown = 0;
+    let mut first = vec![("q".to_owned(), query.filter.clone())];
+    first.extend(scope(query));
+    let mut parameters = first;
+    loop {
+        parameters.push(("limit".to_owned(), left.min(ROWS_MAX).to_string()));
+        let page: answers::Events = remote.get("events", &parameters)?;
+        let n_rows = page.events.len() as u64;
+        let rows: Vec<EventRow> =
+            page.events.into_iter().filter_map(EventRow::from_answer).collect();
+        if (rows.len() as u64) < n_rows {
+            let advice =
+                "lines that could not be read are shown on the data directory: without --server";
+            return Err(Failure::invalid(advice).into());
+        }
+        match args.json {
+            true => rows.iter().try_for_each(output::json)?,
+            false => print_events(&rows)?,
+        }
+        shown += n_rows;
+        left = left.saturating_sub(n_rows);
+        match page.cursor {
+            Some(cursor) if left > 0 => parameters = vec![("cursor".to_owned(), cursor)],
+            _ => {
+                match page.total {
+                    0 => eprintln!("Nothing matches."),
+                    total => eprintln!("{shown} of {total} events."),
+                }
+                return Ok(());
+            }
+        }
+    }
+}
+
 fn print_events(rows: &[EventRow]) -> anyhow::Result<()> {
     if rows.is_empty() {
         return Ok(());
     }
     let row = |row: &EventRow| {
-        let user = match (&row.user, &row.database, row.uid) {
-            (Some(user), Some(database), _) if !database.is_empty() => format!("{user}@{database}"),
-            (Some(user), _, _) => user.to_string(),
-            (None, _, Some(uid)) => format!("uid {uid}"),
-            (None, _, None) => format!("({})", row.principal),
-        };
-        let from = match (row.address, row.port) {
-            (Some(IpAddr::V6(address)), Some(port)) => format!("[{address}]:{port}"),
-            (Some(address), Some(port)) => format!("{address}:{port}"),
-            (Some(address), None) => address.to_string(),
-            (None, _) if row.peer == "unknown" => "-".to_owned(),
-            (None, _) => row.peer.clone(),
-        };
         let attributes = || row.attributes.iter().map(|(key, value)| format!("{key}={value}"));
         let details = match &row.reason {
             Some(reason) => reason.to_string(),
@@ -99,8 +137,8 @@ fn print_events(rows: &[EventRow]) -> anyhow::Result<()> {
             row.target.short(),
             row.action.clone(),
             row.outcome.clone(),
-            user,
-            from,
+            user(row),
+            from(row),
             row.mechanism.as_deref().unwrap_or("").to_owned(),
             row.classes.join(","),
             details,
@@ -109,6 +147,27 @@ fn print_events(rows: &[EventRow]) -> anyhow::Result<()> {
     let headings =
         ["TIME", "TARGET", "ACTION", "OUTCOME", "USER", "FROM", "MECHANISM", "CLASSES", "DETAILS"];
     output::table(&headings, &rows.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Who, in few characters.
+pub fn user(row: &EventRow) -> String {
+    match (&row.user, &row.database, row.uid) {
+        (Some(user), Some(database), _) if !database.is_empty() => format!("{user}@{database}"),
+        (Some(user), _, _) => user.to_string(),
+        (None, _, Some(uid)) => format!("uid {uid}"),
+        (None, _, None) => format!("({})", row.principal),
+    }
+}
+
+/// From where, in few characters.
+pub fn from(row: &EventRow) -> String {
+    match (row.address, row.port) {
+        (Some(IpAddr::V6(address)), Some(port)) => format!("[{address}]:{port}"),
+        (Some(address), Some(port)) => format!("{address}:{port}"),
+        (Some(address), None) => address.to_string(),
+        (None, _) if row.peer == "unknown" => "-".to_owned(),
+        (None, _) => row.peer.clone(),
+    }
 }
 
 fn print_quarantine(rows: &[QuarantineRow]) -> anyhow::Result<()> {

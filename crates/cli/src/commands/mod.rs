@@ -6,16 +6,19 @@ mod apply;
 mod array;
 mod backup;
 mod cluster;
+mod completions;
 mod config;
 mod coverage;
 mod doctor;
 mod events;
 mod export;
+mod history;
 mod host;
 mod import;
 mod imports;
 mod key;
 mod organization;
+mod principal;
 mod project;
 mod quarantine;
 mod quickstart;
@@ -27,6 +30,7 @@ mod serve;
 mod service_account;
 mod source;
 mod status;
+mod tail;
 mod token;
 mod user;
 mod verify;
@@ -107,6 +111,12 @@ enum Command {
     Import(import::Args),
     /// Show the history, newest first
     Events(events::Args),
+    /// Show the latest events, and with -f those that come
+    Tail(tail::Args),
+    /// Show when and from where somebody was seen
+    Principal(principal::OneArgs),
+    /// List who was seen
+    Principals(principal::AllArgs),
     /// Write all rows that a filter matches to an archive with a manifest
     Export(export::Args),
     /// Lines that could not be read
@@ -136,6 +146,8 @@ enum Command {
     Restore(restore::Args),
     /// Read everything again and name what is damaged
     Verify(verify::Args),
+    /// Print what lets a shell complete commands
+    Completions(completions::Args),
 }
 
 /// Carries a command out.
@@ -159,6 +171,10 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Array(command) => array::run(&data_dir, command),
         Command::Import(args) => import::run(&data_dir, args),
         Command::Events(args) => events::run(&data_dir, args),
+        Command::Tail(args) => tail::run(&data_dir, args),
+        Command::Principal(args) => principal::one(&data_dir, args),
+        Command::Principals(args) => principal::all(&data_dir, args),
+        Command::Completions(args) => completions::run(&args),
         Command::Export(args) => export::run(&data_dir, args),
         Command::Quarantine(command) => quarantine::run(&data_dir, command),
         Command::Coverage(args) => coverage::run(&data_dir, args),

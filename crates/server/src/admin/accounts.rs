@@ -320,7 +320,8 @@ fn named(values: Vec<SeenValue>) -> impl Iterator<Item = (Text, SeenValue)> {
     values.into_iter().filter_map(|seen| Some((seen.value.clone()?, seen)))
 }
 
-fn pattern(text: &str) -> Result<TextIs, Failure> {
+/// As a condition: `*` stands for anything.
+pub(crate) fn pattern(text: &str) -> Result<TextIs, Failure> {
     let pieces: Vec<&str> = text.split('*').collect();
     if pieces.iter().all(|piece| piece.is_empty()) {
         return Err(Failure::invalid(format!(

@@ -113,6 +113,7 @@ impl Admin {
             Request::Unrouted { project } => self.unrouted(by, only(&project)?),
             Request::Doctor => self.examine(),
             Request::Events(query) => self.events(by, &query),
+            Request::Read(request) => self.read(by, &request),
             Request::Coverage { project } => {
                 let only = only(&project)?;
                 self.record_query(by, only, "coverage")?;

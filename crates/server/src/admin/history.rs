@@ -14,9 +14,12 @@ use doorbook_store::filter::{Kind, Targets};
 use doorbook_store::{Entry, Filter, Placed};
 use jiff::tz::TimeZone;
 
-use crate::admin::request::{Cursor, EventsQuery, ExportRequest, ImportDetails, Rows};
+use crate::admin::request::{Cursor, EventsQuery, ExportRequest, ImportDetails, ReadRequest, Rows};
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::admin::{Admin, Failure, Reply, views};
+use crate::api::native;
+use crate::api::native::dispatch::Call;
+use crate::api::native::query::Query;
 use crate::export::Export;
 use crate::filter::{About, Terms, Wrong};
 use crate::pipeline::hosts::{find_project, list};
@@ -68,10 +71,44 @@ impl Admin {
         })
     }
 
+    /// What an operation of our own API answers.
+    pub(super) fn read(&self, by: &Actor, request: &ReadRequest) -> Result<Reply, Failure> {
+        let catalog = self.store.catalog();
+        let registry = &catalog.registry;
+        let (project, namespace) = (request.project.as_deref(), request.namespace.as_deref());
+        let scope = scope(registry, project, namespace, request.system)?;
+        if !request.goes_on {
+            let text = serde_json::to_string(request).expect("a request is plain data");
+            self.record_query_of(by, &scope, &text)?;
+        }
+        let parameters =
+            request.parameters.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let mut call = Call {
+            store: &self.store,
+            ids: &PublicIds::new(&self.store.secret("public-ids")?),
+            sources: self.sources.as_ref(),
+            now: self.clock.now(),
+            registry,
+            scope,
+            query: Query::of(parameters),
+            cursor: None,
+            last_segment: request.name.clone(),
+            rows: 0,
+        };
+        let answered = native::answer_here(&request.operation, &mut call);
+        let answer = answered.map_err(|problem| match problem.status.as_u16() {
+            404 => Failure::missing(problem.detail),
+            400 => Failure::invalid(problem.detail),
+            _ => Failure::failed(problem.detail),
+        })?;
+        Ok(Reply::Read(String::from_utf8(answer).expect("JSON is UTF-8")))
+    }
+
     pub(super) fn filter(&self, query: &EventsQuery) -> Result<Filter, Failure> {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
-        let scope = scope(registry, query)?;
+        let (project, namespace) = (query.project.as_deref(), query.namespace.as_deref());
+        let scope = scope(registry, project, namespace, query.system)?;
         let wrong = |wrong: Wrong, text: &str| match wrong.is_missing {
             true => Failure::missing(wrong.explain(text)),
             false => Failure::invalid(wrong.explain(text)),
@@ -104,8 +141,8 @@ impl Admin {
         log: u32,
         seq: u64,
     ) -> Result<Reply, Failure> {
-        let query = EventsQuery { project, namespace, ..EventsQuery::default() };
-        let scope = scope(&self.store.catalog().registry, &query)?;
+        let registry = &self.store.catalog().registry;
+        let scope = scope(registry, project.as_deref(), namespace.as_deref(), false)?;
         self.record_query_of(by, &scope, &format!("quarantine {log}-{seq}"))?;
         let placed = self.store.get(&scope, LogId(log), seq)?;
         match placed.as_ref().and_then(QuarantineRow::from_placed) {
@@ -281,11 +318,16 @@ pub(super) fn the_only_project(
 }
 
 /// Whose history.
-fn scope(registry: &Registry, query: &EventsQuery) -> Result<Scope, Failure> {
-    match (&query.project, &query.namespace, query.system) {
+fn scope(
+    registry: &Registry,
+    project: Option<&str>,
+    namespace: Option<&str>,
+    is_system: bool,
+) -> Result<Scope, Failure> {
+    match (project, namespace, is_system) {
         (Some(text), None, false) => Ok(Scope::Project(find_project(registry, text)?)),
         (None, Some(name), false) if registry.arrays().is_namespace(name) => {
-            Ok(Scope::Namespace(name.as_str().into()))
+            Ok(Scope::Namespace(name.into()))
         }
         (None, Some(name), false) => Err(Failure::missing(format!("no namespace {name}"))),
         (None, None, true) => Ok(Scope::System),

@@ -143,6 +143,8 @@ pub enum Request {
     Doctor,
     /// Part of the history.
     Events(Box<EventsQuery>),
+    /// What an operation of our own API answers.
+    Read(Box<ReadRequest>),
     /// All rows of the history that are wanted, in a file.
     Export(Box<ExportRequest>),
     /// One line that could not be read.
@@ -287,6 +289,31 @@ pub struct EventsQuery {
     pub after: Option<Cursor>,
 }
 
+/// An operation of our own API that reads.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ReadRequest {
+    /// A project; `None` with `system` unset means the only one there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+    /// Doorbook's own history instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub system: bool,
+    /// A namespace's history instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Which one, by its name in OpenAPI.
+    pub operation: String,
+    /// What stands at the end of its path, if that is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its parameters.
+    pub parameters: Vec<(String, String)>,
+    /// It goes on with what was begun, and is not recorded again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub goes_on: bool,
+}
+
 /// What is exported.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -401,6 +428,8 @@ pub enum Reply {
     Verify(Box<Report>),
     /// How much there is.
     Status(Box<StatusView>),
+    /// What an operation of our own API answered, as JSON.
+    Read(String),
     /// What was exported.
     Exported(Exported),
     /// What was copied.

@@ -8,7 +8,11 @@ use doorbook_store::coverage::Gap;
 use doorbook_store::{Placed, Sighted};
 use serde::{Deserialize, Serialize};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::admin::request::Attributes;
+use crate::api::native::answers;
 
 /// An event.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -78,10 +82,12 @@ pub struct EventRow {
     pub source: Text,
     /// When it was received.
     pub ingest_time: Timestamp,
-    /// Which log.
-    pub log: u32,
+    /// Which log; over a network a place has another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u32>,
     /// Position in that log.
-    pub seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// The record as received; U+FFFD stands for bytes that are not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub raw: Option<String>,
@@ -106,10 +112,12 @@ pub struct SightingRow {
     pub amends: bool,
     /// When it was received.
     pub ingest_time: Timestamp,
-    /// Which log.
-    pub log: u32,
+    /// Which log; over a network a place has another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u32>,
     /// Position in that log.
-    pub seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
 }
 
 impl From<&Sighted> for SightingRow {
@@ -120,8 +128,21 @@ impl From<&Sighted> for SightingRow {
             event_time: *event_time,
             amends: *amends,
             ingest_time: *ingest_time,
-            log: log.0,
-            seq: *seq,
+            log: Some(log.0),
+            seq: Some(*seq),
+        }
+    }
+}
+
+impl From<answers::Sighting> for SightingRow {
+    fn from(answer: answers::Sighting) -> SightingRow {
+        SightingRow {
+            source: answer.source.into(),
+            event_time: answer.time,
+            amends: answer.amends,
+            ingest_time: answer.ingest_time,
+            log: None,
+            seq: None,
         }
     }
 }
@@ -216,13 +237,84 @@ impl EventRow {
             target: TargetRow::from(&access.target),
             source: placed.source.clone(),
             ingest_time: placed.ingest_time,
-            log: placed.log.0,
-            seq: placed.seq,
+            log: Some(placed.log.0),
+            seq: Some(placed.seq),
             sightings: placed.sightings.iter().map(SightingRow::from).collect(),
             ..EventRow::default()
         };
         row.fill(access);
         Some(row)
+    }
+
+    /// The row of what our own API answers; `None` for a line that could not be read.
+    pub fn from_answer(answer: answers::Row) -> Option<EventRow> {
+        let event = answer.event?;
+        let text = |text: Option<String>| text.map(Text::from);
+        let is_user = event.user.is_some();
+        let address = event.address.and_then(|address| address.parse().ok());
+        let peer = match (event.unix_socket, address) {
+            (Some(true), _) => "unix",
+            (_, Some(_)) => "ip",
+            (_, None) => "unknown",
+        };
+        let client = ClientRow {
+            application: text(event.application),
+            driver: text(event.driver),
+            driver_version: text(event.driver_version),
+            os: text(event.os),
+            platform: text(event.platform),
+            via: text(event.via),
+            origin: event.origin,
+        };
+        let attributes = event.attributes.into_iter();
+        let attributes = attributes.map(|(name, value)| (name.into(), value.into())).collect();
+        let raw = match event.raw_base64 {
+            Some(packed) => STANDARD.decode(packed).unwrap_or_default(),
+            None => event.raw.map(String::into_bytes).unwrap_or_default(),
+        };
+        let (raw, raw_hex) = text_and_hex(&raw);
+        let unnamed = || Principal::Unauthenticated.kind().to_owned();
+        let user = || Principal::User { name: Text::default(), database: Text::default() };
+        Some(EventRow {
+            event_time: event.time,
+            written_time: text(event.written_time),
+            action: event.action,
+            outcome: event.outcome,
+            reason: text(event.reason),
+            code: event.code,
+            principal: match is_user {
+                true => user().kind().to_owned(),
+                false => event.principal_kind.unwrap_or_else(unnamed),
+            },
+            user: text(event.user).or(text(event.principal)),
+            database: is_user.then(|| event.database.unwrap_or_default().into()),
+            uid: None,
+            mechanism: text(event.mechanism),
+            peer: peer.to_owned(),
+            address,
+            port: event.port,
+            address_joined: event.address_joined.unwrap_or_default(),
+            connection: event.connection,
+            process_start: event.process_start,
+            client: Some(client).filter(|client| *client != ClientRow::default()),
+            speculative: event.speculative,
+            classes: event.classes,
+            attributes,
+            target: TargetRow {
+                cluster: text(event.cluster),
+                host: text(event.host),
+                namespace: text(event.namespace),
+                array: text(event.array),
+                ..TargetRow::default()
+            },
+            source: answer.source.into(),
+            ingest_time: answer.ingest_time,
+            log: None,
+            seq: None,
+            raw,
+            raw_hex,
+            sightings: answer.sightings.into_iter().map(SightingRow::from).collect(),
+        })
     }
 
     fn fill(&mut self, access: &Access) {
@@ -493,6 +585,28 @@ pub struct CoverageRow {
 }
 
 impl CoverageRow {
+    /// The row of what our own API answers of a project.
+    pub fn from_answer(project: Option<Text>, answer: answers::Gap) -> CoverageRow {
+        CoverageRow {
+            project,
+            target: TargetRow {
+                cluster: Some(answer.cluster.into()),
+                host: Some(answer.host.into()),
+                ..TargetRow::default()
+            },
+            actions: answer.actions,
+            hidden: answer.hidden,
+            cause: answer.cause.into(),
+            by: answer.by,
+            from: answer.from.unwrap_or(Timestamp::MIN),
+            to: answer.to,
+            last_seen: answer.last_seen.unwrap_or(Timestamp::MIN),
+            grade: answer.grade,
+            source: answer.source.map(Text::from),
+            missing: answer.missing,
+        }
+    }
+
     /// The row of an interval.
     pub fn new(project: Option<Text>, coverage: &Gap) -> CoverageRow {
         let by = coverage.actor.as_ref().map(|actor| match actor.peer {

@@ -114,6 +114,11 @@ impl Metrics {
         let _the_first_one_stays = self.sources.set(sources);
     }
 
+    /// Who follows the sources.
+    pub(crate) fn board(&self) -> Option<&Board> {
+        self.sources.get()
+    }
+
     /// What each source does now, if any is followed.
     pub(crate) fn sources(&self) -> BTreeMap<Text, Status> {
         self.sources.get().map_or_else(BTreeMap::new, Board::statuses)

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use doorbook_event::Timestamp;
 use doorbook_source::object_log::{Files, Folder, Listed};
+use futures_util::future::ready;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use crate::admin::with_causes;
@@ -17,7 +18,10 @@ use crate::buckets::Buckets;
 #[derive(Clone)]
 pub(super) struct Bucket {
     name: String,
+    /// Whole parts of keys, between slashes.
     prefix: String,
+    /// How names below that begin.
+    beginning: String,
     buckets: Buckets,
     runtime: Handle,
     /// Once it was opened, by which version of the settings.
@@ -28,11 +32,15 @@ pub(super) struct Bucket {
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
 impl Bucket {
-    /// `place` is `BUCKET` or `BUCKET/PREFIX`.
+    /// `place` is `BUCKET`, `BUCKET/PREFIX`, or `BUCKET/BEGINNING*` where the prefix ends at no slash.
     pub(super) fn new(place: &str, buckets: Buckets, runtime: Handle) -> Bucket {
         let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
+        let (prefix, beginning) = match prefix.strip_suffix('*') {
+            Some(begun) => begun.rsplit_once('/').unwrap_or(("", begun)),
+            None => (prefix, ""),
+        };
         let (name, prefix) = (name.to_owned(), prefix.trim_end_matches('/').to_owned());
-        Bucket { name, prefix, buckets, runtime, opened: None }
+        Bucket { name, prefix, beginning: beginning.to_owned(), buckets, runtime, opened: None }
     }
 
     fn store(&mut self) -> Result<Arc<dyn ObjectStore>> {
@@ -53,24 +61,33 @@ impl Bucket {
         };
         Path::parse(key).map_err(|error| Error::new(ErrorKind::InvalidInput, error))
     }
+
+    /// What an object is called below the prefix.
+    fn name_of<'a>(&self, object: &'a ObjectMeta) -> &'a str {
+        let key = object.location.as_ref();
+        key.strip_prefix(&*self.prefix).unwrap_or(key).trim_start_matches('/')
+    }
 }
 
 impl Files for Bucket {
     fn list(&mut self, after: &str, _now: Timestamp) -> Result<Vec<Listed>> {
         let store = self.store()?;
         let prefix = self.path("")?;
-        let listed = match after {
+        let listed = match after.max(&self.beginning) {
             "" => store.list(Some(&prefix)),
             after => store.list_with_offset(Some(&prefix), &self.path(after)?),
         };
-        let listed = listed.take(Folder::LISTED_MAX).try_collect::<Vec<_>>();
+        // Keys come in their order: behind the last one that begins so there is none.
+        let begins =
+            |object: &ObjectMeta| ready(Ok(self.name_of(object).starts_with(&self.beginning)));
+        let listed = listed.try_take_while(begins).take(Folder::LISTED_MAX);
+        let listed = listed.try_collect::<Vec<_>>();
         let listed = self.runtime.block_on(listed);
         let listed =
             listed.map_err(|error| Error::new(ErrorKind::NotConnected, with_causes(&error)))?;
-        let below = listed.iter().map(|object| {
-            let key = object.location.as_ref();
-            let name = key.strip_prefix(&*self.prefix).unwrap_or(key).trim_start_matches('/');
-            Listed { name: name.to_owned(), size_bytes: object.size }
+        let below = listed.iter().map(|object| Listed {
+            name: self.name_of(object).to_owned(),
+            size_bytes: object.size,
         });
         Ok(below.collect())
     }
@@ -118,7 +135,7 @@ mod tests {
             runtime.block_on(store.put(&path, key.into())).expect("put");
         }
         let mut bucket = Bucket::new("logs/lake/", Buckets::default(), runtime.handle().clone());
-        bucket.opened = Some((0, store));
+        bucket.opened = Some((0, Arc::clone(&store) as Arc<dyn ObjectStore>));
         let now = Timestamp::MIN;
         let two = Listed { name: "2".into(), size_bytes: 6 };
         let both = [Listed { name: "1/a".into(), size_bytes: 8 }, two.clone()];
@@ -130,5 +147,15 @@ mod tests {
         assert_eq!(text, "lake/1/a");
         let gone = bucket.open("3").err().expect("gone");
         assert_eq!(gone.kind(), ErrorKind::NotFound);
+        let names = |place: &str, after: &str| -> Vec<String> {
+            let mut bucket = Bucket::new(place, Buckets::default(), runtime.handle().clone());
+            bucket.opened = Some((0, Arc::clone(&store) as Arc<dyn ObjectStore>));
+            bucket.list(after, now).expect("listed").into_iter().map(|file| file.name).collect()
+        };
+        assert_eq!(names("logs/lake-*", ""), ["lake-2/1"]);
+        assert_eq!(names("logs/lake*", ""), ["lake-2/1", "lake/1/a", "lake/2"]);
+        assert_eq!(names("logs/lake*", "lake-2/1"), ["lake/1/a", "lake/2"]);
+        assert_eq!(names("logs/lake/1*", ""), ["1/a"]);
+        assert_eq!(names("logs/*", ""), ["0", "lake-2/1", "lake/1/a", "lake/2"]);
     }
 }

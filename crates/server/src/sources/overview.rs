@@ -48,21 +48,22 @@ impl Seen {
 }
 
 impl Overview {
-    /// How the sources of a scope are; `live` is what those who read them say.
-    pub fn of(
+    /// How the sources of a scope are; `live` is what those who read them say, `None` where no
+    /// server runs.
+    pub fn of<'a>(
         store: &Store,
-        live: &BTreeMap<Text, Status>,
+        live: impl Into<Option<&'a BTreeMap<Text, Status>>>,
         scope: &Scope,
         now: Timestamp,
     ) -> Result<Overview, Error> {
-        let catalog = store.catalog();
+        let (catalog, live) = (store.catalog(), live.into());
         let sources = catalog.registry.sources().filter(|source| source.scope() == *scope);
         let sources: Vec<&Source> = sources.collect();
         let mut quarantined_by = quarantined_by(store, scope, &sources)?;
         let watched = store.watched();
         let seen = sources.iter().map(|source| Seen {
             source: (*source).clone(),
-            health: Health::of(source, watched.sources.get(&source.name), Some(live), now),
+            health: Health::of(source, watched.sources.get(&source.name), live, now),
             gaps: gaps(store, source, now),
             quarantined: quarantined_by.remove(&source.name).unwrap_or(0),
         });

@@ -322,6 +322,56 @@ fn a_place_that_cannot_be_looked_at() {
     assert!(message.contains("is in the data directory"), "{message}");
 }
 
+/// Goal: reading all again makes no gap of what was seen when it happened: a replay painted one over it, once. Method:
+/// a merged write whose list was vacuumed while it was watched, and a replay; the same of an array that came there
+/// merged already.
+#[test]
+fn a_replay_makes_no_gap_of_what_was_watched() {
+    for is_watched in [true, false] {
+        let mut scene = Scene::new();
+        if is_watched {
+            scene.create("a", 1);
+            scene.run();
+            scene.run_later();
+        }
+        let merged = "__1_2_01ffd23b8b8e515570068a3742479800_22";
+        scene.create("a", 1);
+        scene.write("a", 1, 1);
+        scene.write("a", 1, 2);
+        if is_watched {
+            scene.run_later();
+        }
+        scene.put("a", &format!("__fragments/{merged}/__fragment_metadata.tdb"));
+        scene.put("a", &format!("__commits/{merged}.wrt"));
+        let list: String =
+            [1, 2].iter().map(|n| format!("/__fragments/__{n}_{n}_{}_22\n", uuid(1, *n))).collect();
+        let list_path = scene.root().join(format!("a/__commits/{merged}.vac"));
+        fs::write(&list_path, list).expect("written");
+        if is_watched {
+            scene.run_later();
+        }
+        fs::remove_file(&list_path).expect("removed");
+        for n in [1, 2] {
+            let commit = format!("a/__commits/__{n}_{n}_{}_22.wrt", uuid(1, n));
+            fs::remove_file(scene.root().join(commit)).expect("removed");
+        }
+        for _ in 0..10 {
+            scene.run_later();
+        }
+        let gaps = |scene: &Scene| scene.store().watched().unseen_of_arrays(&scope()).len();
+        let before = gaps(&scene);
+        assert_eq!(before == 0, is_watched);
+        scene.change(RegistryChange::SourceReplayed { name: "lake".into() });
+        scene.run_later();
+        assert_eq!(
+            gaps(&scene),
+            before,
+            "{:?}",
+            scene.store().watched().unseen_of_arrays(&scope())
+        );
+    }
+}
+
 /// Goal: an array that was moved, also while nobody looked, has one history of writes, and reading all again
 /// adds nothing to it, however often it was moved. Method: moves with a server and without, a replay after
 /// each, and writes after that.

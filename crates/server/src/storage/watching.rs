@@ -68,6 +68,8 @@ struct State {
     arrays: BTreeMap<Text, Known>,
     /// The arrays of the namespace by their address, as of the last look at everything.
     registered: HashMap<Text, Uuid>,
+    /// When it was watched before it began anew, and which look at everything begins it.
+    watched_before: Vec<(Timestamp, Timestamp)>,
     /// What the history has under other arrays, once a look at everything asked for it.
     told: Option<Told>,
     /// Where it stands in the store.
@@ -128,7 +130,10 @@ impl Watching {
                 Box::new(Bucket::new(place, buckets, runtime, tools.clock.clone()))
             }
         };
-        let state = State::new(source, progress, place.removal_seconds(), now);
+        let mut state = State::new(source, progress, place.removal_seconds(), now);
+        if state.position.is_empty() {
+            state.watched_before = watched_before(source, tools);
+        }
         Watching {
             place,
             state,
@@ -291,6 +296,7 @@ impl State {
             removal_seconds,
             arrays: BTreeMap::new(),
             registered: HashMap::new(),
+            watched_before: Vec::new(),
             told: None,
             through,
             begun: now,
@@ -410,6 +416,15 @@ impl State {
             self.waiting.coverage.push(gap);
         }
         let is_fresh = std::mem::take(&mut known.is_fresh);
+        if is_new && self.round == 1 {
+            // What is read again was seen when it happened, from when on the array was known.
+            let catalog = tools.store.catalog();
+            let array = catalog.registry.arrays().find(&self.namespace, &known.id.to_string());
+            let since = array.map_or(now, |array| array.created);
+            for (from, to) in &self.watched_before {
+                watch.was_watched((*from).max(since), *to);
+            }
+        }
         if is_new {
             self.take_over(&uri);
         }
@@ -663,6 +678,14 @@ impl State {
             clock: (tools.clock_state)(),
         }
     }
+}
+
+/// When a source saw its place, as far as it told before it was put back to its beginning.
+fn watched_before(source: &Source, tools: &Tools) -> Vec<(Timestamp, Timestamp)> {
+    let watched = tools.store.watched();
+    let spans = watched.spans(&source.scope(), &source.target(), &source.name);
+    let seen = spans.iter().filter(|span| span.grade == Grade::Watched);
+    seen.map(|span| (span.from, span.to)).collect()
 }
 
 /// That an array was not seen.

@@ -94,7 +94,10 @@ impl Asked<'_> {
             rest = rest.and(name, value);
         }
         let mut call = Call {
-            app: self.app,
+            store: self.app.store(),
+            ids: self.app.doors().ids(),
+            sources: None,
+            now: self.app.clock().now(),
             registry: self.registry,
             scope: self.scope.clone(),
             query: rest.query(),

@@ -198,6 +198,7 @@ impl Here<'_> {
             .filter_map(|(section, label, path, kept)| {
                 let params = match section {
                     Section::Administration => self.params_to_manage(visit)?,
+                    Section::Sources if !self.may_read_all(visit) => None?,
                     section => self.params_for(*section, &all)?,
                 };
                 Some((*section, *label, params.only(kept).href(path)))
@@ -213,6 +214,15 @@ impl Here<'_> {
                 }
             }
         }
+    }
+
+    /// Whether it is a history as a whole that one sees, and not that of an array which is shared.
+    fn may_read_all(&self, visit: &Visit) -> bool {
+        let registry = &visit.catalog.registry;
+        self.scope.is_none_or(|scope| {
+            let decision = authorize(registry, &visit.caller(), Operation::ReadHistory, scope);
+            decision == Decision::Allowed
+        })
     }
 
     /// The same of the administration, for who may: of the project at hand, if it is among what they may manage.

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use doorbook_event::{Class, Classes, Scope, Text, Timestamp};
-use doorbook_source::mongod::INTERACTIVE_APPLICATIONS;
-use doorbook_store::filter::{PrincipalIs, Rank, Seen, SeenValue, TextIs, Unwanted, Wildcard};
+use doorbook_store::filter::{PrincipalIs, Rank, Seen, SeenValue, TextIs, Unwanted};
 use doorbook_store::{Answer as Coverage, Dimension, Filter};
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -19,6 +18,7 @@ use super::sessions::SignedIn;
 use super::text::shown;
 use super::when::{self, count};
 use super::{Looked, Visit, states};
+use crate::admin::accounts::{INTERACTIVE, pattern};
 use crate::api::native::problem::Problem;
 use crate::coverage;
 
@@ -175,7 +175,7 @@ pub fn kinds(asked: &Asked<'_>, of_them: &Filter) -> Result<HashMap<Text, Kind>,
     }
     let systems = Classes::from(Class::System).with(Class::Monitor);
     let of_system = counted(asked, Filter { with: systems, ..of_them.clone() })?;
-    let interactive = INTERACTIVE_APPLICATIONS.iter().map(|name| beginning_with(name)).collect();
+    let interactive = INTERACTIVE.iter().filter_map(|name| pattern(name).ok()).collect();
     let with_tools = counted(asked, Filter { applications: interactive, ..of_them.clone() })?;
     let unwanted = Unwanted { applications: vec![TextIs::Absent], ..Unwanted::default() };
     let with_any = counted(asked, Filter { unwanted, ..of_them.clone() })?;
@@ -198,10 +198,6 @@ fn counted(asked: &Asked<'_>, filter: Filter) -> Result<HashMap<Text, SeenValue>
     let counted = asked.app.store().seen(&filter, &[Dimension::Principal], order)?;
     let values = counted.into_iter().flat_map(|seen| seen.values);
     Ok(values.filter_map(|value| Some((value.value.clone()?, value))).collect())
-}
-
-fn beginning_with(text: &str) -> TextIs {
-    TextIs::Like(Wildcard::new(&[text, ""]).expect("it has a gap"))
 }
 
 pub const fn total(value: &SeenValue) -> u64 {

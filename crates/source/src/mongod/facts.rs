@@ -116,10 +116,6 @@ const MONITOR_APPLICATIONS: [&str; 5] = [
     "mongodb_exporter",
 ];
 
-/// What the names of applications begin with that a person sits before: MongoDB's own shells and desktop tools.
-pub const INTERACTIVE_APPLICATIONS: [&str; 4] =
-    ["mongosh", "MongoDB Shell", "MongoDB Compass", "mongodb-vscode"];
-
 /// Whether bytes that cannot be read may be an authentication or a denial.
 pub fn looks_like_access(bytes: &[u8]) -> bool {
     // Other programs' lines stand between mongod's in some collected logs, and applications write

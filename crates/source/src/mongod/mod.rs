@@ -91,7 +91,6 @@ use text_lines::Continued;
 use time::{Time, Times};
 
 pub use alone::{Reread, read_alone};
-pub use facts::INTERACTIVE_APPLICATIONS;
 pub use finder::{HostFinder, host_of, is_known, replica_set_of};
 pub use time::{line_time, rotation_suffix};
 

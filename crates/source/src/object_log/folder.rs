@@ -196,6 +196,11 @@ impl Folder {
         polled
     }
 
+    /// What should be known of what was read.
+    pub fn note(&self) -> Option<Text> {
+        self.telling.note()
+    }
+
     /// The namespace has other arrays now.
     pub fn set_places(&mut self, places: Arc<Places>) {
         self.telling.set_places(places);

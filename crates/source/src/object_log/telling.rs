@@ -143,6 +143,13 @@ impl Telling {
         out.size_bytes += told.iter().map(|access| access.raw.len()).sum::<usize>();
     }
 
+    /// How many requests it read that no event tells of, because nobody registered their arrays.
+    pub fn note(&self) -> Option<Text> {
+        let requests = self.sessions.counts().unregistered;
+        (requests > 0)
+            .then(|| format!("{requests} requests were for arrays that are not registered").into())
+    }
+
     /// Until when it was told, less what it waits.
     pub fn until(&self) -> Timestamp {
         self.until

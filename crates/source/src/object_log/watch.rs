@@ -115,6 +115,11 @@ impl Watch {
         self.follow.set_held_up(is_held_up);
     }
 
+    /// What should be known of what was read.
+    pub fn note(&self) -> Option<Text> {
+        self.telling.note()
+    }
+
     /// The namespace has other arrays now.
     pub fn set_places(&mut self, places: Arc<Places>) {
         self.telling.set_places(places);

@@ -314,6 +314,24 @@ impl ArrayWatch {
         self.found.events.retain(|event| !is_told(event));
     }
 
+    /// Forgets that it might have missed something in an interval: it was watched then.
+    pub fn was_watched(&mut self, from: Timestamp, to: Timestamp) {
+        if from >= to {
+            return;
+        }
+        let gaps = std::mem::take(&mut self.found.coverage);
+        for gap in gaps {
+            let end = gap.to.unwrap_or(Timestamp::MAX);
+            let before = Coverage { to: Some(end.min(from)), ..gap.clone() };
+            let after = Coverage { from: gap.from.max(to), ..gap };
+            let left = [before, after].into_iter();
+            let left = left.filter(|gap| gap.to.is_none_or(|to| gap.from < to));
+            let left =
+                left.map(|gap| Coverage { last_seen: gap.to.unwrap_or(gap.last_seen), ..gap });
+            self.found.coverage.extend(left);
+        }
+    }
+
     /// Whether something was found that is not taken yet.
     pub fn has_found(&self) -> bool {
         !self.found.events.is_empty() || !self.found.coverage.is_empty()
@@ -633,15 +651,16 @@ impl<'a> Scan<'a> {
             false => self.listed_before.clone(),
         };
         self.read_merged(&added);
-        let mut gone = self.wait_for_lists(&added, &vanished);
-        for file in added.iter().chain(&gone) {
+        let unlisted = self.wait_for_lists(&added, &vanished);
+        for file in added.iter().chain(&unlisted) {
             if !self.unfinished.contains(&file.name) {
                 self.tell_added(*file);
             }
         }
         self.tell_listed();
         self.explain();
-        gone.extend(vanished);
+        let mut gone = vanished;
+        gone.extend(unlisted);
         if self.is_going(&added, &gone) {
             // Known until it is told.
             self.files.append(&mut gone);

@@ -139,6 +139,12 @@ impl Watched {
         }
     }
 
+    /// What a source or an import (`by`) saw of a target.
+    pub fn spans(&self, scope: &Scope, target: &Target, by: &str) -> &[Span] {
+        let views = self.targets.get(&(scope.clone(), target.clone()));
+        views.and_then(|views| views.get(by)).map_or(&[], |view| view.timeline.spans())
+    }
+
     /// Whether a source does not see a target now, as far as it told.
     pub fn is_blind(&self, scope: &Scope, target: &Target, by: &str) -> bool {
         let views = self.targets.get(&(scope.clone(), target.clone()));

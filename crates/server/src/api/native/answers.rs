@@ -214,6 +214,17 @@ pub struct Neighbours {
     pub total: u64,
 }
 
+/// What came since a state of the history; how our own command line follows one on this machine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Piece {
+    /// In the order in which they were recorded.
+    pub events: Vec<Row>,
+    /// Where to go on.
+    pub after: String,
+    /// There is no more.
+    pub is_last: bool,
+}
+
 /// What is known of how much was seen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Coverage {

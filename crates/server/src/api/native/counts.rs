@@ -31,7 +31,7 @@ pub fn histogram(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     if !is_open && span_micros / width_micros > BARS_MAX as i64 {
         return Err(too_many());
     }
-    let histogram = call.app.store().histogram_by(&filter, &stretches(&zone, width_micros))?;
+    let histogram = call.store.histogram_by(&filter, &stretches(&zone, width_micros))?;
     if histogram.bars.len() > BARS_MAX {
         return Err(too_many());
     }
@@ -63,7 +63,7 @@ pub fn top(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let limit = call.query.number("limit", 1..=1000)?.unwrap_or(10);
     let filter = filter::take(call)?.filter;
     call.query.finish()?;
-    let top = call.app.store().top(&filter, dimension, limit)?;
+    let top = call.store.top(&filter, dimension, limit)?;
     call.rows = top.values.len() as u64;
     let mut out = b"{\"values\":[".to_vec();
     for (index, (value, count)) in top.values.iter().enumerate() {

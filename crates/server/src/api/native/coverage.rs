@@ -29,8 +29,8 @@ pub fn serve(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
         let expected = "coverage is what is known now, of any state";
         return Err(Problem::invalid_parameter("as_of", expected));
     }
-    let now = call.app.clock().now();
-    let answer = coverage::of(call.app.store(), call.registry, &filter, now);
+    let now = call.now;
+    let answer = coverage::of(call.store, call.registry, &filter, now);
     call.rows = answer.gaps.len().min(limit) as u64;
     let mut out = b"{".to_vec();
     write_gaps(&answer, limit, &mut out);

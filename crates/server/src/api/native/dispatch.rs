@@ -9,8 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use doorbook_event::registry::Registry;
 use doorbook_event::shipment;
 use doorbook_event::source::is_source_name;
-use doorbook_event::{Action, Principal, ProjectId, Scope, Target, Text, Timestamp};
-use doorbook_store::Catalog;
+use doorbook_event::{Action, Principal, ProjectId, PublicIds, Scope, Target, Text, Timestamp};
+use doorbook_store::{Catalog, Store};
 use percent_encoding::percent_decode_str;
 
 use super::agent::{self, Agent};
@@ -25,6 +25,7 @@ use crate::app::App;
 use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
 use crate::http::Connection;
 use crate::pipeline::documents::Whose;
+use crate::sources::Board;
 use crate::usage::Use;
 
 /// Room for a cursor that repeats a filter of many conditions.
@@ -32,8 +33,14 @@ const TARGET_MAX_BYTES: usize = 16 * 1024;
 
 /// A request to a reading operation, whose caller and scope are known.
 pub struct Call<'a> {
-    /// The server.
-    pub app: &'a App,
+    /// The history.
+    pub store: &'a Store,
+    /// What places of it are called outside.
+    pub ids: &'a PublicIds,
+    /// Who reads sources, where a server does.
+    pub sources: Option<&'a Board>,
+    /// When the request came.
+    pub now: Timestamp,
     /// The registry at the beginning of the request.
     pub registry: &'a Registry,
     /// Whose history.
@@ -232,7 +239,8 @@ impl Exchange {
         };
         let mut scope = None;
         let prepared = self.call(&caller, operation, &mut scope);
-        let prepared = prepared.and_then(|mut call| tail::prepare(&mut call, &self.parts.headers));
+        let prepared =
+            prepared.and_then(|mut call| tail::prepare(&mut call, &self.app, &self.parts.headers));
         let (tail, scope) = match (prepared, scope) {
             (Ok(tail), Some(scope)) => (tail, scope),
             (Ok(_), None) => return refused(None, &Problem::unexpected()),
@@ -341,7 +349,10 @@ impl Exchange {
         let id = self.scope(caller, operation, named, &query)?;
         *scope = Some(id.clone());
         Ok(Call {
-            app: &self.app,
+            store: self.app.store(),
+            ids,
+            sources: self.app.metrics().board(),
+            now: self.now,
             registry: &self.catalog.registry,
             scope: id,
             query,

@@ -25,7 +25,7 @@ const PAGE_SIZE_BYTES_MAX: usize = 32 << 20;
 
 /// Serves `events`.
 pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
-    let ids = call.app.doors().ids();
+    let ids = call.ids;
     let limit = call.query.number("limit", 0..=LIMIT_MAX)?;
     let limit = limit.or_else(|| call.cursor.as_ref().map(|cursor| cursor.limit));
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
@@ -36,7 +36,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
         filter.after = Some(cursor.after);
         filter.as_of = Some(cursor.as_of.clone());
     }
-    let page = call.app.store().select(&filter)?;
+    let page = call.store.select(&filter)?;
     call.rows = page.rows.len() as u64;
     let cursor = next(&page, limit).map(|after| {
         let (scope, as_of) = (call.scope.clone(), page.as_of.clone());
@@ -48,19 +48,19 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
 /// Serves `events/{id}`: a row as lists have it, and what else its connection did.
 pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     call.query.finish()?;
-    let ids = call.app.doors().ids();
+    let ids = call.ids;
     let id = call.last_segment.as_deref().unwrap_or_default();
     let place = id.parse().ok().and_then(|id| ids.place(Names::Record, id));
     let absent = || Problem::not_found("There is no such event.");
     let (log, seq) = place.ok_or_else(absent)?;
-    let row = call.app.store().get(&call.scope, log, seq)?.ok_or_else(absent)?;
+    let row = call.store.get(&call.scope, log, seq)?.ok_or_else(absent)?;
     let mut sources = Sources::default();
     let mut out = of_row(ids, &row);
     let Some(filter) = of_connection(&call.scope, &row) else {
         call.rows = 1;
         return Ok(out);
     };
-    let mut page = call.app.store().select(&filter)?;
+    let mut page = call.store.select(&filter)?;
     page.rows.retain(|neighbour| (neighbour.log, neighbour.seq) != (log, seq));
     page.rows.truncate(NEIGHBOURS_MAX);
     call.rows = 1 + page.rows.len() as u64;
@@ -120,7 +120,7 @@ pub(crate) fn next(page: &Page, limit: usize) -> Option<Order> {
 }
 
 fn write(call: &Call<'_>, filter: &Filter, page: &Page, cursor: Option<String>) -> Vec<u8> {
-    let ids = call.app.doors().ids();
+    let ids = call.ids;
     let mut out = Vec::with_capacity(512 + page.rows.len() * 640);
     out.extend_from_slice(b"{\"events\":[");
     let mut source = Sources::default();
@@ -146,9 +146,9 @@ pub fn write_ending(
     as_of: &[(doorbook_event::LogId, u64)],
     out: &mut Vec<u8>,
 ) {
-    let as_of = seal_as_of(call.app.doors().ids(), as_of);
+    let as_of = seal_as_of(call.ids, as_of);
     out.extend_from_slice(format!("\"total\":{total},\"as_of\":\"{as_of}\",").as_bytes());
-    let (store, now) = (call.app.store(), call.app.clock().now());
+    let (store, now) = (call.store, call.now);
     let answer = crate::coverage::of(store, call.registry, filter, now);
     coverage::write(&answer, out);
 }

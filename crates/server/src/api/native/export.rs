@@ -38,17 +38,17 @@ pub fn prepare(call: &mut Call<'_>, caller: &Caller) -> Result<Export, Problem> 
     let Asked { filter, terms, zone } = filter::take(call)?;
     call.query.finish()?;
     let by = format!("{} from {}", caller.principal, caller.peer);
-    let store = call.app.store().clone();
+    let store = call.store.clone();
     Ok(Export {
         catalog: store.catalog(),
-        ids: call.app.doors().ids().clone(),
+        ids: call.ids.clone(),
         store,
         filter,
         asked: terms.to_string(),
         zone: zone_name(&zone),
         format,
         by,
-        at: call.app.clock().now(),
+        at: call.now,
     })
 }
 

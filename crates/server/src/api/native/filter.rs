@@ -23,14 +23,14 @@ pub struct Asked {
 pub fn take(call: &mut Call<'_>) -> Result<Asked, Problem> {
     let zone = zone(&mut call.query)?;
     let terms = terms(&mut call.query)?;
-    let now = call.app.clock().now();
+    let now = call.now;
     let about = About { registry: call.registry, scope: &call.scope, now, zone: &zone };
     let terms = terms.at(now, &zone).map_err(problem)?;
     let mut filter = terms.filter(about).map_err(problem)?;
     filter.as_of = call.query.read("as_of", "the as_of of an answer", |text| {
         // The state of another project's history says nothing of this one.
-        let as_of = open_as_of(call.app.doors().ids(), text)?;
-        call.app.store().is_state_of(&call.scope, &as_of).then_some(as_of)
+        let as_of = open_as_of(call.ids, text)?;
+        call.store.is_state_of(&call.scope, &as_of).then_some(as_of)
     })?;
     Ok(Asked { filter, terms, zone })
 }

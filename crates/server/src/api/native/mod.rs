@@ -209,6 +209,15 @@ pub fn router(app: &App) -> Router {
     router.with_state(app.clone())
 }
 
+/// Answers an operation of this API to somebody who may read everything, elsewhere than over HTTP.
+pub(crate) fn answer_here(id: &str, call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
+    match OPERATIONS.iter().find(|operation| operation.id == id).map(|found| found.serve) {
+        Some(Serve::Read(serve)) => serve(call),
+        Some(Serve::Tail) => tail::piece(call),
+        _ => Err(Problem::not_found(format!("There is no operation {id}."))),
+    }
+}
+
 /// What this API is. The same everywhere, so that nobody need say who they are, and no use that is recorded.
 async fn description(State(app): State<App>, request: Request) -> Response<Body> {
     if request.method() != Method::GET && request.method() != Method::HEAD {

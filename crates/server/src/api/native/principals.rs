@@ -41,7 +41,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let filter = filter::take(call)?.filter;
     call.query.finish()?;
     let order = (rank.unwrap_or(Rank::Last), limit);
-    let seen = call.app.store().seen(&filter, &[Dimension::Principal], order)?;
+    let seen = call.store.seen(&filter, &[Dimension::Principal], order)?;
     let seen = seen.into_iter().next().expect("one for each dimension");
     call.rows = seen.values.len() as u64;
     let mut out = b"{\"principals\":".to_vec();
@@ -59,7 +59,7 @@ pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let name = name.ok_or_else(|| Problem::not_found("There is no principal without a name."))?;
     let Asked { filter, zone, .. } = filter::take(call)?;
     call.query.finish()?;
-    let known = Known::of(call.app.store(), filter, &name, &zone)?;
+    let known = Known::of(call.store, filter, &name, &zone)?;
     call.rows = known.whole.total;
     let mut out = b"{\"name\":".to_vec();
     write_text(&name, &mut out);

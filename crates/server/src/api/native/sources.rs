@@ -5,6 +5,7 @@ use doorbook_event::source::Subject;
 use super::answers;
 use super::dispatch::Call;
 use super::problem::Problem;
+use crate::sources::Board;
 use crate::sources::overview::{Overview, Seen};
 
 /// Messages of unknown ids that are told; a log can hold any number of them.
@@ -13,9 +14,8 @@ const UNKNOWN_IDS_MAX: usize = 100;
 /// Serves `sources`.
 pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     call.query.finish()?;
-    let live = call.app.metrics().sources();
-    let now = call.app.clock().now();
-    let overview = Overview::of(call.app.store(), &live, &call.scope, now)?;
+    let live = call.sources.map(Board::statuses);
+    let overview = Overview::of(call.store, live.as_ref(), &call.scope, call.now)?;
     call.rows = overview.sources.len() as u64;
     let unknown_ids = overview.unknown_ids.into_iter().take(UNKNOWN_IDS_MAX);
     let unknown_ids = unknown_ids.map(|unknown| answers::UnknownId {

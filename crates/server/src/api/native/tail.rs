@@ -53,6 +53,12 @@ const OPENING: &str = "retry: 1000\n";
 /// A tail that can begin.
 pub struct Tail {
     app: App,
+    reading: Reading,
+}
+
+/// Where in a history somebody reads on.
+struct Reading {
+    store: Store,
     filter: Filter,
     /// Everything that was there in this state was looked at.
     at: AsOf,
@@ -61,33 +67,37 @@ pub struct Tail {
 }
 
 /// What was asked for.
-pub fn prepare(call: &mut Call<'_>, headers: &HeaderMap) -> Result<Tail, Problem> {
+pub fn prepare(call: &mut Call<'_>, app: &App, headers: &HeaderMap) -> Result<Tail, Problem> {
     if call.cursor.is_some() {
         return Err(Problem::unknown_parameters(&["cursor"]));
     }
-    let (store, ids, scope) = (call.app.store(), call.app.doors().ids(), &call.scope);
-    let open = |text: &str| open_as_of(ids, text).filter(|at| is_past(store, scope, at));
-    let expected = "an as_of of this history, or the last id of a tail of it";
-    let after = call.query.read("after", expected, open)?;
-    let last = match headers.get("last-event-id").map(HeaderValue::to_str) {
-        None => None,
-        Some(Ok(text)) => open(text),
-        Some(Err(_)) => None,
-    };
-    if last.is_none() && headers.contains_key("last-event-id") {
-        return Err(Problem::invalid_header(
-            "Last-Event-ID",
-            "the last id of a tail of this history",
-        ));
+    let mut reading = Reading::new(call)?;
+    if let Some(last) = headers.get("last-event-id") {
+        let last = last.to_str().ok().and_then(|text| open(call, text));
+        let expected = "the last id of a tail of this history";
+        reading.at = last.ok_or_else(|| Problem::invalid_header("Last-Event-ID", expected))?;
     }
-    let filter = filter::take(call)?.filter;
-    call.query.finish()?;
-    if filter.as_of.is_some() {
-        let expected = "a tail goes on; after says where it begins";
-        return Err(Problem::invalid_parameter("as_of", expected));
+    Ok(Tail { app: app.clone(), reading })
+}
+
+/// The next rows as one answer, for whoever asks again and again.
+pub fn piece(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
+    let mut reading = Reading::new(call)?;
+    let (rows, is_last) = reading.next()?;
+    call.rows = rows.len() as u64;
+    let mut out = b"{\"events\":[".to_vec();
+    for (index, (_, row)) in rows.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b"" } else { b"," });
+        events::write_alone(call.ids, row, &mut out);
     }
-    let at = last.or(after).unwrap_or_else(|| store.as_of(&call.scope));
-    Ok(Tail { app: call.app.clone(), filter, at, stride: STRIDE_MAX })
+    let at = seal_as_of(call.ids, &reading.at);
+    out.extend_from_slice(format!("],\"after\":\"{at}\",\"is_last\":{is_last}}}").as_bytes());
+    Ok(out)
+}
+
+/// A state of this history, from which a tail can go on.
+fn open(call: &Call<'_>, text: &str) -> Option<AsOf> {
+    open_as_of(call.ids, text).filter(|at| is_past(call.store, &call.scope, at))
 }
 
 /// Whether the history came past a state. One that was restored from a backup may have lost it, and what
@@ -181,16 +191,59 @@ impl Tail {
 
     /// What came since the last piece, as much as one holds.
     fn next(&mut self) -> Result<Piece, Error> {
-        let store = self.app.store();
+        let (rows, is_last) = self.reading.next()?;
+        let ids = self.app.doors().ids();
+        let mut text = Vec::new();
+        for (at, row) in &rows {
+            text.extend_from_slice(id(ids, &[(row.log, at + 1)]).as_bytes());
+            text.extend_from_slice(b"data: ");
+            events::write_alone(ids, row, &mut text);
+            text.extend_from_slice(b"\n\n");
+        }
+        Ok(Piece { text, rows: rows.len() as u64, is_last })
+    }
+
+    fn beginning(&self) -> Vec<u8> {
+        format!("{OPENING}{}", self.mark()).into_bytes()
+    }
+
+    /// Where the tail is, as no event.
+    fn mark(&self) -> String {
+        format!("{}\n", id(self.app.doors().ids(), &self.reading.at))
+    }
+}
+
+impl Reading {
+    fn new(call: &mut Call<'_>) -> Result<Reading, Problem> {
+        let after = call.query.one("after")?;
+        let at = match after {
+            None => call.store.as_of(&call.scope),
+            Some(text) => open(call, &text).ok_or_else(|| {
+                let expected = "an as_of of this history, or the last id of a tail of it";
+                Problem::invalid_parameter("after", expected)
+            })?,
+        };
+        let filter = filter::take(call)?.filter;
+        call.query.finish()?;
+        if filter.as_of.is_some() {
+            let expected = "a tail goes on; after says where it begins";
+            return Err(Problem::invalid_parameter("as_of", expected));
+        }
+        Ok(Reading { store: call.store.clone(), filter, at, stride: STRIDE_MAX })
+    }
+
+    /// The next rows, each behind its [`position`] and in their order, and whether there are no more.
+    fn next(&mut self) -> Result<(Vec<(Seq, Placed)>, bool), Error> {
+        let store = &self.store;
         // A scope has one log, if it has any.
         let Some((log, end)) = store.as_of(&self.filter.scope).first().copied() else {
-            return Ok(Piece::default());
+            return Ok((Vec::new(), true));
         };
         let from = seq_of(&self.at, log);
-        let (mut page, until) = loop {
+        let (page, until) = loop {
             let until = end.min(from.saturating_add(self.stride));
             if until <= from {
-                return Ok(Piece::default());
+                return Ok((Vec::new(), true));
             }
             let page = store.select(&Filter {
                 since: Some(vec![(log, from)]),
@@ -207,26 +260,19 @@ impl Tail {
         };
         self.stride = (self.stride * 2).min(STRIDE_MAX);
         self.at = vec![(log, until)];
-        page.rows.sort_by_key(|row| position(row, from));
-        let ids = self.app.doors().ids();
-        let mut text = Vec::new();
-        for row in &page.rows {
-            text.extend_from_slice(id(ids, &[(row.log, position(row, from) + 1)]).as_bytes());
-            text.extend_from_slice(b"data: ");
-            events::write_alone(ids, row, &mut text);
-            text.extend_from_slice(b"\n\n");
-        }
-        Ok(Piece { text, rows: page.rows.len() as u64, is_last: until == end })
+        let rows = page.rows.into_iter().map(|row| (position(&row, from), row));
+        let mut rows: Vec<_> = rows.collect();
+        rows.sort_by_key(|(at, _)| *at);
+        Ok((rows, until == end))
     }
+}
 
-    fn beginning(&self) -> Vec<u8> {
-        format!("{OPENING}{}", self.mark()).into_bytes()
-    }
-
-    /// Where the tail is, as no event.
-    fn mark(&self) -> String {
-        format!("{}\n", id(self.app.doors().ids(), &self.at))
-    }
+/// Where a row came into the answer: its own position, or that of what was told of it since, if only
+/// that made it match.
+fn position(row: &Placed, from: Seq) -> Seq {
+    let told = row.sightings.iter().map(|told| told.seq);
+    let places = std::iter::once(row.seq).chain(told);
+    places.filter(|seq| *seq >= from).min().unwrap_or(row.seq)
 }
 
 /// A piece of what is sent.
@@ -241,14 +287,6 @@ impl Default for Piece {
     fn default() -> Piece {
         Piece { text: Vec::new(), rows: 0, is_last: true }
     }
-}
-
-/// Where a row came into the answer: its own position, or that of what was told of it since, if only
-/// that made it match.
-fn position(row: &Placed, from: Seq) -> Seq {
-    let told = row.sightings.iter().map(|told| told.seq);
-    let places = std::iter::once(row.seq).chain(told);
-    places.filter(|seq| *seq >= from).min().unwrap_or(row.seq)
 }
 
 fn id(ids: &PublicIds, at: &[(LogId, Seq)]) -> String {

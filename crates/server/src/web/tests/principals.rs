@@ -139,6 +139,63 @@ async fn without_a_role_nobody_is_seen() {
     }
 }
 
+/// Goal: the same pages of arrays: who was seen, by name of the array, for who owns the namespace or has the array shared.
+#[tokio::test]
+async fn of_arrays_the_same_pages_are_there() {
+    use doorbook_event::arrays::{Array, Right};
+    use doorbook_event::{Action, Target};
+    let site = Site::new();
+    let id = Uuid::random([7; 16]);
+    let array = Array {
+        id,
+        namespace: "alice".into(),
+        name: "cells <i>".into(),
+        uri: "s3://bucket/cells".into(),
+        created: NOW,
+        created_by: "alice".into(),
+        description: Text::default(),
+        tags: Vec::new(),
+        shares: std::collections::BTreeMap::default(),
+    };
+    site.change(RegistryChange::Arrays(ArraysChange::ArrayRegistered(array)));
+    let mut row: Access = accesses().remove(1);
+    row.principal = Principal::User { name: "bob".into(), database: Text::default() };
+    row.action = Action::QueryRead;
+    row.target = Target::Array { namespace: "alice".into(), array: id.to_string().into() };
+    let scope = Scope::Namespace("alice".into());
+    let entry =
+        doorbook_store::Entry { scope, source: "app".into(), records: vec![Record::Access(row)] };
+    site.0.server.app.store().commit(vec![entry]).expect("commits");
+    let alice = site.sign_in("alice").await;
+    let get = async |cookie: &str, path: &str| {
+        site.get(cookie, &format!("{path}?namespace=alice&last=all")).await
+    };
+    let list = get(&alice, "/principals").await;
+    assert!(row_of(list.body(), "bob").contains("user"), "{}", list.body());
+    assert!(bar_of(list.body()).contains("Array activity"), "{}", list.body());
+    let one = get(&alice, "/principals/bob").await;
+    assert!(one.body().contains("<bdi>cells &lt;i&gt;</bdi>"), "{}", one.body());
+    assert!(one.body().contains(&format!("array={id}")), "{}", one.body());
+    let sources = site.get(&alice, "/sources?namespace=alice").await;
+    assert_eq!(sources.status, 200);
+    assert!(sources.body().contains("Nobody watches"), "{}", sources.body());
+    let carol = site.sign_in("carol").await;
+    assert_eq!(get(&carol, "/principals").await.status, 404);
+    let rights = [Right::ReadLogs].into();
+    site.change(RegistryChange::Arrays(ArraysChange::ArrayShared {
+        id,
+        with: "carol".into(),
+        rights,
+    }));
+    assert_eq!(get(&carol, "/principals").await.status, 403, "of the namespace not");
+    let shared =
+        site.get(&carol, &format!("/principals?namespace=alice&array={id}&last=all")).await;
+    assert_eq!(shared.status, 200, "of the array that is shared");
+    let bar = bar_of(shared.body());
+    assert!(bar.contains(&format!("array={id}")) && !bar.contains("Sources"), "{bar}");
+    assert_eq!(site.get(&carol, "/sources?namespace=alice").await.status, 403);
+}
+
 /// Goal: a name that an address cannot say still leads somewhere.
 #[test]
 fn names_that_no_address_can_say() {
