@@ -191,7 +191,7 @@ fn told(reply: Reply) -> Told {
         Reply::Cluster(cluster) => Told::Done(format!("Cluster {} was made.", cluster.name)),
         Reply::Host(host) => Told::Done(format!("Host {} was added.", host.name)),
         Reply::Retention(views) => {
-            let words = views.iter().map(|view| kept(view)).collect::<Vec<_>>().join("; ");
+            let words = views.iter().map(kept).collect::<Vec<_>>().join("; ");
             Told::Done(format!("Decided: {words}."))
         }
         _ => Told::Done("Done.".to_owned()),
