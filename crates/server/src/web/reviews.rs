@@ -472,7 +472,7 @@ impl Sheet<'_> {
         let signed = &self.reviewed.sign_offs;
         html! {
             section.values #signed {
-                h2 { "Signed" span.of { (count(self.reviewed.signed)) " rounds" } }
+                h2 { "Signed" span.of { (count(self.reviewed.signed)) (if self.reviewed.signed == 1 { " round" } else { " rounds" }) } }
                 @if signed.is_empty() { p.hint { "Nobody has signed a round yet." } } @else {
                     div.scroll tabindex="0" role="region" aria-label="Signed rounds" {
                         table {
@@ -499,13 +499,13 @@ impl Sheet<'_> {
         let rows = self.params.only(&["times"]).set("signed", &sign.round.to_string());
         html! {
             tr {
-                th scope="row" { a href=(rows.href(self.path)) { "Round " (sign.round) }
+                th scope="row" { a.under href=(rows.href(self.path)) { "Round " (sign.round) }
                     div.more { code { (shown_or(&sign.filter, "every event")) } } }
                 td { (when::to_the_second(sign.at)) div.more { (shown(&sign.by.principal.to_string())) } }
                 td {
                     @if sign.from > Timestamp::MIN { (when::to_the_second(sign.from)) } @else { "ever" }
                     " to " (when::to_the_second(sign.to))
-                    @if let Some(link) = self.pinned(sign) { div.more { a href=(link) { "In the history, as it was" } } }
+                    @if let Some(link) = self.pinned(sign) { div.more { a.under href=(link) { "In the history, as it was" } } }
                 }
                 td.num { (count(sign.count))
                     div.more { (count(sign.marked.expected)) " expected, " (count(sign.marked.follow_up)) " to follow up" } }

@@ -26,12 +26,12 @@ pub struct Table<'a> {
     pub open: Option<&'a str>,
     /// What names stand for.
     pub name_of: &'a dyn Fn(&str, &str) -> String,
-    /// What stands before each row, by its id: a cell. Where there is none, there is no such column.
-    pub lead: Option<&'a Lead<'a>>,
+    /// What stands before each row. Where there is none, there is no such column.
+    pub lead: Option<Lead<'a>>,
 }
 
-/// What stands before a row.
-pub type Lead<'a> = dyn Fn(&str, &Placed) -> Markup + 'a;
+/// Makes a cell of a row, by its id.
+pub type Lead<'a> = &'a dyn Fn(&str, &Placed) -> Markup;
 
 impl Table<'_> {
     /// A real table of rows, newest first.
