@@ -16,9 +16,9 @@ pub fn store_options(data_dir: PathBuf) -> Options {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         disk: Arc::new(SystemDisk),
-        // 8 MiB of rows are some ten thousand events with their lines: twice as much, which is when
+        // 6 MiB of rows are some ten thousand events with their lines: twice as much, which is when
         // commits wait, leaves a server that follows fifty logs below 100 MB (docs/design/sources.md).
-        memtable_size_bytes: 8 << 20,
+        memtable_size_bytes: 6 << 20,
         // 64 MiB: room for a memtable's segment and days of Doorbook's own history.
         reserve_size_bytes: 64 << 20,
         cache_size_bytes: Options::CACHE_SIZE_BYTES,
