@@ -174,6 +174,16 @@ fn a_question_is_answered_and_shared() -> Result<()> {
     browser.keys("\u{e00c}")?;
     browser.wait_for_url(|url| !url.contains("/history/"))?;
 
+    // As the browser would fetch it, since it may save nothing here.
+    let exported = browser.script(
+        "const sent = new XMLHttpRequest();\
+         sent.open('GET', document.querySelector('.exports a').href, false);\
+         sent.overrideMimeType('text/plain; charset=x-user-defined');\
+         sent.send();\
+         return [sent.status, sent.responseText.slice(0, 2), sent.responseText.includes('events.csv')]",
+    )?;
+    ensure!(exported == serde_json::json!([200, "PK", true]), "{exported}");
+
     // The colleague: first one who may, then one who may not.
     browser.forget()?;
     browser.open(&pinned)?;

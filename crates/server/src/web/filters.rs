@@ -10,9 +10,11 @@ use super::params::Params;
 use super::text::{plain, shown};
 use super::window::Window;
 use crate::api::native::dispatch::Call;
-use crate::api::native::filter;
 use crate::api::native::problem::Problem;
+use crate::api::native::{export, filter};
 use crate::app::App;
+use crate::auth::Caller;
+use crate::export::{Export, Format};
 use crate::filter::{Key, Terms};
 
 /// Classes that are hidden at first.
@@ -81,6 +83,25 @@ impl Asked<'_> {
 
     /// The filter that an address says; with what is hidden at first, or without.
     pub fn filter(&self, params: &Params, with_hidden: bool) -> Result<Filter, Problem> {
+        self.read(params, with_hidden, |_, asked| asked.filter)
+    }
+
+    /// The same as an export.
+    pub fn export(
+        &self,
+        params: &Params,
+        with_hidden: bool,
+        (format, caller): (Format, &Caller),
+    ) -> Result<Export, Problem> {
+        self.read(params, with_hidden, |call, asked| export::of(call, asked, format, caller))
+    }
+
+    fn read<T>(
+        &self,
+        params: &Params,
+        with_hidden: bool,
+        make: impl FnOnce(&Call<'_>, filter::Asked) -> T,
+    ) -> Result<T, Problem> {
         let mut of_api = Window::fixed(params, self.window.from, self.window.to);
         if !with_hidden && *self.scope != Scope::System {
             let named = classes(params);
@@ -107,7 +128,7 @@ impl Asked<'_> {
         };
         let asked = filter::take(&mut call)?;
         call.query.finish()?;
-        Ok(asked.filter)
+        Ok(make(&call, asked))
     }
 }
 

@@ -18,12 +18,13 @@ use super::table::Table;
 use super::text::shown;
 use super::when::count;
 use super::window::Window;
-use super::{Looked, Visit, facets, states};
+use super::{Looked, Visit, export, facets, states};
 use crate::api::native::cursor::{Cursor, seal_as_of};
 use crate::api::native::events;
 use crate::api::native::problem::Problem;
 use crate::auth::{Decision, Object, Operation, authorize};
 use crate::coverage;
+use crate::export::Format;
 
 /// Where it is.
 const PATH: &str = "/history";
@@ -310,9 +311,10 @@ impl Shown<'_> {
                         span { (count(*n_hidden)) " of the system, monitors and retries hidden. "
                             a href=(show.set("show", "all").href("/history")) { "Show them" } }
                     }
-                    a.pin href=(self.pinned()) title="A link that will show these same events" {
+                    a.pin href=(self.pinned("/history")) title="A link that will show these same events" {
                         "Pinned link"
                     }
+                    @if page.total > 0 { (self.exports()) }
                 }
             }
         }
@@ -332,18 +334,30 @@ impl Shown<'_> {
     }
 
     /// The address that shows the same for as long as the rows are kept.
-    fn pinned(&self) -> String {
+    /// An address that shows the same events for as long as they are kept.
+    fn pinned(&self, path: &str) -> String {
         let as_of = seal_as_of(self.visit.app.doors().ids(), &self.found.page.as_of);
-        let to = self.window.to.min(self.visit.now);
-        let (path, params) = match &self.found.open {
-            Some(row) => (format!("/history/{}", self.id(row)), self.params),
-            None => ("/history".to_owned(), self.params),
+        let to = match self.window.to < doorbook_event::Timestamp::MAX {
+            true => self.window.to.min(self.visit.now),
+            false => self.window.to,
         };
-        let fixed = match self.window.to < doorbook_event::Timestamp::MAX {
-            true => Window::fixed(params, self.window.from, to),
-            false => Window::fixed(params, self.window.from, self.window.to),
+        let path = match &self.found.open {
+            Some(row) if path == PATH => format!("{PATH}/{}", self.id(row)),
+            _ => path.to_owned(),
         };
-        fixed.set("as_of", &as_of).href(&path)
+        Window::fixed(self.params, self.window.from, to).set("as_of", &as_of).href(&path)
+    }
+
+    /// All the events that are counted here, to keep or to pass on.
+    fn exports(&self) -> Markup {
+        let address = self.pinned(export::PATH);
+        html! {
+            span.exports { "Export "
+                @for format in Format::ALL {
+                    a href={ (address) "&format=" (format.word()) } download { (format.word()) } " "
+                }
+            }
+        }
     }
 
     fn rows(&self) -> Markup {

@@ -14,6 +14,7 @@ mod assets;
 mod attempts;
 mod chart;
 mod detail;
+mod export;
 mod facets;
 mod filters;
 mod forms;
@@ -80,6 +81,7 @@ enum Route {
     History,
     Event,
     Newer,
+    Export,
     Principals,
     Principal,
     Sources,
@@ -96,11 +98,12 @@ enum Route {
 const NEWER: &str = "newer";
 
 /// Every path, and its operation's name in our own record and in `/metrics`.
-static ROUTES: [(&str, Route, &str); 14] = [
+static ROUTES: [(&str, Route, &str); 15] = [
     ("/", Route::Home, "home"),
     ("/history", Route::History, "history"),
     ("/history/{id}", Route::Event, "event"),
     ("/history/newer", Route::Newer, NEWER),
+    (export::PATH, Route::Export, "export"),
     ("/principals", Route::Principals, "principals"),
     ("/principals/{name}", Route::Principal, "principal"),
     ("/sources", Route::Sources, "sources"),
@@ -144,6 +147,7 @@ async fn answer(
             let answered = sign_in::answer(&visit, route, body).await;
             visit.finish(answered).map(Body::from)
         }
+        Route::Export => export::answer(visit).await,
         _ if visit.parts.method == Method::POST => {
             let sent = forms::read(body).await;
             work(visit, move |visit, signed_in| change(visit, signed_in, route, sent)).await

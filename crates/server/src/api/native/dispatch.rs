@@ -184,9 +184,7 @@ impl Exchange {
         caller: Caller,
         operation: &'static Operation,
     ) -> Response<Body> {
-        let permit = self.app.doors().exports.clone().acquire_owned();
-        let wait = self.app.settings().answer_wait;
-        let Ok(Ok(permit)) = tokio::time::timeout(wait, permit).await else {
+        let Some(permit) = export::permit(&self.app).await else {
             let problem = Problem::busy(60);
             self.record(caller, None, Some(&problem), 0);
             return self.finish(problem.response()).map(Body::from);
@@ -201,31 +199,18 @@ impl Exchange {
                 return self.finish(problem.response()).map(Body::from);
             }
         };
-        let (mut response, mut chunks) = export::answer(export.format);
-        set_headers(response.headers_mut());
         if self.parts.method == Method::HEAD {
             self.record(caller, scope.as_ref(), None, 0);
-            return response;
+            return export::head(export.format);
         }
         let exchange = Arc::clone(&self);
-        // It ends by itself: by its last row, or because the client went away or takes nothing.
-        drop(tokio::task::spawn_blocking(move || {
-            let written = export.write(&mut chunks);
-            let (rows, sha256, refusal) = match &written {
-                Ok(exported) => (exported.rows, Some(exported.sha256.as_str().into()), None),
-                Err(why) => {
-                    tracing::info!(error = %why, "an export was broken off");
-                    chunks.break_off(why);
-                    (0, None, Some("broken-off".into()))
-                }
-            };
+        export::send(export, permit, move |ended| {
             let mut details = exchange.details();
-            details.extend(sha256.map(|sha256| ("sha256", sha256)));
+            details.extend(ended.sha256.map(|sha256| ("sha256", sha256)));
+            let (rows, refusal) = (ended.rows, ended.refusal);
             let used = exchange.used(caller, scope.as_ref(), 200, refusal, rows, details);
             exchange.app.usage().record(used);
-            drop(permit);
-        }));
-        response
+        })
     }
 
     /// Sends rows as they are recorded. It is recorded when it has ended, however that was.

@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::{HeaderValue, Response, header};
+use doorbook_event::Text;
 use hyper::body::Frame;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::dispatch::Call;
+use super::dispatch::{Call, set_headers};
 use super::filter::{self, Asked};
 use super::problem::Problem;
+use crate::app::App;
 use crate::auth::Caller;
 use crate::export::{Export, Format};
 use crate::filter::zone_name;
@@ -35,11 +37,16 @@ pub fn prepare(call: &mut Call<'_>, caller: &Caller) -> Result<Export, Problem> 
     let expected = "csv, ndjson or parquet";
     let format = call.query.read("format", expected, Format::from_word)?;
     let format = format.ok_or_else(|| Problem::invalid_parameter("format", expected))?;
-    let Asked { filter, terms, zone } = filter::take(call)?;
+    let asked = filter::take(call)?;
     call.query.finish()?;
-    let by = format!("{} from {}", caller.principal, caller.peer);
+    Ok(of(call, asked, format, caller))
+}
+
+/// An export of what was asked for.
+pub fn of(call: &Call<'_>, asked: Asked, format: Format, caller: &Caller) -> Export {
+    let Asked { filter, terms, zone } = asked;
     let store = call.store.clone();
-    Ok(Export {
+    Export {
         catalog: store.catalog(),
         ids: call.ids.clone(),
         store,
@@ -47,16 +54,63 @@ pub fn prepare(call: &mut Call<'_>, caller: &Caller) -> Result<Export, Problem> 
         asked: terms.to_string(),
         zone: zone_name(&zone),
         format,
-        by,
+        by: format!("{} from {}", caller.principal, caller.peer),
         at: call.now,
-    })
+    }
+}
+
+/// Leave to export, when there is room for one more; `None` if that takes too long.
+pub async fn permit(app: &App) -> Option<OwnedSemaphorePermit> {
+    let permit = app.doors().exports.clone().acquire_owned();
+    tokio::time::timeout(app.settings().answer_wait, permit).await.ok()?.ok()
+}
+
+/// How an export ended.
+pub struct Ended {
+    /// Rows that were sent, if all were.
+    pub rows: u64,
+    /// Their SHA-256, if all were.
+    pub sha256: Option<Text>,
+    /// What is recorded of one that was broken off.
+    pub refusal: Option<Text>,
+}
+
+/// Sends an export while it is written, with leave; it ends by itself: by its last row, or because the client went
+/// away or takes nothing.
+pub fn send(
+    export: Export,
+    permit: OwnedSemaphorePermit,
+    ended: impl FnOnce(Ended) + Send + 'static,
+) -> Response<Body> {
+    let (response, mut chunks) = answer(export.format);
+    drop(tokio::task::spawn_blocking(move || {
+        ended(match export.write(&mut chunks) {
+            Ok(exported) => {
+                let sha256 = Some(exported.sha256.as_str().into());
+                Ended { rows: exported.rows, sha256, refusal: None }
+            }
+            Err(why) => {
+                tracing::info!(error = %why, "an export was broken off");
+                chunks.break_off(&why);
+                Ended { rows: 0, sha256: None, refusal: Some("broken-off".into()) }
+            }
+        });
+        drop(permit);
+    }));
+    response
+}
+
+/// What is said before the rows.
+pub fn head(format: Format) -> Response<Body> {
+    answer(format).0
 }
 
 /// The answer of an export, and where it is to be written to.
-pub fn answer(format: Format) -> (Response<Body>, Chunks) {
+fn answer(format: Format) -> (Response<Body>, Chunks) {
     let (sender, receiver) = mpsc::channel(CHUNKS);
     let mut response = Response::new(Body::new(Sent::new(receiver)));
     let headers = response.headers_mut();
+    set_headers(headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/zip"));
     let name = format!("attachment; filename=\"doorbook-{}.zip\"", format.word());
     let name = HeaderValue::from_str(&name).expect("plain ASCII");
@@ -66,7 +120,7 @@ pub fn answer(format: Format) -> (Response<Body>, Chunks) {
 }
 
 /// Takes what is written to the connection, from a thread that may wait.
-pub struct Chunks {
+struct Chunks {
     sender: mpsc::Sender<io::Result<Bytes>>,
     runtime: Handle,
     buffer: Vec<u8>,
@@ -74,7 +128,7 @@ pub struct Chunks {
 
 impl Chunks {
     /// Breaks the answer off.
-    pub fn break_off(&mut self, why: &io::Error) {
+    fn break_off(&mut self, why: &io::Error) {
         let _gone_anyway = self.send(Err(io::Error::other(why.to_string())));
     }
 

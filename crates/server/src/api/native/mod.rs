@@ -15,7 +15,7 @@ pub(crate) mod cursor;
 pub(crate) mod cut;
 pub(crate) mod dispatch;
 pub(crate) mod events;
-mod export;
+pub(crate) mod export;
 pub(crate) mod filter;
 mod ingest;
 mod lane;

@@ -13,7 +13,7 @@ use doorbook_store::Filter;
 
 use super::{assets, sessions, when};
 use crate::api::atlas::tests::{GROUP, NOW, accesses, group, operator};
-use crate::api::native::tests::{Doors, Reply, request};
+use crate::api::native::tests::{Doors, Reply, export, request};
 use crate::auth::users;
 
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
@@ -485,6 +485,44 @@ async fn a_pinned_link_keeps_what_it_shows() {
     site.0.server.import("Cluster0", vec![later]);
     assert_ne!(total(site.history(&cookie, "&show=all").await.body()), total(page.body()));
     assert_eq!(total(site.get(&cookie, &link).await.body()), total(page.body()));
+}
+
+/// Goal: what is exported from a page are the events that it counts, and somebody without a role gets nothing. Method:
+/// follow the page's own links; more events come meanwhile.
+#[tokio::test]
+async fn what_is_exported_is_what_the_page_counts() {
+    let site = Site::new();
+    let mut rows = accesses();
+    rows[0].classes = doorbook_event::Class::System.into();
+    site.0.server.import("Cluster0", rows);
+    let cookie = site.sign_in("alice").await;
+    for filter in ["", "&show=all", "&q=result:failed"] {
+        let page = site.history(&cookie, filter).await;
+        let (_, after) = page.body().split_once("<strong>").expect("a total");
+        let total: u64 = after.split('<').next().expect("a total").parse().expect("a number");
+        let links = page.body().split("href=\"").filter_map(|part| part.split('"').next());
+        let links: Vec<_> = links.filter(|link| link.starts_with("/history/export?")).collect();
+        let link = links[1].replace("&amp;", "&");
+        assert!(links.len() == 3 && link.ends_with("&format=ndjson"), "{links:?}");
+        let mut later = accesses().remove(0);
+        (later.peer, later.connection) = (Peer::Unknown, Some(123_456));
+        later.raw = filter.as_bytes().to_vec();
+        site.0.server.import("Cluster0", vec![later]);
+        let sent = site.get(&cookie, &link).await;
+        assert_eq!(sent.headers["content-type"], ["application/zip"]);
+        let archive = export::read(&sent.bytes).expect("an archive");
+        assert_eq!(archive["manifest"]["count"], total, "{filter}: {}", archive["manifest"]);
+        assert!(archive["manifest"]["by"].as_str().expect("who").starts_with("alice"));
+        let bob = site.get(&site.sign_in("bob").await, &link).await;
+        let carol = site.get(&site.sign_in("carol").await, &link).await;
+        assert_eq!((bob.status, carol.status), (404, 403));
+        assert_eq!(site.get("", &link).await.status, 303);
+    }
+    let wrong = site.get(&cookie, &format!("/history/export?project={GROUP}&format=xls")).await;
+    assert_eq!(wrong.status, 400, "{}", wrong.body());
+    let recorded = site.recorded().into_iter().filter(|(what, ..)| what == "web.export");
+    let succeeded = recorded.clone().filter(|(_, outcome, _)| *outcome == "success");
+    assert_eq!((succeeded.count(), recorded.count()), (3, 10));
 }
 
 #[tokio::test]

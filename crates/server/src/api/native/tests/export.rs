@@ -30,7 +30,7 @@ json.dump({'manifest': manifest, 'rows': rows, 'data': None if rows is not None 
 ";
 
 /// What Python makes of an archive; an error if it is none.
-fn read(archive: &[u8]) -> Result<Value, String> {
+pub fn read(archive: &[u8]) -> Result<Value, String> {
     use std::process::{Command, Stdio};
     let mut python = Command::new("python3")
         .args(["-c", PYTHON])

@@ -2,7 +2,7 @@
 
 mod agent;
 mod events;
-mod export;
+pub mod export;
 mod ingest;
 mod lines;
 mod openapi;
