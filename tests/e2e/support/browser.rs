@@ -80,8 +80,7 @@ impl Browser {
 
     /// The visible text of the first element that a selector finds.
     pub fn text(&self, selector: &str) -> Result<String> {
-        let element = self.find(selector)?;
-        let text = self.ask("GET", &format!("/element/{element}/text"), &Value::Null)?;
+        let text = self.on(selector, "GET", "text", &Value::Null)?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
@@ -94,8 +93,7 @@ impl Browser {
 
     /// Clicks on an element, and waits for the page that it leads to, if it does.
     pub fn click(&self, selector: &str) -> Result<()> {
-        let element = self.find(selector)?;
-        self.ask("POST", &format!("/element/{element}/click"), &json!({})).map(drop)
+        self.on(selector, "POST", "click", &json!({})).map(drop)
     }
 
     /// Clicks on the link or button with a text.
@@ -114,9 +112,7 @@ impl Browser {
 
     /// Types into an element, as keys.
     pub fn type_into(&self, selector: &str, text: &str) -> Result<()> {
-        let element = self.find(selector)?;
-        let body = json!({"text": text});
-        self.ask("POST", &format!("/element/{element}/value"), &body).map(drop)
+        self.on(selector, "POST", "value", &json!({"text": text})).map(drop)
     }
 
     /// Types into whatever has the focus.
@@ -238,10 +234,24 @@ impl Browser {
         self.ask("POST", "/goog/cdp/execute", &json!({"cmd": command, "params": parameters}))
     }
 
+    /// Has an element do something, as soon as there is one: a key that sends a form does not wait for the next page, which
+    /// also takes away what was found just before.
+    fn on(&self, selector: &str, method: &str, what: &str, body: &Value) -> Result<Value> {
+        until(&format!("{what} of {selector}"), || {
+            let done = self
+                .find(selector)
+                .and_then(|element| self.ask(method, &format!("/element/{element}/{what}"), body));
+            match done {
+                Err(error) if is_not_there(&error) => Ok(None),
+                done => done.map(Some),
+            }
+        })
+        .with_context(|| format!("at {:?}", self.url()))
+    }
+
     fn find(&self, selector: &str) -> Result<String> {
         let by = json!({"using": "css selector", "value": selector});
-        let found = self.ask("POST", "/element", &by);
-        let found = found.with_context(|| format!("{selector} at {:?}", self.url()))?;
+        let found = self.ask("POST", "/element", &by)?;
         Ok(found[ELEMENT].as_str().context("an element")?.to_owned())
     }
 
@@ -255,6 +265,11 @@ impl Drop for Browser {
         // The driver ends its browser when the session ends, and only then.
         let _ = self.ask("DELETE", "", &Value::Null);
     }
+}
+
+fn is_not_there(error: &anyhow::Error) -> bool {
+    let why = error.to_string();
+    ["no such element", "stale element reference"].iter().any(|what| why.contains(what))
 }
 
 fn ask(base: &str, method: &str, path: &str, body: &Value) -> Result<Value> {

@@ -80,17 +80,9 @@ impl Ceph {
         let monitor = Running::start(&mut command(&["ceph-mon", "-f", "-i", "a"]))?;
         let id = "2f1f3a5e-8f9a-4f0b-9d52-4a8f1f3f7c22";
         // Waits for the monitor.
-        run(&mut command(&["ceph", "--connect-timeout", "60", "osd", "new", id]))?;
+        tell(at, &["--connect-timeout", "60", "osd", "new", id])?;
         run(&mut command(&["ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", id]))?;
-        let place = ["osd", "crush", "add", "osd.0", "1.0", "host=localhost", "root=default"];
-        until("the monitor to place the store", || {
-            let placed = outcome(&mut command(&[&["ceph"], &place[..]].concat()))?;
-            let why = String::from_utf8_lossy(&placed.stderr);
-            // While it starts, it cannot say which commands it has.
-            let is_starting = why.contains("problem getting command descriptions");
-            ensure!(placed.status.success() || is_starting, "{why}");
-            Ok(placed.status.success().then_some(()))
-        })?;
+        tell(at, &["osd", "crush", "add", "osd.0", "1.0", "host=localhost", "root=default"])?;
         let store = Running::start(&mut command(&["ceph-osd", "-f", "-i", "0"]))?;
         let frontend = format!("--rgw-frontends=beast endpoint=127.0.0.1:{port}");
         let mut gateway =
@@ -133,6 +125,18 @@ impl Ceph {
         ensure!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
         Ok(())
     }
+}
+
+/// Has the monitor do something that it may be told twice.
+fn tell(folder: &Path, words: &[&str]) -> Result<()> {
+    until("the monitor to obey", || {
+        let told = outcome(&mut command(folder, &[&["ceph"], words].concat()))?;
+        let why = String::from_utf8_lossy(&told.stderr);
+        // While it starts, it cannot say which commands it has.
+        let is_starting = why.contains("problem getting command descriptions");
+        ensure!(told.status.success() || is_starting, "{words:?}: {why}");
+        Ok(told.status.success().then_some(()))
+    })
 }
 
 fn command(folder: &Path, words: &[&str]) -> Command {
