@@ -38,24 +38,10 @@ const KEY_BYTES_MAX: usize = 1024;
 impl Https {
     /// Nothing is sent yet. The key file is read for each request, so that a new key needs no restart.
     pub fn new(url: &str, ca_file: Option<&PathBuf>, key_file: PathBuf) -> Result<Https, String> {
-        check_url(url)?;
-        let tls = TlsConfig::builder()
-            .root_certs(roots(ca_file)?)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            // The key is for this server.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(TIMEOUT))
-            .user_agent(concat!("doorbook-agent/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let agent =
+            client(url, ca_file, TIMEOUT, concat!("doorbook-agent/", env!("CARGO_PKG_VERSION")))?;
         let base = url.trim_end_matches('/').to_owned();
-        Ok(Https { agent: config.new_agent(), base, key_file })
+        Ok(Https { agent, base, key_file })
     }
 
     fn authorization(&self) -> Result<String, Failure> {
@@ -140,8 +126,34 @@ fn compressed(body: &[u8]) -> Option<Vec<u8>> {
     is_worth_it.then(|| zstd::encode_all(body, LEVEL).ok()).flatten()
 }
 
+/// What asks a server of Doorbook, with a key that is for this server.
+pub fn client(
+    url: &str,
+    ca_file: Option<&PathBuf>,
+    timeout: Duration,
+    user_agent: &str,
+) -> Result<Agent, String> {
+    check_url(url)?;
+    let tls = TlsConfig::builder()
+        .root_certs(roots(ca_file)?)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .build();
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        // The key goes nowhere else.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .proxy(None)
+        .timeout_connect(Some(CONNECT_TIMEOUT))
+        .timeout_global(Some(timeout))
+        .user_agent(user_agent)
+        .build();
+    Ok(config.new_agent())
+}
+
 /// The key travels with each request: nobody on the way may read it.
-pub fn check_url(url: &str) -> Result<(), String> {
+fn check_url(url: &str) -> Result<(), String> {
     let example = "write it as https://HOST:PORT";
     let uri: ureq::http::Uri =
         url.parse().map_err(|error| format!("{url:?} is no URL ({error}); {example}"))?;
@@ -157,7 +169,7 @@ pub fn check_url(url: &str) -> Result<(), String> {
 }
 
 /// The authorities of the server's certificate: those of a file, or those of the system.
-pub fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, String> {
+fn roots(ca_file: Option<&PathBuf>) -> Result<RootCerts, String> {
     let certificates: Vec<CertificateDer<'static>> = match ca_file {
         None => rustls_native_certs::load_native_certs().certs,
         Some(path) => {

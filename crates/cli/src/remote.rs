@@ -2,17 +2,15 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use doorbook_agent::https::{check_url, roots};
+use doorbook_agent::https;
 use doorbook_server::admin::Failure;
 use doorbook_server::api::native::{PREFIX, answers};
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
-use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
 #[derive(clap::Args)]
@@ -38,8 +36,6 @@ pub struct Remote {
 /// Where a key is that is in no file.
 const KEY_VARIABLE: &str = "DOORBOOK_KEY";
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// A tail ends before that by itself, so that one that does not is dead.
 const TIMEOUT: Duration = Duration::from_secs(6 * 60);
 
@@ -51,7 +47,6 @@ impl ServerArgs {
     /// The server that was named, if one was.
     pub fn remote(&self) -> Result<Option<Remote>, Failure> {
         let Some(url) = &self.server else { return Ok(None) };
-        check_url(url).map_err(Failure::invalid)?;
         let key = match (&self.key_file, std::env::var(KEY_VARIABLE)) {
             (Some(file), _) => key_of(file)?,
             (None, Ok(key)) => key,
@@ -62,25 +57,12 @@ impl ServerArgs {
                 )));
             }
         };
-        let roots = roots(self.ca_file.as_ref()).map_err(Failure::invalid)?;
-        let tls = TlsConfig::builder()
-            .root_certs(roots)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            // The key is for this server.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_global(Some(TIMEOUT))
-            .user_agent(concat!("doorbook/", env!("CARGO_PKG_VERSION")))
-            .build();
+        let user_agent = concat!("doorbook/", env!("CARGO_PKG_VERSION"));
+        let agent = https::client(url, self.ca_file.as_ref(), TIMEOUT, user_agent);
+        let agent = agent.map_err(Failure::invalid)?;
         let base = url.trim_end_matches('/').to_owned();
         let authorization = authorization(&key)?;
-        Ok(Some(Remote { agent: config.new_agent(), base, authorization }))
+        Ok(Some(Remote { agent, base, authorization }))
     }
 }
 
