@@ -16,13 +16,25 @@ use ureq::{Agent, AsSendBody, Body};
 #[derive(clap::Args)]
 pub struct ServerArgs {
     /// Ask this server, with the rights of a key, instead of a data directory
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     /// A file with PUBLIC:PRIVATE of a key, or a token [or the key itself in DOORBOOK_KEY]
-    #[arg(long, value_name = "FILE", env = "DOORBOOK_KEY_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DOORBOOK_KEY_FILE",
+        hide_env_values = true
+    )]
     key_file: Option<PathBuf>,
     /// The authorities of the server's certificate in PEM [default: the system's]
-    #[arg(long, value_name = "FILE", env = "DOORBOOK_CA_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DOORBOOK_CA_FILE",
+        hide_env_values = true
+    )]
     ca_file: Option<PathBuf>,
 }
 
@@ -82,6 +94,17 @@ impl Remote {
         parameters: &[(String, String)],
     ) -> anyhow::Result<T> {
         self.read(self.send(Asked { parameters, ..Asked::get(path) })?)
+    }
+
+    /// The same of one that is sent something.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        parameters: &[(String, String)],
+        (kind, body): (&'static str, Vec<u8>),
+    ) -> anyhow::Result<T> {
+        let asked = Asked { parameters, body: Some((kind, body)), ..Asked::get(path) };
+        self.read(self.send(asked)?)
     }
 
     /// Writes what an operation answers as it comes. A part may be written when it fails.

@@ -33,8 +33,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     call.query.finish()?;
     let desk = desk(call);
     // Who asks here on the machine itself may ask for all.
-    let is_wanted =
-        |review: &&Review| call.scope == Scope::System || review.scope == call.scope;
+    let is_wanted = |review: &&Review| call.scope == Scope::System || review.scope == call.scope;
     let reviews = desk.catalog.registry.reviews().filter(is_wanted);
     let reviews: Vec<_> = reviews.map(|review| describe(&desk, review)).collect();
     call.rows = reviews.len() as u64;
