@@ -6,7 +6,7 @@ use doorbook_event::public_id::Names;
 use doorbook_store::{Answer as Coverage, Filter, Page, Placed};
 use maud::{Markup, html};
 
-use super::chart::Chart;
+use super::chart::{Chart, Stretch};
 use super::detail::Detail;
 use super::filters::{self, Asked};
 use super::navigation::{Here, places};
@@ -185,19 +185,23 @@ impl Found {
                 cursor.ok_or_else(|| Problem::invalid_parameter("cursor", "not one of ours"))?;
             (filter.after, filter.as_of) = (Some(cursor.after), Some(cursor.as_of));
         }
-        let page = store.select(&filter)?;
+        let mut page = store.select(&Filter { is_counted: false, ..filter.clone() })?;
         // Everything else on the page is of the same state.
-        let at_once = |filter: Filter| Filter { as_of: Some(page.as_of.clone()), ..filter };
+        let as_of = Some(page.as_of.clone());
+        let counted = Filter { limit: 0, after: None, as_of: as_of.clone(), ..filter.clone() };
+        let stretch = Stretch::of(store, &counted, &asked.window, visit.now)?;
+        let (dimensions, limit) = facets::wanted(asked.scope);
+        let overview = store.overview(&counted, stretch.width_micros(), (&dimensions, limit))?;
+        page.total = overview.total;
         let older = events::next(&page, ROWS).map(|after| {
             let (scope, as_of) = (asked.scope.clone(), page.as_of.clone());
             Cursor { scope, limit: ROWS, after, as_of, filter: String::new() }.seal(ids)
         });
-        let with_hidden = Filter { limit: 0, ..at_once(asked.filter(params, true)?) };
+        let with_hidden = Filter { limit: 0, as_of, ..asked.filter(params, true)? };
         let n_hidden = match shows_all {
             true => 0,
             false => store.select(&with_hidden)?.total.saturating_sub(page.total),
         };
-        let counted = Filter { limit: 0, after: None, ..at_once(filter.clone()) };
         let of_all = Filter::all(asked.scope.clone(), 0);
         let is_none = page.total == 0;
         let elsewhere = match is_none {
@@ -210,8 +214,8 @@ impl Found {
         let is_empty_history = is_none && elsewhere == 0 && store.select(&of_all)?.total == 0;
         let coverage = coverage::of(store, asked.registry, &filter, visit.now);
         let name_of = |name: &str, value: &str| asked.name_of(name, value);
-        let chart = Chart::of(store, &counted, &asked.window, (&coverage, visit.now), &name_of)?;
-        let facets = facets::of(asked, params, &counted, shows_all)?;
+        let chart = Chart::of(stretch, overview.bars, (&coverage, visit.now), &name_of);
+        let facets = facets::of(asked, params, (&counted, overview.tops), shows_all)?;
         let (open, neighbours) = (None, Default::default());
         Ok(Found {
             page,

@@ -102,7 +102,8 @@ impl Segment {
                 self.footer.get_or_init(|| footer)
             }
         };
-        Ok(Reader { meta: &self.meta, number: self.number, file, footer, cache })
+        let meta = &self.meta;
+        Ok(Reader { meta, number: self.number, file, footer, cache, fills_cache: true })
     }
 }
 
@@ -116,9 +117,16 @@ pub(crate) struct Reader<'s> {
     file: File<'s>,
     footer: &'s ParquetMetaData,
     cache: Arc<Cache>,
+    /// Whether pages that were decoded are put there.
+    fills_cache: bool,
 }
 
 impl Reader<'_> {
+    /// Says how many decoded bytes this reader and those beside it will read in one go.
+    pub(crate) fn reads(&mut self, size_bytes: usize) {
+        self.fills_cache = self.cache.has_room_for(size_bytes);
+    }
+
     /// Reads some columns of some rows, which come in ascending order, and hands them on in groups,
     /// with the number of each row in the file.
     pub(crate) fn read(
@@ -630,7 +638,9 @@ impl<'r> Column<'r> {
             }
         };
         let page = Arc::new(page?);
-        reader.cache.put(key, Block::Page(Arc::clone(&page)));
+        if reader.fills_cache {
+            reader.cache.put(key, Block::Page(Arc::clone(&page)));
+        }
         Ok(page)
     }
 
@@ -652,7 +662,9 @@ impl<'r> Column<'r> {
             return Ok(Some(packed));
         }
         let packed = Arc::new(self.packed(n, rows)?);
-        reader.cache.put(key, Block::Packed(Arc::clone(&packed)));
+        if reader.fills_cache {
+            reader.cache.put(key, Block::Packed(Arc::clone(&packed)));
+        }
         Ok(Some(packed))
     }
 
