@@ -9,6 +9,7 @@
 //! `states` (its parts), `principals` and `principal`, `sources`, `reviews`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
+mod act;
 mod administration;
 mod assets;
 mod attempts;
