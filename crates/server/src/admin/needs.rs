@@ -37,6 +37,8 @@ enum Needs {
     Read(Scope),
     /// What is reviewed.
     Review(Scope),
+    /// What is to be reviewed.
+    ManageReviews(Scope),
     /// What is this user's own.
     Own(Text),
 }
@@ -54,6 +56,7 @@ impl Needs {
             Needs::Operate(scope) => (Operation::Operate, Object::from(scope)),
             Needs::Read(scope) => (Operation::ReadHistory, Object::from(scope)),
             Needs::Review(scope) => (Operation::Review, Object::from(scope)),
+            Needs::ManageReviews(scope) => (Operation::ManageReviews, Object::from(scope)),
         };
         authorize(registry, caller, operation, object)
     }
@@ -123,6 +126,16 @@ impl Admin {
                 | ReviewRequest::Close { name, .. }
                 | ReviewRequest::Sign { name, .. },
             ) => Needs::Review(registry.review(name)?.scope.clone()),
+            Request::Review(ReviewRequest::Create { project: text, namespace, .. }) => {
+                Needs::ManageReviews(match (text, namespace) {
+                    (Some(text), None) => Scope::Project(project(text)?),
+                    (None, Some(name)) => Scope::Namespace(name.as_str().into()),
+                    _ => return None,
+                })
+            }
+            Request::Review(
+                ReviewRequest::Change { name, .. } | ReviewRequest::Remove { name },
+            ) => Needs::ManageReviews(registry.review(name)?.scope.clone()),
             _ => return None,
         })
     }

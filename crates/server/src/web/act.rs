@@ -12,7 +12,7 @@ use super::page::Answer;
 use super::params::Params;
 use super::sessions::SignedIn;
 use super::states;
-use super::text::{plain, shown};
+use super::text::plain;
 use crate::admin::{Reply, Request};
 
 /// A form of one request.
@@ -127,6 +127,15 @@ pub struct Refused {
     field: Option<&'static str>,
 }
 
+impl Refused {
+    /// Of a form of another page, as it was sent.
+    pub fn new(params: &Params, why: String, field: Option<&'static str>) -> Refused {
+        let kept = params.without(&["token"]);
+        let sent = if kept.text().len() > KEPT_BYTES_MAX { Params::none() } else { kept };
+        Refused { why, sent, field }
+    }
+}
+
 /// As much of what was typed is kept for the next page: the longest filter, and all else that anyone types.
 const KEPT_BYTES_MAX: usize = 16 * 1024;
 
@@ -144,9 +153,7 @@ pub fn carry_out(
     };
     let by = visit.signed_in.as_ref().map_or("", |signed_in| &*signed_in.user);
     let refused = |why: String, field: Option<&'static str>| {
-        let kept = params.without(&["token"]);
-        let sent = if kept.text().len() > KEPT_BYTES_MAX { Params::none() } else { kept };
-        forms::go_on(visit, back, Told::Refused(Box::new(Refused { why, sent, field })))
+        forms::go_on(visit, back, Told::Refused(Box::new(Refused::new(params, why, field))))
     };
     let request = match (act.request)(&Sent { params, by }) {
         Ok(request) => request,
@@ -190,20 +197,29 @@ impl<'a> Forms<'a> {
 
     /// A form about what the hidden values name.
     pub fn form(&self, act: &Act, about: &[(&str, &str)]) -> Markup {
-        self.filled(act, about, None)
+        self.filled(act, about, &Params::none(), false)
     }
 
-    /// The same, with what its fields say at first; it is open if something is.
-    pub fn filled(&self, act: &Act, about: &[(&str, &str)], values: Option<&Params>) -> Markup {
+    /// The same, with what its fields say at first, and open if that is what the page is for.
+    pub fn filled(
+        &self,
+        act: &Act,
+        about: &[(&str, &str)],
+        values: &Params,
+        is_open: bool,
+    ) -> Markup {
         let refused = self.refused(act, about);
-        let is_open = refused.is_some() || values.is_some_and(|values| *values != Params::none());
-        let values = refused.map(|refused| &refused.sent).or(values);
+        let is_open = refused.is_some() || is_open;
+        let values = refused.map_or(values, |refused| &refused.sent);
         let shown = Shown { visit: self.visit, refused, values, first: act.fields.first() };
         let is_of_none =
             |refused: &&Refused| !act.fields.iter().any(|f| Some(f.name) == refused.field);
         html! {
             details.act open[is_open] {
-                summary { (act.summary) }
+                summary { (act.summary)
+                    // Forms of many rows are called alike, and some hear them without their row.
+                    @if let Some((_, of)) = about.last().filter(|(_, of)| !of.is_empty()) { span.hidden { " " (plain(of)) } }
+                }
                 form method="post" action=(self.path) {
                     (forms::token(self.signed_in))
                     input type="hidden" name="do" value=(act.word);
@@ -219,6 +235,12 @@ impl<'a> Forms<'a> {
         }
     }
 
+    /// What the form of these words sent that was refused; of one that is shown elsewhere.
+    pub fn sent(&self, words: &[&str]) -> Option<&Params> {
+        let Some(Told::Refused(refused)) = &self.told else { return None };
+        refused.sent.get("do").filter(|word| words.contains(word)).map(|_| &refused.sent)
+    }
+
     /// Why this very form was refused, if it was.
     fn refused(&self, act: &Act, about: &[(&str, &str)]) -> Option<&Refused> {
         let Some(Told::Refused(refused)) = &self.told else { return None };
@@ -232,13 +254,13 @@ impl<'a> Forms<'a> {
 struct Shown<'a> {
     visit: &'a Visit,
     refused: Option<&'a Refused>,
-    values: Option<&'a Params>,
+    values: &'a Params,
     first: Option<&'a Field>,
 }
 
 impl Shown<'_> {
     fn field(&self, field: &Field) -> Markup {
-        let value = self.values.and_then(|values| values.get(field.name));
+        let value = self.values.get(field.name);
         let wrong = self.refused.filter(|refused| refused.field == Some(field.name));
         // Whoever corrects it types on at once; of no field in particular at the first.
         let is_first = self.first.is_some_and(|first| first.name == field.name);
@@ -281,5 +303,5 @@ impl Shown<'_> {
 
 /// Why a form was refused; at most one of a page was.
 fn why(refused: &Refused) -> Markup {
-    html! { p.wrong #wrong { (shown(&refused.why)) } }
+    html! { p.wrong #wrong { (forms::lines(&refused.why)) } }
 }

@@ -74,12 +74,7 @@ pub fn token(signed_in: &SignedIn) -> Markup {
     html! { input type="hidden" name="token" value=(signed_in.form_token); }
 }
 
-/// What was done by the form before this page, if that was not told yet.
-pub fn told(visit: &Visit) -> Markup {
-    html! { @if let Some(told) = take_told(visit) { (notice(&told)) } }
-}
-
-/// The same, for who says it; it is told once.
+/// What was done by the form before this page, if that was not told yet: it is told once.
 pub fn take_told(visit: &Visit) -> Option<Told> {
     let is_shown = visit.parts.method == Method::GET;
     let secret = visit.secret.as_deref().filter(|_| is_shown)?;
@@ -89,7 +84,7 @@ pub fn take_told(visit: &Visit) -> Option<Told> {
 /// What is to be told, in words.
 pub fn notice(told: &Told) -> Markup {
     let not_done = |why: &str| {
-        html! { p.notice.bad role="alert" { "Nothing was changed: " (shown(why)) } }
+        html! { p.notice.bad role="alert" { "Nothing was changed: " (lines(why)) } }
     };
     html! {
         @match told {
@@ -105,6 +100,11 @@ pub fn notice(told: &Told) -> Markup {
             },
         }
     }
+}
+
+/// What a command says, in its lines.
+pub fn lines(text: &str) -> Markup {
+    html! { @for (n, line) in text.lines().enumerate() { @if n > 0 { br; } (shown(line)) } }
 }
 
 /// Goes on to a page that tells it.

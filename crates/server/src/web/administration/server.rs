@@ -94,9 +94,7 @@ fn retention(page: &Shown<'_>) -> Markup {
         };
         let (whose, about) = match (&view.project, &namespace) {
             (Some(name), _) => (shown(name), ("of-project", &**name)),
-            (None, Some(name)) => {
-                (html! { (shown(name)) " (arrays)" }, ("of-namespace", &**name))
-            }
+            (None, Some(name)) => (html! { (shown(name)) " (arrays)" }, ("of-namespace", &**name)),
             (None, None) => (html! { "Doorbook's own history" }, ("of-project", "")),
         };
         html! {

@@ -8,7 +8,7 @@ use crate::api::atlas::tests::SECRET_GROUP;
 
 impl Site {
     /// With erin, who is an administrator and has no role.
-    fn managed() -> Site {
+    pub(super) fn managed() -> Site {
         let site = Site::with_history();
         let password = users::kept(site.0.server.app.random(), "password of erin", 1);
         let user = User { name: "erin".into(), id: Uuid::random([9; 16]), password, created: NOW };
