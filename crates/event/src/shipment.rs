@@ -115,7 +115,7 @@ pub struct Report {
     #[n(3)]
     pub behind_bytes: u64,
     /// Messages that the agent does not know, since it began.
-    #[cbor(n(4), default)]
+    #[cbor(n(4), default, skip_if = "UnknownIds::is_empty")]
     pub unknown_ids: UnknownIds,
 }
 

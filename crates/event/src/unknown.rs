@@ -21,6 +21,11 @@ impl UnknownIds {
     /// As many are told apart.
     pub const MAX: usize = 100;
 
+    /// Whether none came.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.others == 0
+    }
+
     /// Counts what a reader handed out.
     pub fn add(&mut self, unknown: UnknownId) {
         let is_it =

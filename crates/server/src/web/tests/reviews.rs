@@ -88,7 +88,7 @@ async fn a_round_is_looked_through_marked_and_signed() {
     assert_eq!(stale.status, 409);
     assert!(stale.body().contains("was signed already by alice"), "{}", stale.body());
 
-    let close = format!("do=close&row={}&note=a+colleague", rows[0]);
+    let close = format!("do=close&review=logins&row={}&note=a+colleague", rows[0]);
     site.submit(&alice, "/reviews/logins", &close).await;
     let page = site.review(&alice, "").await;
     assert!(page.body().contains("1 row is closed") && !page.body().contains("id=\"follow-ups\""));
