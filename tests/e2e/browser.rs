@@ -1,5 +1,6 @@
 //! The page, as people use it: a real Chromium, with axe on every page and state.
 
+mod administration;
 mod reviews;
 
 use std::path::PathBuf;

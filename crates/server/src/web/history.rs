@@ -18,7 +18,7 @@ use super::table::Table;
 use super::text::shown;
 use super::when::count;
 use super::window::Window;
-use super::{Looked, Visit, export, facets, states};
+use super::{Looked, Visit, export, facets, reviews, states};
 use crate::api::native::cursor::{Cursor, seal_as_of};
 use crate::api::native::events;
 use crate::api::native::problem::Problem;
@@ -319,6 +319,7 @@ impl Shown<'_> {
                         "Pinned link"
                     }
                     @if page.total > 0 { (self.exports()) }
+                    (self.save_as_review())
                 }
             }
         }
@@ -362,6 +363,14 @@ impl Shown<'_> {
                 }
             }
         }
+    }
+
+    /// Where this filter becomes a review, for who may make one.
+    fn save_as_review(&self) -> Markup {
+        let shows_all = self.params.get("show") == Some("all");
+        let filter = self.asked().timeless(self.params, shows_all).ok().flatten();
+        let address = filter.and_then(|filter| reviews::save_as(self.visit, self.scope, &filter));
+        html! { @if let Some(address) = address { span.exports { a href=(address) { "Save as a review" } } } }
     }
 
     fn rows(&self) -> Markup {
