@@ -166,11 +166,8 @@ pub enum Request {
         /// Only of this project.
         project: Option<String>,
     },
-    /// Known intervals of blindness.
-    Coverage {
-        /// Only of this project.
-        project: Option<String>,
-    },
+    /// Known intervals of blindness, of everything.
+    Coverage,
     /// Where the running server listens.
     Server,
     /// Decide how long events are kept.
