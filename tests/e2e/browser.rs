@@ -1,6 +1,7 @@
 //! The page, as people use it: a real Chromium, with axe on every page and state, over a server that a real mongod
 //! and real TileDB arrays fill.
 
+mod administration;
 mod arrays;
 mod hostile;
 mod reviews;

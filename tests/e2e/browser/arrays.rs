@@ -114,7 +114,7 @@ fn what_was_done_with_arrays_is_shown() -> Result<()> {
     let reads = gaps.iter().filter(|gap| gap[2] == "reads not seen" && gap[1] == "it lasts");
     let places: Vec<&str> = reads.flat_map(|gap| gap[4].split(", ")).collect();
     ensure!(places.contains(&"sparse") && places.contains(&"group/dense"), "{gaps:#?}");
-    browser.examine("70-arrays")?;
+    browser.examine("90-arrays")?;
 
     // One array: by its name, though the address has its id.
     let of_sparse: u64 =
@@ -139,7 +139,7 @@ fn what_was_done_with_arrays_is_shown() -> Result<()> {
     browser.wait_for_url(|url| url.contains("/history/"))?;
     let detail = browser.text(".detail")?;
     ensure!(detail.contains("__commits") && detail.contains("no line of its own"), "{detail}");
-    browser.examine("71-array-event")?;
+    browser.examine("91-array-event")?;
 
     // Who did what is known of the array that was told of.
     browser.open(&site.arrays("/history", "user=alice"))?;
@@ -151,7 +151,7 @@ fn what_was_done_with_arrays_is_shown() -> Result<()> {
     let count: u64 = told.values().sum();
     let facts = browser.text("main")?;
     ensure!(facts.contains(&format!("{count} events")), "{count} in {facts}");
-    browser.examine("72-array-principal")?;
+    browser.examine("92-array-principal")?;
 
     browser.open(&site.arrays("/history", "last=1h"))?;
     site.work("evolve")?;
@@ -169,9 +169,9 @@ fn what_was_done_with_arrays_is_shown() -> Result<()> {
         for (size, look) in [(WIDE, "wide"), (NARROW, "narrow")] {
             browser.look(size, scheme)?;
             for (name, path) in [
-                ("73-arrays", "/history"),
-                ("74-array-principals", "/principals"),
-                ("75-array-sources", "/sources"),
+                ("93-arrays", "/history"),
+                ("94-array-principals", "/principals"),
+                ("95-array-sources", "/sources"),
             ] {
                 browser.open(&site.arrays(path, ""))?;
                 browser.examine(&format!("{name}-{look}{suffix}"))?;

@@ -39,35 +39,50 @@ const TOP: i64 = 14;
 const BOTTOM: i64 = 24;
 const PLOT: i64 = HEIGHT - TOP - BOTTOM;
 
-impl Chart {
-    /// Counts.
+/// What time a chart shows, and how long each bar is.
+#[derive(Clone, Copy)]
+pub struct Stretch {
+    from: Timestamp,
+    to: Timestamp,
+    width_seconds: i64,
+}
+
+impl Stretch {
+    /// The window; one that is open is as long as what is in it.
     pub fn of(
         store: &Store,
         filter: &Filter,
         window: &Window,
+        now: Timestamp,
+    ) -> Result<Stretch, Problem> {
+        let (from, to) = match window.is_closed() {
+            true => (window.from, window.to),
+            false => {
+                let days = store.histogram(filter, DAY_SECONDS * 1_000_000)?.bars;
+                let first = days.first().map_or(now.plus_seconds(-DAY_SECONDS), |bar| bar.from);
+                let last = days.last().map_or(now, |bar| bar.from.plus_seconds(DAY_SECONDS));
+                (first.max(window.from), last.min(window.to).max(first.plus_seconds(1)))
+            }
+        };
+        Ok(Stretch { from, to, width_seconds: width_for(from, to) })
+    }
+
+    pub const fn width_micros(self) -> i64 {
+        self.width_seconds * 1_000_000
+    }
+}
+
+impl Chart {
+    /// Of the bars that were counted.
+    pub fn of(
+        stretch: Stretch,
+        bars: Vec<Bar>,
         (coverage, now): (&Answer, Timestamp),
         name_of: &dyn Fn(&str, &str) -> String,
-    ) -> Result<Chart, Problem> {
-        let gaps = Gaps::of(coverage, name_of);
-        if window.is_closed() {
-            let (from, to) = (window.from, window.to);
-            let width_seconds = width_for(from, to);
-            let bars = store.histogram(filter, width_seconds * 1_000_000)?.bars;
-            let unread = unread(coverage, from, to.min(now));
-            return Ok(Chart { bars, width_seconds, from, to, gaps, unread });
-        }
-        // An open window is as long as what is in it.
-        let days = store.histogram(filter, DAY_SECONDS * 1_000_000)?.bars;
-        let first = days.first().map_or(now.plus_seconds(-DAY_SECONDS), |bar| bar.from);
-        let last = days.last().map_or(now, |bar| bar.from.plus_seconds(DAY_SECONDS));
-        let (from, to) = (first.max(window.from), last.min(window.to).max(first.plus_seconds(1)));
-        let width_seconds = width_for(from, to);
-        let bars = match width_seconds {
-            DAY_SECONDS => days,
-            width => store.histogram(filter, width * 1_000_000)?.bars,
-        };
+    ) -> Chart {
+        let Stretch { from, to, width_seconds } = stretch;
         let unread = unread(coverage, from, to.min(now));
-        Ok(Chart { bars, width_seconds, from, to, gaps, unread })
+        Chart { bars, width_seconds, from, to, gaps: Gaps::of(coverage, name_of), unread }
     }
 
     /// The chart, and the tables behind it.

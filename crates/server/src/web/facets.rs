@@ -34,22 +34,29 @@ const OF_NAMESPACE: [Facet; 6] = [
     (Dimension::Application, "application"),
 ];
 
-/// Counts the values. Where a dimension is filtered by, the others of it are counted, too: they are
-/// what could be chosen besides.
+/// The dimensions whose values are shown, and how many values of each.
+pub fn wanted(scope: &Scope) -> ([Dimension; 6], usize) {
+    (facets(scope).map(|(dimension, _)| dimension), VALUES)
+}
+
+const fn facets(scope: &Scope) -> [Facet; 6] {
+    match scope {
+        Scope::Namespace(_) => OF_NAMESPACE,
+        _ => OF_PROJECT,
+    }
+}
+
+/// The values of [`wanted`] as they are shown. Where a dimension is filtered by, the others of it are
+/// counted, too: they are what could be chosen besides.
 pub fn of(
     asked: &Asked<'_>,
     params: &Params,
-    filter: &Filter,
+    (filter, tops): (&Filter, Vec<Top>),
     with_hidden: bool,
 ) -> Result<Vec<(Facet, Top)>, Problem> {
-    let facets = match asked.scope {
-        Scope::Namespace(_) => OF_NAMESPACE,
-        _ => OF_PROJECT,
-    };
     let store = asked.app.store();
-    let tops = store.facets(filter, &facets.map(|(dimension, _)| dimension), VALUES)?;
     let mut counted = Vec::new();
-    for (facet, top) in facets.into_iter().zip(tops) {
+    for (facet, top) in facets(asked.scope).into_iter().zip(tops) {
         let (dimension, name) = facet;
         let top = match params.get(name) {
             None => top,
