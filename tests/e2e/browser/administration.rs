@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 
-use super::{NARROW, OVERFLOW, Site, WIDE};
+use super::site::start;
+use super::{ENTER, NARROW, OVERFLOW, WIDE};
 use crate::support::browser::Browser;
 
 const TAB: &str = "\u{e004}";
-const ENTER: &str = "\u{e007}";
 
 /// The name of the field that has the focus.
 fn focus(browser: &Browser) -> Result<String> {
@@ -36,8 +36,7 @@ fn examine(browser: &Browser, name: &str) -> Result<()> {
 /// beside it; by keyboard alone, and clean by axe. Method: an administrator makes an organization, at the second try.
 #[test]
 fn a_form_is_corrected_by_keyboard() -> Result<()> {
-    let Some(browser) = Browser::start("a form that is refused")? else { return Ok(()) };
-    let site = Site::start()?;
+    let Some((browser, site)) = start("a form that is refused")? else { return Ok(()) };
     browser.look(WIDE, "light")?;
     site.sign_in(&browser, "erin")?;
     browser.open(&format!("{}/admin", site.server.base))?;
@@ -57,16 +56,14 @@ fn a_form_is_corrected_by_keyboard() -> Result<()> {
     let organizations = site.data.run(&["organization", "list"])?;
     ensure!(organizations.contains("alice, bob"), "{organizations}");
     examine(&browser, "71-administration")?;
-    drop(browser);
-    site.server.stop()
+    site.stop(browser)
 }
 
 /// Goal: who owns a project makes a review of what a history shows, corrects it, and changes it; it is what was asked for.
 /// Method: from the history to the review, with a mistake on the way; the command line says what there is.
 #[test]
 fn a_filter_becomes_a_review() -> Result<()> {
-    let Some(browser) = Browser::start("to make a review")? else { return Ok(()) };
-    let site = Site::start()?;
+    let Some((browser, site)) = start("to make a review")? else { return Ok(()) };
     browser.look(WIDE, "light")?;
     site.sign_in(&browser, "dave")?;
     browser.open(&site.history("last=all&q=result:failed"))?;
@@ -93,6 +90,5 @@ fn a_filter_becomes_a_review() -> Result<()> {
     browser.open(&site.page("/reviews", "times=utc"))?;
     ensure!(browser.text("main")?.contains("failures"), "she sees it");
     ensure!(browser.count("main form")? == 0, "and changes nothing");
-    drop(browser);
-    site.server.stop()
+    site.stop(browser)
 }

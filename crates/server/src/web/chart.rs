@@ -181,7 +181,7 @@ impl Chart {
 
     fn bar(&self, bar: &Bar, params: &Params) -> Markup {
         let end = bar.from.plus_seconds(self.width_seconds);
-        let (left, right) = (self.x(bar.from), self.x(end));
+        let (left, right) = at_least_seen(self.x(bar.from), self.x(end));
         let width = (right - left) * 0.86;
         let highest = self.highest();
         let base = TOP + PLOT;
@@ -321,6 +321,16 @@ fn at_least_one(number: u64, highest: u64) -> i64 {
     if number == 0 { 0 } else { scaled(number, highest).max(2) }
 }
 
+/// A bar that the window cuts off may be the newest of all: it is never thinner than can be seen and hit.
+fn at_least_seen(left: f64, right: f64) -> (f64, f64) {
+    const LEAST: f64 = 0.6;
+    match right - left < LEAST {
+        true if left < LEAST => (left, left + LEAST),
+        true => (right - LEAST, right),
+        false => (left, right),
+    }
+}
+
 fn percent(number: f64) -> String {
     format!("{number:.3}%")
 }
@@ -373,6 +383,13 @@ mod tests {
         for (most, highest) in [(0, 2), (1, 2), (3, 4), (6, 10), (7, 10), (11, 20), (499, 500)] {
             assert_eq!(chart(&[(0, most, 0)], 3600).highest(), highest, "{most}");
         }
+    }
+
+    #[test]
+    fn the_newest_bar_is_seen_though_it_has_just_begun() {
+        let svg = chart(&[(3599, 3, 0)], 3600).show(&Params::default()).0;
+        assert!(svg.contains("<rect class=\"success\" x=\"99.400%\""), "{svg}");
+        assert!(svg.contains("width=\"0.516%\""), "{svg}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which values there are among the rows of a page, and how often.
 
-use doorbook_event::Scope;
+use doorbook_event::{Scope, Text};
 use doorbook_store::{Dimension, Filter, Top};
 use maud::{Markup, html};
 
@@ -65,7 +65,16 @@ pub fn of(
             Some(_) => {
                 let mut wider = asked.filter(&params.without(&[name]), with_hidden)?;
                 wider.as_of.clone_from(&filter.as_of);
-                store.top(&wider, dimension, VALUES)?
+                let mut wide = store.top(&wider, dimension, VALUES)?;
+                // What is filtered by is there, however seldom it is.
+                let is_missing = |value: &Option<Text>| {
+                    value.as_deref().is_some_and(|value| params.has(name, value))
+                        && !wide.values.iter().any(|(known, _)| known == value)
+                };
+                let missing = top.values.into_iter().filter(|(value, _)| is_missing(value));
+                let missing: Vec<_> = missing.collect();
+                wide.values.extend(missing);
+                wide
             }
         };
         counted.push((facet, top));
@@ -86,7 +95,7 @@ pub fn show(
                     section.facet {
                         h2 { (label(name))
                             @if top.distinct > VALUES as u64 {
-                                span.of { (count(VALUES as u64)) " of " (count(top.distinct)) }
+                                span.of { (count(top.values.len() as u64)) " of " (count(top.distinct)) }
                             }
                         }
                         ul {

@@ -105,9 +105,8 @@ fn replay(visit: &Visit, project: &str) -> Result<Told, Answer> {
     }
     let rest = if after.is_some() { " There are more: read them again once more." } else { "" };
     Ok(Told::Done(format!(
-        "{} lines were read again: {} are events now, {} were known already; {} events of lines that waited for a \
-         rule.{rest}",
-        count(read),
+        "{} read again: {} now events, {} known already. Of lines that waited for a rule, events: {}.{rest}",
+        lines(read),
         count(stored),
         count(duplicates),
         count(routed)
@@ -236,10 +235,10 @@ impl Shown<'_> {
                         th scope="col" { "Watches" }
                         th scope="col" { "State" }
                         th scope="col" { "Complete to" }
-                        th scope="col" { "Lines, events" }
+                        th scope="col" { "Read" }
                         th scope="col" { "Clock" }
                         th.num scope="col" { "Gaps" }
-                        th.num scope="col" { "Not read" }
+                        th.num scope="col" { "Unreadable" }
                     } }
                     tbody { @for seen in sources { (self.source(seen)) } }
                 }
@@ -250,10 +249,13 @@ impl Shown<'_> {
     fn source(&self, seen: &Seen) -> Markup {
         let Seen { source, health, .. } = seen;
         let open = seen.open_gaps().count();
-        let events = self.params.and("source", &source.name).and("last", "7d").href("/history");
+        // A place of arrays is where they are watched.
+        let is_said =
+            matches!(&source.subject, Subject::Arrays { below, .. } if *below == source.path);
+        let href = self.params.and("source", &source.name).and("last", "7d").href("/history");
         html! {
             tr {
-                th scope="row" { a href=(events) { (shown(&source.name)) }
+                th scope="row" { a href=(href) { (shown(&source.name)) }
                     @if let Some(agent) = &source.agent { div.more { "agent " (shown(agent)) } } }
                 td {
                     @match &source.subject {
@@ -264,7 +266,7 @@ impl Shown<'_> {
                             (shown(below)) div.more { (source.kind.word()) }
                         }
                     }
-                    @if !source.path.is_empty() { div.more { (shown(&source.path)) } }
+                    @if !source.path.is_empty() && !is_said { div.more { (shown(&source.path)) } }
                     @if !source.rules.is_empty() { div.more { "lines that are sent where " (shown(&source.rules_in_words())) } }
                 }
                 td { (state(health.state))
@@ -281,7 +283,7 @@ impl Shown<'_> {
                         div.more { (count(behind)) " bytes behind" }
                     }
                 }
-                td { (count(health.lines)) ", " (count(health.events))
+                td { (lines(health.lines)) div.more { (events(health.events)) }
                     @if let Some(advanced) = health.advanced {
                         div.more { "last further " (when::ago(advanced, self.visit.now)) } } }
                 td { @match &health.heartbeat {
@@ -387,8 +389,7 @@ impl Shown<'_> {
                         ", then have them read again." }
                     @for row in rows {
                         details.act {
-                            summary { (shown(&row.name)) ": " (count(row.lines))
-                                (if row.lines == 1 { " line" } else { " lines" }) }
+                            summary { (shown(&row.name)) ": " (lines(row.lines)) }
                             p { "From " (when::to_the_second(row.first)) " to " (when::to_the_second(row.last))
                                 ", because " (shown(&row.reason)) "." }
                             pre tabindex="0" { (shown_bytes(row.rule.as_bytes())) }
@@ -494,6 +495,14 @@ impl Shown<'_> {
             }
         }
     }
+}
+
+fn lines(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "line" } else { "lines" })
+}
+
+fn events(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "event" } else { "events" })
 }
 
 fn reason_table(reasons: &[(&Text, u64)]) -> Markup {

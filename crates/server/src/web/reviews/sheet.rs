@@ -321,7 +321,7 @@ impl Sheet<'_> {
             now: self.visit.now,
             open: None,
             name_of: &name_of,
-            lead: Some(&lead),
+            lead: round.is_some().then_some(&lead),
         };
         let (scope, as_of) = (self.review.scope.clone(), page.as_of.clone());
         let older = events::next(page, ROWS).map(|after| {
