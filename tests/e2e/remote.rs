@@ -271,8 +271,24 @@ fn a_review_is_the_same_over_the_network() -> Result<()> {
         after == settled(&here(&show)?.0)? && after["review"]["round"] == 2 && after["total"] == 0,
         "{after}"
     );
-    let words = ["review", "remove", "failures"];
-    ensure!(outcome(&mut there(&data, &server.base, &words)?)?.status.code() == Some(2));
+    let create = |name| {
+        ["review", "create", name, "--due", "mon 10:00", "--zone", "Europe/Berlin", "--json"]
+    };
+    let mut made: Value = serde_json::from_str(&over(&create("ours"))?.0)?;
+    made["name"] = "theirs".into();
+    let mut others: Value = serde_json::from_str(&here(&create("theirs"))?.0)?;
+    for review in [&mut made, &mut others] {
+        review["created"].take();
+    }
+    ensure!(made == others, "{made} {others}");
+    fails(&create("ours"), 4)?;
+    let (told, _) = over(&["review", "change", "ours", "--filter", "user:ann"])?;
+    ensure!(
+        told.starts_with("review ours of Orders, weekly by monday 10:00 Europe/Berlin"),
+        "{told}"
+    );
+    ensure!(over(&["review", "remove", "ours"])?.0 == "ours is reviewed no longer");
+    fails(&["review", "remove", "ours"], 3)?;
     let signs: Vec<&str> = ["events", "--system", "action:review_sign_off", "--json"].to_vec();
     ensure!(data.run(&signs)?.lines().count() == 1, "one sign-off is in the history");
     server.stop()

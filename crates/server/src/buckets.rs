@@ -49,6 +49,15 @@ pub struct Buckets {
     hints: Hints,
 }
 
+/// One bucket, which is opened when it is needed, and again whenever it is reached otherwise.
+#[derive(Clone)]
+pub struct Bucket {
+    name: String,
+    buckets: Buckets,
+    /// By which version of the settings.
+    opened: Option<(u64, Arc<dyn ObjectStore>)>,
+}
+
 /// Why a bucket cannot be opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CannotOpen(String);
@@ -127,6 +136,35 @@ impl Buckets {
             glob::Pattern::new(&settings.pattern).is_ok_and(|pattern| pattern.matches(bucket))
         };
         own.1.iter().find(fits).cloned()
+    }
+}
+
+impl Bucket {
+    /// Of this name. Nothing is opened yet.
+    pub fn new(name: &str, buckets: &Buckets) -> Bucket {
+        Bucket { name: name.to_owned(), buckets: buckets.clone(), opened: None }
+    }
+
+    /// One that is reached by this store, whatever the settings say.
+    #[cfg(test)]
+    pub(crate) fn of_store(name: &str, store: Arc<dyn ObjectStore>) -> Bucket {
+        Bucket { opened: Some((0, store)), ..Bucket::new(name, &Buckets::default()) }
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The store of its objects.
+    pub fn store(&mut self) -> Result<Arc<dyn ObjectStore>, CannotOpen> {
+        let version = self.buckets.version();
+        if let Some((_, store)) = self.opened.as_ref().filter(|(of, _)| *of == version) {
+            return Ok(Arc::clone(store));
+        }
+        let store = self.buckets.open(&self.name)?;
+        self.opened = Some((version, Arc::clone(&store)));
+        Ok(store)
     }
 }
 

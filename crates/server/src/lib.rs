@@ -4,8 +4,10 @@
 //! **Invariant:** the only crate that knows an API's wire format. It reads and writes the history
 //! through [`doorbook_store::Store`] alone, and holds no state that a restart must not lose.
 //!
-//! Suggested reading order: [`app`], [`auth`], [`coverage`], [`api::atlas`], [`api::tiledb`], [`arrays`], [`api::native`], [`usage`], [`web`],
-//! [`http`], [`metrics`], [`vitals`], [`alarm`], [`review`], [`admin`], [`pipeline`], [`estate`].
+//! Suggested reading order. Answers: [`app`], [`auth`], [`filter`], [`coverage`], [`api::atlas`], [`api::tiledb`],
+//! [`arrays`], [`api::native`], [`export`], [`web`], [`usage`], [`http`]. What comes in: [`pipeline`], [`sources`],
+//! [`storage`], [`buckets`], [`receiver`], [`routing`], [`counters`]. Who runs it: [`admin`], [`estate`], [`alarm`], [`review`],
+//! [`metrics`], [`vitals`]. Threads that go round are `rounds`.
 
 pub mod admin;
 pub mod alarm;
@@ -24,6 +26,7 @@ pub mod metrics;
 pub mod pipeline;
 pub mod receiver;
 pub mod review;
+mod rounds;
 pub mod routing;
 pub mod sources;
 pub mod storage;

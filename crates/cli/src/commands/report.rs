@@ -101,7 +101,7 @@ fn there(
     let mut parameters = vec![("q".to_owned(), query.filter.clone())];
     parameters.extend(interactive.into_iter().map(|name| ("interactive".to_owned(), name)));
     parameters.extend(history::scope(query));
-    remote.post("reports/accounts", &parameters, ("text/csv", roster))
+    remote.send(("POST", "reports/accounts"), &parameters, ("text/csv", roster))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

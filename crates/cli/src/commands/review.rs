@@ -9,12 +9,13 @@ use doorbook_server::admin::reviews::ReviewRequest;
 use doorbook_server::admin::rows::EventRow;
 use doorbook_server::admin::{Failure, Reply, Request};
 use doorbook_server::api::native::answers::{
-    CheckedRound, Closing, Covered, Done, Mark, Marking, Review, Reviews, Round, SignOff, Signing,
+    ChangedReview, CheckedRound, Closing, Covered, Done, Mark, Marking, NewReview, Review, Reviews,
+    Round, SignOff, Signing,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::history::{History, Operation, named};
+use super::history::{History, Operation, named, scope};
 use super::{DataDir, out_of_turn};
 use crate::output;
 use crate::remote::{Remote, ServerArgs};
@@ -164,27 +165,54 @@ const ROWS_MAX: u64 = 1000;
 const LIST: Operation = Operation("listReviews", "reviews");
 const SHOW: Operation = Operation("getReview", "reviews/{name}");
 const CHECK: Operation = Operation("checkReview", "reviews/{name}/check");
-const MARK: &str = "reviews/{name}/marks";
-const CLOSE: &str = "reviews/{name}/closings";
-const SIGN: &str = "reviews/{name}/sign-offs";
+const CREATE: Change = ("POST", "reviews");
+const CHANGE: Change = ("PATCH", "reviews/{name}");
+const REMOVE: Change = ("DELETE", "reviews/{name}");
+const MARK: Change = ("POST", "reviews/{name}/marks");
+const CLOSE: Change = ("POST", "reviews/{name}/closings");
+const SIGN: Change = ("POST", "reviews/{name}/sign-offs");
+
+/// What changes something: the method and the path of our own API.
+type Change = (&'static str, &'static str);
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     let Args { command, server } = args;
     let here = |request| data_dir.execute(Request::Review(request));
     match command {
         Command::Create { name, filter, project, namespace, due, zone, all: from_start, json } => {
-            only_here(&server)?;
-            let request =
-                ReviewRequest::Create { name, project, namespace, filter, zone, due, from_start };
-            described(here(request)?, json)
+            let review = match server.remote()? {
+                Some(remote) => {
+                    let of = EventsQuery { project, namespace, ..EventsQuery::default() };
+                    let whose: Vec<_> = scope(&of).collect();
+                    let new = NewReview { name, filter, due, zone: Some(zone), all: from_start };
+                    remote.send(CREATE, &whose, body(&new)?)?
+                }
+                None => review(here(ReviewRequest::Create {
+                    name,
+                    project,
+                    namespace,
+                    filter,
+                    zone,
+                    due,
+                    from_start,
+                })?)?,
+            };
+            described(&review, json)
         }
         Command::Change { name, filter, due, zone, json } => {
-            only_here(&server)?;
-            described(here(ReviewRequest::Change { name, filter, zone, due })?, json)
+            let review = match server.remote()? {
+                Some(remote) => send(&remote, CHANGE, &name, &ChangedReview { filter, due, zone })?,
+                None => review(here(ReviewRequest::Change { name, filter, zone, due })?)?,
+            };
+            described(&review, json)
         }
         Command::Remove { name } => {
-            only_here(&server)?;
-            done(here(ReviewRequest::Remove { name: name.clone() })?)?;
+            match server.remote()? {
+                Some(remote) => {
+                    let _: Done = send(&remote, REMOVE, &name, &())?;
+                }
+                None => done(here(ReviewRequest::Remove { name: name.clone() })?)?,
+            }
             output::line(&format!("{name} is reviewed no longer"))
         }
         Command::List { project, namespace, json } => {
@@ -249,21 +277,15 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
 /// What is done over the network.
 fn send<T: DeserializeOwned>(
     remote: &Remote,
-    path: &str,
+    (method, path): Change,
     name: &str,
     what: &impl Serialize,
 ) -> anyhow::Result<T> {
-    let body = serde_json::to_vec(what)?;
-    remote.post(&named(path, Some(name)), &[], ("application/json", body))
+    remote.send((method, &named(path, Some(name))), &[], body(what)?)
 }
 
-fn only_here(server: &ServerArgs) -> Result<(), Failure> {
-    match server.is_named() {
-        true => Err(Failure::invalid(
-            "reviews are made, changed and removed on the data directory: without --server",
-        )),
-        false => Ok(()),
-    }
+fn body(what: &impl Serialize) -> anyhow::Result<(&'static str, Vec<u8>)> {
+    Ok(("application/json", serde_json::to_vec(what)?))
 }
 
 fn done(reply: Reply) -> anyhow::Result<()> {
@@ -335,18 +357,21 @@ fn tell(checked: &CheckedRound, json: bool) -> anyhow::Result<()> {
     }
 }
 
-fn described(reply: Reply, json: bool) -> anyhow::Result<()> {
-    let review = match reply {
-        Reply::Review(review) => *review,
-        other => return Err(out_of_turn(&other)),
-    };
+fn review(reply: Reply) -> anyhow::Result<Review> {
+    match reply {
+        Reply::Review(review) => Ok(*review),
+        other => Err(out_of_turn(&other)),
+    }
+}
+
+fn described(review: &Review, json: bool) -> anyhow::Result<()> {
     if json {
-        return output::json(&review);
+        return output::json(review);
     }
     output::line(&format!(
         "review {} of {}, {} by {} {}; the open round is due at {}",
         review.name,
-        whose(&review),
+        whose(review),
         review.rhythm,
         review.due,
         review.zone,

@@ -770,6 +770,12 @@ pub struct SourceView {
     pub lines: u64,
     /// Events it recorded so far.
     pub events: u64,
+    /// Messages of mongod that this version does not know, since who reads it began.
+    #[serde(default)]
+    pub unknown_messages: u64,
+    /// Which these are: the first 100 kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_ids: Vec<UnknownIdView>,
 }
 
 impl SourceView {

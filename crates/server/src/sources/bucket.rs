@@ -1,4 +1,4 @@
-//! [`Bucket`]: the files of a log in a bucket of an object store.
+//! [`LogBucket`]: the files of a log in a bucket of an object store.
 
 use std::io::{Cursor, Error, ErrorKind, Read, Result};
 use std::sync::Arc;
@@ -12,46 +12,45 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use crate::admin::with_causes;
-use crate::buckets::Buckets;
+use crate::buckets::hints::{Ear, Heard};
+use crate::buckets::{Bucket, Buckets};
 
 /// All below a prefix of a bucket.
 #[derive(Clone)]
-pub(super) struct Bucket {
-    name: String,
+pub(super) struct LogBucket {
+    bucket: Bucket,
     /// Whole parts of keys, between slashes.
     prefix: String,
     /// How names below that begin.
     beginning: String,
-    buckets: Buckets,
+    /// Hears what the store says of it.
+    ear: Arc<Ear>,
     runtime: Handle,
-    /// Once it was opened, by which version of the settings.
-    opened: Option<(u64, Arc<dyn ObjectStore>)>,
 }
 
 /// One file is held in memory while it is read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 
-impl Bucket {
+impl LogBucket {
     /// `place` is `BUCKET`, `BUCKET/PREFIX`, or `BUCKET/BEGINNING*` where the prefix ends at no slash.
-    pub(super) fn new(place: &str, buckets: Buckets, runtime: Handle) -> Bucket {
+    pub(super) fn new(place: &str, buckets: &Buckets, runtime: Handle) -> LogBucket {
         let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
         let (prefix, beginning) = match prefix.strip_suffix('*') {
             Some(begun) => begun.rsplit_once('/').unwrap_or(("", begun)),
             None => (prefix, ""),
         };
-        let (name, prefix) = (name.to_owned(), prefix.trim_end_matches('/').to_owned());
-        Bucket { name, prefix, beginning: beginning.to_owned(), buckets, runtime, opened: None }
+        let prefix = prefix.trim_end_matches('/');
+        LogBucket {
+            bucket: Bucket::new(name, buckets),
+            prefix: prefix.to_owned(),
+            beginning: beginning.to_owned(),
+            ear: buckets.hints().listen(name, prefix),
+            runtime,
+        }
     }
 
     fn store(&mut self) -> Result<Arc<dyn ObjectStore>> {
-        let version = self.buckets.version();
-        if let Some((_, store)) = self.opened.as_ref().filter(|(of, _)| *of == version) {
-            return Ok(Arc::clone(store));
-        }
-        let opened = self.buckets.open(&self.name);
-        let store = opened.map_err(|error| Error::new(ErrorKind::NotConnected, error))?;
-        self.opened = Some((version, Arc::clone(&store)));
-        Ok(store)
+        self.bucket.store().map_err(|error| Error::new(ErrorKind::NotConnected, error))
     }
 
     fn path(&self, name: &str) -> Result<Path> {
@@ -63,13 +62,12 @@ impl Bucket {
     }
 
     /// What an object is called below the prefix.
-    fn name_of<'a>(&self, object: &'a ObjectMeta) -> &'a str {
-        let key = object.location.as_ref();
+    fn name_of<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&*self.prefix).unwrap_or(key).trim_start_matches('/')
     }
 }
 
-impl Files for Bucket {
+impl Files for LogBucket {
     fn list(&mut self, after: &str, _now: Timestamp) -> Result<Vec<Listed>> {
         let store = self.store()?;
         let prefix = self.path("")?;
@@ -78,18 +76,25 @@ impl Files for Bucket {
             after => store.list_with_offset(Some(&prefix), &self.path(after)?),
         };
         // Keys come in their order: behind the last one that begins so there is none.
-        let begins =
-            |object: &ObjectMeta| ready(Ok(self.name_of(object).starts_with(&self.beginning)));
+        let begins = |object: &ObjectMeta| {
+            let name = self.name_of(object.location.as_ref());
+            ready(Ok(name.starts_with(&self.beginning)))
+        };
         let listed = listed.try_take_while(begins).take(Folder::LISTED_MAX);
         let listed = listed.try_collect::<Vec<_>>();
         let listed = self.runtime.block_on(listed);
         let listed =
             listed.map_err(|error| Error::new(ErrorKind::NotConnected, with_causes(&error)))?;
         let below = listed.iter().map(|object| Listed {
-            name: self.name_of(object).to_owned(),
+            name: self.name_of(object.location.as_ref()).to_owned(),
             size_bytes: object.size,
         });
         Ok(below.collect())
+    }
+
+    fn has_more(&mut self) -> bool {
+        let Heard { keys, is_much } = self.ear.take();
+        is_much || keys.iter().any(|key| self.name_of(key).starts_with(&self.beginning))
     }
 
     fn open(&mut self, name: &str) -> Result<Box<dyn Read + Send>> {
@@ -134,8 +139,13 @@ mod tests {
             let path = Path::from(key);
             runtime.block_on(store.put(&path, key.into())).expect("put");
         }
-        let mut bucket = Bucket::new("logs/lake/", Buckets::default(), runtime.handle().clone());
-        bucket.opened = Some((0, Arc::clone(&store) as Arc<dyn ObjectStore>));
+        let of = |place: &str| {
+            let buckets = Buckets::default();
+            let mut bucket = LogBucket::new(place, &buckets, runtime.handle().clone());
+            bucket.bucket = Bucket::of_store("logs", Arc::clone(&store) as Arc<dyn ObjectStore>);
+            bucket
+        };
+        let mut bucket = of("logs/lake/");
         let now = Timestamp::MIN;
         let two = Listed { name: "2".into(), size_bytes: 6 };
         let both = [Listed { name: "1/a".into(), size_bytes: 8 }, two.clone()];
@@ -148,14 +158,33 @@ mod tests {
         let gone = bucket.open("3").err().expect("gone");
         assert_eq!(gone.kind(), ErrorKind::NotFound);
         let names = |place: &str, after: &str| -> Vec<String> {
-            let mut bucket = Bucket::new(place, Buckets::default(), runtime.handle().clone());
-            bucket.opened = Some((0, Arc::clone(&store) as Arc<dyn ObjectStore>));
-            bucket.list(after, now).expect("listed").into_iter().map(|file| file.name).collect()
+            of(place).list(after, now).expect("listed").into_iter().map(|file| file.name).collect()
         };
         assert_eq!(names("logs/lake-*", ""), ["lake-2/1"]);
         assert_eq!(names("logs/lake*", ""), ["lake-2/1", "lake/1/a", "lake/2"]);
         assert_eq!(names("logs/lake*", "lake-2/1"), ["lake/1/a", "lake/2"]);
         assert_eq!(names("logs/lake/1*", ""), ["1/a"]);
         assert_eq!(names("logs/*", ""), ["0", "lake-2/1", "lake/1/a", "lake/2"]);
+    }
+
+    /// Goal: a store's word of a new file brings a look, and of what is none of this log it does not. Method: hints
+    /// at objects that begin as it, that do not, and beside the prefix.
+    #[test]
+    fn a_hint_at_one_of_its_files_is_a_word() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let buckets = Buckets::default();
+        let mut bucket = LogBucket::new("logs/prod/lake-*", &buckets, runtime.handle().clone());
+        assert!(!bucket.has_more());
+        for (key, expected) in [
+            ("prod/lake-2026-11-24", true),
+            ("prod/pond-2026-11-24", false),
+            ("test/lake-2026-11-24", false),
+        ] {
+            buckets.hints().tell("logs", key);
+            assert_eq!(bucket.has_more(), expected, "{key}");
+            assert!(!bucket.has_more(), "once");
+        }
+        buckets.hints().tell("other", "prod/lake-2026-11-24");
+        assert!(!bucket.has_more());
     }
 }

@@ -21,7 +21,6 @@ pub(crate) mod status;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use doorbook_event::advance::Advance;
@@ -42,7 +41,8 @@ pub use shipped::{Agents, Heard};
 
 use crate::admin::with_causes;
 use crate::buckets::Buckets;
-use bucket::Bucket;
+use crate::rounds::{Rounds, pause};
+use bucket::LogBucket;
 use clock::{ClockNews, ClockWatch, Look};
 use shipped::Shipped;
 
@@ -124,29 +124,25 @@ impl Board {
 /// The sources of a running server.
 pub struct Sources {
     board: Board,
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    rounds: Rounds,
 }
 
 impl Sources {
     /// Begins to follow.
     pub fn start(tools: Tools) -> std::io::Result<Sources> {
         let board = Board::default();
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
+        let mut rounds = Rounds::new("following sources");
         for (name, reader) in [("sources", Reader::Followed), ("logs", Reader::Fetched)] {
             let mut round = Round::new(tools.clone(), board.clone(), reader);
-            let raised = Arc::clone(&stop);
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-                while !raised.load(Ordering::SeqCst) {
-                    if !round.run(&raised) {
-                        std::thread::park_timeout(INTERVAL);
+            rounds.begin(name, move |stop| {
+                while !stop.load(Ordering::SeqCst) {
+                    if !round.run(stop) {
+                        pause(INTERVAL);
                     }
                 }
             })?;
-            threads.push(thread);
         }
-        Ok(Sources { board, stop, threads })
+        Ok(Sources { board, rounds })
     }
 
     /// How they are.
@@ -155,25 +151,8 @@ impl Sources {
     }
 
     /// Stores what was read and stops.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        for thread in self.threads.drain(..) {
-            thread.thread().unpark();
-            // What it was about to say it says nowhere else.
-            if thread.join().is_err() {
-                tracing::error!("following sources ended in a bug");
-            }
-        }
-    }
-}
-
-impl Drop for Sources {
-    fn drop(&mut self) {
-        self.end();
+    pub fn stop(self) {
+        drop(self.rounds);
     }
 }
 
@@ -283,7 +262,7 @@ impl Round {
             if let (Some(place), Some((buckets, runtime))) =
                 (source.path.strip_prefix(BUCKET), &self.tools.buckets)
             {
-                let bucket = Bucket::new(place, buckets.clone(), runtime.clone());
+                let bucket = LogBucket::new(place, buckets, runtime.clone());
                 following.set_files(Arc::new(move || Box::new(bucket.clone())));
             }
             self.following.insert(source.name.clone(), following);

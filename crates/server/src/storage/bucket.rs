@@ -1,4 +1,4 @@
-//! [`Bucket`]: a prefix of a bucket that arrays are in.
+//! [`ArrayBucket`]: a prefix of a bucket that arrays are in.
 //!
 //! One listing of everything below the prefix, in the order of keys, a thousand at a time: what is of one array
 //! stands together, and only one array's names are in memory at once. So it costs a request per thousand
@@ -16,19 +16,16 @@ use tokio::runtime::Handle;
 
 use super::place::{Changed, Looked, Place, Seen, Unseen};
 use crate::admin::with_causes;
-use crate::buckets::Buckets;
 use crate::buckets::hints::{Ear, Heard};
+use crate::buckets::{Bucket, Buckets};
 
 /// Arrays below a prefix of a bucket; the prefix may be that of one array.
-pub(super) struct Bucket {
-    name: String,
+pub(super) struct ArrayBucket {
+    bucket: Bucket,
     prefix: String,
-    buckets: Buckets,
     /// Hears what the store says of it.
     ear: Arc<Ear>,
     runtime: Handle,
-    /// Once it was opened, by which version of the settings.
-    opened: Option<(u64, Arc<dyn ObjectStore>)>,
     /// The latest time of change that was seen.
     latest: Timestamp,
     /// By how much that was ahead of our clock.
@@ -54,43 +51,30 @@ struct Collecting {
     listing: Listing,
 }
 
-impl Bucket {
+impl ArrayBucket {
     /// `place` is `BUCKET` or `BUCKET/PREFIX`.
     pub(super) fn new(
         place: &str,
-        buckets: Buckets,
+        buckets: &Buckets,
         runtime: Handle,
         clock: Arc<dyn Clock>,
-    ) -> Bucket {
+    ) -> ArrayBucket {
         let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
-        Bucket {
-            name: name.to_owned(),
+        ArrayBucket {
+            bucket: Bucket::new(name, buckets),
             prefix: prefix.to_owned(),
             ear: buckets.hints().listen(name, prefix.trim_end_matches('/')),
-            buckets,
             runtime,
-            opened: None,
             latest: Timestamp::MIN,
             ahead_seconds: 0,
             clock,
         }
     }
 
-    fn store(&mut self) -> Result<Arc<dyn ObjectStore>, Unseen> {
-        let version = self.buckets.version();
-        if let Some((_, store)) = self.opened.as_ref().filter(|(of, _)| *of == version) {
-            return Ok(Arc::clone(store));
-        }
-        let store = self
-            .buckets
-            .open(&self.name)
-            .map_err(|error| Unseen { is_absent: false, message: error.to_string().into() })?;
-        self.opened = Some((version, Arc::clone(&store)));
-        Ok(store)
-    }
-
     fn list(&mut self, prefix: &str, see: &mut dyn FnMut(Seen<'_>) -> bool) -> Result<(), Unseen> {
-        let store = self.store()?;
+        let store = self.bucket.store();
+        let store = store
+            .map_err(|error| Unseen { is_absent: false, message: error.to_string().into() })?;
         let path = path_of(prefix).map_err(|message| Unseen { is_absent: false, message })?;
         let prefix = (!prefix.is_empty()).then_some(&path);
         let mut chunks = store.list(prefix).ready_chunks(CHUNK);
@@ -139,14 +123,14 @@ impl Bucket {
         see: &mut dyn FnMut(Seen<'_>) -> bool,
     ) -> bool {
         let Collecting { root, listing } = done;
-        let uri = format!("s3://{}/{root}", self.name).into();
+        let uri = format!("s3://{}/{root}", self.bucket.name()).into();
         let mut contents =
             Objects { store: Arc::clone(store), root, runtime: self.runtime.clone(), times: 0 };
         see(Seen { uri, listing: Ok(listing), contents: &mut contents })
     }
 
     fn unseen(&self, error: &object_store::Error) -> Unseen {
-        unseen(&self.name, &with_causes(error))
+        unseen(self.bucket.name(), &with_causes(error))
     }
 }
 
@@ -165,7 +149,7 @@ fn unseen(bucket: &str, error: &str) -> Unseen {
     Unseen { is_absent, message: message.into() }
 }
 
-impl Place for Bucket {
+impl Place for ArrayBucket {
     fn look(&mut self, see: &mut dyn FnMut(Seen<'_>) -> bool) -> Result<Looked, Unseen> {
         self.latest = Timestamp::MIN;
         let prefix = self.prefix.clone();
@@ -191,7 +175,7 @@ impl Place for Bucket {
         // Without its commit a fragment says nothing.
         let telling = of_arrays.filter(|(_, below)| !below.starts_with("__fragments/"));
         let mut arrays: Vec<Text> =
-            telling.map(|(root, _)| format!("s3://{}/{root}", self.name).into()).collect();
+            telling.map(|(root, _)| format!("s3://{}/{root}", self.bucket.name()).into()).collect();
         arrays.dedup();
         Changed { place: is_much, arrays }
     }

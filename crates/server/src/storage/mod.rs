@@ -27,7 +27,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use doorbook_event::record::ClockState;
@@ -38,6 +37,7 @@ use tokio::runtime::Handle;
 
 use crate::arrays::FILE;
 use crate::buckets::Buckets;
+use crate::rounds::{Rounds, pause};
 use crate::sources::status::tell_changes;
 use crate::sources::{Board, Reader, Status};
 use watching::Watching;
@@ -70,50 +70,30 @@ pub struct Tools {
 
 /// The watch over storage of a running server.
 pub struct Storage {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    rounds: Rounds,
 }
 
 impl Storage {
     /// Begins to watch.
     pub fn start(tools: Tools) -> std::io::Result<Storage> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut threads = Vec::new();
+        let mut rounds = Rounds::new("watching storage");
         // What is on disk waits for no network.
         for (name, reader) in [("storage", Reader::Stored), ("buckets", Reader::Listed)] {
-            let raised = Arc::clone(&stop);
             let mut round = Round::new(tools.clone(), reader);
-            let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-                while !raised.load(Ordering::SeqCst) {
-                    round.run(&raised);
-                    std::thread::park_timeout(INTERVAL);
+            rounds.begin(name, move |stop| {
+                while !stop.load(Ordering::SeqCst) {
+                    round.run(stop);
+                    pause(INTERVAL);
                 }
                 round.end();
             })?;
-            threads.push(thread);
         }
-        Ok(Storage { stop, threads })
+        Ok(Storage { rounds })
     }
 
     /// Stores what was seen and stops.
-    pub fn stop(mut self) {
-        self.end();
-    }
-
-    fn end(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        for thread in self.threads.drain(..) {
-            thread.thread().unpark();
-            if thread.join().is_err() {
-                tracing::error!("watching storage ended in a bug");
-            }
-        }
-    }
-}
-
-impl Drop for Storage {
-    fn drop(&mut self) {
-        self.end();
+    pub fn stop(self) {
+        drop(self.rounds);
     }
 }
 
@@ -201,8 +181,7 @@ impl Round {
 
 /// How a source is that was not looked at yet.
 fn unknown() -> Status {
-    let state = State::CatchingUp;
-    Status { state, message: None, through: None, behind_bytes: 0, lines: 0, events: 0 }
+    Status::new(State::CatchingUp)
 }
 
 #[cfg(test)]

@@ -324,13 +324,15 @@ fn a_place_that_cannot_be_looked_at() {
 
 /// Goal: reading all again makes no gap of what was seen when it happened: a replay painted one over it, once. Method:
 /// a merged write whose list was vacuumed while it was watched, and a replay; the same of an array that came there
-/// merged already.
+/// merged already, to a place that was watched and to one that was not.
 #[test]
 fn a_replay_makes_no_gap_of_what_was_watched() {
-    for is_watched in [true, false] {
+    for (is_watched, is_place_watched) in [(true, true), (false, true), (false, false)] {
         let mut scene = Scene::new();
         if is_watched {
             scene.create("a", 1);
+        }
+        if is_place_watched {
             scene.run();
             scene.run_later();
         }

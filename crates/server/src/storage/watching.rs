@@ -14,7 +14,7 @@ use doorbook_source::Batch;
 use doorbook_source::tiledb::ArrayWatch;
 use doorbook_store::coverage::Progress;
 
-use super::bucket::Bucket;
+use super::bucket::ArrayBucket;
 use super::disk::Disk;
 use super::place::{Place, Seen, Unseen};
 use super::position::{One, Position};
@@ -127,7 +127,7 @@ impl Watching {
             None => {
                 let place = below.strip_prefix("s3://").unwrap_or(below);
                 let (buckets, runtime) = (tools.buckets.clone(), tools.runtime.clone());
-                Box::new(Bucket::new(place, buckets, runtime, tools.clock.clone()))
+                Box::new(ArrayBucket::new(place, &buckets, runtime, tools.clock.clone()))
             }
         };
         let mut state = State::new(source, progress, place.removal_seconds(), now);

@@ -236,10 +236,7 @@ fn is_cut(message: &[u8]) -> bool {
 
 /// `<u> on <db> from client <address>`, up to 3.4 without the address.
 fn success(rest: &[u8], accepted: Option<Peer>) -> Said<'_> {
-    let (who, client) = match rfind(rest, FROM) {
-        Some(at) => (&rest[..at], Some(&rest[at + FROM.len()..])),
-        None => (rest, None),
-    };
+    let (who, client) = split_client(rest);
     if let Some(client) = client {
         // A word that is no address is left to the caller to judge; several words are a name.
         let is_word = !client.is_empty() && !client.contains(&b' ') && !has_line_break(client);
@@ -277,10 +274,7 @@ fn failure_on<'a>(
     while let Some(at) = rfind(&rest[..end], b" ; ") {
         end = at;
         let reason = &rest[at + 3..];
-        let (who, client) = match rfind(&rest[..at], FROM) {
-            Some(from) => (&rest[..from], Some(&rest[from + FROM.len()..at])),
-            None => (&rest[..at], None),
-        };
+        let (who, client) = split_client(&rest[..at]);
         let Some((user, database)) = split_last(who, b" on ") else { continue };
         if !is_database_of(database, client) {
             continue;
@@ -308,10 +302,7 @@ fn failure_at(rest: &[u8], accepted: Option<Peer>) -> Option<Failure<'_>> {
         let tail = &rest[at + WITH.len()..];
         let Some(colon) = memmem::find(tail, b": ") else { continue };
         let (mechanism, reason) = (&tail[..colon], &tail[colon + 2..]);
-        let (who, client) = match rfind(&rest[..at], FROM) {
-            Some(from) => (&rest[..from], Some(&rest[from + FROM.len()..at])),
-            None => (&rest[..at], None),
-        };
+        let (who, client) = split_client(&rest[..at]);
         let Some((user, database)) = split_last(who, b"@") else { continue };
         let is_own = is_mechanism(mechanism) && is_own_client(client, accepted);
         if is_own && is_reason_for(reason, user, database) {
@@ -455,10 +446,7 @@ pub fn said_leniently(message: &[u8]) -> Said<'_> {
     } else if let Some(rest) = message.strip_prefix(b"Failed to authenticate ") {
         split_last(rest, b" with mechanism ").and_then(|(who, tail)| {
             let (mechanism, reason) = split_first(tail, b": ")?;
-            let (who, client) = match split_last(who, FROM) {
-                Some((who, client)) => (who, Some(client)),
-                None => (who, None),
-            };
+            let (who, client) = split_client(who);
             failure_of(who, client, reason, mechanism, b"@")
         })
     } else {
@@ -570,6 +558,14 @@ fn is_database_of(name: &[u8], client: Option<&[u8]>) -> bool {
 
 fn has_line_break(text: &[u8]) -> bool {
     memchr::memchr2(b'\n', b'\r', text).is_some()
+}
+
+/// `<who>[ from client <address>]`
+fn split_client(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match split_last(text, FROM) {
+        Some((who, client)) => (who, Some(client)),
+        None => (text, None),
+    }
 }
 
 fn split_last<'a>(text: &'a [u8], separator: &[u8]) -> Option<(&'a [u8], &'a [u8])> {

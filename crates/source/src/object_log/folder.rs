@@ -32,6 +32,11 @@ pub trait Files: Send {
     /// The first files behind the name `after`, by name, at most [`Folder::LISTED_MAX`]; those that seem whole.
     fn list(&mut self, after: &str, now: Timestamp) -> io::Result<Vec<Listed>>;
 
+    /// Whether someone said since this was asked last that there may be more: then it is looked at once.
+    fn has_more(&mut self) -> bool {
+        false
+    }
+
     /// The bytes of one. What may be there and cannot be had now is [`io::ErrorKind::NotConnected`]: it is asked
     /// for again, a few times if others can be had; every other error gives the file up.
     fn open(&mut self, name: &str) -> io::Result<Box<dyn Read + Send>>;
@@ -128,7 +133,8 @@ impl Folder {
     pub fn poll(&mut self, now: Timestamp, out: &mut Batch) -> Polled {
         let mut polled = Polled::default();
         let mut batch = Batch::default();
-        if (self.next.is_empty() || self.stuck.is_some()) && self.look_at <= now {
+        let may_look = self.next.is_empty() || self.stuck.is_some();
+        if may_look && (self.files.has_more() || self.look_at <= now) {
             match self.look(now) {
                 Ok(()) => {}
                 Err(error) => {

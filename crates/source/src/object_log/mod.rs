@@ -13,6 +13,7 @@ mod ceph;
 mod cloudtrail;
 mod folder;
 mod object;
+mod places;
 mod records;
 mod request;
 mod s3;
@@ -32,9 +33,10 @@ use crate::intern::Texts;
 use crate::mongod::time::Times;
 
 pub use folder::{Files, Folder, Listed, OnDisk};
+pub use places::Places;
 pub use records::Records;
 pub use request::{Operation, Request};
-pub use sessions::{Counts, Places, Sessions};
+pub use sessions::{Counts, Sessions};
 pub use watch::{Settings, Watch};
 
 /// What a store writes.

@@ -1,9 +1,10 @@
 //! Logs as the stores write them, and what they say of arrays.
 
-use std::io::Read;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::io::{self, Cursor, Read};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use doorbook_event::{Access, Action, Outcome, Timestamp};
+use doorbook_event::{Access, Action, Outcome, Target, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
@@ -582,40 +583,11 @@ fn a_broken_file_is_told_and_left() {
 /// cannot be had for a while or for ever, polled as often as a source does.
 #[test]
 fn one_file_that_cannot_be_had_blocks_no_other() {
-    use std::io::{Cursor, Error, ErrorKind, Result};
-    use std::sync::Mutex;
-
-    #[derive(Clone, Default)]
-    struct Bucket(Arc<Mutex<std::collections::BTreeMap<String, bool>>>);
-
-    impl Files for Bucket {
-        fn list(&mut self, after: &str, _: Timestamp) -> Result<Vec<Listed>> {
-            let files = self.0.lock().expect("no panic before");
-            let behind = files.keys().filter(|name| &***name > after);
-            Ok(behind.map(|name| Listed { name: name.clone(), size_bytes: 1 }).collect())
-        }
-
-        fn open(&mut self, name: &str) -> Result<Box<dyn Read + Send>> {
-            match self.0.lock().expect("no panic before").get(name) {
-                Some(true) => Ok(Box::new(Cursor::new(S3))),
-                Some(false) => Err(Error::new(ErrorKind::NotConnected, "403 Forbidden")),
-                None => Err(ErrorKind::NotFound.into()),
-            }
-        }
-    }
-
     let bucket = Bucket::default();
     let set = |name: &str, can_be_had| {
-        bucket.0.lock().expect("no panic before").insert(name.to_owned(), can_be_had);
+        bucket.locked().files.insert(name.to_owned(), can_be_had);
     };
-    let settings = Settings {
-        source: "lake".into(),
-        path: "s3://logs".into(),
-        format: Format::S3AccessLog,
-        target: doorbook_event::Target::Array { namespace: "alice".into(), array: "s3://".into() },
-        places: Arc::new(places()),
-    };
-    let mut folder = Folder::open(settings, Box::new(bucket.clone()), 60, None).expect("opens");
+    let mut folder = bucket.folder();
     let mut now: Timestamp = "2026-11-23T10:00:00Z".parse().expect("a time");
     let mut batch = crate::Batch::default();
     let mut polls = |folder: &mut Folder, batch: &mut crate::Batch, n: usize| {
@@ -645,4 +617,75 @@ fn one_file_that_cannot_be_had_blocks_no_other() {
     // Nothing of it comes again.
     polls(&mut folder, &mut batch, 30);
     assert_eq!((batch.lines, batch.quarantine.len()), (2 * one, 3));
+}
+
+/// Goal: whoever says that there is more has it read at once, and else the interval stands. Method: a file that
+/// comes between two looks, with a word of it and without.
+#[test]
+fn a_word_brings_the_next_look() {
+    let bucket = Bucket::default();
+    let mut folder = bucket.folder();
+    let start: Timestamp = "2026-11-23T10:00:00Z".parse().expect("a time");
+    let mut lines_at = |seconds: i64| {
+        let mut batch = crate::Batch::default();
+        let polled = folder.poll(start.plus_seconds(seconds), &mut batch);
+        assert!(polled.trouble.is_none() && polled.at_end, "{polled:?}");
+        batch.lines > 0
+    };
+    assert!(!lines_at(0));
+    bucket.locked().files.insert("1".to_owned(), true);
+    assert!(!lines_at(1), "nobody said so");
+    bucket.locked().has_more = true;
+    assert!(lines_at(2));
+    bucket.locked().files.insert("2".to_owned(), true);
+    assert!(!lines_at(61), "a look was a minute ago, but one second");
+    assert!(lines_at(62));
+}
+
+/// Files in memory by their names, and whether each can be had; and whether someone said that there are more.
+#[derive(Default)]
+struct InMemory {
+    files: BTreeMap<String, bool>,
+    has_more: bool,
+}
+
+#[derive(Clone, Default)]
+struct Bucket(Arc<Mutex<InMemory>>);
+
+impl Bucket {
+    fn locked(&self) -> MutexGuard<'_, InMemory> {
+        self.0.lock().expect("no panic before")
+    }
+
+    /// Looked at every minute.
+    fn folder(&self) -> Folder {
+        let settings = Settings {
+            source: "lake".into(),
+            path: "s3://logs".into(),
+            format: Format::S3AccessLog,
+            target: Target::Array { namespace: "alice".into(), array: "s3://".into() },
+            places: Arc::new(places()),
+        };
+        Folder::open(settings, Box::new(self.clone()), 60, None).expect("opens")
+    }
+}
+
+impl Files for Bucket {
+    fn list(&mut self, after: &str, _: Timestamp) -> io::Result<Vec<Listed>> {
+        let stored = self.locked();
+        let behind = stored.files.keys().filter(|name| &***name > after);
+        Ok(behind.map(|name| Listed { name: name.clone(), size_bytes: 1 }).collect())
+    }
+
+    fn has_more(&mut self) -> bool {
+        std::mem::take(&mut self.locked().has_more)
+    }
+
+    fn open(&mut self, name: &str) -> io::Result<Box<dyn Read + Send>> {
+        match self.locked().files.get(name) {
+            Some(true) => Ok(Box::new(Cursor::new(S3))),
+            Some(false) => Err(io::Error::new(io::ErrorKind::NotConnected, "403 Forbidden")),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
 }

@@ -562,7 +562,8 @@ pub struct Sources {
     pub quarantined: u64,
     /// Lines that were sent and fit no source.
     pub unrouted: u64,
-    /// Messages of mongod that this version does not know, as imports counted them, most frequent first.
+    /// Messages of mongod that this version does not know, as imports counted them, and sources since the server
+    /// began; most frequent first.
     pub unknown_ids: Vec<UnknownId>,
 }
 
@@ -619,6 +620,11 @@ pub struct Source {
     pub gaps: Gaps,
     /// Lines of it that could not be read.
     pub quarantined: u64,
+    /// Messages of mongod that this version does not know, since who reads the source began.
+    pub unknown_messages: u64,
+    /// Which these are: the first 100 kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_ids: Vec<UnknownId>,
 }
 
 /// What a source said of itself, once a minute.

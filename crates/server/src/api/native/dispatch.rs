@@ -21,7 +21,7 @@ use super::ingest::{self, Arrival, Listed};
 use super::lines::{self, Lines};
 use super::problem::Problem;
 use super::query::Query;
-use super::{DiskIs, Operation, PREFIX, Post, Serve, body, export, filter, lane, tail};
+use super::{DiskIs, OPERATIONS, Operation, PREFIX, Post, Serve, body, export, filter, lane, tail};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
@@ -258,7 +258,9 @@ impl Exchange {
         body: Body,
     ) -> Result<Taken, Problem> {
         self.call(caller, operation, scope)?;
-        check_content_type(&self.parts.headers, &[post.content_type])?;
+        if operation.method != "DELETE" {
+            check_content_type(&self.parts.headers, &[post.content_type])?;
+        }
         body::take(&self.app, &self.parts.headers, body).await
     }
 
@@ -899,12 +901,19 @@ impl Serve {
 }
 
 impl Operation {
-    fn takes(&self, method: &Method) -> bool {
+    pub(super) fn takes(&self, method: &Method) -> bool {
         method.as_str() == self.method || (self.method == "GET" && *method == Method::HEAD)
     }
 
+    /// What its path takes.
     fn allow(&self) -> HeaderValue {
-        HeaderValue::from_static(if self.method == "GET" { "GET, HEAD" } else { "POST" })
+        let beside = OPERATIONS.iter().filter(|operation| operation.path == self.path);
+        let methods = beside.map(|operation| match operation.method {
+            "GET" => "GET, HEAD",
+            method => method,
+        });
+        let methods: Vec<&str> = methods.collect();
+        HeaderValue::from_str(&methods.join(", ")).expect("methods are ASCII")
     }
 }
 

@@ -31,6 +31,7 @@ mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -242,6 +243,27 @@ pub static OPERATIONS: &[Operation] = &[
         serve: Serve::Read(reviews::list),
     },
     Operation {
+        id: "createReview",
+        method: "POST",
+        path: "reviews",
+        needs: auth::Operation::ManageReviews,
+        serve: Serve::Post(&Post { serve: reviews::create, ..CHANGE }),
+    },
+    Operation {
+        id: "changeReview",
+        method: "PATCH",
+        path: "reviews/{name}",
+        needs: auth::Operation::ManageReviews,
+        serve: Serve::Post(&Post { serve: reviews::change, ..CHANGE }),
+    },
+    Operation {
+        id: "removeReview",
+        method: "DELETE",
+        path: "reviews/{name}",
+        needs: auth::Operation::ManageReviews,
+        serve: Serve::Post(&Post { serve: reviews::remove, ..CHANGE }),
+    },
+    Operation {
         id: "getReview",
         method: "GET",
         path: "reviews/{name}",
@@ -281,12 +303,15 @@ pub static OPERATIONS: &[Operation] = &[
 /// The router of this surface, and of every path below [`PREFIX`] that it does not know.
 pub fn router(app: &App) -> Router {
     let mut router = Router::new();
-    for operation in OPERATIONS {
+    let paths: BTreeSet<&'static str> = OPERATIONS.iter().map(|operation| operation.path).collect();
+    for path in paths {
         let serve = async move |State(app): State<App>, request: Request| {
-            let answer = dispatch::dispatch(app.clone(), Some(operation), request);
-            app.metrics().count("native", operation.id, answer).await
+            let operation = at(path, request.method());
+            let answer = dispatch::dispatch(app.clone(), operation, request);
+            let id = operation.map_or("none", |operation| operation.id);
+            app.metrics().count("native", id, answer).await
         };
-        router = router.route(&format!("{PREFIX}{}", operation.path), any(serve));
+        router = router.route(&format!("{PREFIX}{path}"), any(serve));
     }
     router = router.route(&format!("{PREFIX}openapi.json"), any(description));
     for unknown in ["/api/v1", PREFIX, "/api/v1/{*rest}"] {
@@ -306,6 +331,13 @@ pub(crate) fn answer_here(id: &str, call: &mut Call<'_>) -> Result<Vec<u8>, Prob
         Some(Serve::Tail) => tail::piece(call),
         _ => Err(Problem::not_found(format!("There is no operation {id}."))),
     }
+}
+
+/// The operation of a path that takes a method, or else one that does not, which says so.
+fn at(path: &'static str, method: &Method) -> Option<&'static Operation> {
+    let mut there = OPERATIONS.iter().filter(|operation| operation.path == path);
+    let taking = there.clone().find(|operation| operation.takes(method));
+    taking.or_else(|| there.next())
 }
 
 /// Whether an operation is about the review that its path names, and so about that one's history.

@@ -251,6 +251,15 @@ fn about(operation: &Operation, schemas: &mut SchemaGenerator) -> About {
             ],
             of::<answers::Round>(schemas),
         ),
+        "createReview" => About {
+            body: Some(json_body::<answers::NewReview>(schemas)),
+            ..read("Have something reviewed", Vec::new(), of::<answers::Review>(schemas))
+        },
+        "changeReview" => About {
+            body: Some(json_body::<answers::ChangedReview>(schemas)),
+            ..read("Describe a review anew", vec![review()], of::<answers::Review>(schemas))
+        },
+        "removeReview" => read("Review it no longer", vec![review()], of::<answers::Done>(schemas)),
         "checkReview" => read(
             "Whether what was signed is still there",
             vec![

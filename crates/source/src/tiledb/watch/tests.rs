@@ -4,9 +4,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use doorbook_event::Access;
+use doorbook_event::access::WrittenTime;
+use doorbook_event::record::Coverage;
 use proptest::prelude::*;
 
 use super::*;
+use crate::tiledb::contents;
+use crate::tiledb::name::Stem;
 
 /// An array in memory that is used.
 #[derive(Default)]
@@ -569,10 +574,9 @@ fn compare_removal(history: &History, done: &Done) -> Result<(), TestCaseError> 
             || next.micros().abs_diff(at.micros()) <= near_micros
     };
     let is_told_so = is_told
-        || history
-            .events
-            .iter()
-            .any(|((action, _), access)| REMOVALS.contains(action) && same_look(access.event_time));
+        || history.events.iter().any(|((action, _), access)| {
+            scan::REMOVALS.contains(action) && same_look(access.event_time)
+        });
     let is_down = history.forgotten.iter().any(|(from, to)| (*from..=*to).contains(&done.at));
     let is_gap = history.is_gap(done.action, done.at);
     prop_assert!(!was_seen || is_told_so || is_gap || is_down, "lost: {done:?}, next look {next}");

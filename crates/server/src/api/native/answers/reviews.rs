@@ -208,6 +208,40 @@ pub struct CheckedRound {
     pub rows_sha256: String,
 }
 
+/// What is sent to make a review.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewReview {
+    /// Its name: lower-case letters, digits and `-_.`.
+    pub name: String,
+    /// Which events; all without it.
+    #[serde(default)]
+    pub filter: String,
+    /// By when somebody is to have signed: `10:00`, `monday 10:00`.
+    pub due: String,
+    /// The zone of that: UTC without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Begin with all that is in the history.
+    #[serde(default)]
+    pub all: bool,
+}
+
+/// What is sent to describe a review anew, from its next round on; what is not sent stays.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedReview {
+    /// Which events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
+    /// By when somebody is to have signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due: Option<String>,
+    /// The zone of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+}
+
 /// What is sent to say of rows what they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

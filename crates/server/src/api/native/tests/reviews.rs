@@ -179,6 +179,9 @@ async fn a_role_may_what_it_is_for() {
     let closing = json!({"rows": [row], "note": "not odd"});
     let signing = json!({"round": round.token, "decision": "accepted"});
     let operations = [
+        ("POST", "reviews", json!({"name": "more", "filter": "result:failed", "due": "mon 10:00"})),
+        ("PATCH", "reviews/more", json!({"due": "11:00"})),
+        ("DELETE", "reviews/more", json!({})),
         ("GET", "reviews", json!({})),
         ("GET", "reviews/failures", json!({})),
         ("POST", "reviews/failures/marks", marking),
@@ -197,20 +200,36 @@ async fn a_role_may_what_it_is_for() {
             for key in [READER, SHIPPER] {
                 ask(key, method, path, body).await.problem(403, "forbidden");
             }
-            if path.starts_with("reviews/") {
+            if path.starts_with("reviews/") || path.contains("project") {
                 ask(STRANGER, method, path, body).await.problem(404, "not-found");
                 let absent = path.replace("failures", "nothing");
                 ask(STRANGER, method, &absent, body).await.problem(404, "not-found");
             }
         }
-        if *method == "POST" {
+        if *method != "GET" {
             ask(MONITOR, method, path, body).await.problem(403, "forbidden");
-            ask(OWNER, "GET", path, body).await.problem(405, "method-not-allowed");
+            let reply = ask(OWNER, "PUT", path, body).await;
+            reply.problem(405, "method-not-allowed");
+            assert!(reply.headers["allow"][0].contains(method), "{:?}", reply.headers);
         } else if !path.contains("check") {
             ask(MONITOR, method, path, body).await.json(200);
         }
         ask(OWNER, method, path, body).await.json(200);
     }
+    // What is made, changed and ended is what the command makes of it, and each is an event by whoever did it.
+    let make = json!({"name": "more", "filter": "rslt:x", "due": "10:00"});
+    ask(OWNER, "POST", "reviews", &make).await.problem(400, "invalid");
+    let make = json!({"name": "more", "due": "10:00", "all": true});
+    let made = ask(OWNER, "POST", "reviews", &make).await.json(200);
+    assert_eq!(
+        (&made["filter"], &made["version"], &made["zone"]),
+        (&json!(""), &json!(1), &json!("UTC"))
+    );
+    ask(OWNER, "POST", "reviews", &make).await.problem(409, "conflict");
+    let changed = ask(OWNER, "PATCH", "reviews/more", &json!({"filter": "user:a"})).await.json(200);
+    assert_eq!((&changed["version"], &changed["due"]), (&json!(2), &json!("10:00")));
+    ask(OWNER, "DELETE", "reviews/more", &json!({})).await.json(200);
+    ask(OWNER, "DELETE", "reviews/more", &json!({})).await.problem(404, "not-found");
     // Whose review it is says the review: another project is not its.
     let of_other = format!("reviews/failures?project={SECRET_GROUP}");
     ask(OWNER, "GET", &of_other, &json!({})).await.problem(404, "not-found");

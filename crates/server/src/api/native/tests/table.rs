@@ -9,6 +9,7 @@ use crate::auth::Operation::{FollowAsAgent, Ingest, ReadHistory};
 /// What is served. A line more or less is a change of the contract: it needs a test of its
 /// authorisation and of its answer, and a line in the changelog.
 const SERVED: &[&str] = &[
+    "DELETE /api/v1/reviews/{name}",
     "GET /api/v1/agent/sources",
     "GET /api/v1/coverage",
     "GET /api/v1/events",
@@ -23,10 +24,12 @@ const SERVED: &[&str] = &[
     "GET /api/v1/reviews/{name}",
     "GET /api/v1/reviews/{name}/check",
     "GET /api/v1/sources",
+    "PATCH /api/v1/reviews/{name}",
     "POST /api/v1/agent/advances",
     "POST /api/v1/ingest/{source}",
     "POST /api/v1/lines",
     "POST /api/v1/reports/accounts",
+    "POST /api/v1/reviews",
     "POST /api/v1/reviews/{name}/closings",
     "POST /api/v1/reviews/{name}/marks",
     "POST /api/v1/reviews/{name}/sign-offs",
