@@ -11,7 +11,7 @@ pub mod answers;
 mod body;
 mod counts;
 mod coverage;
-pub(crate) mod cursor;
+pub mod cursor;
 pub(crate) mod cut;
 pub(crate) mod dispatch;
 pub(crate) mod events;
@@ -23,7 +23,7 @@ mod lines;
 pub mod openapi;
 pub(crate) mod principals;
 pub(crate) mod problem;
-pub(crate) mod query;
+pub mod query;
 mod sources;
 mod tail;
 #[cfg(test)]
