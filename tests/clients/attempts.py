@@ -8,10 +8,13 @@
     attempts.py ghost --port N --password P              three logins of `ghost`
     attempts.py counters --port N --password P           serverStatus' count of successful authentications, by mechanism,
                                                          and then the login that it took
+    attempts.py plan   --port N --password P --plan F    what stands in the file, a JSON object for each step: `create` makes
+                                                         a user, `login` tries one, `quiet` makes the log quiet or not
 
 Each line on stdout says who tried, from which of our ports, when, and what the driver was told:
 
-    {"name", "user", "db", "ok", "failures", "restricted", "application", "ports", "from", "to"}
+    {"name", "user", "db", "ok", "failures", "restricted", "application", "address", "hidden",
+     "ports", "from", "to"}
 
 `failures` is the number of failure lines that the attempt leaves in the log: two for a user that
 does not exist, because the driver tries SCRAM-SHA-256 speculatively and then the fallback, and none
@@ -28,11 +31,19 @@ from pymongo.errors import PyMongoError
 
 PORTS = []
 
+# Whether the log says nothing of logins that succeed.
+QUIET = [False]
+
+# The address that connections come from; this machine is all of 127.0.0.0/8.
+FROM = ["127.0.0.1"]
+
 
 class RecordingSocket(socket.socket):
     """Remembers the local port of each connection, as the server will see it."""
 
     def connect(self, address):
+        if FROM[0] != "127.0.0.1":
+            self.bind((FROM[0], 0))
         super().connect(address)
         PORTS.append(self.getsockname()[1])
 
@@ -107,6 +118,8 @@ def attempt(port, name, user, password, db, failures, mechanism=None, applicatio
         "failures": failures,
         "restricted": restricted,
         "application": application,
+        "address": FROM[0],
+        "hidden": ok and QUIET[0],
         "ports": sorted(set(PORTS)),
         "from": begin,
         "to": time.time(),
@@ -137,6 +150,7 @@ def report_root(name, begin):
         "failures": 0,
         "restricted": 0,
         "application": None,
+        "hidden": QUIET[0],
         "ports": sorted(set(PORTS)),
         "from": begin,
         "to": time.time(),
@@ -210,18 +224,49 @@ def counters(port, password):
     report_root("counters", begin)
 
 
+def plan(port, password, file):
+    begin = time.time()
+    root = None
+    for line in open(file, encoding="utf-8"):
+        step = json.loads(line)
+        what = step.pop("do")
+        if what == "login":
+            FROM[0] = step.pop("address")
+            attempt(port, "planned", **step)
+            FROM[0] = "127.0.0.1"
+            continue
+        if root is None:
+            PORTS.clear()
+            root = client(port, "root", password, "admin")
+            root.admin.command("ping")
+            report_root("plan", begin)
+        if what == "create":
+            mechanisms = [step["mechanism"]] if step["mechanism"] else ["SCRAM-SHA-1", "SCRAM-SHA-256"]
+            root[step["db"]].command("createUser", step["user"], pwd=step["password"], roles=[], mechanisms=mechanisms)
+        else:
+            root.admin.command("setParameter", 1, quiet=step["on"])
+            QUIET[0] = step["on"]
+    if root is not None:
+        root.close()
+
+
 OTHERS = {"rotate": rotate, "monitor": monitor, "quiet": quiet, "ghost": ghost, "counters": counters}
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["setup", "run", *OTHERS])
+    parser.add_argument("what", choices=["setup", "run", "plan", *OTHERS])
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--password", required=True)
     parser.add_argument("--round", default="")
+    parser.add_argument("--plan")
+    parser.add_argument("--quiet", action="store_true", help="the log is, from before")
     given = parser.parse_args()
+    QUIET[0] = given.quiet
     if given.what == "run":
         run(given.port, given.password, given.round)
+    elif given.what == "plan":
+        plan(given.port, given.password, given.plan)
     else:
         {"setup": setup, **OTHERS}[given.what](given.port, given.password)
 

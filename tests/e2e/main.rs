@@ -23,6 +23,7 @@ mod page_speed;
 mod pages;
 mod quickstart;
 mod reading;
+mod remote;
 mod replica_set;
 mod samples;
 mod storage;

@@ -13,7 +13,7 @@ use crate::support::process::{Running, outcome};
 const CLUSTER: &str = "Cluster0";
 
 /// Sends logins of these users, one a second.
-fn log_in(server: &Server, key: &Key, users: &[&str], first_second: u32) -> Result<()> {
+pub fn log_in(server: &Server, key: &Key, users: &[&str], first_second: u32) -> Result<()> {
     let lines = users.iter().zip(first_second..).map(|(user, second)| {
         format!(
             "{{\"time\":\"2026-11-23T05:22:{second:02}Z\",\"cluster\":\"{CLUSTER}\",\"host\":\"db-1\",\
@@ -33,7 +33,7 @@ fn log_in(server: &Server, key: &Key, users: &[&str], first_second: u32) -> Resu
 }
 
 /// A command that asks a server with a key, and has no data directory.
-fn over_the_network(data: &DataDir, server: &str, words: &[&str]) -> Result<Command> {
+pub fn over_the_network(data: &DataDir, server: &str, words: &[&str]) -> Result<Command> {
     let words = [words, &["--server", server, "--key-file", "key"]].concat();
     let mut command = data.command(&words)?;
     command.env("DOORBOOK_DATA_DIR", data.folder().join("none"));
@@ -41,7 +41,7 @@ fn over_the_network(data: &DataDir, server: &str, words: &[&str]) -> Result<Comm
 }
 
 /// What a command prints, of JSON without the places that are called otherwise over a network.
-fn printed(command: &mut Command) -> Result<(String, String)> {
+pub fn printed(command: &mut Command) -> Result<(String, String)> {
     let printed = outcome(command)?;
     let talk = String::from_utf8(printed.stderr)?;
     ensure!(printed.status.success(), "{command:?}: {talk}");
@@ -65,11 +65,20 @@ fn commands_read_the_same_on_a_directory_and_over_the_network() -> Result<()> {
     std::fs::write(data.folder().join("key"), format!("{}:{}\n", key.public_key, key.private_key))?;
     let server = data.serve(&[])?;
     log_in(&server, &key, &["ann", "bob", "=cmd()", "ann", "\\u202ebob", "a/b c"], 1)?;
+    let signed = (&*key.public_key, &*key.private_key);
+    let kind = [("Content-Type", "application/x-ndjson")];
+    let broken = "{\u{1b}[31m\n";
+    let sent =
+        Connection::to(&server.base)?.send("POST", "/api/v1/ingest/app", signed, &kind, broken)?;
+    ensure!(sent.status == 200, "{sent:?}");
     let questions: Vec<Vec<&str>> = vec![
         vec!["events"],
         vec!["events", "--limit", "2"],
         vec!["events", "result:failed", "--json"],
         vec!["events", "user:nobody"],
+        vec!["events", "--quarantine"],
+        vec!["events", "--quarantine", "--json"],
+        vec!["tail", "--quarantine"],
         vec!["tail", "-n", "3"],
         vec!["tail", "--json", "user:ann"],
         vec!["principals", "--sort", "count"],
@@ -79,6 +88,7 @@ fn commands_read_the_same_on_a_directory_and_over_the_network() -> Result<()> {
         vec!["principal", "nobody"],
         vec!["coverage", "--project", "Orders"],
         vec!["coverage", "--project", "Orders", "--json"],
+        vec!["coverage"],
     ];
     let mut beside = Vec::new();
     for words in &questions {
@@ -90,11 +100,15 @@ fn commands_read_the_same_on_a_directory_and_over_the_network() -> Result<()> {
     let events = &beside[0].0;
     ensure!(events.contains("\\u{202e}bob@admin") && events.lines().count() == 7, "{events}");
     // What is not there, may not be read or cannot be read is told by the same exit codes.
-    for (words, code) in
-        [(["events", "rslt:x"], 2), (["events", "cluster:nowhere"], 2), (["events", "--system"], 2)]
-    {
+    for (words, code) in [(["events", "rslt:x"], 2), (["events", "cluster:nowhere"], 3)] {
         let there = outcome(&mut over_the_network(&data, &server.base, &words)?)?;
-        ensure!(there.status.code() == Some(code), "{words:?}: {there:?}");
+        let here = data.outcome(&words)?.status.code();
+        ensure!(there.status.code() == Some(code) && here == Some(code), "{words:?}: {there:?}");
+    }
+    for command in ["events", "tail", "principals"] {
+        let words = [command, "--system"];
+        let there = outcome(&mut over_the_network(&data, &server.base, &words)?)?;
+        ensure!(there.status.code() == Some(2), "{words:?}: {there:?}");
     }
     std::fs::write(data.folder().join("key"), "nobody:guess\n")?;
     let refused = outcome(&mut over_the_network(&data, &server.base, &["events"])?)?;

@@ -8,6 +8,7 @@ use doorbook_event::advance::Advance;
 use doorbook_event::record::ClockState;
 use doorbook_event::shipment::Report;
 use doorbook_event::source::{Source, State};
+use doorbook_event::unknown::UnknownIds;
 use doorbook_event::{Clock, Text, Timestamp};
 use doorbook_source::following::{Following, Place};
 
@@ -245,14 +246,20 @@ fn hindrance(shared: &Shared, allowed: &Allowed, source: &Source) -> Option<Text
 
 fn of_following(name: &Text, following: &Following) -> Report {
     let status = following.status();
-    let (state, message, behind_bytes) = (status.state, status.message, status.behind_bytes);
-    Report { source: name.clone(), state, message, behind_bytes }
+    Report {
+        source: name.clone(),
+        state: status.state,
+        message: status.message,
+        behind_bytes: status.behind_bytes,
+        unknown_ids: status.unknown_ids,
+    }
 }
 
 fn unknown(name: &Text) -> Report {
     let message = "this version of the agent cannot follow it: update the agent";
     let (state, message) = (State::Failed, Some(message.into()));
-    Report { source: name.clone(), state, message, behind_bytes: 0 }
+    let (source, unknown_ids) = (name.clone(), UnknownIds::default());
+    Report { source, state, message, behind_bytes: 0, unknown_ids }
 }
 
 /// Writes to the log what became of a source.

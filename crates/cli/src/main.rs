@@ -12,6 +12,7 @@ mod config;
 mod exit;
 mod interrupt;
 mod output;
+mod partial;
 mod quickstart;
 mod remote;
 mod service_manager;

@@ -1,6 +1,6 @@
 //! [`Remote`]: a server that is asked over HTTP, with the rights of a key.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use doorbook_agent::https;
 use doorbook_server::admin::Failure;
 use doorbook_server::api::native::{PREFIX, answers};
 use serde::de::DeserializeOwned;
-use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::http::{Request, Response};
+use ureq::{Agent, AsSendBody, Body};
 
 #[derive(clap::Args)]
 pub struct ServerArgs {
@@ -39,11 +39,19 @@ const KEY_VARIABLE: &str = "DOORBOOK_KEY";
 /// A tail ends before that by itself, so that one that does not is dead.
 const TIMEOUT: Duration = Duration::from_secs(6 * 60);
 
+/// The server ends an export that nobody takes, so that only the largest of them last so long.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// An answer is not longer, nor is a line of a tail.
 const ANSWER_BYTES_MAX: u64 = 512 << 20;
 const LINE_BYTES_MAX: u64 = 16 << 20;
 
 impl ServerArgs {
+    /// Whether a server was named.
+    pub fn is_named(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// The server that was named, if one was.
     pub fn remote(&self) -> Result<Option<Remote>, Failure> {
         let Some(url) = &self.server else { return Ok(None) };
@@ -73,11 +81,28 @@ impl Remote {
         path: &str,
         parameters: &[(String, String)],
     ) -> anyhow::Result<T> {
-        let mut response = self.send(path, parameters, None)?;
-        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader();
-        serde_json::from_reader(body).map_err(|error| {
-            Failure::failed(format!("the answer of {} cannot be read: {error}", self.base)).into()
-        })
+        self.read(self.send(Asked { parameters, ..Asked::get(path) })?)
+    }
+
+    /// Writes what an operation answers as it comes. A part may be written when it fails.
+    pub fn download(
+        &self,
+        path: &str,
+        parameters: &[(String, String)],
+        out: &mut impl Write,
+    ) -> anyhow::Result<()> {
+        let asked = Asked { parameters, timeout: DOWNLOAD_TIMEOUT, ..Asked::get(path) };
+        let mut body = self.send(asked)?.into_body().into_reader();
+        let mut buffer = vec![0; 64 << 10];
+        loop {
+            let n_bytes = body.read(&mut buffer).map_err(|error| {
+                Failure::failed(format!("{} broke the answer off: {error}", self.base))
+            })?;
+            match n_bytes {
+                0 => return Ok(()),
+                n_bytes => out.write_all(&buffer[..n_bytes])?,
+            }
+        }
     }
 
     /// What came of an operation that can be tried again: `None` if the server was not there.
@@ -87,7 +112,7 @@ impl Remote {
         parameters: &[(String, String)],
         last_id: Option<&str>,
     ) -> Result<Option<Messages>, Failure> {
-        match self.send(path, parameters, last_id) {
+        match self.send(Asked { parameters, last_id, ..Asked::get(path) }) {
             Ok(response) => {
                 let reader = BufReader::new(response.into_body().into_reader());
                 Ok(Some(Messages(Box::new(reader))))
@@ -97,22 +122,31 @@ impl Remote {
         }
     }
 
-    fn send(
-        &self,
-        path: &str,
-        parameters: &[(String, String)],
-        last_id: Option<&str>,
-    ) -> Result<Response<Body>, Refused> {
+    fn read<T: DeserializeOwned>(&self, mut response: Response<Body>) -> anyhow::Result<T> {
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).reader();
+        serde_json::from_reader(body).map_err(|error| {
+            Failure::failed(format!("the answer of {} cannot be read: {error}", self.base)).into()
+        })
+    }
+
+    fn send(&self, asked: Asked<'_>) -> Result<Response<Body>, Refused> {
+        let Asked { path, parameters, last_id, body, timeout } = asked;
         let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
         let query = pairs.collect::<Vec<_>>().join("&");
-        let mut request = self
-            .agent
-            .get(format!("{}{PREFIX}{path}?{query}", self.base))
+        let mut request = Request::builder()
+            .method(if body.is_some() { "POST" } else { "GET" })
+            .uri(format!("{}{PREFIX}{path}?{query}", self.base))
             .header("authorization", &self.authorization);
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
-        let mut response = request.call().map_err(|error| {
+        let answered = match body {
+            None => self.run(request.body(()), timeout),
+            Some((kind, body)) => {
+                self.run(request.header("content-type", kind).body(body), timeout)
+            }
+        };
+        let mut response = answered.map_err(|error| {
             Refused::Away(Failure::failed(format!("{} cannot be asked: {error}", self.base)))
         })?;
         let status = response.status().as_u16();
@@ -126,16 +160,45 @@ impl Remote {
             Err(_) => "it is no Doorbook server, or another program is before it",
         };
         let text = format!("{} answers {status}: {said}", self.base);
+        let is_missing = problem.as_ref().is_ok_and(|problem| problem.missing == Some(true));
         Err(match status {
+            400 if is_missing => Refused::ByServer(Failure::missing(said)),
             400 => Refused::ByServer(Failure::invalid(said)),
             401 => Refused::ByServer(Failure::failed(format!(
                 "{} does not know this key, or takes it over TLS only",
                 self.base
             ))),
             404 => Refused::ByServer(Failure::missing(said)),
+            409 => Refused::ByServer(Failure::exists(said)),
             500.. => Refused::Away(Failure::failed(text)),
             _ => Refused::ByServer(Failure::failed(text)),
         })
+    }
+
+    fn run(
+        &self,
+        request: Result<Request<impl AsSendBody>, ureq::http::Error>,
+        timeout: Duration,
+    ) -> Result<Response<Body>, ureq::Error> {
+        let request = self.agent.configure_request(request?);
+        self.agent.run(request.timeout_global(Some(timeout)).build())
+    }
+}
+
+/// What is asked of the server.
+struct Asked<'a> {
+    path: &'a str,
+    parameters: &'a [(String, String)],
+    /// Where a tail goes on.
+    last_id: Option<&'a str>,
+    /// What is sent, and what kind of thing that is.
+    body: Option<(&'static str, Vec<u8>)>,
+    timeout: Duration,
+}
+
+impl Asked<'_> {
+    fn get(path: &str) -> Asked<'_> {
+        Asked { path, parameters: &[], last_id: None, body: None, timeout: TIMEOUT }
     }
 }
 

@@ -13,6 +13,7 @@ use doorbook_server::admin::{Failure, Reload};
 use doorbook_server::alarm::{self, Alarms};
 use doorbook_server::buckets::{self, Buckets};
 use doorbook_server::counters::{self, ClusterSettings, Counters};
+use doorbook_server::estate::Problem;
 use doorbook_server::receiver::{self, Receivers, Wanted};
 use tokio::runtime::Handle;
 
@@ -247,6 +248,9 @@ impl Reload for Services {
             config.check_services().map_err(refused)?;
         }
         let running = self.running();
+        if let Some(config) = &config {
+            can_listen(config, &running.receivers.1)?;
+        }
         let counters = running.counters.as_ref().map(|(section, _)| section);
         let (receivers, _) = &running.receivers;
         let alarm = running.alarms.as_ref().map(|(section, _)| section);
@@ -321,6 +325,21 @@ impl AlarmSection {
         });
         let files = contents(named);
         AlarmSection { settings, files }
+    }
+}
+
+/// Whether each receiver of a file could listen, so that one that cannot is told before anything is changed.
+fn can_listen(config: &Config, receivers: &Receivers) -> Result<(), Failure> {
+    let wanted = config.receivers();
+    let deaf = wanted.iter().filter_map(|wanted| {
+        let error = receivers.check(wanted.listen()).err()?;
+        let message = format!("{error}; nothing was changed");
+        Some(Problem { place: wanted.place, message })
+    });
+    let deaf: Vec<Problem> = deaf.collect();
+    match deaf.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::failed(format!("{:#}", config.refused(deaf)))),
     }
 }
 

@@ -174,8 +174,9 @@ fn to_apply_sections_needs_no_restart() {
     assert!(done.stderr.contains("[[counters]] and [alarm]"), "{done:?}");
 }
 
-/// Goal: a `[[receiver]]` that cannot be takes no other one away, and nothing says otherwise. Method: two
-/// receivers, one of which is to listen where somebody else does; who listens is asked, and tried.
+/// Goal: a `[[receiver]]` that cannot be takes no other one away, and nothing of its file is done. Method: two
+/// receivers, one of which is to listen where somebody else does, in a file with a further cluster; who listens is asked,
+/// and tried.
 #[test]
 fn a_receiver_that_cannot_be_leaves_the_others() {
     let home = Home::new();
@@ -201,16 +202,24 @@ fn a_receiver_that_cannot_be_leaves_the_others() {
 
     let taken = TcpListener::bind("127.0.0.1:0").expect("binds");
     let address = taken.local_addr().expect("an address").to_string();
-    write(&address);
+    let file = write(&address);
+    let further = "\n[[project.cluster]]\nname = \"carts\"\n";
+    let more = std::fs::read_to_string(&file)
+        .expect("is there")
+        .replace("\n[[source]]", &(further.to_owned() + "\n[[source]]"));
+    home.file("doorbook.toml", more.as_bytes());
+    let dry = home.run(&["apply", "--dry-run", "--config", "doorbook.toml"]);
+    dry.fails(1, &format!("cannot listen on {address}"));
     for _again in 0..2 {
         apply().fails(1, &format!("cannot listen on {address}"));
+        assert!(!home.run(&["cluster", "list"]).stdout.contains("carts"), "nothing was changed");
         assert_eq!(listening(), before);
         for address in &before {
             std::net::TcpStream::connect(address).expect("listens");
         }
     }
     drop(taken);
-    assert_eq!(apply().ok().stdout, "~ section [[receiver]]\n");
+    assert_eq!(apply().ok().stdout, "+ cluster shop/carts\n~ section [[receiver]]\n");
     assert_eq!(listening(), [before[0].clone(), address]);
     std::net::TcpStream::connect(&before[1]).expect_err("nobody listens any more");
 }

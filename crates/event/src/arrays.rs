@@ -327,6 +327,16 @@ pub enum ArraysChange {
         #[n(1)]
         deleted: bool,
     },
+    /// A user is no member of an organization any more.
+    #[n(13)]
+    MemberRemoved {
+        /// The organization.
+        #[n(0)]
+        organization: Text,
+        /// The user.
+        #[n(1)]
+        user: Text,
+    },
     /// A user has another password from now on. (9 to 11 are kept for others.)
     #[n(12)]
     PasswordChanged {
@@ -348,7 +358,8 @@ impl ArraysChange {
             ArraysChange::OrganizationCreated(organization) => {
                 ("organization", organization.name.to_string())
             }
-            ArraysChange::MemberAdded { organization, .. } => {
+            ArraysChange::MemberAdded { organization, .. }
+            | ArraysChange::MemberRemoved { organization, .. } => {
                 ("organization", organization.to_string())
             }
             ArraysChange::TokenCreated(token) => ("token", token.user.to_string()),
@@ -367,6 +378,7 @@ impl ArraysChange {
             | ArraysChange::OrganizationCreated(_)
             | ArraysChange::TokenCreated(_) => "create",
             ArraysChange::MemberAdded { .. } => "add_member",
+            ArraysChange::MemberRemoved { .. } => "remove_member",
             ArraysChange::TokenDeleted { .. } => "delete",
             ArraysChange::ArrayRegistered(_) => "register",
             ArraysChange::ArrayUpdated { .. } => "update",
@@ -565,6 +577,13 @@ impl Arrays {
                     Some(_) => Ok(()),
                 }
             }
+            ArraysChange::MemberRemoved { organization, user } => {
+                match self.organizations.get(organization) {
+                    None => Err(Missing(format!("no organization {organization}"))),
+                    Some(known) if known.members.contains(user) => Ok(()),
+                    Some(_) => Err(Missing(format!("{user} is no member of {organization}"))),
+                }
+            }
             ArraysChange::TokenCreated(token) => {
                 self.check_user(&token.user)?;
                 match self.token(&token.sha256) {
@@ -616,6 +635,10 @@ impl Arrays {
             ArraysChange::MemberAdded { organization, user } => {
                 let organization = self.organizations.get_mut(&organization);
                 organization.expect("check found the organization").members.insert(user);
+            }
+            ArraysChange::MemberRemoved { organization, user } => {
+                let organization = self.organizations.get_mut(&organization);
+                organization.expect("check found the organization").members.remove(&user);
             }
             ArraysChange::TokenCreated(token) => {
                 self.tokens.insert(Sha256(token.sha256), token);

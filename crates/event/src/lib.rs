@@ -24,6 +24,7 @@ pub mod source;
 pub mod target;
 pub mod text;
 pub mod time;
+pub mod unknown;
 
 pub use access::{Access, Action, Class, Classes, Client, Outcome, Peer, Principal, WrittenTime};
 pub use attributes::Attributes;

@@ -58,10 +58,11 @@ pub struct Due {
     pub minute: u16,
 }
 
-const WEEKDAYS: [&str; 7] =
-    ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
-
 impl Due {
+    /// The words for the days of the week, from Monday on.
+    pub const WEEKDAYS: [&str; 7] =
+        ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
+
     /// The word for how often.
     pub const fn rhythm(&self) -> &'static str {
         if self.weekday.is_some() { "weekly" } else { "daily" }
@@ -84,7 +85,7 @@ impl Due {
             Some(time) => {
                 let day = first.to_ascii_lowercase();
                 let is_it = |name: &&str| day.len() >= 3 && name.starts_with(&*day);
-                (Some(WEEKDAYS.iter().position(is_it)? as u8), time)
+                (Some(Due::WEEKDAYS.iter().position(is_it)? as u8), time)
             }
         };
         let (hour, minute) = time.split_once(':')?;
@@ -96,14 +97,15 @@ impl Due {
     }
 
     fn is_possible(&self) -> bool {
-        self.minute < 24 * 60 && self.weekday.is_none_or(|day| usize::from(day) < WEEKDAYS.len())
+        self.minute < 24 * 60
+            && self.weekday.is_none_or(|day| usize::from(day) < Due::WEEKDAYS.len())
     }
 }
 
 impl fmt::Display for Due {
     /// As it is read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(day) = self.weekday.and_then(|day| WEEKDAYS.get(usize::from(day))) {
+        if let Some(day) = self.weekday.and_then(|day| Due::WEEKDAYS.get(usize::from(day))) {
             write!(f, "{day} ")?;
         }
         write!(f, "{:02}:{:02}", self.minute / 60, self.minute % 60)

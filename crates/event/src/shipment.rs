@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 
 use crate::advance::{Advance, Advanced};
 use crate::source::{Source, State};
+use crate::unknown::UnknownIds;
 use crate::{Text, Timestamp};
 
 /// The version of the protocol that this is.
@@ -113,6 +114,9 @@ pub struct Report {
     /// Bytes that are there and not read yet.
     #[n(3)]
     pub behind_bytes: u64,
+    /// Messages that the agent does not know, since it began.
+    #[cbor(n(4), default, skip_if = "UnknownIds::is_empty")]
+    pub unknown_ids: UnknownIds,
 }
 
 /// What became of a shipment.
@@ -260,6 +264,7 @@ mod tests {
             state: State::Following,
             message: None,
             behind_bytes: 12,
+            unknown_ids: UnknownIds::default(),
         };
         Shipment {
             version: 1,

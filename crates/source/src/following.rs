@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use doorbook_event::advance::Advance;
-use doorbook_event::record::{ClockState, Coverage, Heartbeat};
+use doorbook_event::record::{ClockState, Coverage, Heartbeat, UnknownId};
 use doorbook_event::source::{Source, State};
+use doorbook_event::unknown::UnknownIds;
 use doorbook_event::{HostName, Text, Timestamp};
 use jiff::tz::TimeZone;
 
@@ -70,6 +71,8 @@ pub struct Following {
     /// How far the clock of what it reads is behind ours, or its lines take to get here.
     host_delay_micros: i64,
     was_at_end: bool,
+    /// Messages that nobody knows of what is being stored.
+    taken: Vec<UnknownId>,
     status: Status,
 }
 
@@ -118,6 +121,23 @@ pub struct Status {
     pub lines: u64,
     /// Events recorded since the server began.
     pub events: u64,
+    /// Messages that this version does not know, since the server began.
+    pub unknown_ids: UnknownIds,
+}
+
+impl Status {
+    /// Of a source that has read nothing yet.
+    pub fn new(state: State) -> Status {
+        Status {
+            state,
+            message: None,
+            through: None,
+            behind_bytes: 0,
+            lines: 0,
+            events: 0,
+            unknown_ids: UnknownIds::default(),
+        }
+    }
 }
 
 impl Place {
@@ -165,7 +185,8 @@ impl Following {
             beat: Beat::begin(now),
             host_delay_micros: 0,
             was_at_end: false,
-            status: Status { state, message: None, through, behind_bytes: 0, lines: 0, events: 0 },
+            taken: Vec::new(),
+            status: Status { through, ..Status::new(state) },
             source,
         }
     }
@@ -363,6 +384,7 @@ impl Following {
             None => self.position.clone(),
         };
         let Read { batch, is_next_file, lines, through, since } = std::mem::take(&mut self.read);
+        self.taken = batch.unknown_ids;
         Some(Advance {
             source: self.source.clone(),
             after: self.position.clone(),
@@ -415,12 +437,14 @@ impl Following {
         self.stored_at = now;
         self.beat.events += events;
         self.status.events += events;
+        self.taken.drain(..).for_each(|unknown| self.status.unknown_ids.add(unknown));
     }
 
     /// It is not, for this reason, and is read again.
     pub fn not_stored(&mut self, why: Text, now: Timestamp) {
         self.input = None;
         self.read = Read::default();
+        self.taken.clear();
         self.trouble(State::Failed, why, now);
     }
 

@@ -138,7 +138,7 @@ impl Watch {
             return Err(Error::new(ErrorKind::Foreign, &file, message));
         }
         self.reader.tell_beginning(&mut batch);
-        self.reader.tell_gaps(&mut batch);
+        self.reader.tell_so_far(&mut batch);
         self.reader.last = batch.latest.or(self.reader.last);
         let latest = batch.latest;
         append(out, batch);
@@ -378,13 +378,15 @@ impl Reader {
         }
     }
 
-    /// Tells of the log being quiet when that begins, not only when it is over.
-    fn tell_gaps(&mut self, out: &mut Batch) {
+    /// Tells of the log being quiet when that begins, and of messages that nobody knows when they come: a log that is
+    /// followed may go on for weeks.
+    fn tell_so_far(&mut self, out: &mut Batch) {
         // Half of the context says half of it.
         if self.context.is_some() {
             return;
         }
         self.interpreter.tell_gaps(&mut self.told, out);
+        self.interpreter.tell_unknown_ids(out);
     }
 }
 

@@ -5,75 +5,48 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use doorbook_event::{Access, Peer, Principal, Text, Timestamp};
 
 use crate::Inner;
 use crate::directory::segment_dir;
 use crate::error::{Error, ErrorKind};
-use crate::filter::{AsOf, Bar, Cut, Dimension, Filter, Histogram, OutcomeKind, Top};
+use crate::filter::{AsOf, Bar, Cut, Dimension, Filter, OutcomeKind, Overview, Top};
 use crate::joined::{self, Amended};
 use crate::memtable::Row;
-use crate::scan::{Opened, Piece, Scan, View};
+use crate::scan::{Opened, Piece, Scan, View, in_parallel};
 use crate::segment::{Column, Dictionary, Ids, UNIX_SOCKET, partition_point};
 
 impl Inner {
-    /// One [`Top`] for each dimension, from one pass over the rows.
-    pub(crate) fn facets(
+    /// One [`Top`] for each dimension and the bars of a cut, if there is one, from one pass over the rows.
+    pub(crate) fn overview(
         &self,
         filter: &Filter,
-        dimensions: &[Dimension],
-        limit: usize,
-    ) -> Result<Vec<Top>, Error> {
+        cut: Option<&Cut<'_>>,
+        (dimensions, limit): (&[Dimension], usize),
+    ) -> Result<Overview, Error> {
         let state = self.state();
         let view = match View::new(&state, filter, self.options.clock.now()) {
             Ok(view) => view,
-            Err(as_of) => return Ok(dimensions.iter().map(|_| Top::none(&as_of)).collect()),
+            Err(as_of) => return Ok(Overview::none(dimensions, &as_of)),
         };
         let dir = segment_dir(&self.options.data_dir);
         let joiner = self.joiner(&view, &dir);
-        let amended = match joined::depends(filter) || dimensions.iter().any(joined::can_add) {
+        let tells_outcomes = cut.is_some() || dimensions.iter().any(joined::can_add);
+        let amended = match joined::depends(filter) || tells_outcomes {
             true => joiner.amended()?,
             false => Amended::default(),
         };
         let scan = Scan::new(&view, &amended, &*self.options.disk, &dir, &self.cache)?;
-        let new = || Facets::new(&scan, dimensions);
-        let workers = scan.work(new, |facets, matchers, piece| {
+        // Times and outcomes have a bar, and each dimension a column.
+        let scan = scan.of_columns(dimensions.len() + 2 * usize::from(cut.is_some()));
+        let new = || Counts::new(&scan, cut, dimensions);
+        let workers = scan.work(new, |counts, matchers, piece| {
             let (mask, count) = matchers.of(piece)?.matching(piece)?;
-            facets.add(&scan.segments[piece.segment], piece, mask, count)
-        })?;
-        let mut all = Facets::new(&scan, dimensions);
-        for row in view.in_memory(&amended) {
-            all.add_row(row);
-        }
-        joiner.each_amended(&amended, |row| {
-            all.add_row(&row);
-            Ok(())
-        })?;
-        for worker in workers {
-            all.merge(worker);
-        }
-        let total = all.total;
-        let tops = all.tallies.into_iter().map(|tally| tally.top(limit, total, &view.as_of));
-        Ok(tops.collect())
-    }
-
-    pub(crate) fn histogram(&self, filter: &Filter, cut: &Cut<'_>) -> Result<Histogram, Error> {
-        let state = self.state();
-        let view = match View::new(&state, filter, self.options.clock.now()) {
-            Ok(view) => view,
-            Err(as_of) => return Ok(Histogram { bars: Vec::new(), total: 0, as_of }),
-        };
-        let dir = segment_dir(&self.options.data_dir);
-        let joiner = self.joiner(&view, &dir);
-        let amended = joiner.amended()?;
-        let scan = Scan::new(&view, &amended, &*self.options.disk, &dir, &self.cache)?;
-        let new = || Bars { cut, bars: BTreeMap::new() };
-        let workers = scan.work(new, |bars, matchers, piece| {
-            let (mask, count) = matchers.of(piece)?.matching(piece)?;
-            if count == 0 {
-                return Ok(());
+            match count {
+                0 => Ok(()),
+                _ => counts.add(&scan.segments[piece.segment], piece, mask, count),
             }
-            bars.add(&scan.segments[piece.segment], piece, mask)
         })?;
         let mut all = new();
         for row in view.in_memory(&amended) {
@@ -81,38 +54,45 @@ impl Inner {
         }
         joiner.each_amended(&amended, |row| all.add_row(&row))?;
         for worker in workers {
-            for (from, counts) in worker.bars {
-                let bar = all.bar(from)?;
-                (0..bar.len()).for_each(|outcome| bar[outcome] += counts[outcome]);
-            }
+            all.merge(worker)?;
         }
-        let total = all.bars.values().flatten().sum();
-        Ok(Histogram { bars: all.finish(), total, as_of: view.as_of.clone() })
+        Ok(all.finish(limit, &view.as_of))
     }
 }
 
-/// Counts by value of several dimensions.
-struct Facets<'s> {
-    total: u64,
-    tallies: Vec<Tally<'s>>,
+impl Overview {
+    fn none(dimensions: &[Dimension], as_of: &AsOf) -> Overview {
+        let top = |_| Top { values: Vec::new(), distinct: 0, total: 0, as_of: as_of.clone() };
+        let tops = dimensions.iter().map(top).collect();
+        Overview { tops, bars: Vec::new(), total: 0, as_of: as_of.clone() }
+    }
 }
 
-impl<'s> Facets<'s> {
-    fn new(scan: &Scan<'_>, dimensions: &[Dimension]) -> Facets<'s> {
+/// What is counted of the rows that match.
+struct Counts<'s, 'c> {
+    total: u64,
+    tallies: Vec<Tally<'s>>,
+    bars: Option<Bars<'c>>,
+}
+
+impl<'s, 'c> Counts<'s, 'c> {
+    fn new(scan: &Scan<'_>, cut: Option<&'c Cut<'c>>, dimensions: &[Dimension]) -> Counts<'s, 'c> {
         let tally = |dimension: &Dimension| Tally {
             dimension: *dimension,
             columns: scan.segments.iter().map(|_| None).collect(),
             by_dictionary: Vec::new(),
-            by_text: HashMap::new(),
+            by_text: HashMap::default(),
         };
-        Facets { total: 0, tallies: dimensions.iter().map(tally).collect() }
+        let bars = cut.map(|cut| Bars { cut, bars: BTreeMap::new() });
+        Counts { total: 0, tallies: dimensions.iter().map(tally).collect(), bars }
     }
 
-    fn add_row(&mut self, row: &Row) {
+    fn add_row(&mut self, row: &Row) -> Result<(), Error> {
         self.total += 1;
         for tally in &mut self.tallies {
             *tally.by_text.entry(value_of(row, tally.dimension)).or_default() += 1;
         }
+        self.bars.as_mut().map_or(Ok(()), |bars| bars.add_row(row))
     }
 
     fn add(
@@ -123,25 +103,29 @@ impl<'s> Facets<'s> {
         count: u64,
     ) -> Result<(), Error> {
         self.total += count;
-        if count > 0 {
-            for tally in &mut self.tallies {
-                tally.add(opened, piece, mask, count)?;
-            }
+        for tally in &mut self.tallies {
+            tally.add(opened, piece, mask, count)?;
         }
-        Ok(())
+        self.bars.as_mut().map_or(Ok(()), |bars| bars.add(opened, piece, mask))
     }
 
-    fn merge(&mut self, other: Facets<'s>) {
+    fn merge(&mut self, other: Counts<'s, 'c>) -> Result<(), Error> {
         self.total += other.total;
         for (tally, other) in self.tallies.iter_mut().zip(other.tallies) {
-            for (dictionary, counts) in other.by_dictionary {
-                let sums = tally.counts_of(&dictionary);
-                sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
-            }
-            for (text, count) in other.by_text {
-                *tally.by_text.entry(text).or_default() += count;
-            }
+            tally.merge(other);
         }
+        match (&mut self.bars, other.bars) {
+            (Some(bars), Some(other)) => bars.merge(&other),
+            _ => Ok(()),
+        }
+    }
+
+    fn finish(self, limit: usize, as_of: &AsOf) -> Overview {
+        let total = self.total;
+        // Where there are many values, putting those of all segments together takes a while.
+        let tops = in_parallel(&self.tallies, |tally| tally.top(limit, total, as_of));
+        let bars = self.bars.map_or_else(Vec::new, Bars::finish);
+        Overview { tops, bars, total, as_of: as_of.clone() }
     }
 }
 
@@ -153,7 +137,7 @@ struct Tally<'s> {
     /// For each text of a dictionary, and for no text behind them, how many rows have it.
     by_dictionary: Vec<(Arc<Dictionary>, Vec<u64>)>,
     /// Values of rows in memory, of pages without a dictionary, and of targets.
-    by_text: HashMap<Option<Text>, u64>,
+    by_text: HashMap<Option<Text>, u64, RandomState>,
 }
 
 impl<'s> Tally<'s> {
@@ -198,6 +182,16 @@ impl<'s> Tally<'s> {
         Ok(())
     }
 
+    fn merge(&mut self, other: Tally<'s>) {
+        for (dictionary, counts) in other.by_dictionary {
+            let sums = self.counts_of(&dictionary);
+            sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+        }
+        for (text, count) in other.by_text {
+            *self.by_text.entry(text).or_default() += count;
+        }
+    }
+
     fn counts_of(&mut self, dictionary: &Arc<Dictionary>) -> &mut [u64] {
         let known =
             self.by_dictionary.iter().rposition(|(known, _)| Arc::ptr_eq(known, dictionary));
@@ -209,7 +203,7 @@ impl<'s> Tally<'s> {
     }
 
     /// The most frequent values.
-    fn top(self, limit: usize, total: u64, as_of: &AsOf) -> Top {
+    fn top(&self, limit: usize, total: u64, as_of: &AsOf) -> Top {
         let by_dictionary = self.by_dictionary.iter().flat_map(|(dictionary, counts)| {
             let counts = counts.iter().enumerate().filter(|(_, count)| **count > 0);
             counts.map(|(id, count)| (dictionary.get(id), *count))
@@ -217,7 +211,7 @@ impl<'s> Tally<'s> {
         let by_text = self.by_text.iter().map(|(text, count)| (text.as_deref(), *count));
         let mut values: Vec<(Option<&str>, u64)> = by_dictionary.chain(by_text).collect();
         if self.by_dictionary.len() + usize::from(!self.by_text.is_empty()) > 1 {
-            let mut sums: HashMap<Option<&str>, u64> = HashMap::with_capacity(values.len());
+            let mut sums: HashMap<Option<&str>, u64, RandomState> = HashMap::default();
             for (text, count) in values {
                 *sums.entry(text).or_default() += count;
             }
@@ -237,14 +231,8 @@ impl<'s> Tally<'s> {
     }
 }
 
-impl Top {
-    fn none(as_of: &AsOf) -> Top {
-        Top { values: Vec::new(), distinct: 0, total: 0, as_of: as_of.clone() }
-    }
-}
-
 /// Adds to the count of each id how many of some rows have it.
-fn count_ids(ids: &Ids, rows: Range<usize>, mask: Option<&[u8]>, counts: &mut [u64]) {
+pub(crate) fn count_ids(ids: &Ids, rows: Range<usize>, mask: Option<&[u8]>, counts: &mut [u64]) {
     match ids {
         Ids::Constant(id) => {
             let count = match mask {
@@ -253,9 +241,26 @@ fn count_ids(ids: &Ids, rows: Range<usize>, mask: Option<&[u8]>, counts: &mut [u
             };
             counts[*id as usize] += count;
         }
-        Ids::U8(ids) => count_each(&ids[rows], mask, |id| counts[usize::from(*id)] += 1),
+        Ids::U8(ids) => count_bytes(&ids[rows], mask, counts),
         Ids::U16(ids) => count_each(&ids[rows], mask, |id| counts[usize::from(*id)] += 1),
         Ids::U32(ids) => count_each(&ids[rows], mask, |id| counts[*id as usize] += 1),
+    }
+}
+
+/// The same of ids of a byte. Rows often say what the one before says: each of four in a row has counts of
+/// its own, so that none waits for the one before.
+fn count_bytes(ids: &[u8], mask: Option<&[u8]>, counts: &mut [u64]) {
+    if mask.is_some() {
+        return count_each(ids, mask, |id| counts[usize::from(*id)] += 1);
+    }
+    let mut each = [[0_u32; 256]; 4];
+    let (fours, rest) = ids.as_chunks::<4>();
+    for four in fours {
+        (0..4).for_each(|n| each[n][usize::from(four[n])] += 1);
+    }
+    rest.iter().for_each(|id| each[0][usize::from(*id)] += 1);
+    for (id, count) in counts.iter_mut().enumerate().take(256) {
+        *count += each.iter().map(|counts| u64::from(counts[id])).sum::<u64>();
     }
 }
 
@@ -330,6 +335,14 @@ impl Bars<'_> {
                 count_outcomes(&mut outcomes, at..end, part, self.bar(from)?)?;
             }
             at = end;
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, other: &Bars<'_>) -> Result<(), Error> {
+        for (from, counts) in &other.bars {
+            let bar = self.bar(*from)?;
+            bar.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
         Ok(())
     }

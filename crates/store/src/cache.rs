@@ -104,6 +104,11 @@ impl Cache {
         slots.by_key.contains_key(&key)
     }
 
+    /// Whether so much could be kept at once, and still be there when it is asked for again.
+    pub(crate) fn has_room_for(&self, size_bytes: usize) -> bool {
+        size_bytes <= self.limit_bytes / 4 * 3
+    }
+
     /// Keeps a block, unless it alone would take a large part of all there is.
     pub(crate) fn put(&self, key: BlockKey, block: Block) {
         let size_bytes = block.size_bytes() + SLOT_SIZE_BYTES;

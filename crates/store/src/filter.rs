@@ -8,6 +8,7 @@ use doorbook_event::{Action, Classes, LogId, Outcome, Scope, Seq, Text, Timestam
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::Placed;
+use crate::error::{Error, ErrorKind};
 
 /// Which rows are wanted. All conditions must hold; an empty list of alternatives allows all.
 #[derive(Clone, Debug, PartialEq)]
@@ -605,12 +606,17 @@ pub struct Top {
 pub type Cut<'a> = dyn Fn(Timestamp) -> (Timestamp, Timestamp) + Sync + 'a;
 
 /// Stretches of a width, which begin at its multiples since 1970.
-pub(crate) fn by_width(width_micros: i64) -> impl Fn(Timestamp) -> (Timestamp, Timestamp) + Sync {
-    move |at| {
+pub(crate) fn by_width(
+    width_micros: i64,
+) -> Result<impl Fn(Timestamp) -> (Timestamp, Timestamp) + Sync, Error> {
+    if width_micros <= 0 {
+        return Err(Error::new(ErrorKind::Invalid, "a histogram's bars have no width"));
+    }
+    Ok(move |at: Timestamp| {
         let from = at.micros().div_euclid(width_micros).saturating_mul(width_micros);
         let next = from.saturating_add(width_micros);
         (Timestamp::from_micros(from), Timestamp::from_micros(next))
-    }
+    })
 }
 
 /// What the values of a dimension are ordered by, greatest first; equal ones by value.
@@ -656,10 +662,34 @@ pub struct SeenValue {
     pub unknown: u64,
 }
 
+/// A value among the rows that match, and how many of these rows meet further conditions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marked {
+    /// The value; `None` is the rows that have none.
+    pub value: Option<Text>,
+    /// How many of the rows have it.
+    pub total: u64,
+    /// How many of these meet each of the conditions.
+    pub marked: Vec<u64>,
+}
+
 /// How many rows match in each stretch of time, by outcome.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     /// The stretches that hold any row, by what they are called.
+    pub bars: Vec<Bar>,
+    /// How many rows match.
+    pub total: u64,
+    /// The state that the answer was taken from.
+    pub as_of: AsOf,
+}
+
+/// A [`Histogram`] and some [`Top`]s of the same rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overview {
+    /// One for each dimension that was asked for.
+    pub tops: Vec<Top>,
+    /// As in [`Histogram::bars`].
     pub bars: Vec<Bar>,
     /// How many rows match.
     pub total: u64,

@@ -40,6 +40,7 @@ mod ingest;
 mod joined;
 mod look_up;
 mod maintain;
+mod marked;
 mod memtable;
 mod names;
 mod own;
@@ -75,7 +76,7 @@ pub use catalog::Catalog;
 pub use coverage::{Answer, Question, Watched};
 pub use doorbook_event::advance::{Advance, Advanced};
 pub use error::{Error, ErrorKind};
-pub use filter::{Dimension, Filter, Histogram, Page, Seen, Top};
+pub use filter::{Dimension, Filter, Histogram, Overview, Page, Seen, Top};
 pub use reviews::Reviews;
 
 /// What a store needs to open.
@@ -456,18 +457,19 @@ impl Store {
     /// How often each value of a dimension occurs among the rows that a filter matches; the `limit`
     /// most frequent ones. The filter's own `limit` and `after` say nothing here.
     pub fn top(&self, filter: &Filter, dimension: Dimension, limit: usize) -> Result<Top, Error> {
-        let tops = self.0.facets(filter, &[dimension], limit)?;
+        let tops = self.0.overview(filter, None, (&[dimension], limit))?.tops;
         Ok(tops.into_iter().next().expect("one for each dimension"))
     }
 
-    /// [`Store::top`] of several dimensions, from one pass over the rows and one state.
-    pub fn facets(
+    /// [`Store::top`] of several dimensions and [`Store::histogram`], from one pass over the rows and one
+    /// state.
+    pub fn overview(
         &self,
         filter: &Filter,
-        dimensions: &[Dimension],
-        limit: usize,
-    ) -> Result<Vec<Top>, Error> {
-        self.0.facets(filter, dimensions, limit)
+        width_micros: i64,
+        (dimensions, limit): (&[Dimension], usize),
+    ) -> Result<Overview, Error> {
+        self.0.overview(filter, Some(&filter::by_width(width_micros)?), (dimensions, limit))
     }
 
     /// Of each value of some dimensions when it was first and last seen and how it ended, the first
@@ -481,18 +483,37 @@ impl Store {
         self.0.seen(filter, dimensions, order)
     }
 
+    /// Of each value of a dimension among the rows that a filter matches how many rows have it, and how
+    /// many of these meet the conditions of each mark, beyond kind, target and time; in no order.
+    pub fn marked(
+        &self,
+        filter: &Filter,
+        dimension: Dimension,
+        marks: &[Filter],
+    ) -> Result<Vec<filter::Marked>, Error> {
+        self.0.marked(filter, dimension, marks)
+    }
+
+    /// When each of some principals was first seen among the rows that a filter matches. Reads no more of
+    /// the history than that takes.
+    pub fn first_seen(
+        &self,
+        filter: &Filter,
+        principals: &[Text],
+    ) -> Result<std::collections::HashMap<Text, Timestamp>, Error> {
+        self.0.first_seen(filter, principals)
+    }
+
     /// How many rows match in each stretch of time, beginning at multiples of a width since 1970. The
     /// filter's `limit` and `after` say nothing here.
     pub fn histogram(&self, filter: &Filter, width_micros: i64) -> Result<Histogram, Error> {
-        match width_micros > 0 {
-            true => self.0.histogram(filter, &filter::by_width(width_micros)),
-            false => Err(Error::new(ErrorKind::Invalid, "a histogram's bars have no width")),
-        }
+        self.histogram_by(filter, &filter::by_width(width_micros)?)
     }
 
     /// The same of stretches that the caller cuts.
     pub fn histogram_by(&self, filter: &Filter, cut: &filter::Cut<'_>) -> Result<Histogram, Error> {
-        self.0.histogram(filter, cut)
+        let Overview { bars, total, as_of, .. } = self.0.overview(filter, Some(cut), (&[], 0))?;
+        Ok(Histogram { bars, total, as_of })
     }
 
     /// The newest rows that a filter matches, and how many match in all.

@@ -7,6 +7,7 @@
 //! which rows match, column by column: a condition is decided once for each text of a dictionary, and
 //! for rows by their numbers.
 
+use std::collections::HashSet;
 use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 use std::sync::Arc;
@@ -139,11 +140,22 @@ impl<'a> Scan<'a> {
         dir: &Path,
         cache: &Arc<Cache>,
     ) -> Result<Scan<'a>, Error> {
+        let segments = view.log.segments.iter().map(|segment| &**segment);
+        Scan::of(segments, view, amended, (disk, dir, cache))
+    }
+
+    /// Of some segments of the view.
+    pub(crate) fn of(
+        segments: impl Iterator<Item = &'a Segment>,
+        view: &'a View<'a>,
+        amended: &'a Amended,
+        (disk, dir, cache): (&'a dyn Disk, &Path, &Arc<Cache>),
+    ) -> Result<Scan<'a>, Error> {
         let mut scan = Scan { view, amended, segments: Vec::new(), pieces: Vec::new() };
         if is_impossible(&view.filter) {
             return Ok(scan);
         }
-        for segment in &view.log.segments {
+        for segment in segments {
             if view.is_since(segment.meta.last_seq) && !view.shows_nothing_of(&segment.meta) {
                 scan.add(segment, disk, dir, cache)?;
             }
@@ -203,6 +215,18 @@ impl<'a> Scan<'a> {
         drop(times);
         self.segments.push(Opened { reader, shows_all });
         Ok(())
+    }
+
+    /// A scan that will read so many columns, and leaves the cache as it is if it could not hold them:
+    /// each page would throw out one that the next scan needs first.
+    pub(crate) fn of_columns(mut self, count: usize) -> Scan<'a> {
+        /// Of a row in a column: texts take one or two, times eight.
+        const SIZE_BYTES: usize = 2;
+        let rows: usize = self.pieces.iter().map(|piece| piece.rows.len()).sum();
+        for opened in &mut self.segments {
+            opened.reader.reads(rows.saturating_mul(count * SIZE_BYTES));
+        }
+        self
     }
 
     /// Hands every piece to one of a few workers and returns them. Small scans have one; a large one
@@ -367,20 +391,7 @@ impl<'s> Matcher<'s> {
         tests.push(Test::numbers(reader.column("kind")?, move |kind| {
             kind.is_some_and(|kind| (0..64).contains(&kind) && wanted >> kind & 1 == 1)
         }));
-        // Bytes that could not be read have nothing that could leave them out.
-        let unwanted = match filter.kind {
-            Kind::Access => filter.unwanted(),
-            Kind::Quarantine => {
-                let Alternatives { sources, raw_contains, .. } = filter.unwanted();
-                Alternatives { sources, raw_contains, ..UNASKED }
-            }
-        };
-        let wanted = tests_of(filter.wanted(), reader)?;
-        tests.extend(wanted.into_iter().flatten());
-        tests.extend(tests_of(unwanted, reader)?.into_iter().map(Test::Not));
-        // Of whole records as few as possible are looked at.
-        tests.extend(raw_test(&filter.raw_contains, reader)?);
-        tests.extend(raw_test(unwanted.raw_contains, reader)?.map(|test| Test::Not(vec![test])));
+        tests.extend(Conditions::of(filter, reader)?.0);
         let times = reader.column("event_time")?;
         Ok(Matcher { tests, times, from: filter.from, to: filter.to, mask: Vec::new() })
     }
@@ -421,6 +432,37 @@ impl<'s> Matcher<'s> {
     }
 }
 
+/// What a filter asks for beyond kind, target and time.
+pub(crate) struct Conditions<'s>(Vec<Test<'s>>);
+
+impl<'s> Conditions<'s> {
+    pub(crate) fn of(filter: &'s Filter, reader: &'s Reader<'s>) -> Result<Conditions<'s>, Error> {
+        // Bytes that could not be read have nothing that could leave them out.
+        let unwanted = match filter.kind {
+            Kind::Access => filter.unwanted(),
+            Kind::Quarantine => {
+                let Alternatives { sources, raw_contains, .. } = filter.unwanted();
+                Alternatives { sources, raw_contains, ..UNASKED }
+            }
+        };
+        let wanted = tests_of(filter.wanted(), reader)?;
+        let mut tests: Vec<Test<'s>> = wanted.into_iter().flatten().collect();
+        tests.extend(tests_of(unwanted, reader)?.into_iter().map(Test::Not));
+        // Of whole records as few as possible are looked at.
+        tests.extend(raw_test(&filter.raw_contains, reader)?);
+        tests.extend(raw_test(unwanted.raw_contains, reader)?.map(|test| Test::Not(vec![test])));
+        Ok(Conditions(tests))
+    }
+
+    /// Sets to 0 the rows that do not meet them; returns how many are left.
+    pub(crate) fn leave(&mut self, rows: &Range<usize>, mask: &mut [u8]) -> Result<u64, Error> {
+        for test in &mut self.0 {
+            test.apply(rows.clone(), mask)?;
+        }
+        Ok(count_ones(mask))
+    }
+}
+
 fn count_ones(mask: &[u8]) -> u64 {
     // A byte counts to 255, and many bytes at a time.
     let blocks = mask.chunks(255).map(|block| block.iter().sum::<u8>());
@@ -428,7 +470,7 @@ fn count_ones(mask: &[u8]) -> u64 {
 }
 
 /// Says whether a row stays by its text, or by its having none.
-type TextTest<'s> = Box<dyn Fn(Option<&str>) -> bool + 's>;
+type TextTest<'s> = Box<dyn Fn(Option<&str>) -> bool + Send + 's>;
 
 /// Which texts, or whether none, make a row stay.
 enum Passes<'s> {
@@ -445,7 +487,7 @@ enum Test<'s> {
     },
     Numbers {
         column: Column<'s>,
-        passes: Box<dyn Fn(Option<i64>) -> bool + 's>,
+        passes: Box<dyn Fn(Option<i64>) -> bool + Send + 's>,
     },
     /// Any of several principals; looks at three columns.
     Principals {
@@ -470,9 +512,17 @@ struct Verdicts {
     any: bool,
 }
 
+/// Looking for so many texts in a dictionary, one after the other, is quicker than looking at each of its.
+const FEW_TEXTS: usize = 8;
+
 impl Verdicts {
     fn new(dictionary: &Arc<Dictionary>, passes: &Passes<'_>) -> Verdicts {
         let verdicts: Vec<u8> = match passes {
+            Passes::AnyOf(texts) if texts.len() > FEW_TEXTS => {
+                let texts: HashSet<&str> = texts.iter().map(String::as_str).collect();
+                let is_one = |id| dictionary.get(id).is_some_and(|text| texts.contains(text));
+                (0..=dictionary.len()).map(|id| u8::from(is_one(id))).collect()
+            }
             Passes::AnyOf(texts) => {
                 let mut verdicts = vec![0; dictionary.len() + 1];
                 let ids = texts.iter().flat_map(|text| dictionary.ids_of(text));
@@ -520,7 +570,7 @@ impl Verdicts {
 }
 
 impl<'s> Test<'s> {
-    fn texts(column: Column<'s>, passes: impl Fn(Option<&str>) -> bool + 's) -> Test<'s> {
+    fn texts(column: Column<'s>, passes: impl Fn(Option<&str>) -> bool + Send + 's) -> Test<'s> {
         Test::Texts { column, passes: Passes::Where(Box::new(passes)), verdicts: None }
     }
 
@@ -528,7 +578,7 @@ impl<'s> Test<'s> {
         Test::Texts { column, passes: Passes::AnyOf(texts), verdicts: None }
     }
 
-    fn numbers(column: Column<'s>, passes: impl Fn(Option<i64>) -> bool + 's) -> Test<'s> {
+    fn numbers(column: Column<'s>, passes: impl Fn(Option<i64>) -> bool + Send + 's) -> Test<'s> {
         Test::Numbers { column, passes: Box::new(passes) }
     }
 

@@ -5,16 +5,19 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ahash::RandomState;
 use doorbook_event::{Text, Timestamp};
 
 use crate::Inner;
 use crate::aggregate::{column_of, value_of};
 use crate::directory::segment_dir;
 use crate::error::Error;
-use crate::filter::{AsOf, Dimension, Filter, OutcomeKind, Rank, Seen, SeenValue};
+use crate::filter::{
+    AsOf, Dimension, Filter, OutcomeKind, PrincipalIs, Rank, Seen, SeenValue, TextIs,
+};
 use crate::memtable::Row;
 use crate::scan::{Opened, Piece, Scan, View};
-use crate::segment::{Column, Dictionary};
+use crate::segment::{Column, Dictionary, Segment};
 
 impl Inner {
     /// One [`Seen`] for each dimension, from one pass over the rows.
@@ -34,15 +37,8 @@ impl Inner {
         // Outcomes are counted, which an amendment can add.
         let amended = joiner.amended()?;
         let scan = Scan::new(&view, &amended, &*self.options.disk, &dir, &self.cache)?;
-        let new = || Sums::new(&scan, dimensions);
-        let workers = scan.work(new, |sums, matchers, piece| {
-            let (mask, count) = matchers.of(piece)?.matching(piece)?;
-            match count {
-                0 => Ok(()),
-                _ => sums.add(&scan.segments[piece.segment], piece, mask, count),
-            }
-        })?;
-        let mut all = new();
+        let scan = scan.of_columns(dimensions.len() + 5);
+        let mut all = Sums::of(&scan, dimensions)?;
         for row in view.in_memory(&amended) {
             all.add_row(row);
         }
@@ -50,12 +46,70 @@ impl Inner {
             all.add_row(&row);
             Ok(())
         })?;
-        for worker in workers {
-            all.merge(worker);
-        }
         let total = all.total;
-        let seen = all.of.into_iter().map(|of| of.finish((rank, limit), total, &view.as_of));
+        let seen = all.of.iter().map(|of| of.finish((rank, limit), total, &view.as_of));
         Ok(seen.collect())
+    }
+}
+
+impl Inner {
+    /// When each of some principals was first seen. Segments are looked at from the oldest on, and each only
+    /// for those that an older row is not known of yet: mostly few segments are read, and of a name that is
+    /// new the Bloom filters of the others.
+    pub(crate) fn first_seen(
+        &self,
+        filter: &Filter,
+        principals: &[Text],
+    ) -> Result<HashMap<Text, Timestamp>, Error> {
+        let state = self.state();
+        let now = self.options.clock.now();
+        let of = |names: &mut dyn Iterator<Item = &Text>| Filter {
+            principals: names
+                .map(|name| PrincipalIs::Named(TextIs::Exactly(name.clone())))
+                .collect(),
+            ..filter.clone()
+        };
+        let mut firsts: HashMap<Text, Timestamp> = HashMap::new();
+        let Ok(view) = View::new(&state, &of(&mut principals.iter()), now) else {
+            return Ok(firsts);
+        };
+        let dir = segment_dir(&self.options.data_dir);
+        let joiner = self.joiner(&view, &dir);
+        let amended = joiner.amended()?;
+        let mut see = |name: Option<Text>, at: Timestamp| {
+            if let Some(name) = name {
+                let first = firsts.entry(name).or_insert(at);
+                *first = (*first).min(at);
+            }
+        };
+        let name_of = |row: &Row| value_of(row, Dimension::Principal);
+        view.in_memory(&amended).for_each(|row| see(name_of(row), row.event_time()));
+        joiner.each_amended(&amended, |row| {
+            see(name_of(&row), row.event_time());
+            Ok(())
+        })?;
+        let earliest = |segment: &Segment| segment.meta.members.iter().map(|of| of.from).min();
+        let mut segments: Vec<&Segment> = view.log.segments.iter().map(|of| &**of).collect();
+        segments.sort_by_key(|segment| earliest(segment));
+        for segment in segments {
+            let begins = earliest(segment).unwrap_or(Timestamp::MAX);
+            let is_open = |name: &&Text| firsts.get(*name).is_none_or(|first| *first > begins);
+            let narrowed = of(&mut principals.iter().filter(is_open));
+            if narrowed.principals.is_empty() {
+                break;
+            }
+            let Ok(view) = View::new(&state, &narrowed, now) else { break };
+            let place = (&*self.options.disk, &*dir, &self.cache);
+            let scan = Scan::of(std::iter::once(segment), &view, &amended, place)?;
+            let sums = Sums::of(&scan, &[Dimension::Principal])?;
+            let values = sums.of.iter().flat_map(SumsOf::by_value);
+            for (name, sum) in values.filter_map(|(name, sum)| Some((name?, sum))) {
+                let first = Timestamp::from_micros(sum.first);
+                let known = firsts.entry(name.into()).or_insert(first);
+                *known = (*known).min(first);
+            }
+        }
+        Ok(firsts)
     }
 }
 
@@ -96,12 +150,27 @@ struct Sums<'s> {
 }
 
 impl<'s> Sums<'s> {
+    /// Of the rows of a scan.
+    fn of(scan: &'s Scan<'_>, dimensions: &[Dimension]) -> Result<Sums<'s>, Error> {
+        let new = || Sums::new(scan, dimensions);
+        let workers = scan.work(new, |sums, matchers, piece| {
+            let (mask, count) = matchers.of(piece)?.matching(piece)?;
+            match count {
+                0 => Ok(()),
+                _ => sums.add(&scan.segments[piece.segment], piece, mask, count),
+            }
+        })?;
+        let mut all = new();
+        workers.into_iter().for_each(|worker| all.merge(worker));
+        Ok(all)
+    }
+
     fn new(scan: &Scan<'_>, dimensions: &[Dimension]) -> Sums<'s> {
         let of = |dimension: &Dimension| SumsOf {
             dimension: *dimension,
             columns: scan.segments.iter().map(|_| None).collect(),
             by_dictionary: Vec::new(),
-            by_text: HashMap::new(),
+            by_text: HashMap::default(),
         };
         let columns = scan.segments.iter().map(|_| None).collect();
         Sums { total: 0, columns, of: dimensions.iter().map(of).collect() }
@@ -157,7 +226,7 @@ struct SumsOf<'s> {
     /// For each text of a dictionary, and for no text behind them.
     by_dictionary: Vec<(Arc<Dictionary>, Vec<Sum>)>,
     /// Of rows in memory, of pages without a dictionary, and of targets.
-    by_text: HashMap<Option<Text>, Sum>,
+    by_text: HashMap<Option<Text>, Sum, RandomState>,
 }
 
 impl<'s> SumsOf<'s> {
@@ -231,15 +300,19 @@ impl<'s> SumsOf<'s> {
         &mut self.by_dictionary[at].1
     }
 
-    fn finish(self, (rank, limit): (Rank, usize), total: u64, as_of: &AsOf) -> Seen {
-        let mut sums: HashMap<Option<&str>, Sum> = HashMap::new();
-        for (dictionary, of) in &self.by_dictionary {
-            for (id, sum) in of.iter().enumerate().filter(|(_, sum)| sum.count() > 0) {
-                sums.entry(dictionary.get(id)).or_insert(UNSEEN).merge(sum);
-            }
-        }
-        for (text, sum) in &self.by_text {
-            sums.entry(text.as_deref()).or_insert(UNSEEN).merge(sum);
+    /// Each value with its sums, as often as there are dictionaries with it.
+    fn by_value(&self) -> impl Iterator<Item = (Option<&str>, &Sum)> {
+        let by_dictionary = self.by_dictionary.iter().flat_map(|(dictionary, of)| {
+            of.iter().enumerate().map(|(id, sum)| (dictionary.get(id), sum))
+        });
+        let by_text = self.by_text.iter().map(|(text, sum)| (text.as_deref(), sum));
+        by_dictionary.chain(by_text).filter(|(_, sum)| sum.count() > 0)
+    }
+
+    fn finish(&self, (rank, limit): (Rank, usize), total: u64, as_of: &AsOf) -> Seen {
+        let mut sums: HashMap<Option<&str>, Sum, RandomState> = HashMap::default();
+        for (text, sum) in self.by_value() {
+            sums.entry(text).or_insert(UNSEEN).merge(sum);
         }
         let distinct = sums.keys().filter(|text| text.is_some()).count() as u64;
         let mut values: Vec<(Option<&str>, Sum)> = sums.into_iter().collect();

@@ -2,8 +2,11 @@
 
 use anyhow::{Context, Result, ensure};
 
-use super::{NARROW, OVERFLOW, Site, WIDE};
-use crate::support::browser::Browser;
+use super::site::{Site, start};
+use super::{ENTER, NARROW, OVERFLOW, WIDE};
+use crate::support::mongod::{Login, Step};
+use crate::support::process::until;
+use crate::support::time::now;
 
 impl Site {
     fn review(&self, filter: &str) -> Result<()> {
@@ -15,12 +18,11 @@ impl Site {
 }
 
 /// Goal: a reviewer finds what is new, says of rows what they are, signs what was seen, and shows it to somebody;
-/// who is slower is told, and who may not sees nothing. Method: do it, with the mouse and the keyboard; then
-/// prove what was signed by the command line.
+/// who is slower is told, and who may not sees nothing. Method: do it, with the mouse and the keyboard; what failed at
+/// the real mongod is the truth; then prove what was signed by the command line.
 #[test]
 fn a_review_is_done_and_signed() -> Result<()> {
-    let Some(browser) = Browser::start("the journey through a review")? else { return Ok(()) };
-    let site = Site::start()?;
+    let Some((browser, mut site)) = start("the journey through a review")? else { return Ok(()) };
     site.review("result:failed -class:system")?;
     browser.look(WIDE, "light")?;
     site.sign_in(&browser, "alice")?;
@@ -31,15 +33,18 @@ fn a_review_is_done_and_signed() -> Result<()> {
     browser.click_text("failures")?;
     browser.wait_for_url(|url| url.ends_with("/reviews/failures"))?;
     let total: u64 = browser.text(".total strong")?.parse().context("a number")?;
-    ensure!(total > 2 && browser.count(".rows tbody tr")? == total, "{total}");
+    let failed: usize = site.mongod.attempts().iter().map(|attempt| attempt.failures).sum();
+    ensure!(total == failed as u64 && browser.count(".rows tbody tr")? == total, "{total}");
     let stale = browser.script("return document.querySelector('#sign [name=round]').value")?;
     let stale = stale.as_str().context("a token")?.to_owned();
 
     // By keyboard: choose the first row, go to the note, say who it is, and on to the button.
-    browser.script("document.querySelector('.mark-cell input').focus()")?;
+    browser.tab_to(".mark-cell input")?;
     browser.keys(" ")?;
-    browser.type_into("#marks [name=note]", "who is that? <b>")?;
-    browser.keys("\u{e004}\u{e004}\u{e007}")?;
+    browser.tab_to("#marks [name=note]")?;
+    browser.keys("who is that? <b>")?;
+    browser.tab_to("#marks [value=follow_up]")?;
+    browser.keys(ENTER)?;
     let marked = browser.text(".notice.good")?;
     ensure!(marked == "1 row is marked to be followed up.", "{marked}");
     ensure!(browser.text(".mark-cell")?.contains("who is that? <b>"), "as text");
@@ -48,7 +53,10 @@ fn a_review_is_done_and_signed() -> Result<()> {
     let refused = browser.text(".notice.bad")?;
     ensure!(refused.contains("rows are to be followed up"), "{refused}");
     // The page goes by what is marked.
-    browser.type_into("#sign [name=note]", "one open question\u{e007}")?;
+    browser.tab_to("#sign [name=note]")?;
+    browser.keys("one open question")?;
+    browser.tab_to("#sign button")?;
+    browser.keys(ENTER)?;
     let signed = browser.text(".notice.good")?;
     ensure!(signed.starts_with("The round is signed"), "{signed}");
     ensure!(browser.text("#new .total strong")? == "0", "something is new");
@@ -66,6 +74,13 @@ fn a_review_is_done_and_signed() -> Result<()> {
     browser.wait_for_url(|url| url.contains("/history?") && url.contains("as_of="))?;
     ensure!(browser.text(".total strong")? == total.to_string(), "another state");
 
+    // What fails afterwards is new in the next round, and in no other.
+    site.do_steps(&[Step::Login(Login::of("ben").that_fails())])?;
+    browser.open(&format!("{}/reviews/failures", site.server.base))?;
+    ensure!(browser.text("#new .total strong")? == "1", "{}", browser.text("#new")?);
+    browser.open(&format!("{}/reviews/failures?signed=1", site.server.base))?;
+    ensure!(browser.text("#new .total strong")? == total.to_string(), "not what was signed");
+
     browser.open(&format!("{}/reviews/failures?round={stale}", site.server.base))?;
     ensure!(browser.text(".state")?.contains("was signed already by alice"), "who was first");
     browser.click_text("The round that is open now")?;
@@ -79,21 +94,25 @@ fn a_review_is_done_and_signed() -> Result<()> {
         let main = browser.text("main")?;
         ensure!(main.contains(said) && browser.count("tbody")? == 0, "{name}: {main}");
     }
-    drop(browser);
-    site.server.stop()
+    site.stop(browser)
 }
 
 /// Goal: every page and state of reviews is clean by axe, light and dark, wide and narrow.
 #[test]
 fn every_page_and_state_of_reviews_is_clean() -> Result<()> {
-    let Some(browser) = Browser::start("axe on reviews")? else { return Ok(()) };
-    let site = Site::start()?;
+    let Some((browser, site)) = start("axe on reviews")? else { return Ok(()) };
     let base = &site.server.base;
     browser.look(WIDE, "light")?;
     site.sign_in(&browser, "alice")?;
     browser.open(&format!("{base}/reviews"))?;
     browser.examine("60-reviews-none")?;
     site.review("result:failed -class:system")?;
+    // Due while this goes on.
+    let minute = ((now() + 75.0) / 60.0) as u64 * 60;
+    let due = format!("{:02}:{:02}", minute / 3600 % 24, minute / 60 % 60);
+    let create =
+        ["review", "create", "daily", "--project", &site.project.id, "--filter", "result:failed"];
+    site.data.run(&[&create[..], &["--due", &due, "--zone", "UTC", "--all"]].concat())?;
     let page = format!("{base}/reviews/failures");
     let examine = |name: &str, address: &str| -> Result<()> {
         for (scheme, suffix) in [("light", ""), ("dark", "-dark")] {
@@ -127,6 +146,18 @@ fn every_page_and_state_of_reviews_is_clean() -> Result<()> {
     examine("66-review-later", &page)?;
     examine("67-review-record", &format!("{page}?signed=1"))?;
     examine("68-review-stale", &format!("{page}?round={token}"))?;
-    drop(browser);
-    site.server.stop()
+    until("a review that is overdue", || {
+        browser.open(&format!("{base}/reviews"))?;
+        Ok(browser.text("tbody tr:first-child")?.contains("overdue").then_some(()))
+    })?;
+    ensure!(
+        browser.text("tbody tr:first-child th")?.contains("daily"),
+        "the other one comes first"
+    );
+    examine("69-reviews-overdue", &format!("{base}/reviews"))?;
+    browser.click_text("daily")?;
+    browser.wait_for_url(|url| url.ends_with("/reviews/daily"))?;
+    ensure!(browser.text(".facts")?.contains("overdue"), "{}", browser.text(".facts")?);
+    browser.examine("69-review-overdue")?;
+    site.stop(browser)
 }

@@ -20,6 +20,7 @@ pub struct Browser {
     base: String,
     session: String,
     axe: String,
+    downloads: PathBuf,
     _profile: tempfile::TempDir,
     _driver: Running,
 }
@@ -50,16 +51,19 @@ impl Browser {
         if rustix::process::geteuid().is_root() {
             arguments.push("--no-sandbox".to_owned());
         }
+        let downloads = profile.path().join("downloads");
+        std::fs::create_dir(&downloads)?;
+        let preferences = json!({"download.default_directory": downloads});
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
-            "goog:chromeOptions": {"args": arguments},
+            "goog:chromeOptions": {"args": arguments, "prefs": preferences},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
         let base = format!("http://127.0.0.1:{port}");
         let answer = ask(&base, "POST", "/session", &capabilities)?;
         let session = answer["sessionId"].as_str().context("a session")?.to_owned();
         let axe = std::fs::read_to_string(axe)?;
-        Ok(Some(Browser { base, session, axe, _profile: profile, _driver: driver }))
+        Ok(Some(Browser { base, session, axe, downloads, _profile: profile, _driver: driver }))
     }
 
     /// Opens an address, and waits until it is there.
@@ -126,6 +130,45 @@ impl Browser {
         self.ask("POST", "/actions", &actions).map(drop)
     }
 
+    /// Goes on with the Tab key until an element has the focus that a selector finds.
+    pub fn tab_to(&self, selector: &str) -> Result<()> {
+        const STOPS_MAX: usize = 400;
+        let is_there = format!("return document.activeElement.matches({selector:?})");
+        for _ in 0..STOPS_MAX {
+            self.keys("\u{e004}")?;
+            if self.script(&is_there)? == true {
+                return Ok(());
+            }
+        }
+        anyhow::bail!("the Tab key does not lead to {selector} at {}", self.url()?)
+    }
+
+    /// The file that the browser saved, when it is whole; it is taken away from there.
+    pub fn downloaded(&self, to: &Path) -> Result<PathBuf> {
+        let saved = until("a file that was saved", || {
+            let files = std::fs::read_dir(&self.downloads)?;
+            let files = files.map(|file| Ok(file?.path())).collect::<Result<Vec<_>>>()?;
+            // While it is being written there are others beside it.
+            let is_whole = |file: &PathBuf| file.extension().is_some_and(|end| end == "zip");
+            Ok(match &files[..] {
+                [only] if is_whole(only) => Some(only.clone()),
+                _ => None,
+            })
+        })?;
+        let kept = to.join(saved.file_name().context("a file has a name")?);
+        std::fs::copy(&saved, &kept)?;
+        std::fs::remove_file(saved)?;
+        Ok(kept)
+    }
+
+    /// The texts of all elements that a selector finds, as they are and not as they are laid out.
+    pub fn texts(&self, selector: &str) -> Result<Vec<String>> {
+        let script = format!(
+            "return [...document.querySelectorAll({selector:?})].map(found => found.textContent)"
+        );
+        Ok(serde_json::from_value(self.script(&script)?)?)
+    }
+
     /// Draws over an element from one part of its width to another.
     pub fn drag(&self, selector: &str, from: f64, to: f64) -> Result<()> {
         let element = self.find(selector)?;
@@ -165,10 +208,16 @@ impl Browser {
             "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false,
         });
         self.devtools("Emulation.setDeviceMetricsOverride", &metrics)?;
-        let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        let scheme =
+            json!({"media": "", "features": [{"name": "prefers-color-scheme", "value": scheme}]});
         self.devtools("Emulation.setEmulatedMedia", &scheme)?;
         self.devtools("Emulation.setTimezoneOverride", &json!({"timezoneId": "Europe/Berlin"}))?;
         Ok(())
+    }
+
+    /// The page as it would be printed.
+    pub fn look_on_paper(&self) -> Result<()> {
+        self.devtools("Emulation.setEmulatedMedia", &json!({"media": "print"})).map(drop)
     }
 
     /// Demands that the page has no fault that axe can find, and that nothing was refused or failed in

@@ -210,6 +210,8 @@ mod tests {
             ok: failures == 0,
             failures,
             restricted: 0,
+            address: None,
+            hidden: false,
             application: None,
             ports: vec![port, port + 1],
             from: 1_795_411_374.0,

@@ -29,7 +29,7 @@ impl Connection {
         Ok(Connection { stream: BufReader::new(stream), host })
     }
 
-    /// One request, signed with HTTP Basic, and its answer.
+    /// One request, signed with HTTP Basic if there is a user, and its answer.
     pub fn send(
         &mut self,
         method: &str,
@@ -38,12 +38,13 @@ impl Connection {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Result<Reply> {
-        let basic = base64(format!("{user}:{password}").as_bytes());
         let (length, host) = (body.len(), &self.host);
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {basic}\r\n\
-             Content-Length: {length}\r\n"
-        );
+        let mut request =
+            format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n");
+        if !user.is_empty() {
+            let basic = base64(format!("{user}:{password}").as_bytes());
+            request.push_str(&format!("Authorization: Basic {basic}\r\n"));
+        }
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,6 +30,12 @@ pub struct Attempt {
     pub restricted: usize,
     /// What the client called itself.
     pub application: Option<String>,
+    /// Where it came from.
+    #[serde(default)]
+    pub address: Option<String>,
+    /// It succeeded while the log was quiet.
+    #[serde(default)]
+    pub hidden: bool,
     /// The client's ports during the attempt: the driver's monitor has connections, too.
     pub ports: Vec<u16>,
     /// Seconds since 1970.
@@ -40,11 +46,88 @@ pub struct Attempt {
 impl Attempt {
     /// How many rows of the access history it is.
     pub fn rows(&self) -> usize {
-        usize::from(self.ok) + self.failures + self.restricted
+        usize::from(self.ok && !self.hidden) + self.failures + self.restricted
+    }
+}
+
+/// What a test has done at a mongod, in its own order.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Step {
+    /// Makes a user that may nothing but log in, by this mechanism or by both.
+    Create { user: String, password: String, db: String, mechanism: Option<String> },
+    /// Tries a login, which leaves so many failure lines.
+    Login(Login),
+    /// Makes the log quiet, or talkative again.
+    Quiet { on: bool },
+}
+
+/// A login that is tried.
+#[derive(Clone, Debug, Serialize)]
+pub struct Login {
+    pub user: String,
+    pub password: String,
+    pub db: String,
+    pub mechanism: Option<String>,
+    pub application: Option<String>,
+    /// Where it comes from, of 127.0.0.0/8.
+    pub address: String,
+    pub failures: usize,
+}
+
+impl Login {
+    /// One that succeeds, of a user that [`Step::create`] made.
+    pub fn of(user: &str) -> Login {
+        Login {
+            user: user.to_owned(),
+            password: USERS_PASSWORD.to_owned(),
+            db: "admin".to_owned(),
+            mechanism: None,
+            application: None,
+            address: "127.0.0.1".to_owned(),
+            failures: 0,
+        }
+    }
+
+    pub fn from(self, address: &str) -> Login {
+        Login { address: address.to_owned(), ..self }
+    }
+
+    pub fn with(self, application: &str) -> Login {
+        Login { application: Some(application.to_owned()), ..self }
+    }
+
+    pub fn by(self, mechanism: &str) -> Login {
+        Login { mechanism: Some(mechanism.to_owned()), ..self }
+    }
+
+    /// One with a wrong password.
+    pub fn that_fails(self) -> Login {
+        Login { password: "a guess".to_owned(), failures: 1, ..self }
+    }
+
+    /// One of a user that is not there: the driver tries twice.
+    pub fn of_nobody(self) -> Login {
+        Login { failures: 2, ..self.that_fails() }
+    }
+}
+
+impl Step {
+    /// Makes a user that may log in, by one mechanism or by both.
+    pub fn create(user: &str, mechanism: Option<&str>) -> Step {
+        Step::Create {
+            user: user.to_owned(),
+            password: USERS_PASSWORD.to_owned(),
+            db: "admin".to_owned(),
+            mechanism: mechanism.map(str::to_owned),
+        }
     }
 }
 
 const PASSWORD: &str = "a root password";
+
+/// The password of all users that steps make.
+const USERS_PASSWORD: &str = "open sesame";
 
 /// A mongod that runs as long as this value lives.
 pub struct Mongod {
@@ -58,6 +141,8 @@ pub struct Mongod {
     pub version: String,
     running: Option<Running>,
     copies: u32,
+    /// A step made its log quiet.
+    is_quiet: bool,
     /// The socket that is its `/dev/log`, if it has one in place of a log.
     syslog: Option<PathBuf>,
 }
@@ -114,6 +199,7 @@ impl Mongod {
             version,
             running,
             copies: 0,
+            is_quiet: false,
             syslog,
         };
         mongod.run()?;
@@ -212,6 +298,20 @@ impl Mongod {
         Ok(PASSWORD)
     }
 
+    /// Carries out steps. Users are made, and the log is made quiet, by one login of `root`.
+    pub fn carry_out(&mut self, steps: &[Step]) -> Result<()> {
+        let plan = self.folder.path().join("plan");
+        let lines = steps.iter().map(|step| Ok(serde_json::to_string(step)? + "\n"));
+        std::fs::write(&plan, lines.collect::<Result<String>>()?)?;
+        self.attempt("plan", "")?;
+        let quiet = steps.iter().rev().find_map(|step| match step {
+            Step::Quiet { on } => Some(*on),
+            _ => None,
+        });
+        self.is_quiet = quiet.unwrap_or(self.is_quiet);
+        Ok(())
+    }
+
     /// Five logins while its log is quiet, between two that are not.
     pub fn log_in_quietly(&mut self) -> Result<()> {
         self.attempt("quiet", "")
@@ -266,6 +366,10 @@ impl Mongod {
         let mut command = Command::new(&self.python);
         command.arg(tools::script("attempts.py")).arg(what);
         command.args(["--port", &self.port.to_string(), "--password", PASSWORD, "--round", round]);
+        command.arg("--plan").arg(self.folder.path().join("plan"));
+        if self.is_quiet {
+            command.arg("--quiet");
+        }
         run(&mut command).with_context(|| self.end_of_log())
     }
 

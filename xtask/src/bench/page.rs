@@ -4,7 +4,7 @@
 //! The history is that of `bench store`, sent to a real server, which is started anew before anybody looks. The
 //! browser is driven by a test of `tests/e2e/page_speed.rs` that nothing else runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -34,6 +34,9 @@ pub struct Arguments {
     /// Measure this binary instead of building one
     #[arg(long, value_name = "FILE")]
     doorbook: Option<PathBuf>,
+    /// Keep the history in this folder, and measure what is there if it was filled before
+    #[arg(long, value_name = "FOLDER")]
+    keep: Option<PathBuf>,
 }
 
 /// What the test in the browser prints of each page.
@@ -54,20 +57,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         }
     };
     let test_tools = tools::install_for_tests()?.folder;
+    let count = (arguments.scale * 1e6) as u64;
     // On the disk that holds the build, not in /tmp, which may be memory.
     let folder = tempfile::tempdir_in(target_folder()?)?;
-    let doorbook = Doorbook::new(&binary, folder.path().join("data"))?;
-    let password = folder.path().join("password");
-    std::fs::write(&password, PASSWORD)?;
-    output(doorbook.command(&["user", "create", USER, "--password-file"]).arg(&password))?;
-    let role = ["user", "grant", USER, "--project", "bench", "--role", "GROUP_OWNER"];
-    output(&mut doorbook.command(&role))?;
-
-    let count = (arguments.scale * 1e6) as u64;
-    let mut server = doorbook.serve()?;
-    server.fill(Events::new(count, 1))?;
-    server.wait_until_idle()?;
-    server.stop()?;
+    let data = arguments.keep.clone().unwrap_or_else(|| folder.path().join("data"));
+    let doorbook = match data.exists() {
+        true => Doorbook::existing(&binary, data),
+        false => filled(&binary, data, count)?,
+    };
     let server = doorbook.serve()?;
     let (from, to) = (events::start_ms(count), events::END_MS);
     let week = to - 7 * 86_400_000;
@@ -108,4 +105,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     println!("browser: {}", output(&mut command("chromium", ["--version"]))?.trim());
     println!("machine: {}", machine()?);
     Ok(())
+}
+
+/// A data directory with so many events, and a reader of them.
+fn filled(binary: &Path, data: PathBuf, count: u64) -> Result<Doorbook> {
+    let doorbook = Doorbook::new(binary, data)?;
+    let password = doorbook.data.with_extension("password");
+    std::fs::write(&password, PASSWORD)?;
+    output(doorbook.command(&["user", "create", USER, "--password-file"]).arg(&password))?;
+    let role = ["user", "grant", USER, "--project", "bench", "--role", "GROUP_OWNER"];
+    output(&mut doorbook.command(&role))?;
+    let mut server = doorbook.serve()?;
+    server.fill(Events::new(count, 1))?;
+    server.wait_until_idle()?;
+    server.stop()?;
+    Ok(doorbook)
 }

@@ -1,20 +1,25 @@
 //! `doorbook coverage`.
 
 use doorbook_event::source::SourceKind;
-use doorbook_event::{Action, Timestamp};
+use doorbook_event::{Action, Text, Timestamp};
+use doorbook_server::admin::request::EventsQuery;
 use doorbook_server::admin::rows::CoverageRow;
 use doorbook_server::admin::{Reply, Request};
 use doorbook_server::api::native::answers;
 
+use super::history::{History, Operation};
 use super::{DataDir, out_of_turn};
 use crate::output;
-use crate::remote::{Remote, ServerArgs};
+use crate::remote::ServerArgs;
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Only of this project
     #[arg(long, value_name = "P")]
     project: Option<String>,
+    /// Of the arrays of this namespace
+    #[arg(long, value_name = "NS", conflicts_with = "project")]
+    namespace: Option<String>,
     /// Print one JSON array
     #[arg(long)]
     json: bool,
@@ -26,9 +31,11 @@ pub struct Args {
 const GAPS_MAX: usize = 10_000;
 
 pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
-    let rows = match args.server.remote()? {
-        Some(remote) => there(&remote, args.project)?,
-        None => match data_dir.execute(Request::Coverage { project: args.project })? {
+    let is_of_one = args.project.is_some() || args.namespace.is_some();
+    let rows = match is_of_one || args.server.is_named() {
+        true => of_one(data_dir, &args)?,
+        // Only who has the data directory may ask for everything.
+        false => match data_dir.execute(Request::Coverage)? {
             Reply::Coverage(rows) => rows,
             other => return Err(out_of_turn(&other)),
         },
@@ -56,17 +63,21 @@ pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
     output::table(&headings, &rows.iter().map(row).collect::<Vec<_>>())
 }
 
-/// What a server says of a project, the key's own if none is named.
-fn there(remote: &Remote, project: Option<String>) -> anyhow::Result<Vec<CoverageRow>> {
-    let named = project.clone().map(|project| ("project".to_owned(), project));
-    let mut parameters: Vec<(String, String)> = named.into_iter().collect();
-    parameters.push(("limit".to_owned(), GAPS_MAX.to_string()));
-    let answer: answers::CoverageAlone = remote.get("coverage", &parameters)?;
+/// What was not seen of a project, over a network the key's own if none is named, or of a namespace.
+fn of_one(data_dir: &DataDir, args: &Args) -> anyhow::Result<Vec<CoverageRow>> {
+    let (project, namespace) = (args.project.clone(), args.namespace.clone());
+    let of = EventsQuery { project, namespace, ..EventsQuery::default() };
+    let mut history = History::open(data_dir, &args.server, &of)?;
+    let parameters = [("limit", GAPS_MAX.to_string())];
+    let answer: answers::CoverageAlone =
+        history.ask(Operation("getCoverage", "coverage"), None, &parameters)?;
+    history.close()?;
     let answers::Coverage { gaps, total, .. } = answer.coverage;
     if total > gaps.len() as u64 {
         eprintln!("The latest {} of {total} gaps.", gaps.len());
     }
-    let row = |gap| CoverageRow::from_answer(project.clone().map(Into::into), gap);
+    let project = answer.project.map(Text::from);
+    let row = |gap| CoverageRow::from_answer(project.clone(), gap);
     Ok(gaps.into_iter().map(row).collect())
 }
 

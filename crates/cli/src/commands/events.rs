@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use doorbook_server::admin::request::{Cursor, EventsQuery};
 use doorbook_server::admin::rows::{EventRow, QuarantineRow};
-use doorbook_server::admin::{Connection, Failure, Reply, Request};
+use doorbook_server::admin::{Connection, Reply, Request};
 use doorbook_server::api::native::answers;
 
-use super::history::scope;
+use super::history::{refuse_system, scope};
 use super::wanted::Wanted;
 use super::{DataDir, out_of_turn};
 use crate::output;
@@ -84,29 +84,20 @@ const ROWS_MAX: u64 = 1000;
 
 /// The same over the network. Where a row lies in its log is not told there.
 fn show_there(remote: &Remote, args: &Args, query: &EventsQuery) -> anyhow::Result<()> {
-    if query.system {
-        return Err(Failure::invalid("--system is for the data directory: without --server").into());
-    }
+    refuse_system(query)?;
     let mut left = if args.limit == 0 { u64::MAX } else { args.limit };
     let mut shown = 0;
-    let mut first = vec![("q".to_owned(), query.filter.clone())];
-    first.extend(scope(query));
-    let mut parameters = first;
+    let mut parameters = vec![("q".to_owned(), query.filter.clone())];
+    parameters.extend(scope(query));
+    let mut things = "events";
     loop {
         parameters.push(("limit".to_owned(), left.min(ROWS_MAX).to_string()));
         let page: answers::Events = remote.get("events", &parameters)?;
         let n_rows = page.events.len() as u64;
-        let rows: Vec<EventRow> =
-            page.events.into_iter().filter_map(EventRow::from_answer).collect();
-        if (rows.len() as u64) < n_rows {
-            let advice =
-                "lines that could not be read are shown on the data directory: without --server";
-            return Err(Failure::invalid(advice).into());
+        if page.events.iter().any(|row| row.quarantine.is_some()) {
+            things = "lines";
         }
-        match args.json {
-            true => rows.iter().try_for_each(output::json)?,
-            false => print_events(&rows)?,
-        }
+        show_page(page.events, args.json)?;
         shown += n_rows;
         left = left.saturating_sub(n_rows);
         match page.cursor {
@@ -114,10 +105,28 @@ fn show_there(remote: &Remote, args: &Args, query: &EventsQuery) -> anyhow::Resu
             _ => {
                 match page.total {
                     0 => eprintln!("Nothing matches."),
-                    total => eprintln!("{shown} of {total} events."),
+                    total => eprintln!("{shown} of {total} {things}."),
                 }
                 return Ok(());
             }
+        }
+    }
+}
+
+/// Rows of an answer, which are of one kind.
+fn show_page(answer: Vec<answers::Row>, is_json: bool) -> anyhow::Result<()> {
+    let (lines, events): (Vec<_>, Vec<_>) =
+        answer.into_iter().partition(|row| row.quarantine.is_some());
+    let events: Vec<_> = events.into_iter().filter_map(EventRow::from_answer).collect();
+    let lines: Vec<_> = lines.into_iter().filter_map(QuarantineRow::from_answer).collect();
+    match is_json {
+        true => {
+            events.iter().try_for_each(output::json)?;
+            lines.iter().try_for_each(output::json)
+        }
+        false => {
+            print_events(&events)?;
+            print_quarantine(&lines)
         }
     }
 }

@@ -31,14 +31,10 @@ impl History {
         of: &EventsQuery,
     ) -> anyhow::Result<History> {
         let place = match server.remote()? {
-            Some(_) if of.system => {
-                return Err(Failure::invalid(
-                    "Doorbook's own history is in the data directory, and no key may read it: without \
-                     --server",
-                )
-                .into());
+            Some(remote) => {
+                refuse_system(of)?;
+                Place::There(remote)
             }
-            Some(remote) => Place::There(remote),
             None => Place::Here(data_dir.open()?),
         };
         Ok(History { place, of: of.clone() })
@@ -84,6 +80,16 @@ impl History {
             Place::Here(connection) => connection.close(),
             Place::There(_) => Ok(()),
         }
+    }
+}
+
+/// No server tells over the network who used Doorbook itself.
+pub fn refuse_system(of: &EventsQuery) -> Result<(), Failure> {
+    match of.system {
+        true => Err(Failure::invalid(
+            "--system is in the data directory, and no key may read it: without --server",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -28,6 +28,13 @@ pub enum Command {
         /// The user
         user: String,
     },
+    /// Let a user no longer in; what is shared with the user by name stays
+    Remove {
+        /// The organization
+        name: String,
+        /// The user
+        user: String,
+    },
     /// List organizations with their members
     List {
         /// Print one JSON array
@@ -58,6 +65,13 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
                 user: user.clone(),
             })?;
             output::line(&format!("{user} is a member of {name}"))
+        }
+        Command::Remove { name, user } => {
+            organizations(ArraysRequest::OrganizationRemove {
+                name: name.clone(),
+                user: user.clone(),
+            })?;
+            output::line(&format!("{user} is no member of {name} any more"))
         }
         Command::List { json } => {
             let organizations = organizations(ArraysRequest::OrganizationList)?;

@@ -244,8 +244,9 @@ fn cells(row: &QuarantineRow) -> Vec<String> {
     ]
 }
 
-const fn id(row: &QuarantineRow) -> Id {
-    Id { log: row.log, seq: row.seq }
+/// A data directory tells where a row lies.
+fn id(row: &QuarantineRow) -> Id {
+    Id { log: row.log.unwrap_or_default(), seq: row.seq.unwrap_or_default() }
 }
 
 fn replay(connection: &mut Connection, args: &Replay) -> anyhow::Result<()> {

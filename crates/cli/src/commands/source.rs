@@ -107,12 +107,26 @@ fn show(data_dir: &DataDir, one: One, request: impl Fn(String) -> Request) -> an
         ("behind", source.behind_bytes.map(output::size).unwrap_or_default()),
         ("lines", source.lines.to_string()),
         ("events", source.events.to_string()),
+        ("not known", unknown(source)),
     ] {
         if !value.is_empty() {
             output::line(&format!("{word:<13} {value}"))?;
         }
     }
     Ok(())
+}
+
+/// Messages that this version does not know, with the first of them.
+fn unknown(source: &SourceView) -> String {
+    let ids = source.unknown_ids.iter().take(3).map(|unknown| unknown.id.to_string());
+    match source.unknown_messages {
+        0 => String::new(),
+        n => format!(
+            "{} ({})",
+            output::count(n, "message", "messages"),
+            ids.collect::<Vec<_>>().join(", ")
+        ),
+    }
 }
 
 /// What it tells of.

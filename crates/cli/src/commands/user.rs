@@ -24,10 +24,16 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Give a user another password, a random one that is shown this once; who is signed in with the old one is no more
+    /// Give a user another password, a random one that is shown this once; what was got with the old one ends
+    ///
+    /// Whoever is signed in on the page is no more, and tokens that clients got by logging in end. Tokens of
+    /// `doorbook token create` go on: programs have them, and not the password.
     Password {
         /// The user
         name: String,
+        /// End those tokens, too
+        #[arg(long)]
+        end_tokens: bool,
         /// A file with the password, in its first line; without one a random password is made
         #[arg(long, value_name = "F")]
         password_file: Option<PathBuf>,
@@ -84,10 +90,10 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
             connection.close()?;
             show(reply?, json, (!is_random).then_some("created user"))
         }
-        Command::Password { name, password_file, json } => {
+        Command::Password { name, end_tokens, password_file, json } => {
             let password = password_file.map(read).transpose()?;
             let is_random = password.is_none();
-            let request = ArraysRequest::UserPassword { name, password };
+            let request = ArraysRequest::UserPassword { name, password, end_tokens };
             let reply = data_dir.execute(Request::Arrays(request))?;
             show(reply, json, (!is_random).then_some("changed the password of"))
         }

@@ -28,12 +28,15 @@ pub enum ArraysRequest {
         /// The password; `None`: a random one.
         password: Option<Password>,
     },
-    /// Give a user another password; who is signed in with the old one is no more.
+    /// Give a user another password; what was got with the old one ends: sessions on the page, and tokens of logins.
     UserPassword {
         /// The user.
         name: String,
         /// The password; `None`: a random one.
         password: Option<Password>,
+        /// Whether the tokens that were made for programs end, too.
+        #[serde(default)]
+        end_tokens: bool,
     },
     /// All users.
     UserList,
@@ -62,6 +65,13 @@ pub enum ArraysRequest {
     },
     /// Let a user into an organization.
     OrganizationAdd {
+        /// The organization.
+        name: String,
+        /// The user.
+        user: String,
+    },
+    /// Let a user no longer into an organization.
+    OrganizationRemove {
         /// The organization.
         name: String,
         /// The user.
@@ -199,8 +209,8 @@ impl Admin {
         let arrays = catalog.registry.arrays();
         match request {
             ArraysRequest::UserCreate { name, password } => self.create_user(by, &name, password),
-            ArraysRequest::UserPassword { name, password } => {
-                self.change_password(by, &name, password)
+            ArraysRequest::UserPassword { name, password, end_tokens } => {
+                self.change_password(by, &name, password, end_tokens)
             }
             ArraysRequest::UserList => {
                 let view = |user| user_view(&catalog.registry, user);
@@ -232,6 +242,12 @@ impl Admin {
             ArraysRequest::OrganizationAdd { name, user } => {
                 let organization = name.as_str().into();
                 let change = ArraysChange::MemberAdded { organization, user: user.into() };
+                self.change(by, vec![change])?;
+                self.show_organization(&name)
+            }
+            ArraysRequest::OrganizationRemove { name, user } => {
+                let organization = name.as_str().into();
+                let change = ArraysChange::MemberRemoved { organization, user: user.into() };
                 self.change(by, vec![change])?;
                 self.show_organization(&name)
             }
@@ -312,12 +328,18 @@ impl Admin {
         by: &Actor,
         name: &str,
         password: Option<Password>,
+        end_tokens: bool,
     ) -> Result<Reply, Failure> {
         let password = self.new_password(password)?;
         let kept = users::kept(&*self.random, &password, users::ITERATIONS);
         let username = Text::from(name);
         let change = ArraysChange::PasswordChanged { user: username.clone(), password: kept };
-        self.change(by, vec![change])?;
+        // A token of a login stands for the password that it was got with; programs have theirs by themselves.
+        let catalog = self.store.catalog();
+        let tokens = catalog.registry.arrays().tokens_of(name);
+        let ended = tokens.filter(|token| end_tokens || token.expires.is_some());
+        let ended = ended.map(|token| ArraysChange::TokenDeleted { sha256: token.sha256 });
+        self.change(by, std::iter::once(change).chain(ended).collect())?;
         Ok(Reply::NewUser(NewUser { username, password: Password(password) }))
     }
 

@@ -9,6 +9,7 @@ use doorbook_event::registry::{
     Cluster, Host, Key, Project, Registry, RegistryChange, Role, ServiceAccount,
 };
 use doorbook_event::retention::{Limits, RetentionSet};
+use doorbook_event::review::State;
 use doorbook_event::{Clock, HostName, ProjectId, Random, Scope, Text};
 
 use crate::admin::request::{AppliedView, NewKey, NewServiceAccount};
@@ -114,11 +115,10 @@ impl Admin {
             Request::Doctor => self.examine(),
             Request::Events(query) => self.events(by, &query),
             Request::Read(request) => self.read(by, &request),
-            Request::Coverage { project } => {
-                let only = only(&project)?;
-                self.record_query(by, only, "coverage")?;
+            Request::Coverage => {
+                self.record_query(by, None, "coverage")?;
                 let now = self.clock.now();
-                Ok(Reply::Coverage(views::coverage(&self.store, registry, only, now)))
+                Ok(Reply::Coverage(views::coverage(&self.store, registry, now)))
             }
             Request::Server => Ok(Reply::Server(self.base_url.clone())),
             Request::RetentionSet { project: text, namespace, keep_days, minimum_days } => {
@@ -185,7 +185,8 @@ impl Admin {
         dry_run: bool,
     ) -> Result<AppliedView, Failure> {
         let registry = &self.store.catalog().registry;
-        let (mut view, changes) = compare(registry, wanted, &*self.clock, &*self.random);
+        let as_of = |scope: &Scope| self.store.as_of(scope);
+        let (mut view, changes) = compare(registry, wanted, &*self.clock, &*self.random, &as_of);
         view.problems.extend(wanted.in_data_dir(Path::new(&self.store.status()?.data_dir)));
         let services = self.services.as_ref().filter(|services| services.is_of(file));
         let sections = match services {
@@ -200,7 +201,12 @@ impl Admin {
             self.store.change_registry(by, changes)?;
         }
         if let Some(services) = services.filter(|_| !sections.is_empty()) {
-            services.reload()?;
+            // That it can was looked at before; what has come between, an address that somebody took, is said so.
+            services.reload().map_err(|failure| {
+                failure.while_doing(
+                    "the registry says what the file says, and the server does not yet; apply it again",
+                )
+            })?;
         }
         view.applied = true;
         Ok(view)
@@ -338,7 +344,7 @@ pub fn compare_with_nothing(
     clock: &dyn Clock,
     random: &dyn Random,
 ) -> AppliedView {
-    compare(&Registry::default(), wanted, clock, random).0
+    compare(&Registry::default(), wanted, clock, random, &|_| Vec::new()).0
 }
 
 /// What a file would change: in words, and for the registry.
@@ -347,9 +353,10 @@ fn compare(
     wanted: &Wanted,
     clock: &dyn Clock,
     random: &dyn Random,
+    as_of: &dyn Fn(&Scope) -> State,
 ) -> (AppliedView, Vec<RegistryChange>) {
     let mut new_id = || secrets::project_id(random);
-    match difference(registry, wanted, clock.now(), &mut new_id) {
+    match difference(registry, wanted, clock.now(), &mut new_id, as_of) {
         Ok(Difference { told: changes, changes: for_registry, notes }) => {
             (AppliedView { changes, notes, ..AppliedView::default() }, for_registry)
         }

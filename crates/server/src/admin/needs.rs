@@ -5,7 +5,7 @@
 
 use doorbook_event::record::Actor;
 use doorbook_event::registry::Registry;
-use doorbook_event::{ProjectId, Scope};
+use doorbook_event::{Principal, ProjectId, Scope, Text};
 use doorbook_store::alarm::AlarmKind;
 
 use super::arrays::ArraysRequest;
@@ -37,16 +37,26 @@ enum Needs {
     Read(Scope),
     /// What is reviewed.
     Review(Scope),
+    /// What is to be reviewed.
+    ManageReviews(Scope),
+    /// What is this user's own.
+    Own(Text),
 }
 
 impl Needs {
     fn decide(&self, registry: &Registry, caller: &Caller) -> Decision {
         let (operation, object) = match self {
+            // Nobody else, not even who manages the server: with a token one is that user.
+            Needs::Own(user) => match &caller.principal {
+                Principal::User { name, .. } if name == user => return Decision::Allowed,
+                _ => return Decision::Invisible,
+            },
             Needs::Server => (Operation::ManageServer, Object::Everything),
             Needs::Access(id) => (Operation::ManageAccess, Object::Project(*id)),
             Needs::Operate(scope) => (Operation::Operate, Object::from(scope)),
             Needs::Read(scope) => (Operation::ReadHistory, Object::from(scope)),
             Needs::Review(scope) => (Operation::Review, Object::from(scope)),
+            Needs::ManageReviews(scope) => (Operation::ManageReviews, Object::from(scope)),
         };
         authorize(registry, caller, operation, object)
     }
@@ -74,6 +84,7 @@ impl Admin {
             Request::ProjectCreate { .. }
             | Request::ClusterCreate { .. }
             | Request::HostAdd { .. }
+            | Request::HostAlias { .. }
             | Request::RetentionSet { .. }
             | Request::RetentionList
             | Request::Administrator { .. }
@@ -81,15 +92,28 @@ impl Admin {
                 ArraysRequest::UserCreate { .. }
                 | ArraysRequest::UserPassword { .. }
                 | ArraysRequest::UserList
-                | ArraysRequest::ArrayList { .. },
+                | ArraysRequest::OrganizationCreate { .. }
+                | ArraysRequest::OrganizationAdd { .. }
+                | ArraysRequest::OrganizationRemove { .. }
+                | ArraysRequest::OrganizationList
+                | ArraysRequest::TokenDelete { .. }
+                | ArraysRequest::ArrayList { .. }
+                | ArraysRequest::ArrayDeregister { namespace: Some(_), .. },
             ) => Needs::Server,
-            Request::KeyCreate { project: text, .. }
+            Request::Arrays(ArraysRequest::TokenCreate { user }) => {
+                Needs::Own(user.as_str().into())
+            }
+            Request::ServiceAccountCreate { project: text, .. }
+            | Request::KeyCreate { project: text, .. }
             | Request::KeyList { project: Some(text) }
             | Request::Arrays(
                 ArraysRequest::UserGrant { project: text, .. }
                 | ArraysRequest::UserRevoke { project: text, .. },
             ) => Needs::Access(project(text)?),
             Request::KeyDelete { public_key } => Needs::Access(registry.key(public_key)?.project),
+            Request::ServiceAccountDelete { client_id } => {
+                Needs::Access(registry.service_account(client_id)?.project)
+            }
             Request::AlarmAcknowledge { id, .. } => self.needs_of_alarm(id)?,
             Request::QuarantineReplay(replays) => {
                 Needs::Operate(Scope::Project(project(replays.query.project.as_deref()?)?))
@@ -102,6 +126,16 @@ impl Admin {
                 | ReviewRequest::Close { name, .. }
                 | ReviewRequest::Sign { name, .. },
             ) => Needs::Review(registry.review(name)?.scope.clone()),
+            Request::Review(ReviewRequest::Create { project: text, namespace, .. }) => {
+                Needs::ManageReviews(match (text, namespace) {
+                    (Some(text), None) => Scope::Project(project(text)?),
+                    (None, Some(name)) => Scope::Namespace(name.as_str().into()),
+                    _ => return None,
+                })
+            }
+            Request::Review(
+                ReviewRequest::Change { name, .. } | ReviewRequest::Remove { name },
+            ) => Needs::ManageReviews(registry.review(name)?.scope.clone()),
             _ => return None,
         })
     }

@@ -166,11 +166,8 @@ pub enum Request {
         /// Only of this project.
         project: Option<String>,
     },
-    /// Known intervals of blindness.
-    Coverage {
-        /// Only of this project.
-        project: Option<String>,
-    },
+    /// Known intervals of blindness, of everything.
+    Coverage,
     /// Where the running server listens.
     Server,
     /// Decide how long events are kept.
@@ -776,6 +773,12 @@ pub struct SourceView {
     pub lines: u64,
     /// Events it recorded so far.
     pub events: u64,
+    /// Messages of mongod that this version does not know, since who reads it began.
+    #[serde(default)]
+    pub unknown_messages: u64,
+    /// Which these are: the first 100 kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_ids: Vec<UnknownIdView>,
 }
 
 impl SourceView {

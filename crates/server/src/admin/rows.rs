@@ -268,11 +268,7 @@ impl EventRow {
         };
         let attributes = event.attributes.into_iter();
         let attributes = attributes.map(|(name, value)| (name.into(), value.into())).collect();
-        let raw = match event.raw_base64 {
-            Some(packed) => STANDARD.decode(packed).unwrap_or_default(),
-            None => event.raw.map(String::into_bytes).unwrap_or_default(),
-        };
-        let (raw, raw_hex) = text_and_hex(&raw);
+        let (raw, raw_hex) = text_and_hex(&bytes(event.raw, event.raw_base64));
         let unnamed = || Principal::Unauthenticated.kind().to_owned();
         let user = || Principal::User { name: Text::default(), database: Text::default() };
         Some(EventRow {
@@ -374,6 +370,14 @@ const fn peer_word(peer: &Peer) -> &'static str {
     }
 }
 
+/// A record as our own API tells it.
+fn bytes(raw: Option<String>, raw_base64: Option<String>) -> Vec<u8> {
+    match raw_base64 {
+        Some(packed) => STANDARD.decode(packed).unwrap_or_default(),
+        None => raw.map(String::into_bytes).unwrap_or_default(),
+    }
+}
+
 /// Bytes as text, and as hexadecimal too where the text alone would not give them back.
 fn text_and_hex(bytes: &[u8]) -> (Option<String>, Option<String>) {
     match std::str::from_utf8(bytes) {
@@ -406,10 +410,12 @@ pub struct QuarantineRow {
     pub source: Text,
     /// When it was received.
     pub ingest_time: Timestamp,
-    /// Which log.
-    pub log: u32,
+    /// Which log; over a network a place has another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u32>,
     /// Position in that log.
-    pub seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
     /// The bytes that were kept; U+FFFD stands for what is not UTF-8.
     #[serde(default)]
     pub raw: Option<String>,
@@ -436,8 +442,37 @@ impl QuarantineRow {
             target: TargetRow::from(target),
             source: placed.source.clone(),
             ingest_time: placed.ingest_time,
-            log: placed.log.0,
-            seq: placed.seq,
+            log: Some(placed.log.0),
+            seq: Some(placed.seq),
+            raw,
+            raw_hex,
+        })
+    }
+
+    /// The row of what our own API answers; `None` for an event.
+    pub fn from_answer(answer: answers::Row) -> Option<QuarantineRow> {
+        let line = answer.quarantine?;
+        let text = |text: Option<String>| text.map(Text::from);
+        let (raw, raw_hex) = text_and_hex(&bytes(line.raw, line.raw_base64));
+        Some(QuarantineRow {
+            reason: line.reason.into(),
+            file: line.file.into(),
+            line: line.line,
+            offset_bytes: line.offset_bytes,
+            length_bytes: line.length_bytes,
+            sha256: line.sha256,
+            target: TargetRow {
+                cluster: text(line.cluster),
+                host: text(line.host),
+                namespace: text(line.namespace),
+                array: text(line.array),
+                own_kind: text(line.own_kind),
+                own_name: text(line.own_name),
+            },
+            source: answer.source.into(),
+            ingest_time: answer.ingest_time,
+            log: None,
+            seq: None,
             raw,
             raw_hex,
         })
@@ -585,15 +620,15 @@ pub struct CoverageRow {
 }
 
 impl CoverageRow {
-    /// The row of what our own API answers of a project.
+    /// The row of what our own API answers of a project, or (`None`) of a namespace.
     pub fn from_answer(project: Option<Text>, answer: answers::Gap) -> CoverageRow {
+        let target = match project {
+            Some(_) => |cluster, host| Target::Host { cluster, host },
+            None => |namespace, array| Target::Array { namespace, array },
+        };
         CoverageRow {
             project,
-            target: TargetRow {
-                cluster: Some(answer.cluster.into()),
-                host: Some(answer.host.into()),
-                ..TargetRow::default()
-            },
+            target: TargetRow::from(&target(answer.cluster.into(), answer.host.into())),
             actions: answer.actions,
             hidden: answer.hidden,
             cause: answer.cause.into(),

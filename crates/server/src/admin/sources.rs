@@ -10,7 +10,7 @@ use doorbook_event::registry::{Registry, RegistryChange};
 use doorbook_event::source::{Source, Subject, Way};
 use doorbook_event::{ProjectId, Text};
 
-use crate::admin::request::SourceView;
+use crate::admin::request::{SourceView, UnknownIdView};
 use crate::admin::{Admin, Failure, Reply, views};
 use crate::sources::overview::Health;
 use crate::sources::{Board, Status};
@@ -99,6 +99,8 @@ impl Admin {
             behind_bytes: health.behind_bytes,
             lines: health.lines,
             events: health.events,
+            unknown_messages: health.unknown_ids.total(),
+            unknown_ids: health.unknown_ids.iter().map(UnknownIdView::from).collect(),
         }
     }
 }

@@ -119,24 +119,16 @@ pub(crate) fn status(registry: &Registry, status: Status) -> StatusView {
     StatusView { status, projects: registry.projects().map(name).collect() }
 }
 
-/// What was not seen of one project, or of all, from the latest.
-pub(crate) fn coverage(
-    store: &Store,
-    registry: &Registry,
-    only: Option<ProjectId>,
-    now: Timestamp,
-) -> Vec<CoverageRow> {
-    let projects = registry.projects().filter(|project| only.is_none_or(|only| only == project.id));
-    let rows = projects.flat_map(|project| {
+/// What was not seen of all projects and of arrays, of each from the latest.
+pub(crate) fn coverage(store: &Store, registry: &Registry, now: Timestamp) -> Vec<CoverageRow> {
+    let rows = registry.projects().flat_map(|project| {
         let filter = Filter { to: now, ..Filter::all(Scope::Project(project.id), 0) };
         let answer = coverage::of(store, registry, &filter, now);
         let name = project.name.clone();
         answer.gaps.into_iter().map(move |gap| CoverageRow::new(Some(name.clone()), &gap))
     });
     let mut rows: Vec<CoverageRow> = rows.collect();
-    if only.is_none() {
-        let of_arrays = coverage::of_arrays(store, registry, now);
-        rows.extend(of_arrays.iter().map(|gap| CoverageRow::new(None, gap)));
-    }
+    let of_arrays = coverage::of_arrays(store, registry, now);
+    rows.extend(of_arrays.iter().map(|gap| CoverageRow::new(None, gap)));
     rows
 }

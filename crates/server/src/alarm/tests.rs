@@ -75,7 +75,7 @@ impl Scene {
 
     fn state(&self, state: State) {
         let (message, through) = (None, None);
-        let status = Status { state, message, through, behind_bytes: 0, lines: 0, events: 0 };
+        let status = Status { message, through, ..Status::new(state) };
         self.tools
             .board
             .set(crate::sources::Reader::Followed, BTreeMap::from([("db-1".into(), status)]));

@@ -61,11 +61,13 @@ pub enum Operation {
     ReadReviews,
     /// Mark rows of a review, close what was followed up, sign.
     Review,
+    /// Make, change and end reviews.
+    ManageReviews,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Operation; 17] = [
+    pub const ALL: [Operation; 18] = [
         Operation::ReadHistory,
         Operation::ListProjects,
         Operation::ReadProject,
@@ -83,6 +85,7 @@ impl Operation {
         Operation::ManageServer,
         Operation::ReadReviews,
         Operation::Review,
+        Operation::ManageReviews,
     ];
 }
 
@@ -165,7 +168,10 @@ pub fn authorize<'a>(
 fn is_for_administrators(registry: &Registry, operation: Operation, object: Object<'_>) -> bool {
     match (operation, object) {
         (Operation::ManageServer, Object::Everything) => true,
-        (Operation::ManageAccess, Object::Project(id)) => registry.project(id).is_some(),
+        (Operation::ManageAccess | Operation::ManageReviews, Object::Project(id)) => {
+            registry.project(id).is_some()
+        }
+        (Operation::ManageReviews, Object::Namespace(name)) => registry.arrays().is_namespace(name),
         _ => false,
     }
 }
@@ -184,7 +190,8 @@ fn in_namespace(
             | Operation::RegisterArray
             | Operation::Operate
             | Operation::ReadReviews
-            | Operation::Review => Decision::Allowed,
+            | Operation::Review
+            | Operation::ManageReviews => Decision::Allowed,
             _ => Decision::Invisible,
         };
     }
@@ -251,7 +258,7 @@ fn in_project(
         Operation::ReadMetrics | Operation::Operate => {
             matches!(role, Role::Owner | Role::MonitoringAdmin)
         }
-        Operation::ManageAccess => role == Role::Owner,
+        Operation::ManageAccess | Operation::ManageReviews => role == Role::Owner,
         Operation::FollowAsAgent => agent_of(registry, caller).is_some(),
         // A project has no arrays, and is not the server.
         Operation::ManageServer
@@ -539,12 +546,12 @@ mod tests {
     fn the_whole_table() {
         use Role::*;
         for (role, own) in [
-            (Owner, "AAAAAAARIIIIAAIAA"),
-            (ReadOnly, "RAAAARRRIIIIRRIRR"),
-            (MonitoringAdmin, "AAAAARARIIIIARIAR"),
-            (DatabaseAccessAdmin, "AAAAARRRIIIIRRIAA"),
-            (ClusterLogViewer, "AAAAARRRIIIIRRIAA"),
-            (Shipper, "RRRRRARRIIIIRRIRR"),
+            (Owner, "AAAAAAARIIIIAAIAAA"),
+            (ReadOnly, "RAAAARRRIIIIRRIRRR"),
+            (MonitoringAdmin, "AAAAARARIIIIARIARR"),
+            (DatabaseAccessAdmin, "AAAAARRRIIIIRRIAAR"),
+            (ClusterLogViewer, "AAAAARRRIIIIRRIAAR"),
+            (Shipper, "RRRRRARRIIIIRRIRRR"),
         ] {
             let registry = registry(role);
             for principal in
@@ -559,15 +566,15 @@ mod tests {
                 assert_eq!(row(Some(OWN)), own, "{role} {principal}, own project");
                 assert_eq!(
                     row(Some(OTHER)),
-                    "IIIIIIIIIIIIIIIII",
+                    "IIIIIIIIIIIIIIIIII",
                     "{role} {principal}, another's project"
                 );
                 assert_eq!(
                     row(Some(ABSENT)),
-                    "IIIIIIIIIIIIIIIII",
+                    "IIIIIIIIIIIIIIIIII",
                     "{role} {principal}, no such project"
                 );
-                assert_eq!(row(None), "IAIIIIIIIIIIIIIII", "{role} {principal}, no project named");
+                assert_eq!(row(None), "IAIIIIIIIIIIIIIIII", "{role} {principal}, no project named");
             }
         }
         assert_eq!(Role::ALL.len(), 6, "a new role needs a row above");
@@ -590,16 +597,16 @@ mod tests {
             let decide = |operation| authorize(registry, who, operation, object);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        let nothing = "IIIIIIIIIIIIIIIII";
+        let nothing = "IIIIIIIIIIIIIIIIII";
         assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
         let set = |is_one| RegistryChange::AdministratorSet { user: "alice".into(), is_one };
         registry.apply(&set(true));
-        assert_eq!(row(&registry, &user("alice"), Object::Everything), "IIIIIIIIIIIIIIAII");
-        assert_eq!(row(&registry, &user("alice"), Object::Project(OWN)), "IIIIIIIIIIIIIAIII");
+        assert_eq!(row(&registry, &user("alice"), Object::Everything), "IIIIIIIIIIIIIIAIII");
+        assert_eq!(row(&registry, &user("alice"), Object::Project(OWN)), "IIIIIIIIIIIIIAIIIA");
         assert_eq!(row(&registry, &user("alice"), Object::Project(ABSENT)), nothing);
         assert_eq!(row(&registry, &user("alice"), Object::Namespace("key")), nothing);
         let key = caller(Principal::ApiKey("alice".into()));
-        assert_eq!(row(&registry, &key, Object::Everything), "IAIIIIIIIIIIIIIII");
+        assert_eq!(row(&registry, &key, Object::Everything), "IAIIIIIIIIIIIIIIII");
         registry.apply(&set(false));
         assert_eq!(row(&registry, &user("alice"), Object::Everything), nothing);
     }
@@ -613,9 +620,9 @@ mod tests {
             let decide = |operation| authorize(&registry, &caller, operation, project);
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
-        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRRIRR");
-        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIIIIII");
-        assert_eq!(row(None), "IAIIIIIIIIIIIIIII");
+        assert_eq!(row(Some(OWN)), "RRRRRRRAIIIIRRIRRR");
+        assert_eq!(row(Some(OTHER)), "IIIIIIIIIIIIIIIIII");
+        assert_eq!(row(None), "IAIIIIIIIIIIIIIIII");
         assert_eq!(agent_of(&registry, &caller).map(|name| &**name), Some("edge-1"));
     }
 
@@ -676,18 +683,18 @@ mod tests {
             Operation::ALL.map(decide).map(letter).iter().collect()
         };
         let user = |name: &str| Principal::User { name: name.into(), database: Text::default() };
-        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRRRRR");
-        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAIIAA");
+        assert_eq!(row(&arrays, user("alice"), true), "ARRRRARRAAARRRRRRR");
+        assert_eq!(row(&arrays, user("alice"), false), "AIIIIAIIIIIAAIIAAA");
         for principal in [user("bob"), user("nobody"), Principal::ApiKey("key".into())] {
-            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIIIIII", "{principal}");
-            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), true), "IIIIIIIIIIIIIIIIII", "{principal}");
+            assert_eq!(row(&arrays, principal.clone(), false), "IIIIIIIIIIIIIIIIII", "{principal}");
         }
         for (right, with_it, in_namespace) in [
-            (Right::Read, "ARRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
-            (Right::Write, "RRRRRARRARRRRRRRR", "RRRRRARRRRRRRRRRR"),
-            (Right::Edit, "RRRRRRRRAARRRRRRR", "RRRRRRRRRRRRRRRRR"),
-            (Right::ReadLogs, "ARRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
-            (Right::ReadInfo, "RRRRRRRRARRRRRRRR", "RRRRRRRRRRRRRRRRR"),
+            (Right::Read, "ARRRRRRRARRRRRRRRR", "RRRRRRRRRRRRRRRRRR"),
+            (Right::Write, "RRRRRARRARRRRRRRRR", "RRRRRARRRRRRRRRRRR"),
+            (Right::Edit, "RRRRRRRRAARRRRRRRR", "RRRRRRRRRRRRRRRRRR"),
+            (Right::ReadLogs, "ARRRRRRRARRRRRRRRR", "RRRRRRRRRRRRRRRRRR"),
+            (Right::ReadInfo, "RRRRRRRRARRRRRRRRR", "RRRRRRRRRRRRRRRRRR"),
         ] {
             let mut shared = arrays.clone();
             let (with, rights) = ("bob".into(), [right].into());
@@ -695,7 +702,7 @@ mod tests {
             shared.apply(&RegistryChange::Arrays(share));
             assert_eq!(row(&shared, user("bob"), true), with_it, "{right:?}");
             assert_eq!(row(&shared, user("bob"), false), in_namespace, "{right:?}");
-            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIIIIII", "{right:?}");
+            assert_eq!(row(&shared, user("key"), true), "IIIIIIIIIIIIIIIIII", "{right:?}");
         }
     }
 

@@ -93,6 +93,7 @@ pub fn names(wanted: &Wanted, problems: &mut Vec<Problem>) {
     let mut once = Once(problems);
     once.check("project", wanted.projects.iter().map(|project| (&project.name, project.place)));
     once.check("source", wanted.sources.iter().map(|source| (&source.name, source.place)));
+    once.check("review", wanted.reviews.iter().map(|review| (&review.name, review.place)));
     for project in &wanted.projects {
         let clusters = &project.clusters;
         once.check("cluster", clusters.iter().map(|cluster| (&cluster.name, cluster.place)));

@@ -1,6 +1,6 @@
 //! [`difference`]: what has to change for the registry to say what a file says.
 //!
-//! Nothing that has a history is ever taken away: projects, clusters, hosts, aliases and keys that are
+//! Nothing that has a history is ever taken away: projects, clusters, hosts, aliases, keys and reviews that are
 //! not in the file are only told of. Sources go with the file, because nothing but a file makes them.
 //! Whether a source rests is no matter of the file's and stays as it is.
 
@@ -9,12 +9,17 @@ use std::fmt;
 
 use doorbook_event::registry::{Cluster, Host, Project, Registry, RegistryChange};
 use doorbook_event::retention::{Limits, RetentionSet};
+use doorbook_event::review::{Due, Review, State};
 use doorbook_event::source::{Source, Subject};
 use doorbook_event::{HostName, ProjectId, Scope, Text, Timestamp};
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::read::{Place, Problem};
+use super::reviews::{WantedReview, WhoseHistory};
 use super::wanted::{Wanted, WantedCluster, WantedHost, WantedProject, WantedSource, Whose};
+use crate::filter::{About, time_zone};
+use crate::review::filter_of;
 
 /// What has to change, and what should be known besides.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -74,17 +79,19 @@ impl fmt::Display for Differs {
 }
 
 /// Compares; else says what of the file the registry refuses, each with its place. Applying the
-/// changes and comparing again finds nothing.
+/// changes and comparing again finds nothing. `as_of` is the state of a history, at which its new reviews begin.
 pub fn difference(
     registry: &Registry,
     wanted: &Wanted,
     now: Timestamp,
     new_id: &mut dyn FnMut() -> ProjectId,
+    as_of: &dyn Fn(&Scope) -> State,
 ) -> Result<Difference, Vec<Problem>> {
     let mut comparison = Comparison {
         registry: registry.clone(),
         now,
         new_id,
+        as_of,
         difference: Difference::default(),
         problems: Vec::new(),
     };
@@ -95,6 +102,9 @@ pub fn difference(
     }
     for source in &wanted.sources {
         comparison.source(source);
+    }
+    for review in &wanted.reviews {
+        comparison.review(review);
     }
     comparison.notes(wanted);
     match comparison.problems.is_empty() {
@@ -108,6 +118,7 @@ struct Comparison<'a> {
     registry: Registry,
     now: Timestamp,
     new_id: &'a mut dyn FnMut() -> ProjectId,
+    as_of: &'a dyn Fn(&Scope) -> State,
     difference: Difference,
     problems: Vec<Problem>,
 }
@@ -305,6 +316,58 @@ impl Comparison<'_> {
         }
     }
 
+    fn review(&mut self, wanted: &WantedReview) {
+        let (scope, of) = match &wanted.whose {
+            WhoseHistory::Namespace(name) => (Scope::Namespace(name.clone()), name),
+            WhoseHistory::Project(name) => {
+                // What could not be made has been told of.
+                let Some(project) = self.registry.project_named(name) else { return };
+                (Scope::Project(project.id), name)
+            }
+        };
+        let Some(due) = Due::parse(&wanted.due) else {
+            return self.problem(wanted.place, format!("{:?} is no deadline", wanted.due));
+        };
+        let (registry, zone) = (&self.registry, time_zone(&wanted.zone).unwrap_or(TimeZone::UTC));
+        let about = About { registry, scope: &scope, now: self.now, zone: &zone };
+        if let Err(wrong) = filter_of(about, &wanted.filter.text) {
+            return self.problems.push(wanted.filter.problem(&wrong));
+        }
+        let known = self.registry.review(&wanted.name).cloned();
+        let (filter, zone) = (wanted.filter.text.clone(), wanted.zone.clone());
+        let (review, action, detail) = match known {
+            Some(known) if known.scope != scope => {
+                let message = format!(
+                    "review {:?} is of another history, and stays of it; write another name for another review",
+                    &*wanted.name
+                );
+                return self.problem(wanted.place, message);
+            }
+            Some(known) => {
+                let review =
+                    Review { filter, zone, due, version: known.version + 1, ..known.clone() };
+                let detail = changed_of_review(&known, &review);
+                if detail.is_empty() {
+                    return;
+                }
+                (review, Action::Change, detail)
+            }
+            None => {
+                let begins = (self.as_of)(&scope);
+                let (name, created) = (wanted.name.clone(), self.now);
+                let (from, version) = (created, 1);
+                let review =
+                    Review { name, scope, filter, zone, due, created, from, begins, version };
+                let filter = filter_shown(&review);
+                let detail =
+                    format!("of {of}: {filter}, {} by {due} {}", due.rhythm(), review.zone);
+                (review, Action::Add, detail)
+            }
+        };
+        let told = ("review", &*wanted.name, detail);
+        self.change(wanted.place, RegistryChange::ReviewSet(review), action, told);
+    }
+
     fn removed_sources(&mut self, wanted: &Wanted) {
         let kept: BTreeSet<&Text> = wanted.sources.iter().map(|source| &source.name).collect();
         let gone: Vec<Source> = self
@@ -355,6 +418,11 @@ impl Comparison<'_> {
                         (format!("{}/{}", project.name, cluster.name), alone.join(", "));
                     notes.push(format!("no source follows {alone} of {path}"));
                 }
+            }
+        }
+        for review in self.registry.reviews() {
+            if !wanted.reviews.iter().any(|wanted| wanted.name == review.name) {
+                notes.push(format!("review {} is not in the file and stays", review.name));
             }
         }
         self.difference.notes = notes;
@@ -414,6 +482,23 @@ fn changed(old: &Source, new: &Source) -> String {
         ("agent", by(old), by(new)),
         ("interval", every(old), every(new)),
     ];
+    differences(&pairs)
+}
+
+/// What becomes another in a review.
+fn changed_of_review(old: &Review, new: &Review) -> String {
+    differences(&[
+        ("filter", filter_shown(old), filter_shown(new)),
+        ("due", old.due.to_string(), new.due.to_string()),
+        ("zone", old.zone.to_string(), new.zone.to_string()),
+    ])
+}
+
+fn filter_shown(review: &Review) -> String {
+    if review.filter.is_empty() { "every event".to_owned() } else { review.filter.to_string() }
+}
+
+fn differences(pairs: &[(&str, String, String)]) -> String {
     let differ = pairs.iter().filter(|(_, old, new)| old != new);
     let told: Vec<_> = differ.map(|(what, old, new)| format!("{what} {old} -> {new}")).collect();
     told.join(", ")

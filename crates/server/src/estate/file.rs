@@ -26,6 +26,9 @@ sections! {
         /// What is followed. One that is taken out of the file is no longer followed; what it told
         /// stays.
         source: Option<Vec<Source>> = "";
+        /// What somebody is to look through again and again, and to sign. One that is taken out of the
+        /// file stays, so that nobody stops it in silence.
+        review: Option<Vec<Review>> = "";
         /// How buckets of object stores are reached that sources name.
         bucket: Option<Vec<Bucket>> = "";
         /// Where lines are sent to us.
@@ -136,6 +139,23 @@ sections! {
         /// The agent that follows the file where it is, on another machine; without it the server does.
         /// Its key is made with `doorbook key create --agent`.
         agent: Option<At<String>> = "\"{host}\"";
+    }
+
+    /// What somebody is to look through again and again, and to sign: docs/reviews.md. Its first round begins when
+    /// the file is applied. Who may sign is said by roles in the project, and by whose the namespace is.
+    Review {
+        /// Its name, unique: 1 to 64 of a-z, 0-9 and -_.
+        name: At<String> = "\"failures\"";
+        /// The project whose history it is; may be left out where there is one.
+        project: Option<At<String>> = "\"shop\"";
+        /// Instead of a project, the namespace whose arrays' history it is.
+        namespace: Option<At<String>> = "\"alice\"";
+        /// Which events, in the words of docs/filters.md but times and `kind`; every event without it.
+        filter: Option<At<String>> = "\"result:failed -class:system\"";
+        /// By when somebody is to have signed: `"10:00"` of every day, `"monday 10:00"` of every week.
+        due: At<String> = "\"monday 10:00\"";
+        /// The zone of that: a name such as Europe/Berlin, or an offset; UTC without it.
+        zone: Option<At<String>> = "\"Europe/Berlin\"";
     }
 
     /// How buckets of an object store are reached. Of several sections the first that fits a bucket's name

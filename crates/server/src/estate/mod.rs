@@ -14,7 +14,7 @@
 //! struct there, a field of [`Estate`] for it, and what must hold of it in `check`.
 //!
 //! Suggested reading order: [`file`](mod@file), [`shape`], [`read`], [`wanted`], `check`, `paths`,
-//! [`difference`], [`counters`], [`receivers`], [`outputs`].
+//! [`difference`], [`counters`], [`receivers`], [`reviews`], [`outputs`].
 
 mod arrays;
 pub mod buckets;
@@ -26,6 +26,7 @@ pub mod outputs;
 mod paths;
 pub mod read;
 pub mod receivers;
+pub mod reviews;
 pub mod shape;
 pub mod wanted;
 

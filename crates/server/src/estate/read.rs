@@ -99,6 +99,11 @@ impl Document {
     pub fn place(&self, bytes: &Range<usize>) -> Place {
         self.lines.place(bytes.start)
     }
+
+    /// As it was written.
+    pub fn text(&self, bytes: &Range<usize>) -> &str {
+        self.lines.text.get(bytes.clone()).unwrap_or("")
+    }
 }
 
 /// A parser's message with what to write.

@@ -29,6 +29,11 @@ impl WantedReceiver {
     pub fn settings_of(&self, project: ProjectId) -> Settings {
         Settings { project, ..self.settings.clone() }
     }
+
+    /// Where it listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.settings.listen
+    }
 }
 
 impl Document {

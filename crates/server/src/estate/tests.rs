@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use doorbook_event::registry::Registry;
-use doorbook_event::{ProjectId, Timestamp};
+use doorbook_event::arrays::{ArraysChange, Organization, Uuid};
+use doorbook_event::registry::{Registry, RegistryChange};
+use doorbook_event::{LogId, ProjectId, Scope, Timestamp};
 use proptest::prelude::*;
 
 use super::difference::difference;
@@ -37,7 +38,8 @@ fn compared(registry: &Registry, wanted: &Wanted) -> Result<Difference, Vec<Prob
         n += 1;
         ProjectId::new([n; 12])
     };
-    difference(registry, wanted, Timestamp::from_seconds(1_790_000_000), &mut new_id)
+    let as_of = |_: &Scope| vec![(LogId(3), 7)];
+    difference(registry, wanted, Timestamp::from_seconds(1_790_000_000), &mut new_id, &as_of)
 }
 
 /// Applies a file; gives the lines that are shown.
@@ -586,4 +588,92 @@ fn words_and_numbers_say_what_may_be_written() {
     );
     let most = &good(&of("tiledb-storage", "604800")).sources[0];
     assert_eq!(most.interval_seconds, Some(604_800));
+}
+
+fn review(keys: &str) -> String {
+    shop(&format!("[[review]]\n{keys}\n"))
+}
+
+/// Goal: a review that cannot be is refused at its value, a filter at the column of what is wrong with it.
+#[test]
+fn reviews_that_cannot_be_are_named_with_their_places() {
+    let check = |keys: &str, expected: &[(&str, &str)]| {
+        let file = review(keys);
+        let told: Vec<String> = match wanted(&file) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        };
+        assert_eq!(told.len(), expected.len(), "{told:#?}\n{file}");
+        for (told, (place, part)) in told.iter().zip(expected) {
+            assert!(told.starts_with(&format!("{place}: ")), "{place}, {told}\n{file}");
+            assert!(told.contains(part), "{part:?} is not in {told:?}\n{file}");
+        }
+    };
+    let named = |more: &str| format!("name = \"a\"\ndue = \"10:00\"\n{more}");
+    check(&named(""), &[]);
+    check("name = \"a\"", &[("7:1", "`due` is missing")]);
+    check("name = \"A\"\ndue = \"10:00\"", &[("8:8", "1 to 64 of a-z")]);
+    check("name = \"a\"\ndue = \"noon\"", &[("9:7", "write \"10:00\" for every day")]);
+    check(&named("project = \"x\""), &[("10:11", "no project \"x\"")]);
+    check(&named("project = \"shop\"\nnamespace = \"x\""), &[("11:13", "either of a project")]);
+    check(&named("zone = \"Mars\""), &[("10:8", "Mars")]);
+    check(&named("filter = \"result:failed foo:bar\""), &[("10:25", "foo")]);
+    check(&named("filter = \"ip:x\""), &[("10:14", "x")]);
+    check(&named("filter = \"user:a since:2h\""), &[("10:18", "takes no since")]);
+    check(
+        &named("filter = \"user:\\\"a b\\\" foo:bar\""),
+        &[("10:10", "at column 12 of the filter")],
+    );
+    // What is there, the registry says.
+    check(&named("filter = \"host:nowhere\""), &[]);
+    let twice = format!("{}\n[[review]]\n{}", named(""), named(""));
+    check(&twice, &[("12:8", "stands in line 8 already")]);
+}
+
+/// Goal: the registry comes to say what the file says of reviews, twice is once, and none is ever ended by a file. Method:
+/// apply, change, apply again.
+#[test]
+fn reviews_come_from_the_file_and_do_not_go_with_it() {
+    let mut registry = Registry::default();
+    let keys = "name = \"failures\"\ndue = \"monday 10:00\"\nfilter = \"host:db-1 result:failed\"";
+    let file = good(&review(keys));
+    let told = apply(&mut registry, &file);
+    let added = "+ review failures of shop: host:db-1 result:failed, weekly by monday 10:00 UTC";
+    assert_eq!(told.last().map(String::as_str), Some(added));
+    let made = registry.review("failures").expect("is made").clone();
+    assert_eq!((made.version, &made.begins), (1, &vec![(LogId(3), 7)]), "what is there is not new");
+    assert_eq!(apply(&mut registry, &file), [""; 0], "twice is once");
+
+    let other = good(&review("name = \"failures\"\ndue = \"09:00\"\nzone = \"Europe/Berlin\""));
+    let told = apply(&mut registry, &other);
+    assert_eq!(
+        told,
+        [
+            "~ review failures filter host:db-1 result:failed -> every event, due monday 10:00 -> 09:00, \
+         zone UTC -> Europe/Berlin"
+        ]
+    );
+    let changed = registry.review("failures").expect("is there").clone();
+    assert_eq!((changed.version, changed.begins, changed.created), (2, made.begins, made.created));
+    let without = compared(&registry, &good(&shop(""))).expect("is allowed");
+    assert_eq!(without.changes, []);
+    assert!(without.notes.contains(&"review failures is not in the file and stays".to_owned()));
+
+    let missing = "name = \"x\"\ndue = \"09:00\"\nfilter = \"host:db-1 host:nowhere\"";
+    let refused = compared(&registry, &good(&review(missing))).expect_err("no such host");
+    assert_eq!((refused[0].place.line, refused[0].place.column), (10, 26), "{refused:?}");
+    registry.apply(&RegistryChange::Arrays(ArraysChange::OrganizationCreated(Organization {
+        name: "lab".into(),
+        id: Uuid::random([0; 16]),
+        members: BTreeSet::new(),
+        created: Timestamp::from_seconds(0),
+    })));
+    let of_lab = good(&review("name = \"failures\"\nnamespace = \"lab\"\ndue = \"09:00\""));
+    let refused = compared(&registry, &of_lab).expect_err("of a project");
+    assert!(refused[0].message.contains("of another history"), "{refused:?}");
+    let of_lab = good(&review("name = \"lab\"\nnamespace = \"lab\"\ndue = \"09:00\""));
+    assert_eq!(
+        apply(&mut registry, &of_lab),
+        ["+ review lab of lab: every event, daily by 09:00 UTC"]
+    );
 }

@@ -7,15 +7,17 @@ use std::path::Path;
 use doorbook_event::arrays::{ArraysChange, Organization, Uuid};
 use doorbook_event::registry::{Registry, RegistryChange};
 use doorbook_event::retention::Limits;
+use doorbook_event::review::State;
 use doorbook_event::source::{Rule, SourceKind};
-use doorbook_event::{HostName, ProjectId, Text, Timestamp};
+use doorbook_event::{HostName, ProjectId, Scope, Text, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::difference::difference;
 use super::file::{self, Keep, Match};
 use super::read::{Document, PROBLEMS_MAX, Place, Problem};
+use super::reviews::WantedReview;
 use super::shape::At;
-use super::{arrays, buckets, check, counters, paths, receivers};
+use super::{arrays, buckets, check, counters, paths, receivers, reviews};
 use crate::arrays::FILE;
 
 /// What a file wants of the registry.
@@ -26,6 +28,9 @@ pub struct Wanted {
     pub projects: Vec<WantedProject>,
     /// Sources, one per host.
     pub sources: Vec<WantedSource>,
+    /// Reviews.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reviews: Vec<WantedReview>,
 }
 
 /// A project.
@@ -178,7 +183,8 @@ pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
     counters::of(document, &projects, &mut problems);
     receivers::of(document, &projects, &mut problems);
     buckets::of(document, &mut problems);
-    let wanted = Wanted { projects, sources };
+    let reviews = reviews::of(document, &projects, &mut problems);
+    let mut wanted = Wanted { projects, sources, reviews };
     check::names(&wanted, &mut problems);
     paths::check(&wanted.sources, &mut problems);
     // What a name may look like and what belongs together is the registry's to say: the file must
@@ -191,9 +197,13 @@ pub(super) fn of(document: &Document) -> Result<Wanted, Vec<Problem>> {
     let mut new_id = || ids.next().expect("there are more ids than a file has bytes");
     // Namespaces are no matter of the file's.
     let empty = namespaces(&wanted);
-    if let Err(conflicts) = difference(&empty, &wanted, Timestamp::from_seconds(0), &mut new_id) {
+    // What a review names may be there by a command; the file says all else of it.
+    let reviews = std::mem::take(&mut wanted.reviews);
+    let (now, no_state) = (Timestamp::from_seconds(0), &|_: &Scope| State::new());
+    if let Err(conflicts) = difference(&empty, &wanted, now, &mut new_id, no_state) {
         problems.extend(conflicts);
     }
+    wanted.reviews = reviews;
     if problems.is_empty() {
         return Ok(wanted);
     }

@@ -49,6 +49,15 @@ const VERSION: u16 = 45;
 const FLAGS: u16 = (1 << 3) | (1 << 11);
 const DEFLATED: u16 = 8;
 
+/// How long what has a fixed length is: the header of a member and an entry of the directory without its name, the latter
+/// without its field of 64 bits, too; all that stands behind the directory.
+pub const LOCAL_BYTES: usize = 30 + 20;
+pub const ENTRY_BYTES: usize = 46;
+pub const END_BYTES: usize = 56 + 20 + 22;
+
+/// The directory of two members is not longer.
+pub const DIRECTORY_BYTES_MAX: u64 = 1024;
+
 /// What is compressed is handed on when it is as much.
 const BUFFER_BYTES: usize = 1 << 16;
 

@@ -6,6 +6,7 @@
 //! directory, without which no program opens it: what opens is whole.
 
 mod archive;
+mod check;
 mod columns;
 mod csv;
 mod parquet;
@@ -23,7 +24,11 @@ use sha2::{Digest, Sha256};
 use crate::api::native::{seal_as_of, write_coverage, write_row};
 use archive::Archive;
 
+pub use check::check;
 pub(crate) use csv::push_text as push_csv_text;
+
+/// The member that says what the rows are.
+const MANIFEST: &str = "manifest.json";
 
 /// The rows of a page while an export is written, and the memory they may take: Parquet keeps as much
 /// again until it has a row group.
@@ -150,7 +155,7 @@ impl Export {
         let exported = Exported { rows: told.rows, sha256: hex::encode(sha256.finalize()) };
         let coverage = self.coverage(&self.filter);
         let manifest = self.manifest(&name, &told, (&exported.sha256, bytes), &coverage);
-        let mut member = archive.begin("manifest.json")?;
+        let mut member = archive.begin(MANIFEST)?;
         serde_json::to_writer_pretty(&mut member, &manifest)?;
         member.write_all(b"\n")?;
         archive.finish()?;

@@ -210,6 +210,8 @@ struct SourceSample {
     is_blind: bool,
     /// What it does, where a server follows it, and bytes that it has not read.
     live: Option<(State, u64)>,
+    /// Messages of it that nobody knows.
+    unknown: Option<u64>,
     progress: Option<Progress>,
     now: Timestamp,
 }
@@ -241,6 +243,7 @@ fn sources(
             .map(|lines| lines.get(&source.name).copied().unwrap_or(0)),
         is_blind: { watched.is_blind(&source.scope(), &source.target(), &source.name) },
         live: live.get(&source.name).map(|live| (live.state, live.behind_bytes)),
+        unknown: live.get(&source.name).map(|live| live.unknown_ids.total()),
         progress: watched.sources.get(&source.name).cloned(),
         now: app.clock().now(),
     });
@@ -249,7 +252,7 @@ fn sources(
         return;
     }
     type Read = fn(&SourceSample) -> Option<f64>;
-    let families: [(&str, Kind, &str, Read); 8] = [
+    let families: [(&str, Kind, &str, Read); 9] = [
         ("doorbook_source_up", Gauge, "1 if the source is read.", |of| {
             let is_up = |(state, _)| matches!(state, State::Following | State::CatchingUp);
             of.live.map(is_up).map(|is_up| f64::from(u8::from(is_up)))
@@ -282,6 +285,12 @@ fn sources(
         ("doorbook_source_events_total", Counter, "Events that they were.", |of| {
             Some(of.progress.as_ref().map_or(0, |progress| progress.events) as f64)
         }),
+        (
+            "doorbook_source_unknown_messages_total",
+            Counter,
+            "Messages that this version does not know, since who reads the source began.",
+            |of| of.unknown.map(|messages| messages as f64),
+        ),
     ];
     for (name, kind, help, read) in families {
         let mut family = out.family(name, kind, help);

@@ -268,6 +268,15 @@ impl Receivers {
         Ok(())
     }
 
+    /// Whether one could listen there if it were followed now. Where one of these listens it could: sockets are handed on.
+    pub fn check(&self, listen: SocketAddr) -> Result<(), StartError> {
+        if self.0.iter().any(|receiver| receiver.wanted.settings.listen == listen) {
+            return Ok(());
+        }
+        let bound = std::net::TcpListener::bind(listen);
+        bound.map(drop).map_err(|error| StartError::Listen(listen, error))
+    }
+
     /// Lets nobody in any more, stores what has been sent, and ends.
     pub async fn stop(self) {
         let stopping: JoinSet<()> = self.0.into_iter().map(Receiver::stop).collect();

@@ -146,14 +146,6 @@ impl Desk {
         review: impl FnOnce(Described) -> Review,
     ) -> Result<(), Failure> {
         time_zone(&of.zone).map_err(Failure::invalid)?;
-        let terms = Terms::parse(&of.filter).map_err(|wrong| explained(&wrong, &of.filter))?;
-        let of_round = [Key::From, Key::To, Key::Since, Key::Kind];
-        if let Some(term) = terms.iter().find(|term| of_round.contains(&term.key)) {
-            return Err(Failure::invalid(format!(
-                "a review is of the events that are new: its filter takes no {}",
-                term.key.word()
-            )));
-        }
         self.filter(&of.scope, &of.filter, &of.zone)?;
         let change = RegistryChange::ReviewSet(review(of));
         Ok(self.store.change_registry(by, vec![change])?)
@@ -412,10 +404,22 @@ impl Desk {
         let registry = &self.catalog.registry;
         let zone = time_zone(zone).unwrap_or(TimeZone::UTC);
         let about = About { registry, scope, now: self.now, zone: &zone };
-        let filter = Terms::parse(text).and_then(|terms| terms.filter(about));
-        let filter = filter.map_err(|wrong| explained(&wrong, text))?;
-        Ok(Filter { kind: Kind::Access, ..filter })
+        filter_of(about, text).map_err(|wrong| explained(&wrong, text))
     }
+}
+
+/// What the filter of a review asks for.
+pub fn filter_of(about: About<'_>, text: &str) -> Result<Filter, Wrong> {
+    let terms = Terms::parse(text)?;
+    let of_round = [Key::From, Key::To, Key::Since, Key::Kind];
+    if let Some(term) = terms.iter().find(|term| of_round.contains(&term.key)) {
+        let what = format!(
+            "a review is of the events that are new: its filter takes no {}",
+            term.key.word()
+        );
+        return Err(Wrong { place: term.place, what, is_missing: false });
+    }
+    Ok(Filter { kind: Kind::Access, ..terms.filter(about)? })
 }
 
 impl Round<'_> {

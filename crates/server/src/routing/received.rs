@@ -3,6 +3,7 @@
 use doorbook_event::record::{ClockState, Coverage, Grade, Heartbeat, Hidden};
 use doorbook_event::registry::Registry;
 use doorbook_event::source::Source;
+use doorbook_event::unknown::UnknownIds;
 use doorbook_event::{HostName, Text, Timestamp};
 use doorbook_source::mongod::{self, FileHints, Interpreter, LinePlace};
 use doorbook_source::{Batch, Cut, Labels, input};
@@ -40,6 +41,7 @@ pub(super) struct Received {
     beat: Beat,
     /// Since the process began.
     totals: Counts,
+    unknown_ids: UnknownIds,
     has_lines: bool,
 }
 
@@ -71,6 +73,7 @@ impl Received {
             repeated_events: 0,
             beat: Beat { at: now, lines: 0, events: 0, delay_micros: None },
             totals: Counts::default(),
+            unknown_ids: UnknownIds::default(),
             has_lines: progress.is_some_and(|progress| progress.lines > 0),
             source,
         }
@@ -182,6 +185,7 @@ impl Received {
             // Nothing may be acknowledged that waits for its rest in memory.
             interpreter.give_up(&mut self.batch);
             interpreter.tell_gaps(&mut self.position.open, &mut self.batch);
+            interpreter.tell_unknown_ids(&mut self.batch);
         }
         let position = self.position.bytes();
         let Batch { accesses, coverage, quarantine, earliest, latest, .. } = self.batch.clone();
@@ -257,7 +261,8 @@ impl Received {
     ) -> Counts {
         self.stored.clone_from(&advance.position);
         self.through = advance.through;
-        self.batch = Batch::default();
+        let unknown_ids = std::mem::take(&mut self.batch).unknown_ids;
+        unknown_ids.into_iter().for_each(|unknown| self.unknown_ids.add(unknown));
         self.has_learnt = false;
         let repeated_events = std::mem::take(&mut self.repeated_events);
         let lines = std::mem::take(&mut self.lines);
@@ -297,6 +302,7 @@ impl Received {
             behind_bytes: 0,
             lines: stored + duplicates + expired + quarantined + ignored,
             events: stored,
+            unknown_ids: self.unknown_ids.clone(),
         }
     }
 }

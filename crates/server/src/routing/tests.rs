@@ -773,3 +773,19 @@ proptest! {
         prop_assert!(arrival.labels.fit(&wanted.sources[0].rules), "{}", rule);
     }
 }
+
+/// Goal: messages that nobody knows are counted of lines that are sent, and those that could not be stored not twice.
+#[test]
+fn messages_that_nobody_knows_are_counted() {
+    let scene = Scene::new(&["db-1"]);
+    scene.rule("db-1", &[("host.name", "db-1")]);
+    let odd = |millis| line(millis, "ACCESS", 9_999_999, "conn1", "");
+    let total = || scene.board.statuses()["db-1"].unknown_ids.total();
+    scene.send("db-1", &[odd(1), noise(2), odd(3)]);
+    assert_eq!(total(), 2);
+    let mut lines = visit(1, 10);
+    lines.push(odd(20));
+    scene.cannot_send("db-1", &lines);
+    scene.send("db-1", &lines);
+    assert_eq!(total(), 3);
+}

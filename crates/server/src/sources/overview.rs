@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use doorbook_event::record::{Heartbeat, ImportState, UnknownId};
 use doorbook_event::source::Source;
+use doorbook_event::unknown::UnknownIds;
 use doorbook_event::{Scope, Text, Timestamp};
 use doorbook_store::coverage::{Gap, Progress};
 use doorbook_store::filter::{Kind, TextIs};
@@ -22,7 +23,7 @@ pub struct Overview {
     pub quarantined: u64,
     /// Lines that were sent to us and fit no source.
     pub unrouted: u64,
-    /// Messages of mongod that nobody could read, as imports counted them.
+    /// Messages of mongod that this version does not know, as imports and sources counted them.
     pub unknown_ids: Vec<UnknownId>,
 }
 
@@ -67,14 +68,14 @@ impl Overview {
             gaps: gaps(store, source, now),
             quarantined: quarantined_by.remove(&source.name).unwrap_or(0),
         });
-        let sources = seen.collect();
+        let sources: Vec<Seen> = seen.collect();
         let unreadable = Filter { kind: Kind::Quarantine, ..Filter::all(scope.clone(), 0) };
         let unrouted = match scope {
             Scope::Project(project) => store.select(&waiting(*project))?.total,
             Scope::Namespace(_) | Scope::System => 0,
         };
         let quarantined = store.select(&unreadable)?.total.saturating_sub(unrouted);
-        let unknown_ids = unknown_ids(store, scope);
+        let unknown_ids = unknown_ids(store, scope, &sources);
         Ok(Overview { sources, quarantined, unrouted, unknown_ids })
     }
 }
@@ -100,6 +101,8 @@ pub struct Health {
     pub advanced: Option<Timestamp>,
     /// Its last heartbeat, with the state of the clock.
     pub heartbeat: Option<Heartbeat>,
+    /// Messages that this version does not know, since who reads it began.
+    pub unknown_ids: UnknownIds,
 }
 
 impl Health {
@@ -134,6 +137,10 @@ impl Health {
             events: progress.map_or(0, |progress| progress.events),
             advanced: progress.map(|progress| progress.at),
             heartbeat: progress.and_then(|progress| progress.heartbeat.clone()),
+            unknown_ids: live
+                .and_then(|live| live.get(&source.name))
+                .map(|live| live.unknown_ids.clone())
+                .unwrap_or_default(),
         }
     }
 }
@@ -179,14 +186,16 @@ fn quarantined_by(
     Ok(top.values.into_iter().filter_map(|(name, count)| Some((name?, count))).collect())
 }
 
-/// What imports of a project could not read for want of knowing the message, most frequent first.
-fn unknown_ids(store: &Store, scope: &Scope) -> Vec<UnknownId> {
+/// What imports of a scope and its sources could not read for want of knowing the message, most frequent first.
+fn unknown_ids(store: &Store, scope: &Scope, sources: &[Seen]) -> Vec<UnknownId> {
     let catalog = store.catalog();
     let of_scope = catalog.imports.values().filter(|(of, receipt)| {
         Scope::Project(*of) == *scope && receipt.state != ImportState::Retracted
     });
     let mut found: BTreeMap<(u64, Option<Text>), UnknownId> = BTreeMap::new();
-    for unknown in of_scope.flat_map(|(_, receipt)| &receipt.unknown_ids) {
+    let of_imports = of_scope.flat_map(|(_, receipt)| &receipt.unknown_ids);
+    let of_sources = sources.iter().flat_map(|seen| seen.health.unknown_ids.iter());
+    for unknown in of_imports.chain(of_sources) {
         let known = found.entry((unknown.id, unknown.version.clone()));
         known.and_modify(|known| known.count += unknown.count).or_insert_with(|| unknown.clone());
     }

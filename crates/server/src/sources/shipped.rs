@@ -73,7 +73,7 @@ impl Shipped {
             lines_before: progress.map_or(0, |progress| progress.lines),
             events_before: progress.map_or(0, |progress| progress.events),
             is_told: false,
-            status: Status { state, message: None, through, behind_bytes: 0, lines: 0, events: 0 },
+            status: Status { through, ..Status::new(state) },
         }
     }
 
@@ -125,6 +125,7 @@ impl Shipped {
                 self.status.state = report.state;
                 self.status.message = report.message.clone();
                 self.status.behind_bytes = report.behind_bytes;
+                self.status.unknown_ids = report.unknown_ids.clone();
             }
             None => {
                 self.status.state = State::Waiting;

@@ -8,11 +8,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 
-use doorbook_event::record::{ClockState, Grade};
+use doorbook_event::record::{ClockState, Grade, UnknownId};
 use doorbook_event::registry::{Host, RegistryChange};
 use doorbook_event::shipment::Report;
 use doorbook_event::source::{Source, SourceKind, Subject};
 use doorbook_event::time::ManualClock;
+use doorbook_event::unknown::UnknownIds;
 use doorbook_event::{Action, HostName, Record, Scope, Timestamp};
 use doorbook_source::input;
 use doorbook_store::coverage::Gap;
@@ -111,6 +112,16 @@ impl Scene {
             "{{\"t\":{{\"$date\":\"{at}.000+00:00\"}},\"s\":\"I\",\"c\":\"CONTROL\",\"id\":4615611,\
              \"ctx\":\"initandlisten\",\"msg\":\"MongoDB starting\",\"attr\":{{\"pid\":1,\"port\":27017,\
              \"dbPath\":\"/d\",\"architecture\":\"64-bit\",\"host\":\"{host}\"}}}}\n"
+        ));
+    }
+
+    /// A message comes whose id nobody knows.
+    fn unknown(&self) {
+        let at = self.clock.now().to_string();
+        let at = at.trim_end_matches('Z');
+        self.write(&format!(
+            "{{\"t\":{{\"$date\":\"{at}.000+00:00\"}},\"s\":\"I\",\"c\":\"ACCESS\",\"id\":9999999,\
+             \"ctx\":\"conn1\",\"msg\":\"m\",\"attr\":{{}}}}\n"
         ));
     }
 
@@ -559,7 +570,10 @@ impl Scene {
 
     /// Its agent says how it is.
     fn report(&mut self, state: State) {
-        let report = Report { source: "db-1".into(), state, message: None, behind_bytes: 7 };
+        let mut unknown_ids = UnknownIds::default();
+        unknown_ids.add(UnknownId { id: 815, version: None, count: 3, message: "Odd".into() });
+        let source = "db-1".into();
+        let report = Report { source, state, message: None, behind_bytes: 7, unknown_ids };
         let reports = BTreeMap::from([("db-1".into(), report)]);
         let (at, version) = (self.clock.now(), "0.1.0".into());
         let heard = Heard { at, version, ahead_micros: 0, reports };
@@ -611,6 +625,7 @@ fn an_agent_that_is_away_is_a_gap_until_it_is_back() {
     scene.pass(10);
     scene.report(State::CatchingUp);
     assert_eq!((scene.status().state, scene.status().behind_bytes), (State::CatchingUp, 7));
+    assert_eq!(scene.status().unknown_ids.total(), 3);
     scene.arrives(b"", b"1");
     assert_eq!(scene.causes(), []);
     for _ in 0..3 {
@@ -648,4 +663,40 @@ fn an_agent_is_not_missed_where_its_source_rests() {
     assert_eq!(scene.status().state, State::Waiting);
     scene.after(60);
     assert_eq!(scene.status().state, State::Away);
+}
+
+/// Goal: messages that nobody knows are counted while a log is followed, each once, whether or not an event comes with it,
+/// over a rotation and over a restart, which begins to count anew. Method: write some, with and without logins.
+#[test]
+fn messages_that_nobody_knows_are_counted_once() {
+    let mut scene = Scene::new();
+    scene.follow();
+    scene.login();
+    scene.unknown();
+    scene.unknown();
+    scene.after(1);
+    let total = |scene: &Scene| scene.status().unknown_ids.total();
+    assert_eq!(total(&scene), 2);
+    let known = scene.status().unknown_ids;
+    let known: Vec<_> = known.iter().map(|unknown| (unknown.id, &*unknown.message)).collect();
+    assert_eq!(known, [(9_999_999, "m")]);
+    scene.unknown();
+    for _ in 0..8 {
+        scene.after(60);
+    }
+    assert_eq!(total(&scene), 3, "a quiet log is told of, too");
+    fs::rename(scene.log(), scene.log().with_extension("log.1")).expect("renamed");
+    scene.unknown();
+    scene.login();
+    scene.after(1);
+    assert_eq!(total(&scene), 4);
+    scene.restart(0);
+    scene.login();
+    scene.after(1);
+    assert_eq!(total(&scene), 0, "what was counted before is not counted again");
+    scene.unknown();
+    scene.login();
+    scene.after(1);
+    assert_eq!(total(&scene), 1);
+    scene.is_complete();
 }

@@ -181,8 +181,7 @@ impl Round {
 
 /// How a source is that was not looked at yet.
 fn unknown() -> Status {
-    let state = State::CatchingUp;
-    Status { state, message: None, through: None, behind_bytes: 0, lines: 0, events: 0 }
+    Status::new(State::CatchingUp)
 }
 
 #[cfg(test)]

@@ -39,35 +39,50 @@ const TOP: i64 = 14;
 const BOTTOM: i64 = 24;
 const PLOT: i64 = HEIGHT - TOP - BOTTOM;
 
-impl Chart {
-    /// Counts.
+/// What time a chart shows, and how long each bar is.
+#[derive(Clone, Copy)]
+pub struct Stretch {
+    from: Timestamp,
+    to: Timestamp,
+    width_seconds: i64,
+}
+
+impl Stretch {
+    /// The window; one that is open is as long as what is in it.
     pub fn of(
         store: &Store,
         filter: &Filter,
         window: &Window,
+        now: Timestamp,
+    ) -> Result<Stretch, Problem> {
+        let (from, to) = match window.is_closed() {
+            true => (window.from, window.to),
+            false => {
+                let days = store.histogram(filter, DAY_SECONDS * 1_000_000)?.bars;
+                let first = days.first().map_or(now.plus_seconds(-DAY_SECONDS), |bar| bar.from);
+                let last = days.last().map_or(now, |bar| bar.from.plus_seconds(DAY_SECONDS));
+                (first.max(window.from), last.min(window.to).max(first.plus_seconds(1)))
+            }
+        };
+        Ok(Stretch { from, to, width_seconds: width_for(from, to) })
+    }
+
+    pub const fn width_micros(self) -> i64 {
+        self.width_seconds * 1_000_000
+    }
+}
+
+impl Chart {
+    /// Of the bars that were counted.
+    pub fn of(
+        stretch: Stretch,
+        bars: Vec<Bar>,
         (coverage, now): (&Answer, Timestamp),
         name_of: &dyn Fn(&str, &str) -> String,
-    ) -> Result<Chart, Problem> {
-        let gaps = Gaps::of(coverage, name_of);
-        if window.is_closed() {
-            let (from, to) = (window.from, window.to);
-            let width_seconds = width_for(from, to);
-            let bars = store.histogram(filter, width_seconds * 1_000_000)?.bars;
-            let unread = unread(coverage, from, to.min(now));
-            return Ok(Chart { bars, width_seconds, from, to, gaps, unread });
-        }
-        // An open window is as long as what is in it.
-        let days = store.histogram(filter, DAY_SECONDS * 1_000_000)?.bars;
-        let first = days.first().map_or(now.plus_seconds(-DAY_SECONDS), |bar| bar.from);
-        let last = days.last().map_or(now, |bar| bar.from.plus_seconds(DAY_SECONDS));
-        let (from, to) = (first.max(window.from), last.min(window.to).max(first.plus_seconds(1)));
-        let width_seconds = width_for(from, to);
-        let bars = match width_seconds {
-            DAY_SECONDS => days,
-            width => store.histogram(filter, width * 1_000_000)?.bars,
-        };
+    ) -> Chart {
+        let Stretch { from, to, width_seconds } = stretch;
         let unread = unread(coverage, from, to.min(now));
-        Ok(Chart { bars, width_seconds, from, to, gaps, unread })
+        Chart { bars, width_seconds, from, to, gaps: Gaps::of(coverage, name_of), unread }
     }
 
     /// The chart, and the tables behind it.
@@ -166,7 +181,7 @@ impl Chart {
 
     fn bar(&self, bar: &Bar, params: &Params) -> Markup {
         let end = bar.from.plus_seconds(self.width_seconds);
-        let (left, right) = (self.x(bar.from), self.x(end));
+        let (left, right) = at_least_seen(self.x(bar.from), self.x(end));
         let width = (right - left) * 0.86;
         let highest = self.highest();
         let base = TOP + PLOT;
@@ -306,6 +321,16 @@ fn at_least_one(number: u64, highest: u64) -> i64 {
     if number == 0 { 0 } else { scaled(number, highest).max(2) }
 }
 
+/// A bar that the window cuts off may be the newest of all: it is never thinner than can be seen and hit.
+fn at_least_seen(left: f64, right: f64) -> (f64, f64) {
+    const LEAST: f64 = 0.6;
+    match right - left < LEAST {
+        true if left < LEAST => (left, left + LEAST),
+        true => (right - LEAST, right),
+        false => (left, right),
+    }
+}
+
 fn percent(number: f64) -> String {
     format!("{number:.3}%")
 }
@@ -358,6 +383,13 @@ mod tests {
         for (most, highest) in [(0, 2), (1, 2), (3, 4), (6, 10), (7, 10), (11, 20), (499, 500)] {
             assert_eq!(chart(&[(0, most, 0)], 3600).highest(), highest, "{most}");
         }
+    }
+
+    #[test]
+    fn the_newest_bar_is_seen_though_it_has_just_begun() {
+        let svg = chart(&[(3599, 3, 0)], 3600).show(&Params::default()).0;
+        assert!(svg.contains("<rect class=\"success\" x=\"99.400%\""), "{svg}");
+        assert!(svg.contains("width=\"0.516%\""), "{svg}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Which values there are among the rows of a page, and how often.
 
-use doorbook_event::Scope;
+use doorbook_event::{Scope, Text};
 use doorbook_store::{Dimension, Filter, Top};
 use maud::{Markup, html};
 
@@ -34,22 +34,29 @@ const OF_NAMESPACE: [Facet; 6] = [
     (Dimension::Application, "application"),
 ];
 
-/// Counts the values. Where a dimension is filtered by, the others of it are counted, too: they are
-/// what could be chosen besides.
+/// The dimensions whose values are shown, and how many values of each.
+pub fn wanted(scope: &Scope) -> ([Dimension; 6], usize) {
+    (facets(scope).map(|(dimension, _)| dimension), VALUES)
+}
+
+const fn facets(scope: &Scope) -> [Facet; 6] {
+    match scope {
+        Scope::Namespace(_) => OF_NAMESPACE,
+        _ => OF_PROJECT,
+    }
+}
+
+/// The values of [`wanted`] as they are shown. Where a dimension is filtered by, the others of it are
+/// counted, too: they are what could be chosen besides.
 pub fn of(
     asked: &Asked<'_>,
     params: &Params,
-    filter: &Filter,
+    (filter, tops): (&Filter, Vec<Top>),
     with_hidden: bool,
 ) -> Result<Vec<(Facet, Top)>, Problem> {
-    let facets = match asked.scope {
-        Scope::Namespace(_) => OF_NAMESPACE,
-        _ => OF_PROJECT,
-    };
     let store = asked.app.store();
-    let tops = store.facets(filter, &facets.map(|(dimension, _)| dimension), VALUES)?;
     let mut counted = Vec::new();
-    for (facet, top) in facets.into_iter().zip(tops) {
+    for (facet, top) in facets(asked.scope).into_iter().zip(tops) {
         let (dimension, name) = facet;
         let top = match params.get(name) {
             None => top,
@@ -58,7 +65,16 @@ pub fn of(
             Some(_) => {
                 let mut wider = asked.filter(&params.without(&[name]), with_hidden)?;
                 wider.as_of.clone_from(&filter.as_of);
-                store.top(&wider, dimension, VALUES)?
+                let mut wide = store.top(&wider, dimension, VALUES)?;
+                // What is filtered by is there, however seldom it is.
+                let is_missing = |value: &Option<Text>| {
+                    value.as_deref().is_some_and(|value| params.has(name, value))
+                        && !wide.values.iter().any(|(known, _)| known == value)
+                };
+                let missing = top.values.into_iter().filter(|(value, _)| is_missing(value));
+                let missing: Vec<_> = missing.collect();
+                wide.values.extend(missing);
+                wide
             }
         };
         counted.push((facet, top));
@@ -79,7 +95,7 @@ pub fn show(
                     section.facet {
                         h2 { (label(name))
                             @if top.distinct > VALUES as u64 {
-                                span.of { (count(VALUES as u64)) " of " (count(top.distinct)) }
+                                span.of { (count(top.values.len() as u64)) " of " (count(top.distinct)) }
                             }
                         }
                         ul {

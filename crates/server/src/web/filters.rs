@@ -96,6 +96,15 @@ impl Asked<'_> {
         self.read(params, with_hidden, |call, asked| export::of(call, asked, format, caller))
     }
 
+    /// The filter without its times, as a review takes it; `None` if it is not of events.
+    pub fn timeless(&self, params: &Params, with_hidden: bool) -> Result<Option<String>, Problem> {
+        let terms = self.read(params, with_hidden, |_, asked| asked.terms)?;
+        let is_time = |key: Key| matches!(key, Key::From | Key::To | Key::Since);
+        let kept = terms.iter().filter(|term| !is_time(term.key)).map(ToString::to_string);
+        let is_of_events = terms.iter().all(|term| term.key != Key::Kind);
+        Ok(is_of_events.then(|| kept.collect::<Vec<_>>().join(" ")))
+    }
+
     fn read<T>(
         &self,
         params: &Params,

@@ -6,6 +6,7 @@ use doorbook_event::{Action, Text};
 use maud::{Markup, html};
 use subtle::ConstantTimeEq;
 
+use super::act;
 use super::page::Answer;
 use super::params::Params;
 use super::sessions::SignedIn;
@@ -24,6 +25,8 @@ pub enum Told {
     Done(String),
     /// It was not.
     NotDone(String),
+    /// It was not, and the form is shown again as it was sent.
+    Refused(Box<act::Refused>),
     /// It was done, and this is shown this once.
     Secret {
         /// What it is.
@@ -71,25 +74,37 @@ pub fn token(signed_in: &SignedIn) -> Markup {
     html! { input type="hidden" name="token" value=(signed_in.form_token); }
 }
 
-/// What was done by the form before this page, if that was not told yet.
-pub fn told(visit: &Visit) -> Markup {
+/// What was done by the form before this page, if that was not told yet: it is told once.
+pub fn take_told(visit: &Visit) -> Option<Told> {
     let is_shown = visit.parts.method == Method::GET;
-    let secret = visit.secret.as_deref().filter(|_| is_shown);
-    let told = secret.and_then(|secret| visit.app.web().sessions.take_told(secret));
+    let secret = visit.secret.as_deref().filter(|_| is_shown)?;
+    visit.app.web().sessions.take_told(secret)
+}
+
+/// What is to be told, in words.
+pub fn notice(told: &Told) -> Markup {
+    let not_done = |why: &str| {
+        html! { p.notice.bad role="alert" { "Nothing was changed: " (lines(why)) } }
+    };
     html! {
         @match told {
-            None => {},
-            Some(Told::Done(text)) => p.notice.good role="status" { (shown(&text)) },
-            Some(Told::NotDone(text)) => p.notice.bad role="alert" { "Nothing was changed: " (shown(&text)) },
-            Some(Told::Secret { what, secret }) => {
+            Told::Done(text) => p.notice.good role="status" { (shown(text)) },
+            Told::NotDone(why) => (not_done(why)),
+            Told::Refused(refused) => (not_done(&refused.why)),
+            Told::Secret { what, secret } => {
                 div.notice.good.secret role="status" {
-                    p { (shown(&what)) " " strong { "It is shown this once." } }
+                    p { (shown(what)) " " strong { "It is shown this once." } }
                     button.copy-button type="button" hidden data-copied="Copied" { "Copy" }
                     pre tabindex="0" { (secret) }
                 }
             },
         }
     }
+}
+
+/// What a command says, in its lines.
+pub fn lines(text: &str) -> Markup {
+    html! { @for (n, line) in text.lines().enumerate() { @if n > 0 { br; } (shown(line)) } }
 }
 
 /// Goes on to a page that tells it.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use doorbook_event::Timestamp;
 use doorbook_event::record::{Grade, Hidden};
+use doorbook_event::source::SourceKind;
+use doorbook_event::{Action, Target, Timestamp};
 use doorbook_store::Answer;
 use doorbook_store::coverage::Gap;
 use maud::{Markup, html};
@@ -26,7 +27,7 @@ pub struct Unseen {
     pub to: Option<Timestamp>,
     cause: String,
     pub grade: Grade,
-    hidden: Hidden,
+    of_what: Option<&'static str>,
     missing: Option<u64>,
     targets: Vec<String>,
 }
@@ -42,17 +43,18 @@ impl Gaps {
         gaps: impl Iterator<Item = &'a Gap>,
         name_of: &dyn Fn(&str, &str) -> String,
     ) -> Gaps {
-        let mut groups: BTreeMap<(i64, Option<Timestamp>, String, bool), Unseen> = BTreeMap::new();
+        let mut groups: BTreeMap<_, Unseen> = BTreeMap::new();
         for gap in gaps {
             let cause = gap.cause.to_string();
             let is_blind = gap.grade == Grade::Blind;
-            let key = (-gap.from.micros(), gap.to, cause.clone(), is_blind);
+            let of_what = of_what(gap);
+            let key = (-gap.from.micros(), gap.to, cause.clone(), is_blind, of_what);
             let unseen = groups.entry(key).or_insert_with(|| Unseen {
                 from: gap.from,
                 to: gap.to,
                 cause,
                 grade: gap.grade,
-                hidden: gap.hidden,
+                of_what,
                 missing: None,
                 targets: Vec::new(),
             });
@@ -106,13 +108,29 @@ impl Gaps {
     }
 }
 
+/// Of what a gap is, where it is not of everything.
+pub fn of_what(gap: &Gap) -> Option<&'static str> {
+    if gap.hidden == Hidden::Successes {
+        return Some("successes");
+    }
+    let Target::Array { .. } = gap.target else { return None };
+    // What changes an array is what its storage shows.
+    let changes = SourceKind::TiledbStorage.actions();
+    let is_told = |action: &Action| action.is_ours() || gap.actions.contains(action);
+    match (&gap.actions[..], gap.actions.iter().any(|action| changes.contains(action))) {
+        ([only], _) => Some(only.word()),
+        (_, false) => Some("reads"),
+        (_, true) if Action::of_arrays().all(|action| is_told(&action)) => None,
+        (_, true) => Some("some actions"),
+    }
+}
+
 impl Unseen {
-    fn what(&self) -> &'static str {
-        match (self.grade, self.hidden) {
-            (Grade::Blind, Hidden::All) => "not seen",
-            (Grade::Blind, Hidden::Successes) => "successes not seen",
-            (_, Hidden::All) => "not surely seen",
-            (_, Hidden::Successes) => "successes not surely seen",
+    fn what(&self) -> String {
+        let seen = if self.grade == Grade::Blind { "not seen" } else { "not surely seen" };
+        match self.of_what {
+            Some(what) => format!("{what} {seen}"),
+            None => seen.to_owned(),
         }
     }
 
@@ -156,5 +174,46 @@ impl Unseen {
                 td.num { @if let Some(missing) = self.missing { (count(missing)) } }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(target: Target, actions: Vec<Action>, hidden: Hidden) -> Gap {
+        Gap {
+            target,
+            actions,
+            hidden,
+            grade: Grade::Blind,
+            cause: "no source".into(),
+            actor: None,
+            source: None,
+            from: Timestamp::from_seconds(1),
+            to: None,
+            last_seen: Timestamp::from_seconds(1),
+            missing: None,
+        }
+    }
+
+    /// Goal: where a part is seen, nobody reads that nothing is.
+    #[test]
+    fn what_is_not_seen_is_named() {
+        let host = Target::Host { cluster: "c".into(), host: "h".into() };
+        let logins = vec![Action::Authenticate, Action::Authorize];
+        let of_host = |hidden| of_what(&gap(host.clone(), logins.clone(), hidden));
+        assert_eq!(of_host(Hidden::All), None);
+        assert_eq!(of_host(Hidden::Successes), Some("successes"));
+        let array = Target::Array { namespace: "n".into(), array: "a".into() };
+        let of_array = |actions| of_what(&gap(array.clone(), actions, Hidden::All));
+        let all: Vec<Action> = Action::of_arrays().filter(|action| !action.is_ours()).collect();
+        let changes = SourceKind::TiledbStorage.actions();
+        let (shown, reads): (Vec<Action>, Vec<Action>) =
+            all.iter().partition(|action| changes.contains(action));
+        assert_eq!(of_array(all), None);
+        assert_eq!(of_array(reads), Some("reads"));
+        assert_eq!(of_array(shown), Some("some actions"));
+        assert_eq!(of_array(vec![Action::QueryRead]), Some("query_read"));
     }
 }

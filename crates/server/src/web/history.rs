@@ -6,7 +6,7 @@ use doorbook_event::public_id::Names;
 use doorbook_store::{Answer as Coverage, Filter, Page, Placed};
 use maud::{Markup, html};
 
-use super::chart::Chart;
+use super::chart::{Chart, Stretch};
 use super::detail::Detail;
 use super::filters::{self, Asked};
 use super::navigation::{Here, places};
@@ -18,7 +18,7 @@ use super::table::Table;
 use super::text::shown;
 use super::when::count;
 use super::window::Window;
-use super::{Looked, Visit, export, facets, states};
+use super::{Looked, Visit, export, facets, reviews, states};
 use crate::api::native::cursor::{Cursor, seal_as_of};
 use crate::api::native::events;
 use crate::api::native::problem::Problem;
@@ -185,19 +185,23 @@ impl Found {
                 cursor.ok_or_else(|| Problem::invalid_parameter("cursor", "not one of ours"))?;
             (filter.after, filter.as_of) = (Some(cursor.after), Some(cursor.as_of));
         }
-        let page = store.select(&filter)?;
+        let mut page = store.select(&Filter { is_counted: false, ..filter.clone() })?;
         // Everything else on the page is of the same state.
-        let at_once = |filter: Filter| Filter { as_of: Some(page.as_of.clone()), ..filter };
+        let as_of = Some(page.as_of.clone());
+        let counted = Filter { limit: 0, after: None, as_of: as_of.clone(), ..filter.clone() };
+        let stretch = Stretch::of(store, &counted, &asked.window, visit.now)?;
+        let (dimensions, limit) = facets::wanted(asked.scope);
+        let overview = store.overview(&counted, stretch.width_micros(), (&dimensions, limit))?;
+        page.total = overview.total;
         let older = events::next(&page, ROWS).map(|after| {
             let (scope, as_of) = (asked.scope.clone(), page.as_of.clone());
             Cursor { scope, limit: ROWS, after, as_of, filter: String::new() }.seal(ids)
         });
-        let with_hidden = Filter { limit: 0, ..at_once(asked.filter(params, true)?) };
+        let with_hidden = Filter { limit: 0, as_of, ..asked.filter(params, true)? };
         let n_hidden = match shows_all {
             true => 0,
             false => store.select(&with_hidden)?.total.saturating_sub(page.total),
         };
-        let counted = Filter { limit: 0, after: None, ..at_once(filter.clone()) };
         let of_all = Filter::all(asked.scope.clone(), 0);
         let is_none = page.total == 0;
         let elsewhere = match is_none {
@@ -210,8 +214,8 @@ impl Found {
         let is_empty_history = is_none && elsewhere == 0 && store.select(&of_all)?.total == 0;
         let coverage = coverage::of(store, asked.registry, &filter, visit.now);
         let name_of = |name: &str, value: &str| asked.name_of(name, value);
-        let chart = Chart::of(store, &counted, &asked.window, (&coverage, visit.now), &name_of)?;
-        let facets = facets::of(asked, params, &counted, shows_all)?;
+        let chart = Chart::of(stretch, overview.bars, (&coverage, visit.now), &name_of);
+        let facets = facets::of(asked, params, (&counted, overview.tops), shows_all)?;
         let (open, neighbours) = (None, Default::default());
         Ok(Found {
             page,
@@ -315,6 +319,7 @@ impl Shown<'_> {
                         "Pinned link"
                     }
                     @if page.total > 0 { (self.exports()) }
+                    (self.save_as_review())
                 }
             }
         }
@@ -358,6 +363,14 @@ impl Shown<'_> {
                 }
             }
         }
+    }
+
+    /// Where this filter becomes a review, for who may make one.
+    fn save_as_review(&self) -> Markup {
+        let shows_all = self.params.get("show") == Some("all");
+        let filter = self.asked().timeless(self.params, shows_all).ok().flatten();
+        let address = filter.and_then(|filter| reviews::save_as(self.visit, self.scope, &filter));
+        html! { @if let Some(address) = address { span.exports { a href=(address) { "Save as a review" } } } }
     }
 
     fn rows(&self) -> Markup {

@@ -5,10 +5,11 @@
 //! (403) · who are you (a sign-in page) · may you (403, 404) · the page.
 //!
 //! Suggested reading order: [`params`] (the state of a page), [`sessions`] and `attempts` (who is there),
-//! `sign_in`, `navigation` (where one may go), `question` (what is asked), `history` (the page), `filters`, `chart`, `gaps`, `table`, `detail`,
+//! `sign_in`, `forms`, `act` (what is changed), `navigation` (where one may go), `question` (what is asked), `history` (the page), `filters`, `chart`, `gaps`, `table`, `detail`,
 //! `states` (its parts), `principals` and `principal`, `sources`, `reviews`, `page` (what is around
 //! every page), `text` and `when` (strings and times as people see them).
 
+mod act;
 mod administration;
 mod assets;
 mod attempts;
@@ -179,6 +180,7 @@ fn change(visit: &Visit, signed_in: &SignedIn, route: Route, sent: Option<Params
     };
     match route {
         Route::Sources => sources::change(visit, &sent),
+        Route::Reviews => reviews::manage(visit, &sent),
         Route::Review => reviews::change(visit, &sent),
         Route::Administration => administration::change(visit, &sent),
         _ => states::unreadable(visit),
@@ -242,9 +244,11 @@ impl Visit {
         let is_read = [Method::GET, Method::HEAD].contains(&self.parts.method);
         let allowed = match route {
             Route::SignOut => "POST",
-            Route::SignIn | Route::Sources | Route::Review | Route::Administration => {
-                "GET, HEAD, POST"
-            }
+            Route::SignIn
+            | Route::Sources
+            | Route::Reviews
+            | Route::Review
+            | Route::Administration => "GET, HEAD, POST",
             _ => "GET, HEAD",
         };
         let is_allowed = match allowed {

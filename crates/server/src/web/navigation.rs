@@ -3,11 +3,11 @@
 use doorbook_event::Scope;
 use maud::{Markup, html};
 
-use super::Visit;
 use super::administration::{self, Powers};
 use super::params::Params;
 use super::sessions::SignedIn;
 use super::text::shown;
+use super::{Visit, reviews};
 use crate::api::native::filter;
 use crate::api::native::problem::Problem;
 use crate::auth::{Decision, Object, Operation, authorize};
@@ -198,6 +198,10 @@ impl Here<'_> {
             .filter_map(|(section, label, path, kept)| {
                 let params = match section {
                     Section::Administration => self.params_to_manage(visit)?,
+                    Section::Reviews => self.params_for(*section, &all).or_else(|| {
+                        // Who manages them sees which there are, and no history.
+                        reviews::are_managed(visit).then(|| self.params.only(&["times"]))
+                    })?,
                     Section::Sources if !self.may_read_all(visit) => None?,
                     section => self.params_for(*section, &all)?,
                 };

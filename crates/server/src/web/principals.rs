@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use axum::http::StatusCode;
 use doorbook_event::{Class, Classes, Scope, Text, Timestamp};
-use doorbook_store::filter::{PrincipalIs, Rank, Seen, SeenValue, TextIs, Unwanted};
+use doorbook_store::filter::{Marked, PrincipalIs, Rank, Seen, SeenValue, TextIs, Unwanted};
 use doorbook_store::{Answer as Coverage, Dimension, Filter};
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -144,9 +144,9 @@ impl Found {
             RANKS.iter().find(|(known, _)| *known == rank).map_or(Rank::Last, |(_, rank)| *rank);
         let seen = store.seen(&filter, &[Dimension::Principal], (rank, limit))?;
         let seen = seen.into_iter().next().expect("one for each dimension");
-        let names = seen.values.iter().filter_map(|value| value.value.clone());
-        let principals: Vec<PrincipalIs> =
-            names.map(|name| PrincipalIs::Named(TextIs::Exactly(name))).collect();
+        let names: Vec<Text> = seen.values.iter().filter_map(|value| value.value.clone()).collect();
+        let is = |name: &Text| PrincipalIs::Named(TextIs::Exactly(name.clone()));
+        let principals: Vec<PrincipalIs> = names.iter().map(is).collect();
         let coverage = coverage::of(store, asked.registry, &filter, visit.now);
         if principals.is_empty() {
             return Ok(Found { seen, firsts: HashMap::new(), kinds: HashMap::new(), coverage });
@@ -159,8 +159,8 @@ impl Found {
             as_of: Some(seen.as_of.clone()),
             ..Filter::all(asked.scope.clone(), 0)
         };
-        let ever = counted(asked, Filter { from: Timestamp::MIN, ..of_them.clone() })?;
-        let firsts = ever.into_iter().map(|(name, value)| (name, value.first)).collect();
+        let ever = Filter { from: Timestamp::MIN, principals: Vec::new(), ..of_them.clone() };
+        let firsts = store.first_seen(&ever, &names)?;
         let kinds = kinds(asked, &of_them)?;
         Ok(Found { seen, firsts, kinds, coverage })
     }
@@ -168,36 +168,31 @@ impl Found {
 
 /// What is known of those principals that a filter names; it asks for all that they did in a time.
 pub fn kinds(asked: &Asked<'_>, of_them: &Filter) -> Result<HashMap<Text, Kind>, Problem> {
-    let whole = counted(asked, of_them.clone())?;
-    if let Scope::Namespace(_) = asked.scope {
-        let is_user = |name: &&Text| asked.registry.arrays().user(name).is_some();
-        return Ok(whole.keys().filter(is_user).map(|name| (name.clone(), Kind::User)).collect());
-    }
+    let any = || Filter::all(asked.scope.clone(), 0);
     let systems = Classes::from(Class::System).with(Class::Monitor);
-    let of_system = counted(asked, Filter { with: systems, ..of_them.clone() })?;
-    let interactive = INTERACTIVE.iter().filter_map(|name| pattern(name).ok()).collect();
-    let with_tools = counted(asked, Filter { applications: interactive, ..of_them.clone() })?;
+    let tools = INTERACTIVE.iter().filter_map(|name| pattern(name).ok()).collect();
     let unwanted = Unwanted { applications: vec![TextIs::Absent], ..Unwanted::default() };
-    let with_any = counted(asked, Filter { unwanted, ..of_them.clone() })?;
-    let kind_of = |(name, value): (Text, SeenValue)| {
-        let is_system = of_system.get(&name).is_some_and(|system| total(system) == total(&value));
-        let kind = match (is_system, with_tools.contains_key(&name), with_any.contains_key(&name)) {
-            (true, ..) => Kind::System,
-            (_, true, _) => Kind::Interactive,
-            (_, _, true) => Kind::Program,
+    let marks = [
+        Filter { with: systems, ..any() },
+        Filter { applications: tools, ..any() },
+        Filter { unwanted, ..any() },
+    ];
+    let marked = asked.app.store().marked(of_them, Dimension::Principal, &marks)?;
+    let kind_of = |of: Marked| {
+        let name = of.value?;
+        let kind = match (asked.scope, &of.marked[..]) {
+            (Scope::Namespace(_), _) => {
+                asked.registry.arrays().user(&name)?;
+                Kind::User
+            }
+            (_, [by_system, ..]) if *by_system == of.total => Kind::System,
+            (_, [_, with_tools, _]) if *with_tools > 0 => Kind::Interactive,
+            (_, [.., with_any]) if *with_any > 0 => Kind::Program,
             _ => return None,
         };
         Some((name, kind))
     };
-    Ok(whole.into_iter().filter_map(kind_of).collect())
-}
-
-/// Of those principals that a filter names, what there is of each.
-fn counted(asked: &Asked<'_>, filter: Filter) -> Result<HashMap<Text, SeenValue>, Problem> {
-    let order = (Rank::Last, filter.principals.len());
-    let counted = asked.app.store().seen(&filter, &[Dimension::Principal], order)?;
-    let values = counted.into_iter().flat_map(|seen| seen.values);
-    Ok(values.filter_map(|value| Some((value.value.clone()?, value))).collect())
+    Ok(marked.into_iter().filter_map(kind_of).collect())
 }
 
 pub const fn total(value: &SeenValue) -> u64 {

@@ -119,7 +119,8 @@ pub fn search(path: &str, params: &Params, wrong: Option<&Problem>) -> Markup {
                     pre.caret aria-hidden="true" { (plain(text)) "\n"
                         (" ".repeat(column.saturating_sub(1).min(text.len()))) "^" }
                 }
-                p { (shown(&problem.detail)) }
+                // The parameter's name says nothing to who typed into the only field.
+                p { (shown(problem.detail.strip_prefix("q, ").unwrap_or(&problem.detail))) }
             }
         }
     }

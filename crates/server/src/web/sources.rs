@@ -11,6 +11,7 @@ use doorbook_store::filter::Kind;
 use doorbook_store::{Filter, Page};
 use maud::{Markup, html};
 
+use super::act::{self, Act, Field, Forms};
 use super::forms::{self, Told};
 use super::gaps::Gaps;
 use super::navigation::{Here, scope_of};
@@ -31,6 +32,9 @@ use crate::sources::overview::{Overview, Seen};
 /// Where it is.
 pub const PATH: &str = "/sources";
 
+/// What an address says that every form goes back to.
+const KEPT: [&str; 3] = ["project", "namespace", "times"];
+
 /// Gaps, alarms and unreadable lines of one page.
 const GAPS_MAX: usize = 200;
 const ALARMS_MAX: usize = 100;
@@ -50,26 +54,28 @@ pub fn answer(visit: &Visit, signed_in: &SignedIn) -> Answer {
 
 /// What a form of the page asks for.
 pub fn change(visit: &Visit, sent: &Params) -> Answer {
-    let back = sent.only(&["project", "namespace", "times"]).href(PATH);
-    let text = |name: &str| sent.get(name).unwrap_or_default().trim().to_owned();
-    let told = match sent.get("do") {
-        Some("acknowledge") => {
-            let note = Some(text("note")).filter(|note| !note.is_empty());
-            let request =
-                Request::AlarmAcknowledge { id: text("alarm"), cause: text("cause"), note };
-            forms::execute(visit, request).map(|done| match done {
-                Ok(_) => Told::Done("The alarm is acknowledged.".to_owned()),
-                Err(why) => Told::NotDone(why),
-            })
-        }
-        Some("replay") => replay(visit, &text("project")),
-        _ => return states::unreadable(visit),
-    };
-    match told {
-        Ok(told) => forms::go_on(visit, &back, told),
-        Err(answer) => answer,
+    let back = sent.only(&KEPT).href(PATH);
+    match sent.get("do") {
+        Some("replay") => match replay(visit, sent.get("project").unwrap_or_default()) {
+            Ok(told) => forms::go_on(visit, &back, told),
+            Err(answer) => answer,
+        },
+        _ => act::carry_out(visit, sent, [&ACKNOWLEDGE], &back, |_| None),
     }
 }
+
+static ACKNOWLEDGE: Act = Act {
+    word: "acknowledge",
+    summary: "Acknowledge",
+    hint: "",
+    fields: &[Field::text("Cause", "cause"), Field::optional("Note", "note")],
+    button: "Acknowledge",
+    request: |sent| {
+        let (id, cause, note) = (sent.text("alarm"), sent.text("cause"), sent.some("note"));
+        Ok(Request::AlarmAcknowledge { id, cause, note })
+    },
+    done: "The alarm is acknowledged.",
+};
 
 /// Has all lines of a project read again, page by page, and sums up what became of them.
 fn replay(visit: &Visit, project: &str) -> Result<Told, Answer> {
@@ -99,9 +105,8 @@ fn replay(visit: &Visit, project: &str) -> Result<Told, Answer> {
     }
     let rest = if after.is_some() { " There are more: read them again once more." } else { "" };
     Ok(Told::Done(format!(
-        "{} lines were read again: {} are events now, {} were known already; {} events of lines that waited for a \
-         rule.{rest}",
-        count(read),
+        "{} read again: {} now events, {} known already. Of lines that waited for a rule, events: {}.{rest}",
+        lines(read),
         count(stored),
         count(duplicates),
         count(routed)
@@ -123,7 +128,8 @@ fn build(visit: &Visit, signed_in: &SignedIn, looked: &mut Looked) -> Result<Ans
         here: Some((PATH, &params)),
         bar: Some(Here::of(PATH, &scope, &params).bar(visit, signed_in)),
     };
-    let shown = Shown { visit, signed_in, params: &params, scope: &scope, found: &found };
+    let forms = Forms::new(visit, signed_in, PATH, params.only(&KEPT));
+    let shown = Shown { visit, signed_in, params: &params, scope: &scope, found: &found, forms };
     Ok(Answer::page(StatusCode::OK, page(&frame, shown.main())))
 }
 
@@ -172,6 +178,7 @@ struct Shown<'a> {
     params: &'a Params,
     scope: &'a Scope,
     found: &'a Found,
+    forms: Forms<'a>,
 }
 
 impl Shown<'_> {
@@ -181,7 +188,7 @@ impl Shown<'_> {
         html! {
             main #main.sheet {
                 div.title { h1 { "Sources" } }
-                (forms::told(self.visit))
+                (self.forms.told())
                 p.total {
                     strong { (count(sources.len() as u64)) }
                     (if sources.len() == 1 { " source" } else { " sources" })
@@ -228,10 +235,10 @@ impl Shown<'_> {
                         th scope="col" { "Watches" }
                         th scope="col" { "State" }
                         th scope="col" { "Complete to" }
-                        th scope="col" { "Lines, events" }
+                        th scope="col" { "Read" }
                         th scope="col" { "Clock" }
                         th.num scope="col" { "Gaps" }
-                        th.num scope="col" { "Not read" }
+                        th.num scope="col" { "Unreadable" }
                     } }
                     tbody { @for seen in sources { (self.source(seen)) } }
                 }
@@ -242,10 +249,13 @@ impl Shown<'_> {
     fn source(&self, seen: &Seen) -> Markup {
         let Seen { source, health, .. } = seen;
         let open = seen.open_gaps().count();
-        let events = self.params.and("source", &source.name).and("last", "7d").href("/history");
+        // A place of arrays is where they are watched.
+        let is_said =
+            matches!(&source.subject, Subject::Arrays { below, .. } if *below == source.path);
+        let href = self.params.and("source", &source.name).and("last", "7d").href("/history");
         html! {
             tr {
-                th scope="row" { a href=(events) { (shown(&source.name)) }
+                th scope="row" { a href=(href) { (shown(&source.name)) }
                     @if let Some(agent) = &source.agent { div.more { "agent " (shown(agent)) } } }
                 td {
                     @match &source.subject {
@@ -256,7 +266,7 @@ impl Shown<'_> {
                             (shown(below)) div.more { (source.kind.word()) }
                         }
                     }
-                    @if !source.path.is_empty() { div.more { (shown(&source.path)) } }
+                    @if !source.path.is_empty() && !is_said { div.more { (shown(&source.path)) } }
                     @if !source.rules.is_empty() { div.more { "lines that are sent where " (shown(&source.rules_in_words())) } }
                 }
                 td { (state(health.state))
@@ -273,7 +283,7 @@ impl Shown<'_> {
                         div.more { (count(behind)) " bytes behind" }
                     }
                 }
-                td { (count(health.lines)) ", " (count(health.events))
+                td { (lines(health.lines)) div.more { (events(health.events)) }
                     @if let Some(advanced) = health.advanced {
                         div.more { "last further " (when::ago(advanced, self.visit.now)) } } }
                 td { @match &health.heartbeat {
@@ -284,7 +294,11 @@ impl Shown<'_> {
                     (count(seen.gaps.len() as u64))
                     @if open > 0 { div { span.tag.warn { (count(open as u64)) " open" } } }
                 }
-                td.num { (count(seen.quarantined)) }
+                td.num {
+                    (count(seen.quarantined))
+                    @let unknown = health.unknown_ids.total();
+                    @if unknown > 0 { div { a href="#unknown" { span.tag.warn { (count(unknown)) " not known" } } } }
+                }
             }
         }
     }
@@ -322,23 +336,8 @@ impl Shown<'_> {
                         "Acknowledged by " (shown(&said.by)) " " (when::to_the_second(said.at)) ": " (shown(&said.cause))
                         @if let Some(note) = &said.note { " · " (shown(note)) }
                     },
-                    None if self.found.may_operate => (self.acknowledgement(alarm)),
+                    None if self.found.may_operate => (self.forms.form(&ACKNOWLEDGE, &[("alarm", &alarm.id)])),
                     None => p.more { "Nobody has acknowledged it." },
-                }
-            }
-        }
-    }
-
-    fn acknowledgement(&self, alarm: &AlarmView) -> Markup {
-        html! {
-            details.act {
-                summary { "Acknowledge" }
-                form method="post" action=(PATH) {
-                    (self.hidden("acknowledge"))
-                    input type="hidden" name="alarm" value=(alarm.id);
-                    label { "Cause " input type="text" name="cause" required maxlength="2000" autocomplete="off"; }
-                    label { "Note " input type="text" name="note" maxlength="2000" autocomplete="off"; }
-                    button.primary type="submit" { "Acknowledge" }
                 }
             }
         }
@@ -349,7 +348,7 @@ impl Shown<'_> {
         html! {
             (forms::token(self.signed_in))
             input type="hidden" name="do" value=(what);
-            @for (name, value) in self.params.only(&["project", "namespace", "times"]).iter() {
+            @for (name, value) in self.params.only(&KEPT).iter() {
                 input type="hidden" name=(name) value=(value);
             }
         }
@@ -390,8 +389,7 @@ impl Shown<'_> {
                         ", then have them read again." }
                     @for row in rows {
                         details.act {
-                            summary { (shown(&row.name)) ": " (count(row.lines))
-                                (if row.lines == 1 { " line" } else { " lines" }) }
+                            summary { (shown(&row.name)) ": " (lines(row.lines)) }
                             p { "From " (when::to_the_second(row.first)) " to " (when::to_the_second(row.last))
                                 ", because " (shown(&row.reason)) "." }
                             pre tabindex="0" { (shown_bytes(row.rule.as_bytes())) }
@@ -471,9 +469,10 @@ impl Shown<'_> {
         let unknown = &self.found.overview.unknown_ids;
         html! {
             @if !unknown.is_empty() {
-                section.values {
+                section.values #unknown {
                     h2 { "Messages that this version does not know" span.of { (count(unknown.len() as u64)) } }
-                    p { "Of the access component of a mongod, counted by imports. An event among them would be missing." }
+                    p { "Of the access component of a mongod, as imports counted them, and sources since the server began. An event "
+                        "among them would be missing." }
                     div.scroll tabindex="0" role="region" aria-label="Messages that this version does not know" {
                         table {
                             thead { tr {
@@ -496,6 +495,14 @@ impl Shown<'_> {
             }
         }
     }
+}
+
+fn lines(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "line" } else { "lines" })
+}
+
+fn events(n: u64) -> String {
+    format!("{} {}", count(n), if n == 1 { "event" } else { "events" })
 }
 
 fn reason_table(reasons: &[(&Text, u64)]) -> Markup {

@@ -1,5 +1,7 @@
 //! Pages that show no rows, and say why.
 
+use std::collections::BTreeSet;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use doorbook_event::record::Grade;
 use doorbook_event::registry::Registry;
@@ -9,6 +11,7 @@ use maud::{Markup, html};
 
 use super::Visit;
 use super::filters::{self, active, dropped, label};
+use super::gaps::of_what;
 use super::navigation::Here;
 use super::page::{Answer, Frame, page};
 use super::params::Params;
@@ -231,9 +234,12 @@ pub fn completeness(
         }
     };
     let first = lasting.iter().min_by_key(|gap| gap.from);
-    let where_ = match &lasting[..] {
-        [only] => format!(" at {}", plain(&name_of("target", only.target.names().1))),
-        several => format!(" at {} places", several.len()),
+    // An array may have several, each of other actions.
+    let places: BTreeSet<_> = lasting.iter().map(|gap| gap.target.names().1).collect();
+    let blind_to: BTreeSet<_> = lasting.iter().map(|gap| of_what(gap)).collect();
+    let where_ = match (places.len(), first) {
+        (1, Some(gap)) => format!(" at {}", plain(&name_of("target", gap.target.names().1))),
+        (n, _) => format!(" at {} places", count(n as u64)),
     };
     let closed = answer.gaps.iter().filter(|gap| gap.grade == Grade::Blind).count();
     html! {
@@ -241,9 +247,12 @@ pub fn completeness(
             (Some(gap), _) => {
                 span.state-word.blind {
                     span aria-hidden="true" { "◐ " }
+                    // Said of all of them, or of none.
+                    @let of_what = of_what(gap).filter(|_| blind_to.len() == 1);
                     @match gap.is_unwatched() && gap.from == window.from {
-                        true => "nobody watches",
-                        false => { "blind since " (when::to_the_second(gap.from)) }
+                        true => { "nobody watches" @if let Some(what) = of_what { " " (what) } },
+                        false => { "blind" @if let Some(what) = of_what { " to " (what) }
+                            " since " (when::to_the_second(gap.from)) },
                     }
                     (where_) ": " (shown(&gap.cause))
                 }

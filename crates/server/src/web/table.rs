@@ -50,7 +50,7 @@ impl Table<'_> {
                         th scope="col" { "Who" }
                         th scope="col" { "From where" }
                         th scope="col" { "Result" }
-                        @if !is_arrays { th scope="col" { "Mechanism" } }
+                        @if !is_arrays { th.mechanism scope="col" { "Mechanism" } }
                         th scope="col" { "Application" }
                         @if !is_arrays { th scope="col" { "Host" } }
                     } }
@@ -83,9 +83,9 @@ impl Table<'_> {
                     td.who-cell { (who_linked(&access.principal, self.params)) (classes(access)) }
                     td.address.tight { (from_where(access.peer)) }
                     td { (result(&access.outcome)) }
-                    @if !is_arrays { td.tight { (optional(access.mechanism.as_deref())) } }
+                    @if !is_arrays { td.tight.mechanism { (optional(access.mechanism.as_deref())) } }
                     td { (optional(application(access))) }
-                    @if !is_arrays { td.tight { (shown(access.target.names().1)) } }
+                    @if !is_arrays { td.host { (shown(access.target.names().1)) } }
                 }
             },
             Record::Quarantine(quarantine) => html! {

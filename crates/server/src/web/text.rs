@@ -2,13 +2,18 @@
 
 use maud::{Markup, html};
 
+/// What is longer is cut off by the style sheet where it would push everything else away: nobody can hide
+/// what he did behind a name of a thousand lines. Whole it is in the panel of a row.
+const SHORT_BYTES: usize = 120;
+
 /// A string from a log. Control, bidi and invisible characters stand as escapes that look like none of
 /// the text; the rest is isolated, so that it cannot reorder what stands beside it.
 pub fn shown(text: &str) -> Markup {
     if text.is_empty() {
         return html! { span.empty { "(empty)" } };
     }
-    html! { bdi { (pieces(text)) } }
+    let is_long = text.len() > SHORT_BYTES;
+    html! { bdi class=[is_long.then_some("long")] { (pieces(text)) } }
 }
 
 /// The same of bytes; what is not UTF-8 stands as `\xNN`.
@@ -102,6 +107,8 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(shown(text).0, expected, "{text:?}");
         check("alice", "<bdi>alice</bdi>");
         check("", "<span class=\"empty\">(empty)</span>");
+        let long = "x".repeat(SHORT_BYTES + 1);
+        check(&long, &format!("<bdi class=\"long\">{long}</bdi>"));
         check("<b>&\"'", "<bdi>&lt;b&gt;&amp;&quot;'</bdi>");
         let esc = |code: &str, shown: &str| {
             format!("<bdi>a<span class=\"esc\" title=\"U+{code}\">{shown}</span>b</bdi>")

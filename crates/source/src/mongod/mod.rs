@@ -344,6 +344,11 @@ impl Interpreter {
         self.give_up_record(out);
     }
 
+    /// Hands out which messages were not known so far, and how often they came.
+    pub fn tell_unknown_ids(&mut self, out: &mut Batch) {
+        self.hand_out_unknown_ids(out);
+    }
+
     /// The intervals in which attempts have no line, as far as they are still open.
     pub fn open_gaps(&self) -> Vec<Coverage> {
         self.blindness.open_gaps(self.latest.unwrap_or_default(), &self.target)

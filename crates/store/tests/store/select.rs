@@ -1,6 +1,6 @@
 //! Answers held to a naive filter over all rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::ops::Range;
 
@@ -13,12 +13,12 @@ use doorbook_event::{
     Timestamp,
 };
 use doorbook_store::filter::{
-    Bar, Kind, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Rank, Seen, SeenValue, Targets,
-    TextIs, Unwanted, Wildcard,
+    Bar, Kind, Marked, Network, Order, OutcomeKind, PeerIs, PrincipalIs, Rank, Seen, SeenValue,
+    Targets, TextIs, Unwanted, Wildcard,
 };
 use doorbook_store::{
     Did, Dimension, Entry, Filter, Histogram, ImportBatch, ImportStart, Ingest, IngestLine,
-    LineResult, Page, Placed, Store, Top,
+    LineResult, Overview, Page, Placed, Store, Top,
 };
 use proptest::prelude::*;
 
@@ -597,6 +597,49 @@ const DIMENSIONS: [Dimension; 11] = [
     Dimension::Source,
 ];
 
+/// Holds when principals were first seen to looking at one row after the other.
+fn check_first_seen(store: &Store, filter: &Filter, rows: &[(usize, Told)]) {
+    let mut firsts: HashMap<Text, Timestamp> = HashMap::new();
+    for (_, row) in rows {
+        if let Some(name) = naive_value(row, Dimension::Principal) {
+            let first = firsts.entry(name).or_insert(row.at());
+            *first = (*first).min(row.at());
+        }
+    }
+    if filter.principals.is_empty() {
+        let names: Vec<Text> = firsts.keys().cloned().chain(["nobody".into()]).collect();
+        let seen = store.first_seen(filter, &names).expect("answers");
+        assert_eq!(seen, firsts, "first seen of {filter:?}");
+    }
+}
+
+/// Holds the counts of marks to looking at one row after the other.
+fn check_marked(store: &Store, filter: &Filter, rows: &[(usize, Told)]) {
+    let any = || Filter::all(filter.scope.clone(), 0);
+    let unwanted = Unwanted { mechanisms: vec![TextIs::Absent], ..Unwanted::default() };
+    let marks =
+        [Filter { outcomes: vec![OutcomeKind::Failure], ..any() }, Filter { unwanted, ..any() }];
+    for dimension in [Dimension::Principal, Dimension::Host, Dimension::Task] {
+        let mut expected: BTreeMap<Option<Text>, Marked> = BTreeMap::new();
+        for (_, row) in rows {
+            let value = naive_value(row, dimension);
+            let none = Marked { value: value.clone(), total: 0, marked: vec![0, 0] };
+            let of = expected.entry(value).or_insert(none);
+            of.total += 1;
+            let outcome = row.access().map(|access| &access.outcome);
+            of.marked[0] += u64::from(matches!(outcome, Some(Outcome::Failure { .. })));
+            of.marked[1] += u64::from(naive_value(row, Dimension::Mechanism).is_some());
+        }
+        let mut marked = store.marked(filter, dimension, &marks).expect("answers");
+        marked.sort_by(|one, other| one.value.cmp(&other.value));
+        let expected: Vec<Marked> = expected.into_values().collect();
+        // Of bytes that could not be read nothing is known that a mark could ask for.
+        if filter.kind == Kind::Access {
+            assert_eq!(marked, expected, "{dimension:?} of {filter:?}");
+        }
+    }
+}
+
 fn naive_value(row: &Told, dimension: Dimension) -> Option<Text> {
     let access = row.access();
     match dimension {
@@ -763,7 +806,9 @@ impl Model {
     fn check_counts(&self, store: &Store, filter: &Filter, count: usize, width_micros: i64) {
         let rows = self.answer(filter, count);
         let total = rows.len() as u64;
-        let tops = store.facets(filter, &DIMENSIONS, filter.limit).expect("answers");
+        let asked = (&DIMENSIONS[..], filter.limit);
+        let overview = store.overview(filter, width_micros, asked).expect("answers");
+        let Overview { tops, bars: bars_beside, .. } = overview;
         for (dimension, top) in DIMENSIONS.into_iter().zip(tops) {
             let mut counts: BTreeMap<Option<Text>, u64> = BTreeMap::new();
             for (_, row) in &rows {
@@ -790,6 +835,8 @@ impl Model {
             }
         }
         self.check_seen(store, filter, &rows);
+        check_first_seen(store, filter, &rows);
+        check_marked(store, filter, &rows);
         // Every third stretch has the same name.
         let third = |at: Timestamp| at.micros().div_euclid(width_micros).rem_euclid(3);
         let cut = |at: Timestamp| {
@@ -806,6 +853,7 @@ impl Model {
         assert_eq!(by_third, thirds, "thirds of {filter:?}");
         let histogram = store.histogram(filter, width_micros).expect("answers");
         let (bars, as_of) = (bars.into_values().collect(), histogram.as_of.clone());
+        assert_eq!(bars_beside, histogram.bars, "bars beside values of {filter:?}");
         assert_eq!(histogram, Histogram { bars, total, as_of }, "bars of {filter:?}");
     }
 
@@ -1111,7 +1159,8 @@ fn a_flipped_byte_is_noticed_or_harmless() {
         let named = PrincipalIs::Named("user-1".into());
         let of_user = Filter { principals: vec![named], ..all.clone() };
         let late = Filter { from: NOW.plus_seconds(50), ..all.clone() };
-        let facets = store.facets(&all, &DIMENSIONS, 9).map(|tops| format!("{tops:?}"));
+        let asked = (&DIMENSIONS[..], 9);
+        let facets = store.overview(&all, 1, asked).map(|overview| format!("{overview:?}"));
         let bars = store.histogram(&all, 1_000_000).map(|histogram| format!("{histogram:?}"));
         let pages = [all, of_user, late].map(|f| store.select(&f).map(|page| format!("{page:?}")));
         pages.into_iter().chain([facets, bars])

@@ -64,15 +64,20 @@ struct ServiceAccount {
 }
 
 impl Doorbook {
-    /// Makes one in a new folder.
-    pub fn new(binary: &Path, data: PathBuf) -> Result<Doorbook> {
-        let mut doorbook = Doorbook {
+    /// One that is there already: it can be served, and looked at with what was made then.
+    pub fn existing(binary: &Path, data: PathBuf) -> Doorbook {
+        Doorbook {
             binary: binary.to_path_buf(),
             data,
             project: String::new(),
             key: String::new(),
             service_account: String::new(),
-        };
+        }
+    }
+
+    /// Makes one in a new folder.
+    pub fn new(binary: &Path, data: PathBuf) -> Result<Doorbook> {
+        let mut doorbook = Doorbook::existing(binary, data);
         let project: Project = doorbook.json(&["project", "create", "bench"])?;
         doorbook.project = project.id;
         let of_project = ["--project", "bench"];

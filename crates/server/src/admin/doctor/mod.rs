@@ -114,6 +114,7 @@ impl Admin {
             }
             findings.extend(zone(source, jiff::tz::TimeZone::get(&source.zone).is_ok()));
             findings.extend(live.get(&source.name).and_then(|status| trouble(source, status)));
+            findings.extend(live.get(&source.name).and_then(|status| unknown(source, status)));
             findings.push(progress(source, watched.sources.get(&source.name), now));
         }
         let projects = catalog.registry.projects();
@@ -417,6 +418,20 @@ fn received(name: &Text, status: &receiver::Status) -> Finding {
     }
 }
 
+/// An event among messages that nobody knows would be missing.
+fn unknown(source: &Source, status: &sources::Status) -> Option<Finding> {
+    let total = status.unknown_ids.total();
+    let ids = status.unknown_ids.iter().take(NAMES_SHOWN).map(|unknown| unknown.id.to_string());
+    let ids = ids.collect::<Vec<_>>().join(", ");
+    (total > 0).then(|| {
+        let check = format!("source {}", source.name);
+        let seen = format!("{total} messages that this version does not know, with the ids {ids}");
+        let advice =
+            "an event among them would be missing: update Doorbook, or tell its makers of the ids";
+        Finding::warn(&check, seen, advice)
+    })
+}
+
 fn quarantine(place: &str, lines: u64, advice: String) -> Option<Finding> {
     let what = || format!("{lines} lines of {place} could not be read");
     (lines > 0).then(|| Finding::warn("quarantine", what(), advice))
@@ -512,12 +527,8 @@ mod tests {
         is(&zone(&source(&log), false).expect("found"), State::Fail, "UTC is not known");
 
         let mut status = sources::Status {
-            state: sources::State::Failed,
             message: Some("is the log of db-9:27017".into()),
-            through: None,
-            behind_bytes: 0,
-            lines: 0,
-            events: 0,
+            ..sources::Status::new(sources::State::Failed)
         };
         let failed = trouble(&source(&log), &status).expect("is told");
         is(&failed, State::Fail, "is the log of db-9");

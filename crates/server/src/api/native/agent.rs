@@ -219,7 +219,8 @@ impl Agent {
         let own = told.into_iter().filter(|report| self.source(registry, &report.source).is_ok());
         let kept = own.map(|report| {
             let message = report.message.as_deref().map(cut);
-            (report.source.clone(), Report { message, ..report })
+            let unknown_ids = report.unknown_ids.bounded();
+            (report.source.clone(), Report { message, unknown_ids, ..report })
         });
         kept.collect()
     }

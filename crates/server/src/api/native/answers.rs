@@ -169,6 +169,18 @@ pub struct Quarantined {
     /// The host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
+    /// The namespace of the array that it is of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// The array, or where it is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array: Option<String>,
+    /// What it is of where that is neither a host nor an array.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_kind: Option<String>,
+    /// Which one of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_name: Option<String>,
     /// The input that it came with.
     pub file: String,
     /// Which line of it, from 1 on.
@@ -277,6 +289,9 @@ pub struct Gap {
 /// What any answer to the same filter has beside it, with all gaps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CoverageAlone {
+    /// The name of the project, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
     /// It.
     pub coverage: Coverage,
 }
@@ -529,6 +544,9 @@ pub struct Problem {
     /// Where in `q`, in characters from 1 on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<u64>,
+    /// `true` where a filter names what is not there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<bool>,
 }
 
 /// How the sources of a project or a namespace are.
@@ -540,7 +558,8 @@ pub struct Sources {
     pub quarantined: u64,
     /// Lines that were sent and fit no source.
     pub unrouted: u64,
-    /// Messages of mongod that this version does not know, as imports counted them, most frequent first.
+    /// Messages of mongod that this version does not know, as imports counted them, and sources since the server
+    /// began; most frequent first.
     pub unknown_ids: Vec<UnknownId>,
 }
 
@@ -597,6 +616,11 @@ pub struct Source {
     pub gaps: Gaps,
     /// Lines of it that could not be read.
     pub quarantined: u64,
+    /// Messages of mongod that this version does not know, since who reads the source began.
+    pub unknown_messages: u64,
+    /// Which these are: the first 100 kinds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_ids: Vec<UnknownId>,
 }
 
 /// What a source said of itself, once a minute.

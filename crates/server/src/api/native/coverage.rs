@@ -2,7 +2,7 @@
 //! by itself as `GET coverage`.
 
 use doorbook_event::record::Hidden;
-use doorbook_event::{Peer, Timestamp};
+use doorbook_event::{Peer, Scope, Timestamp};
 use doorbook_source::document::write_text;
 use doorbook_store::Answer;
 use doorbook_store::coverage::Gap;
@@ -33,6 +33,13 @@ pub fn serve(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let answer = coverage::of(call.store, call.registry, &filter, now);
     call.rows = answer.gaps.len().min(limit) as u64;
     let mut out = b"{".to_vec();
+    if let Scope::Project(id) = call.scope
+        && let Some(project) = call.registry.project(id)
+    {
+        out.extend_from_slice(b"\"project\":");
+        write_text(&project.name, &mut out);
+        out.push(b',');
+    }
     write_gaps(&answer, limit, &mut out);
     out.push(b'}');
     Ok(out)

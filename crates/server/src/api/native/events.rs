@@ -3,7 +3,7 @@
 
 use doorbook_event::public_id::Names;
 use doorbook_event::record::Quarantine;
-use doorbook_event::{Access, PublicIds, Record, Scope, Timestamp};
+use doorbook_event::{Access, PublicIds, Record, Scope, Target, Timestamp};
 use doorbook_source::document::{self, write_text};
 use doorbook_store::filter::{Order, Page, Targets};
 use doorbook_store::{Filter, Placed, Sighted};
@@ -226,11 +226,15 @@ fn write_quarantine(quarantine: &Quarantine, out: &mut Vec<u8>) {
     let Quarantine { target, reason, place, bytes, length_bytes, sha256 } = quarantine;
     out.extend_from_slice(b"\",\"quarantine\":{\"reason\":");
     write_text(reason, out);
-    if let doorbook_event::Target::Host { cluster, host } = target {
-        out.extend_from_slice(b",\"cluster\":");
-        write_text(cluster, out);
-        out.extend_from_slice(b",\"host\":");
-        write_text(host, out);
+    let names = match target {
+        Target::Host { .. } => ["cluster", "host"],
+        Target::Array { .. } => ["namespace", "array"],
+        Target::Own { .. } => ["own_kind", "own_name"],
+    };
+    let (group, member) = target.names();
+    for (name, text) in names.into_iter().zip([group, member]) {
+        out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        write_text(text, out);
     }
     out.extend_from_slice(b",\"file\":");
     write_text(&place.file, out);

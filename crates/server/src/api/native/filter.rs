@@ -53,10 +53,12 @@ pub fn zone(query: &mut Query) -> Result<TimeZone, Problem> {
 
 /// A filter that means nothing, as a problem of this API.
 pub fn problem(wrong: Wrong) -> Problem {
-    match wrong.place {
+    let is_missing = wrong.is_missing;
+    let problem = match wrong.place {
         Place::Parameter(name) => Problem::invalid_parameter(name, wrong.what),
         Place::Columns(column, _) => Problem::invalid_filter(column, &wrong.what),
-    }
+    };
+    Problem { is_missing, ..problem }
 }
 
 /// Takes `q` and the parameters that are short for its terms.

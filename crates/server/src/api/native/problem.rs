@@ -19,6 +19,8 @@ pub struct Problem {
     pub detail: String,
     /// Where in a filter, in characters from 1 on.
     pub column: Option<usize>,
+    /// What a filter names is not there.
+    pub is_missing: bool,
     /// When to try again.
     pub retry_after_seconds: Option<u32>,
 }
@@ -30,7 +32,7 @@ impl Problem {
         detail: impl Into<String>,
     ) -> Problem {
         let (detail, column, retry_after_seconds) = (detail.into(), None, None);
-        Problem { status, name, title, detail, column, retry_after_seconds }
+        Problem { status, name, title, detail, column, is_missing: false, retry_after_seconds }
     }
 
     /// The answer.
@@ -45,6 +47,9 @@ impl Problem {
         write_text(&self.detail, &mut body);
         if let Some(column) = self.column {
             body.extend_from_slice(format!(",\"column\":{column}").as_bytes());
+        }
+        if self.is_missing {
+            body.extend_from_slice(b",\"missing\":true");
         }
         body.push(b'}');
         let mut response = Response::new(body);

@@ -1,5 +1,6 @@
 //! `GET sources`: how the sources of a scope are.
 
+use doorbook_event::record::UnknownId;
 use doorbook_event::source::Subject;
 
 use super::answers;
@@ -18,12 +19,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     let overview = Overview::of(call.store, live.as_ref(), &call.scope, call.now)?;
     call.rows = overview.sources.len() as u64;
     let unknown_ids = overview.unknown_ids.into_iter().take(UNKNOWN_IDS_MAX);
-    let unknown_ids = unknown_ids.map(|unknown| answers::UnknownId {
-        id: unknown.id,
-        version: unknown.version.map(|version| version.to_string()),
-        count: unknown.count,
-        message: unknown.message.to_string(),
-    });
+    let unknown_ids = unknown_ids.map(|unknown| unknown_id(&unknown));
     let answer = answers::Sources {
         sources: overview.sources.into_iter().map(source).collect(),
         quarantined: overview.quarantined,
@@ -31,6 +27,15 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
         unknown_ids: unknown_ids.collect(),
     };
     Ok(serde_json::to_vec(&answer).expect("plain data"))
+}
+
+fn unknown_id(unknown: &UnknownId) -> answers::UnknownId {
+    answers::UnknownId {
+        id: unknown.id,
+        version: unknown.version.as_ref().map(ToString::to_string),
+        count: unknown.count,
+        message: unknown.message.to_string(),
+    }
 }
 
 fn source(seen: Seen) -> answers::Source {
@@ -73,5 +78,7 @@ fn source(seen: Seen) -> answers::Source {
         heartbeat,
         gaps,
         quarantined,
+        unknown_messages: health.unknown_ids.total(),
+        unknown_ids: health.unknown_ids.iter().map(unknown_id).collect(),
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use doorbook_event::record::{Coverage, Grade, Hidden, Place, Quarantine};
+use doorbook_event::record::{Coverage, Grade, Hidden, Place, Quarantine, UnknownId};
 use doorbook_event::registry::{Host, Key, RegistryChange, Role};
 use doorbook_event::source::{Source, SourceKind, Subject};
+use doorbook_event::unknown::UnknownIds;
 use doorbook_event::{HostName, Record, Scope, Text, Timestamp};
 use doorbook_store::Entry;
 
@@ -223,23 +224,19 @@ async fn a_source_is_up_or_it_is_not() {
     assert!(!before.samples.keys().any(|(name, _)| name == "doorbook_source_up"), "nobody knows");
     assert_eq!(before.value("doorbook_source_lines_total", &labels), 0.0);
     doors.server.app.metrics().set_sources(board.clone());
+    let mut unknown_ids = UnknownIds::default();
+    unknown_ids.add(UnknownId { id: 815, version: None, count: 3, message: "Odd".into() });
     board.set(
         crate::sources::Reader::Followed,
         BTreeMap::from([(
             name.as_str().into(),
-            Status {
-                state: State::CatchingUp,
-                message: None,
-                through: None,
-                behind_bytes: 7,
-                lines: 0,
-                events: 0,
-            },
+            Status { behind_bytes: 7, unknown_ids, ..Status::new(State::CatchingUp) },
         )]),
     );
     let followed = metrics(&doors).await;
     assert_eq!(followed.value("doorbook_source_up", &labels), 1.0);
     assert_eq!(followed.value("doorbook_source_behind_bytes", &labels), 7.0);
+    assert_eq!(followed.value("doorbook_source_unknown_messages_total", &labels), 3.0);
 }
 
 /// Goal: what a source does not see, and what of it cannot be read, is told under its name. Method: a gap

@@ -1,12 +1,14 @@
 //! Goal: the page of administration changes what the command line changes, by who may and as who did it; who may not sees
 //! nothing of it and changes nothing, however the form is sent.
 
+use doorbook_event::arrays::Token;
+
 use super::*;
 use crate::api::atlas::tests::SECRET_GROUP;
 
 impl Site {
     /// With erin, who is an administrator and has no role.
-    fn managed() -> Site {
+    pub(super) fn managed() -> Site {
         let site = Site::with_history();
         let password = users::kept(site.0.server.app.random(), "password of erin", 1);
         let user = User { name: "erin".into(), id: Uuid::random([9; 16]), password, created: NOW };
@@ -192,4 +194,153 @@ async fn without_the_role_nothing_is_managed() {
     assert!(site.0.server.registry() == before, "nothing was changed");
     let expected = ("web.administration".to_owned(), "failure", "dave".to_owned());
     assert!(site.recorded().contains(&expected), "{:?}", site.recorded());
+}
+
+/// Goal: every form of the page is one that the page takes. Method: send each as it stands, and see that it is refused at
+/// worst with a word, but never as something that nobody knows.
+#[tokio::test]
+async fn the_page_takes_each_of_its_forms() {
+    let site = Site::managed();
+    let erin = site.sign_in("erin").await;
+    site.manage(&erin, "do=create-organization&name=lab&members=alice").await;
+    let mut words = std::collections::BTreeSet::new();
+    for path in ["/admin".to_owned(), format!("/admin?project={GROUP}")] {
+        let page = site.get(&erin, &path).await;
+        for form in page.body().split("<form").skip(1).filter(|form| form.contains("name=\"do\"")) {
+            let (_, rest) = form.split_once("name=\"do\" value=\"").expect("a word");
+            words.insert(rest.split('"').next().expect("ends").to_owned());
+        }
+    }
+    assert_eq!(words.len(), 19, "{words:?}");
+    for word in words {
+        let reply = site.submit(&erin, "/admin", &format!("do={word}&project={GROUP}")).await;
+        assert_ne!(reply.status, 400, "{word}");
+    }
+    assert_eq!(site.submit(&erin, "/admin", "do=something").await.status, 400);
+}
+
+/// Goal: service accounts, organizations, other names of hosts and arrays are managed as by the commands, and secrets are
+/// shown once.
+#[tokio::test]
+async fn what_else_a_command_manages() {
+    let site = Site::managed();
+    let (erin, dave) = (site.sign_in("erin").await, site.sign_in("dave").await);
+    let registry = || site.0.server.registry();
+    let make = format!("do=create-service-account&project={GROUP}&role=GROUP_READ_ONLY");
+    let told = site.manage(&dave, &make).await;
+    let (client, secret) = secret_in(&told).split_once(':').expect("an id and a secret");
+    let page = site.get(&dave, &format!("/admin?project={GROUP}")).await;
+    assert!(page.body().contains(client) && !page.body().contains(secret), "shown once");
+    assert_eq!(registry().service_account(client).map(|made| made.role), Some(Role::ReadOnly));
+    let end = format!("do=end-service-account&project={GROUP}&client={client}");
+    for (who, status) in [("alice", 403), ("bob", 404)] {
+        let cookie = site.sign_in(who).await;
+        assert_eq!(site.submit(&cookie, "/admin", &end).await.status, status, "{who}");
+    }
+    site.manage(&dave, &end).await;
+    assert!(registry().service_account(client).is_none());
+
+    let told = site.manage(&dave, &format!("do=create-key&project={GROUP}&agent=edge-1")).await;
+    let (public, _) = secret_in(&told).split_once(':').expect("two halves");
+    assert_eq!(registry().key(public).map(|key| key.role), Some(Role::Shipper));
+
+    let host = registry().hosts(group(GROUP)).next().expect("a host").name.to_string();
+    let alias = format!("do=add-alias&project={GROUP}&of-host={host}&alias=Other.example");
+    assert_eq!(site.submit(&dave, "/admin", &alias).await.status, 404, "for administrators");
+    site.manage(&erin, &alias).await;
+    assert_eq!(registry().find_hosts(group(GROUP), "other.example").len(), 1);
+
+    site.manage(&erin, "do=create-organization&name=lab&members=alice,+bob").await;
+    site.manage(&erin, "do=add-member&organization=lab&user=carol").await;
+    site.manage(&erin, "do=remove-member&organization=lab&user=bob").await;
+    let members = registry().arrays().organization("lab").expect("is made").members.clone();
+    assert_eq!(members.iter().map(|user| &**user).collect::<Vec<_>>(), ["alice", "carol"]);
+    let gone = site.manage(&erin, "do=remove-member&organization=lab&user=bob").await;
+    assert!(gone.contains("bob is no member of lab"), "{gone}");
+    for form in ["do=create-organization&name=x", "do=add-member&organization=lab&user=dave"] {
+        assert_eq!(site.submit(&dave, "/admin", form).await.status, 404, "{form}");
+    }
+}
+
+/// Goal: a token stands for its user, so that nobody makes one of another; who manages the server sees how many there are
+/// and ends them.
+#[tokio::test]
+async fn tokens_are_made_by_their_users_and_ended_by_administrators() {
+    let site = Site::managed();
+    let (erin, dave) = (site.sign_in("erin").await, site.sign_in("dave").await);
+    let tokens = |user: &str| site.0.server.registry().arrays().tokens_of(user).count();
+    let told = site.manage(&erin, "do=create-token&user=erin").await;
+    let kept = users::token_sha256(secret_in(&told));
+    assert!(
+        site.0.server.registry().arrays().token(&kept).is_some_and(|token| &*token.user == "erin")
+    );
+    for cookie in [&erin, &dave] {
+        let reply = site.submit(cookie, "/admin", "do=create-token&user=alice").await;
+        assert_eq!((reply.status, tokens("alice")), (404, 0));
+    }
+    assert_eq!(site.submit(&dave, "/admin", "do=end-tokens&user=erin").await.status, 404);
+    assert_eq!(tokens("erin"), 1);
+    let page = site.get(&erin, "/admin").await;
+    assert_eq!(page.body().matches("value=\"end-tokens\"").count(), 1, "only who has some");
+    site.manage(&erin, "do=end-tokens&user=erin").await;
+    assert_eq!(tokens("erin"), 0);
+}
+
+/// Goal: with another password ends what was got with the old one, and what programs have goes on unless that is asked for.
+#[tokio::test]
+async fn another_password_ends_tokens_of_logins() {
+    let site = Site::managed();
+    let erin = site.sign_in("erin").await;
+    let token = |n: u8, expires| {
+        let (user, created) = ("alice".into(), NOW);
+        ArraysChange::TokenCreated(Token { sha256: [n; 32], user, created, expires })
+    };
+    let make = |n, expires| site.change(RegistryChange::Arrays(token(n, expires)));
+    let left = || {
+        let registry = site.0.server.registry();
+        let tokens = registry.arrays().tokens_of("alice").map(|token| token.sha256[0]);
+        tokens.collect::<Vec<_>>()
+    };
+    make(1, None);
+    make(2, Some(NOW.plus_seconds(3600)));
+    site.manage(&erin, "do=change-password&user=alice").await;
+    assert_eq!(left(), [1]);
+    make(3, Some(NOW.plus_seconds(3600)));
+    site.manage(&erin, "do=change-password&user=alice&end-tokens=yes").await;
+    assert_eq!(left(), [0; 0]);
+}
+
+/// Goal: what was typed into a form that is refused is still there, in that form and no other, with the reason at the
+/// field, once.
+#[tokio::test]
+async fn a_refused_form_is_shown_as_it_was_sent() {
+    let site = Site::managed();
+    let erin = site.sign_in("erin").await;
+    let refuse = async |form: &str| {
+        let reply = site.submit(&erin, "/admin", form).await;
+        let page = site.get(&erin, location(&reply)).await.body().to_owned();
+        assert_eq!(page.matches("<details class=\"act\" open").count(), 1, "{page}");
+        let (_, rest) = page.split_once("<details class=\"act\" open").expect("an open form");
+        rest.split("</details>").next().expect("ends").to_owned()
+    };
+    let form = refuse("do=keep&of-namespace=alice&keep=%3Cb%3Efew&minimum=7").await;
+    assert!(form.contains("value=\"alice\""), "that of this row: {form}");
+    assert!(form.contains("value=\"&lt;b&gt;few\"") && form.contains("value=\"7\""), "{form}");
+    let field = form.split("<input").find(|input| input.contains("name=\"keep\"")).expect("there");
+    for expected in ["aria-invalid=\"true\"", "aria-describedby=\"wrong\"", "autofocus"] {
+        assert!(field.contains(expected), "{expected} in {field}");
+    }
+    assert!(form.contains("id=\"wrong\"") && form.contains("is no number of days"), "{form}");
+    assert!(!site.get(&erin, "/admin").await.body().contains("details class=\"act\" open"), "once");
+
+    let form = refuse("do=create-user&name=alice").await;
+    assert!(form.contains("value=\"alice\"") && form.contains("aria-invalid"), "{form}");
+    // Which of the two is wrong is not known; the cursor stands in the first.
+    let form = refuse("do=create-organization&name=lab&members=nobody+alice").await;
+    assert!(form.contains("value=\"lab\"") && form.contains("value=\"nobody alice\""), "{form}");
+    assert!(!form.contains("aria-invalid") && form.matches("autofocus").count() == 1, "{form}");
+    assert!(!form.contains("name=\"token\" value=\"\""), "{form}");
+    let chosen = format!("do=grant&project={GROUP}&user=nobody&role=GROUP_OWNER");
+    let form = refuse(&chosen).await;
+    assert!(form.contains("value=\"GROUP_OWNER\" selected"), "{form}");
 }

@@ -134,7 +134,7 @@ async fn who_may_has_lines_read_again() {
     let done = site.submit(&dave, "/sources", &replay).await;
     assert_eq!(location(&done), format!("/sources?project={GROUP}"));
     let page = site.sources(&dave).await;
-    assert!(page.body().contains("2 lines were read again: 1 are events now"), "{}", page.body());
+    assert!(page.body().contains("2 lines read again: 1 now events"), "{}", page.body());
     let history = site.history(&dave, "&user=alice").await;
     assert!(history.body().contains("<strong>1</strong> event"), "{}", history.body());
     assert_eq!(site.submit(&dave, "/sources", "do=format").await.status, 400);

@@ -191,7 +191,9 @@ impl<'r> Column<'r> {
             }
         };
         let page = Arc::new(page?);
-        reader.cache.put(key, Block::Page(Arc::clone(&page)));
+        if reader.fills_cache {
+            reader.cache.put(key, Block::Page(Arc::clone(&page)));
+        }
         Ok(page)
     }
 
@@ -213,7 +215,9 @@ impl<'r> Column<'r> {
             return Ok(Some(packed));
         }
         let packed = Arc::new(self.packed(n, rows)?);
-        reader.cache.put(key, Block::Packed(Arc::clone(&packed)));
+        if reader.fills_cache {
+            reader.cache.put(key, Block::Packed(Arc::clone(&packed)));
+        }
         Ok(Some(packed))
     }
 

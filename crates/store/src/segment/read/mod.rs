@@ -104,7 +104,8 @@ impl Segment {
                 self.footer.get_or_init(|| footer)
             }
         };
-        Ok(Reader { meta: &self.meta, number: self.number, file, footer, cache })
+        let meta = &self.meta;
+        Ok(Reader { meta, number: self.number, file, footer, cache, fills_cache: true })
     }
 }
 
@@ -118,6 +119,8 @@ pub(crate) struct Reader<'s> {
     file: File<'s>,
     footer: &'s ParquetMetaData,
     cache: Arc<Cache>,
+    /// Whether pages that were decoded are put there.
+    fills_cache: bool,
 }
 
 /// Rows that share a page of event times, and the times that the page has.
@@ -138,6 +141,11 @@ const RAW_PAGES_PER_PICK: usize = 64;
 const ROWS_PER_GROUP: usize = 20_000;
 
 impl Reader<'_> {
+    /// Says how many decoded bytes this reader and those beside it will read in one go.
+    pub(crate) fn reads(&mut self, size_bytes: usize) {
+        self.fills_cache = self.cache.has_room_for(size_bytes);
+    }
+
     /// Reads some columns of some rows, which come in ascending order, and hands them on in groups,
     /// with the number of each row in the file.
     pub(crate) fn read(

@@ -161,6 +161,8 @@ async fn every_parameter_narrows() {
         assert_eq!(problem["column"], column, "{problem}");
         let got = problem["detail"].as_str().expect("a text");
         assert!(got.starts_with(detail), "{query}: {got}");
+        // What is not there is told from what cannot be read.
+        assert_eq!(problem["missing"] == true, got.contains("has no host"), "{query}: {problem}");
     }
     doors.get(OWNER, "/api/v1/events?zone=Mars").await.problem(400, "invalid-parameter");
     let reply = doors.get(OWNER, "/api/v1/events?usr=bob&Limit=1").await;

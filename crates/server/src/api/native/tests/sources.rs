@@ -8,6 +8,7 @@ use doorbook_event::record::{
     ClockState, Coverage, Grade, Heartbeat, Hidden, Place, Quarantine, UnknownId,
 };
 use doorbook_event::source::{Source, SourceKind, Subject};
+use doorbook_event::unknown::UnknownIds;
 use doorbook_store::{ImportBatch, ImportEnd, ImportStart};
 
 use super::*;
@@ -95,13 +96,13 @@ async fn a_source_is_told_with_what_it_does_not_see() {
     let board = Board::default();
     doors.server.app.metrics().set_sources(board.clone());
     let message = "\u{1b}[31mit is gone";
+    let mut unknown_ids = UnknownIds::default();
+    unknown_ids.add(UnknownId { id: 815, version: None, count: 3, message: "Odd".into() });
     let status = Status {
-        state: State::Failed,
         message: Some(message.into()),
-        through: None,
         behind_bytes: 3,
-        lines: 0,
-        events: 0,
+        unknown_ids,
+        ..Status::new(State::Failed)
     };
     board.note(Reader::Followed, "source-0".into(), status);
 
@@ -114,6 +115,9 @@ async fn a_source_is_told_with_what_it_does_not_see() {
     assert_eq!((source.message.as_deref(), source.behind_bytes), (Some(message), Some(3)));
     assert_eq!((source.lag_seconds, source.lines, source.quarantined), (Some(60), 7, 1));
     assert_eq!(source.gaps, answers::Gaps { open: 1, total: 2 });
+    assert_eq!((source.unknown_messages, source.unknown_ids.len()), (3, 1));
+    let all = answer.unknown_ids.iter().map(|unknown| (unknown.id, unknown.count));
+    assert_eq!(all.collect::<Vec<_>>(), [(815, 3)], "of all of them");
     let heartbeat = source.heartbeat.as_ref().expect("there is one");
     assert_eq!((heartbeat.delay_micros, heartbeat.clock.synchronised), (Some(12), Some(true)));
     assert_eq!(source.path.as_deref(), Some("/var/log/0.log"));

@@ -1,36 +1,34 @@
-//! What is looked through daily or weekly: which reviews there are, what is new in one, what was said of it, and to
-//! sign it.
+//! One review: what is new in it, what was said of it, what was signed, and to sign it.
 
 use axum::http::StatusCode;
 use doorbook_event::Scope;
 use doorbook_event::public_id::Names;
 use doorbook_event::review::{Decision, Mark, MarkKind, Review, SignOff};
 use doorbook_store::reviews::Reviewed;
-use doorbook_store::{Answer as Coverage, Filter, Page, Placed, Reviews};
+use doorbook_store::{Answer as Coverage, Filter, Page, Placed};
 use maud::{Markup, html};
 
-use super::forms::{self, Told};
-use super::navigation::{Here, scope_of};
-use super::page::{Answer, Frame, page};
-use super::params::Params;
-use super::sessions::SignedIn;
-use super::table::Table;
-use super::text::{plain, shown};
-use super::when::{self, count};
-use super::window::Window;
-use super::{Looked, Visit, states};
+use super::super::act::{self, Act, Field, Forms, Refused};
+use super::super::forms::{self, Told};
+use super::super::navigation::Here;
+use super::super::page::{Answer, Frame, page};
+use super::super::params::Params;
+use super::super::sessions::SignedIn;
+use super::super::table::Table;
+use super::super::text::{plain, shown};
+use super::super::when::{self, count};
+use super::super::window::Window;
+use super::super::{Looked, Visit, states};
+use super::{PATH, decision, desk, may, shown_or, standing, whose};
 use crate::admin::reviews::ReviewRequest;
 use crate::admin::{Failure, FailureKind, Request};
 use crate::api::native::cursor::{Cursor, seal_as_of};
 use crate::api::native::events;
 use crate::api::native::problem::Problem;
-use crate::auth::{Decision as Verdict, Operation, authorize, reviewers};
+use crate::auth::{Decision as Verdict, Operation, reviewers};
 use crate::coverage::word;
-use crate::review::{Desk, NOTE_CHARS_MAX, Round};
+use crate::review::{NOTE_CHARS_MAX, Round};
 use doorbook_event::Timestamp;
-
-/// Where they are.
-pub const PATH: &str = "/reviews";
 
 /// Rows of a page, and their memory.
 const ROWS: usize = 100;
@@ -40,57 +38,26 @@ const SIZE_BYTES_MAX: usize = 8 << 20;
 const FOLLOW_UPS_MAX: usize = 200;
 const SIGNED_MAX: usize = 60;
 
-/// All reviews that somebody may see, those first that are overdue.
-pub fn list(visit: &Visit, signed_in: &SignedIn) -> Answer {
-    visit.look(|looked| {
-        let params = Params::parse(visit.parts.uri.query().unwrap_or_default())?;
-        params.without(&["project", "namespace", "times"]).query().finish()?;
-        let is_of_one = params.get("project").is_some() || params.get("namespace").is_some();
-        let scope = is_of_one.then(|| scope_of(visit, &params)).transpose()?;
-        looked.scope.clone_from(&scope);
-        let desk = desk(visit);
-        let registry = &visit.catalog.registry;
-        let is_wanted = |review: &&Review| {
-            scope.as_ref().is_none_or(|scope| review.scope == *scope)
-                && may(visit, Operation::ReadReviews, &review.scope) == Verdict::Allowed
-        };
-        let mut reviews: Vec<(&Review, Timestamp, bool)> = registry
-            .reviews()
-            .filter(is_wanted)
-            .map(|review| {
-                let (due, is_overdue) = desk.standing(review);
-                (review, due, is_overdue)
-            })
-            .collect();
-        reviews.sort_by_key(|(review, due, is_overdue)| (!*is_overdue, *due, &review.name));
-        looked.rows = reviews.len() as u64;
-        let bar = match &scope {
-            Some(scope) => Here::of(PATH, scope, &params).bar(visit, signed_in),
-            None => Here::nowhere().bar(visit, signed_in),
-        };
-        let frame = Frame {
-            title: "Reviews",
-            signed_in: Some(signed_in),
-            here: Some((PATH, &params)),
-            bar: Some(bar),
-        };
-        let main = html! {
-            main #main.sheet {
-                div.title { h1 { "Reviews" } }
-                @match reviews.is_empty() {
-                    true => (none_yet()),
-                    false => (table_of(visit, &desk.reviews(), &reviews, &params)),
-                }
-            }
-        };
-        Ok(Answer::page(StatusCode::OK, page(&frame, main)))
-    })
-}
-
 /// One review.
 pub fn answer(visit: &Visit, signed_in: &SignedIn) -> Answer {
     visit.look(|looked| build(visit, signed_in, looked))
 }
+
+/// What an address says that forms go back to.
+const KEPT: [&str; 3] = ["times", "round", "cursor"];
+
+static CLOSE: Act = Act {
+    word: "close",
+    summary: "Close",
+    hint: "",
+    fields: &[Field::text("What came of it", "note")],
+    button: "Close",
+    request: |sent| {
+        let (name, rows) = (sent.text("review"), vec![sent.text("row")]);
+        Ok(Request::Review(ReviewRequest::Close { name, rows, note: sent.text("note") }))
+    },
+    done: "1 row is closed.",
+};
 
 /// What a form of a review asks for.
 pub fn change(visit: &Visit, sent: &Params) -> Answer {
@@ -108,9 +75,8 @@ pub fn change(visit: &Visit, sent: &Params) -> Answer {
         Some("all_expected") => (mark(all("shown"), MarkKind::Expected), "marked as expected"),
         Some("follow_up") => (mark(all("row"), MarkKind::FollowUp), "marked to be followed up"),
         Some("close") => {
-            let request =
-                ReviewRequest::Close { name: name.clone(), rows: all("row"), note: text("note") };
-            (request, "closed")
+            let back = sent.only(&KEPT).href(&path);
+            return act::carry_out(visit, sent, [&CLOSE], &back, |_| None);
         }
         Some("sign") => match Decision::from_word(&text("decision")) {
             Some(decision) => {
@@ -122,15 +88,13 @@ pub fn change(visit: &Visit, sent: &Params) -> Answer {
         _ => return states::unreadable(visit),
     };
     let n_rows = match &request {
-        ReviewRequest::Mark { rows, .. } | ReviewRequest::Close { rows, .. } => {
-            Some(rows.len() as u64)
-        }
+        ReviewRequest::Mark { rows, .. } => Some(rows.len() as u64),
         _ => None,
     };
     let is_signing = n_rows.is_none();
     let told = match forms::execute(visit, Request::Review(request)) {
         Err(answer) => return answer,
-        Ok(Err(why)) => Told::NotDone(why),
+        Ok(Err(why)) => Told::Refused(Box::new(Refused::new(sent, why, None))),
         Ok(Ok(_)) => Told::Done(match n_rows {
             Some(1) => format!("1 row is {done}."),
             Some(n) => format!("{} rows are {done}.", count(n)),
@@ -140,7 +104,7 @@ pub fn change(visit: &Visit, sent: &Params) -> Answer {
     // What was signed is no place to go back to; what was only marked is.
     let kept: &[&str] = match is_signing && matches!(told, Told::Done(_)) {
         true => &["times"],
-        false => &["times", "round", "cursor"],
+        false => &KEPT,
     };
     forms::go_on(visit, &sent.only(kept).href(&path), told)
 }
@@ -199,6 +163,7 @@ fn build(visit: &Visit, signed_in: &SignedIn, looked: &mut Looked) -> Result<Ans
         of_scope: &of_scope,
         standing: desk.standing(review),
         may_sign,
+        forms: Forms::new(visit, signed_in, &path, params.only(&KEPT)),
     };
     let status = match &shown {
         What::Failed(failure) if failure.kind == FailureKind::Exists => StatusCode::CONFLICT,
@@ -238,6 +203,7 @@ struct Sheet<'a> {
     of_scope: &'a Params,
     standing: (Timestamp, bool),
     may_sign: bool,
+    forms: Forms<'a>,
 }
 
 impl Sheet<'_> {
@@ -246,7 +212,7 @@ impl Sheet<'_> {
             main #main.sheet {
                 p.back { a href=(self.of_scope.href(PATH)) { "← Reviews" } }
                 div.title { h1 { "Review " (shown(&self.review.name)) } }
-                (forms::told(self.visit))
+                (self.forms.told())
                 (self.facts())
                 @match what {
                     What::Open(round, page, coverage) => (self.open(round, page, coverage)),
@@ -257,8 +223,8 @@ impl Sheet<'_> {
                             pre { (plain(&failure.message)) }
                             @match failure.kind {
                                 FailureKind::Exists => p { a href=(self.path) { "The round that is open now" } },
-                                _ => p { "Whoever runs this server can describe the review anew: "
-                                    code { "doorbook review change " (plain(&self.review.name)) " --filter …" } },
+                                _ => p { "Whoever manages it can change it on the page of all "
+                                    a href=(self.of_scope.href(PATH)) { "reviews" } "." },
                             }
                         }
                     }
@@ -329,11 +295,14 @@ impl Sheet<'_> {
         let ids = self.visit.app.doors().ids();
         let id = |row: &Placed| ids.id(Names::Record, row.log, row.seq).to_string();
         let may_mark = self.may_sign && round.is_some();
+        let marked = self.forms.sent(&["expected", "follow_up", "all_expected"]);
+        let noted = marked.and_then(|sent| sent.get("note")).map(plain);
         let lead = |id: &str, row: &Placed| {
             let mark = round.and_then(|round| round.mark_of(row));
             html! { td.mark-cell {
                 @if may_mark {
-                    label.box { input type="checkbox" name="row" value=(id) form="marks";
+                    label.box { input type="checkbox" name="row" value=(id) form="marks"
+                            checked[marked.is_some_and(|sent| sent.has("row", id))];
                         span.hidden { "Choose the event of " (when::full(row.event_time())) } }
                 }
                 @if let Some(mark) = mark { (said(mark)) }
@@ -352,7 +321,7 @@ impl Sheet<'_> {
             now: self.visit.now,
             open: None,
             name_of: &name_of,
-            lead: Some(&lead),
+            lead: round.is_some().then_some(&lead),
         };
         let (scope, as_of) = (self.review.scope.clone(), page.as_of.clone());
         let older = events::next(page, ROWS).map(|after| {
@@ -377,7 +346,7 @@ impl Sheet<'_> {
                 form.form #marks method="post" action=(self.path) {
                     (self.hidden())
                     @for row in &page.rows { input type="hidden" name="shown" value=(id(row)); }
-                    label { "Note, for the chosen rows " input type="text" name="note" maxlength=(NOTE_CHARS_MAX) autocomplete="off"; }
+                    label { "Note, for the chosen rows " input type="text" name="note" value=[&noted] maxlength=(NOTE_CHARS_MAX) autocomplete="off"; }
                     div.buttons {
                         button.quiet type="submit" name="do" value="expected" { "Mark as expected" }
                         button.quiet type="submit" name="do" value="follow_up" { "Mark to follow up" }
@@ -389,6 +358,7 @@ impl Sheet<'_> {
     }
 
     fn sign(&self, token: &str, follow_ups: u64) -> Markup {
+        let noted = self.forms.sent(&["sign"]).and_then(|sent| sent.get("note")).map(plain);
         let choice = |decision: Decision, label: &str| {
             let is_right = (decision == Decision::FollowUp) == (follow_ups > 0);
             html! {
@@ -409,7 +379,7 @@ impl Sheet<'_> {
                         (choice(Decision::Accepted, "accepted: nothing is left to look at"))
                         (choice(Decision::FollowUp, "follow up: the rows that are marked so"))
                     }
-                    label { "Note " input type="text" name="note" maxlength=(NOTE_CHARS_MAX) autocomplete="off"; }
+                    label { "Note " input type="text" name="note" value=[&noted] maxlength=(NOTE_CHARS_MAX) autocomplete="off"; }
                     button.primary type="submit" { "Sign" }
                 }
             }
@@ -448,16 +418,7 @@ impl Sheet<'_> {
                                 p.more { "Round " (mark.round) ", " (shown(&mark.by.principal.to_string())) ", "
                                     (when::to_the_second(mark.at)) }
                                 @if self.may_sign {
-                                    details.act {
-                                        summary { "Close" span.hidden { " the event of round " (mark.round) ": " (mark.note.as_deref().map(plain).unwrap_or_default()) } }
-                                        form method="post" action=(self.path) {
-                                            (self.hidden())
-                                            input type="hidden" name="do" value="close";
-                                            input type="hidden" name="row" value=(id);
-                                            label { "What came of it " input type="text" name="note" required maxlength=(NOTE_CHARS_MAX) autocomplete="off"; }
-                                            button.primary type="submit" { "Close" }
-                                        }
-                                    }
+                                    (self.forms.form(&CLOSE, &[("review", &self.review.name), ("row", &id)]))
                                 }
                             }
                         }
@@ -538,7 +499,7 @@ impl Sheet<'_> {
     fn hidden(&self) -> Markup {
         html! {
             (forms::token(self.signed_in))
-            @for (name, value) in self.params.only(&["times", "round", "cursor"]).iter() {
+            @for (name, value) in self.params.only(&KEPT).iter() {
                 input type="hidden" name=(name) value=(value);
             }
         }
@@ -563,73 +524,6 @@ impl Sheet<'_> {
     }
 }
 
-fn table_of(
-    visit: &Visit,
-    known: &Reviews,
-    reviews: &[(&Review, Timestamp, bool)],
-    params: &Params,
-) -> Markup {
-    let registry = &visit.catalog.registry;
-    let times = params.only(&["times"]);
-    html! {
-        div.scroll tabindex="0" role="region" aria-label="Reviews" {
-            table {
-                caption.hidden { "Reviews, those first that are overdue" }
-                thead { tr {
-                    th scope="col" { "Review" } th scope="col" { "Of" } th scope="col" { "Due" }
-                    th.num scope="col" { "Round" } th.num scope="col" { "To follow up" } th scope="col" { "Signed last" }
-                } }
-                tbody {
-                    @for (review, due, is_overdue) in reviews {
-                        @let reviewed = known.of(&review.name);
-                        tr {
-                            th scope="row" {
-                                a href=(times.href(&format!("{PATH}/{}", review.name))) { (shown(&review.name)) }
-                                div.more { code { (shown_or(&review.filter, "every event")) } }
-                            }
-                            td { @match &review.scope {
-                                Scope::Project(id) => (shown(registry.project(*id).map_or("", |project| &*project.name))),
-                                Scope::Namespace(name) => (shown(name)),
-                                Scope::System => "Doorbook",
-                            } }
-                            td { (standing(*due, *is_overdue, visit.now))
-                                div.more { (review.due.rhythm()) " by " (review.due.to_string()) " " (shown(&review.zone)) } }
-                            td.num { (count(reviewed.round())) }
-                            td.num { (count(reviewed.follow_ups().count() as u64)) }
-                            td { @match reviewed.last() {
-                                Some(last) => { (when::to_the_second(last.at))
-                                    div.more { (shown(&last.by.principal.to_string())) ", " (decision(last.decision)) } },
-                                None => span.empty { "never" },
-                            } }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn none_yet() -> Markup {
-    html! {
-        section.state role="status" {
-            h2 { "No review yet" }
-            p { "A review is a filter that somebody looks through daily or weekly, and signs. Whoever runs this server makes one:" }
-            pre.config tabindex="0" { "doorbook review create failures --project P \\\n  --filter 'result:failed -class:system' --due 'monday 10:00' --zone Europe/Berlin" }
-        }
-    }
-}
-
-/// By sign, word and colour.
-fn standing(due: Timestamp, is_overdue: bool, now: Timestamp) -> Markup {
-    html! {
-        @match is_overdue {
-            true => span.state-word.blind { span aria-hidden="true" { "◐ " } "overdue" },
-            false => span.state-word.effort { span aria-hidden="true" { "○ " } "open" },
-        }
-        " " (when::to_the_second(due)) span.ago { (when::ago(due, now)) }
-    }
-}
-
 /// What was said of a row.
 fn said(mark: &Mark) -> Markup {
     html! {
@@ -639,19 +533,6 @@ fn said(mark: &Mark) -> Markup {
         }
         @if let Some(note) = &mark.note { " " (shown(note)) }
     }
-}
-
-fn decision(decision: Decision) -> Markup {
-    html! {
-        @match decision {
-            Decision::Accepted => span.state-word.complete { span aria-hidden="true" { "● " } "accepted" },
-            Decision::FollowUp => span.state-word.blind { span aria-hidden="true" { "◐ " } "follow up" },
-        }
-    }
-}
-
-fn shown_or(text: &str, none: &str) -> Markup {
-    html! { @match text.is_empty() { true => (none), false => (shown(text)) } }
 }
 
 fn select(
@@ -680,28 +561,6 @@ fn problem(failure: Failure) -> Problem {
     match failure.kind {
         FailureKind::Missing => Problem::not_found(failure.message),
         _ => Problem::invalid_parameter("signed", failure.message),
-    }
-}
-
-fn desk(visit: &Visit) -> Desk {
-    Desk {
-        store: visit.app.store().clone(),
-        ids: visit.app.doors().ids().clone(),
-        catalog: visit.catalog.clone(),
-        now: visit.now,
-    }
-}
-
-fn may(visit: &Visit, operation: Operation, scope: &Scope) -> Verdict {
-    authorize(&visit.catalog.registry, &visit.caller(), operation, scope)
-}
-
-/// What an address says to mean a history.
-fn whose(scope: &Scope) -> Params {
-    match scope {
-        Scope::Project(id) => Params::default().and("project", &id.to_string()),
-        Scope::Namespace(name) => Params::default().and("namespace", name),
-        Scope::System => Params::default(),
     }
 }
 
