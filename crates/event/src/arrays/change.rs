@@ -62,7 +62,7 @@ pub enum ArraysChange {
         /// The array.
         #[n(0)]
         id: Uuid,
-        /// The other namespace, or [`PUBLIC`].
+        /// The other namespace, or [`super::PUBLIC`].
         #[n(1)]
         with: Text,
         /// What it may do from now on; with none the array is shared with it no longer.
