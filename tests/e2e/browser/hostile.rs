@@ -267,6 +267,7 @@ fn in_a_review(browser: &Browser, site: &Site) -> Result<()> {
     browser.click(".mark-cell input")?;
     browser.type_into("#marks [name=note]", note)?;
     browser.click("#marks [value=follow_up]")?;
+    until("the mark", || Ok((browser.count(".notice.good")? > 0).then_some(())))?;
     ensure!(browser.texts(".mark-cell bdi")? == [note], "{:?}", browser.texts(".mark-cell")?);
     ensure!(browser.texts("#follow-ups p bdi")?.iter().any(|text| text == note), "not in the list");
     is_harmless(browser)?;
