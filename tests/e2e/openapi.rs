@@ -46,6 +46,6 @@ fn the_server_is_as_it_is_described() -> Result<()> {
     let asked = outcome(ask.current_dir(data.folder()))?;
     let said = String::from_utf8_lossy(&asked.stdout);
     ensure!(asked.status.success(), "{said}\n{}", String::from_utf8_lossy(&asked.stderr));
-    ensure!(said.contains("11 passed") || said.contains("Tested: 11"), "{said}");
+    ensure!(said.contains("21 passed") || said.contains("Tested: 21"), "{said}");
     server.stop()
 }

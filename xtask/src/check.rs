@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::process::{self, cargo, command};
-use crate::{generated, invariants, tools};
+use crate::{fuzz, generated, invariants, tools};
 
 /// Runs every check, the quick ones first, and stops at the first that fails.
 pub fn run() -> Result<()> {
@@ -12,6 +12,7 @@ pub fn run() -> Result<()> {
     licences_bans_and_sources()?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     process::run(&mut cargo(clippy))?;
+    fuzz::check()?;
     documentation()?;
     generated::check()?;
     eprintln!("check: everything holds");

@@ -16,13 +16,25 @@ use ureq::{Agent, AsSendBody, Body};
 #[derive(clap::Args)]
 pub struct ServerArgs {
     /// Ask this server, with the rights of a key, instead of a data directory
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     /// A file with PUBLIC:PRIVATE of a key, or a token [or the key itself in DOORBOOK_KEY]
-    #[arg(long, value_name = "FILE", env = "DOORBOOK_KEY_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DOORBOOK_KEY_FILE",
+        hide_env_values = true
+    )]
     key_file: Option<PathBuf>,
     /// The authorities of the server's certificate in PEM [default: the system's]
-    #[arg(long, value_name = "FILE", env = "DOORBOOK_CA_FILE", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "DOORBOOK_CA_FILE",
+        hide_env_values = true
+    )]
     ca_file: Option<PathBuf>,
 }
 
@@ -81,7 +93,18 @@ impl Remote {
         path: &str,
         parameters: &[(String, String)],
     ) -> anyhow::Result<T> {
-        self.read(self.send(Asked { parameters, ..Asked::get(path) })?)
+        self.read(self.ask(Asked { parameters, ..Asked::get(path) })?)
+    }
+
+    /// The same of one that is sent something.
+    pub fn send<T: DeserializeOwned>(
+        &self,
+        (method, path): (&'static str, &str),
+        parameters: &[(String, String)],
+        (kind, body): (&'static str, Vec<u8>),
+    ) -> anyhow::Result<T> {
+        let asked = Asked { method, parameters, body: Some((kind, body)), ..Asked::get(path) };
+        self.read(self.ask(asked)?)
     }
 
     /// Writes what an operation answers as it comes. A part may be written when it fails.
@@ -92,7 +115,7 @@ impl Remote {
         out: &mut impl Write,
     ) -> anyhow::Result<()> {
         let asked = Asked { parameters, timeout: DOWNLOAD_TIMEOUT, ..Asked::get(path) };
-        let mut body = self.send(asked)?.into_body().into_reader();
+        let mut body = self.ask(asked)?.into_body().into_reader();
         let mut buffer = vec![0; 64 << 10];
         loop {
             let n_bytes = body.read(&mut buffer).map_err(|error| {
@@ -112,7 +135,7 @@ impl Remote {
         parameters: &[(String, String)],
         last_id: Option<&str>,
     ) -> Result<Option<Messages>, Failure> {
-        match self.send(Asked { parameters, last_id, ..Asked::get(path) }) {
+        match self.ask(Asked { parameters, last_id, ..Asked::get(path) }) {
             Ok(response) => {
                 let reader = BufReader::new(response.into_body().into_reader());
                 Ok(Some(Messages(Box::new(reader))))
@@ -129,12 +152,12 @@ impl Remote {
         })
     }
 
-    fn send(&self, asked: Asked<'_>) -> Result<Response<Body>, Refused> {
-        let Asked { path, parameters, last_id, body, timeout } = asked;
+    fn ask(&self, asked: Asked<'_>) -> Result<Response<Body>, Refused> {
+        let Asked { method, path, parameters, last_id, body, timeout } = asked;
         let pairs = parameters.iter().map(|(name, value)| format!("{name}={}", encoded(value)));
         let query = pairs.collect::<Vec<_>>().join("&");
         let mut request = Request::builder()
-            .method(if body.is_some() { "POST" } else { "GET" })
+            .method(method)
             .uri(format!("{}{PREFIX}{path}?{query}", self.base))
             .header("authorization", &self.authorization);
         if let Some(id) = last_id {
@@ -187,6 +210,7 @@ impl Remote {
 
 /// What is asked of the server.
 struct Asked<'a> {
+    method: &'static str,
     path: &'a str,
     parameters: &'a [(String, String)],
     /// Where a tail goes on.
@@ -198,7 +222,8 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn get(path: &str) -> Asked<'_> {
-        Asked { path, parameters: &[], last_id: None, body: None, timeout: TIMEOUT }
+        let (method, parameters) = ("GET", &[][..]);
+        Asked { method, path, parameters, last_id: None, body: None, timeout: TIMEOUT }
     }
 }
 

@@ -7,8 +7,8 @@
 //! Suggested reading order: [`catalog`] (what is known besides rows), [`coverage`] (who saw what, and
 //! what nobody saw), [`alarm`] (what was told of that), [`reviews`] (what was signed), [`filter`] (what can be asked), [`disk`] (the seam), then the way of a record:
 //! `frame` and `wal` (what is written), `state` and `memtable` (what is seen), `queue` and `commit` (how
-//! it is written), `own`, `import`, `ingest` and `advance` (what is asked for), `identity` and
-//! `request_keys` (what is known already), `maintain`, `segment`, `flush`, `snapshot`, `compact` and
+//! it is written), `own`, `import`, `ingest` and `advance` (what is asked for), `identity`, `row_key` and
+//! `request_keys` (what is known already), `resolve` (what leaves the quarantine), `maintain`, `segment`, `flush`, `snapshot`, `compact` and
 //! `retention` (what becomes of it), `directory` (start and end), `table` (how others read it), `cache`,
 //! `scan`, `joined`, `select`, `aggregate`, `seen` and `look_up` (answers), [`status`], [`verify`] and [`backup`]
 //! (operation).

@@ -19,7 +19,7 @@ enum Place {
     There(Remote),
 }
 
-/// An operation of our own API, by its name in OpenAPI and its path.
+/// An operation of our own API, by its name in OpenAPI and its path, in which `{name}` stands for a name.
 #[derive(Clone, Copy)]
 pub struct Operation(pub &'static str, pub &'static str);
 
@@ -40,7 +40,7 @@ impl History {
         Ok(History { place, of: of.clone() })
     }
 
-    /// What an operation answers; `name` is the end of its path, if that varies.
+    /// What an operation answers; `name` is what its path names, if it does.
     pub fn ask<T: DeserializeOwned>(
         &mut self,
         operation: Operation,
@@ -58,18 +58,18 @@ impl History {
                     namespace: self.of.namespace.clone(),
                     operation: id.to_owned(),
                     name: name.map(str::to_owned),
-                    goes_on: false,
+                    // Who asked is recorded with the first page.
+                    goes_on: parameters.iter().any(|(name, _)| name == "cursor"),
                     parameters,
                 };
                 read(connection, request)
             }
             Place::There(remote) => {
-                parameters.extend(scope(&self.of));
-                let path = match name {
-                    Some(name) => format!("{path}/{}", encoded(name)),
-                    None => path.to_owned(),
-                };
-                remote.get(&path, &parameters)
+                // A cursor has all that was asked for.
+                if !parameters.iter().any(|(name, _)| name == "cursor") {
+                    parameters.extend(scope(&self.of));
+                }
+                remote.get(&named(path, name), &parameters)
             }
         }
     }
@@ -81,6 +81,11 @@ impl History {
             Place::There(_) => Ok(()),
         }
     }
+}
+
+/// A path with what it names.
+pub fn named(path: &str, name: Option<&str>) -> String {
+    path.replace("{name}", &encoded(name.unwrap_or_default()))
 }
 
 /// No server tells over the network who used Doorbook itself.

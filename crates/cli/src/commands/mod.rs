@@ -128,8 +128,7 @@ enum Command {
     #[command(subcommand)]
     Alarm(alarm::Command),
     /// Reviews: what somebody looks through daily or weekly, and signs
-    #[command(subcommand)]
-    Review(review::Command),
+    Review(review::Args),
     /// Reports
     #[command(subcommand)]
     Report(report::Command),
@@ -179,7 +178,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Quarantine(command) => quarantine::run(&data_dir, command),
         Command::Coverage(args) => coverage::run(&data_dir, args),
         Command::Alarm(command) => alarm::run(&data_dir, command),
-        Command::Review(command) => review::run(&data_dir, command),
+        Command::Review(args) => review::run(&data_dir, args),
         Command::Report(command) => report::run(&data_dir, command),
         Command::Retention(command) => retention::run(&data_dir, command),
         Command::Status(args) => status::run(&data_dir, args),

@@ -44,7 +44,7 @@ pub struct AllArgs {
 pub fn one(data_dir: &DataDir, args: OneArgs) -> anyhow::Result<()> {
     let query = args.wanted.query()?;
     let mut history = History::open(data_dir, &args.server, &query)?;
-    let operation = Operation("getPrincipal", "principals");
+    let operation = Operation("getPrincipal", "principals/{name}");
     let parameters = [("q", query.filter.clone()), ("zone", args.wanted.zone_name())];
     let principal: Principal = history.ask(operation, Some(&args.name), &parameters)?;
     history.close()?;

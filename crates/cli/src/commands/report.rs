@@ -7,11 +7,12 @@ use clap::Subcommand;
 use doorbook_event::Timestamp;
 use doorbook_server::admin::accounts::{AccountRow, AccountsReport, AccountsRequest, INTERACTIVE};
 use doorbook_server::admin::request::EventsQuery;
-use doorbook_server::admin::roster::{self, AccountKind};
+use doorbook_server::admin::roster::{self, Account, AccountKind};
 use doorbook_server::admin::{Failure, Reply, Request};
 
-use super::{DataDir, out_of_turn};
+use super::{DataDir, history, out_of_turn};
 use crate::output;
+use crate::remote::{Remote, ServerArgs};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -49,25 +50,23 @@ pub struct Accounts {
     /// Print CSV, with what a spreadsheet would execute made harmless
     #[arg(long)]
     csv: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
     let Command::Accounts(args) = command;
-    let roster = roster::read(&args.roster.display().to_string(), &read(&args.roster)?)?;
-    let interactive = INTERACTIVE.into_iter().map(str::to_owned).chain(args.interactive);
-    let request = AccountsRequest {
-        query: EventsQuery {
-            project: args.project,
-            namespace: args.namespace,
-            filter: args.filter,
-            ..EventsQuery::default()
-        },
-        roster,
-        interactive: interactive.collect(),
+    let text = read(&args.roster)?;
+    let roster = roster::read(&args.roster.display().to_string(), &text)?;
+    let query = EventsQuery {
+        project: args.project.clone(),
+        namespace: args.namespace.clone(),
+        filter: args.filter.clone(),
+        ..EventsQuery::default()
     };
-    let report = match data_dir.execute(Request::Accounts(Box::new(request)))? {
-        Reply::Accounts(report) => report,
-        other => return Err(out_of_turn(&other)),
+    let report = match args.server.remote()? {
+        Some(remote) => there(&remote, &query, args.interactive, text)?,
+        None => here(data_dir, query, args.interactive, roster)?,
     };
     match (args.json, args.csv) {
         (true, _) => output::json(&report)?,
@@ -76,6 +75,33 @@ pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
     }
     tell(&report);
     Ok(())
+}
+
+fn here(
+    data_dir: &DataDir,
+    query: EventsQuery,
+    interactive: Vec<String>,
+    roster: Vec<Account>,
+) -> anyhow::Result<AccountsReport> {
+    let interactive = INTERACTIVE.into_iter().map(str::to_owned).chain(interactive).collect();
+    let request = AccountsRequest { query, roster, interactive };
+    match data_dir.execute(Request::Accounts(Box::new(request)))? {
+        Reply::Accounts(report) => Ok(*report),
+        other => Err(out_of_turn(&other)),
+    }
+}
+
+/// The same over the network: the roster goes to where the events are.
+fn there(
+    remote: &Remote,
+    query: &EventsQuery,
+    interactive: Vec<String>,
+    roster: Vec<u8>,
+) -> anyhow::Result<AccountsReport> {
+    let mut parameters = vec![("q".to_owned(), query.filter.clone())];
+    parameters.extend(interactive.into_iter().map(|name| ("interactive".to_owned(), name)));
+    parameters.extend(history::scope(query));
+    remote.send(("POST", "reports/accounts"), &parameters, ("text/csv", roster))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

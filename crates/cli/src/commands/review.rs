@@ -1,17 +1,35 @@
 //! `doorbook review`.
 
+use std::collections::BTreeMap;
+
 use clap::Subcommand;
 use doorbook_event::review::{Decision, MarkKind};
-use doorbook_server::admin::reviews::{
-    CoveredView, ReviewRequest, ReviewView, RoundRow, RoundView, SignOffView,
-};
+use doorbook_server::admin::request::EventsQuery;
+use doorbook_server::admin::reviews::ReviewRequest;
+use doorbook_server::admin::rows::EventRow;
 use doorbook_server::admin::{Failure, Reply, Request};
+use doorbook_server::api::native::answers::{
+    ChangedReview, CheckedRound, Closing, Covered, Done, Mark, Marking, NewReview, Review, Reviews,
+    Round, SignOff, Signing,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
+use super::history::{History, Operation, named, scope};
 use super::{DataDir, out_of_turn};
 use crate::output;
+use crate::remote::{Remote, ServerArgs};
+
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    server: ServerArgs,
+}
 
 #[derive(Subcommand)]
-pub enum Command {
+enum Command {
     /// Have the events of a filter looked through daily or weekly
     Create {
         /// Its name: lower-case letters, digits and -_.
@@ -63,9 +81,12 @@ pub enum Command {
     /// List reviews, and which are overdue
     List {
         /// Only of this project
-        #[arg(long, value_name = "P")]
+        #[arg(long, value_name = "P", conflicts_with = "namespace")]
         project: Option<String>,
-        /// Print one JSON array
+        /// Only of this namespace
+        #[arg(long, value_name = "NS")]
+        namespace: Option<String>,
+        /// Print one JSON array, of what GET /api/v1/reviews answers
         #[arg(long)]
         json: bool,
     },
@@ -75,8 +96,8 @@ pub enum Command {
         name: String,
         /// At most this many rows, the newest; 0 for all
         #[arg(long, value_name = "N", default_value_t = 100)]
-        limit: usize,
-        /// Print one JSON object
+        limit: u64,
+        /// Print one JSON object, as GET /api/v1/reviews/NAME answers it
         #[arg(long)]
         json: bool,
     },
@@ -138,89 +159,212 @@ pub enum Command {
     },
 }
 
-pub fn run(data_dir: &DataDir, command: Command) -> anyhow::Result<()> {
-    let ask = |request| data_dir.execute(Request::Review(request));
-    let reviews = |request| match ask(request)? {
-        Reply::Reviews(reviews) => Ok(reviews),
-        other => Err(out_of_turn(&other)),
-    };
-    let done = |request, said: String| match ask(request)? {
-        Reply::Done => output::line(&said),
-        other => Err(out_of_turn(&other)),
-    };
+/// Rows of a request; the command asks again for more.
+const ROWS_MAX: u64 = 1000;
+
+const LIST: Operation = Operation("listReviews", "reviews");
+const SHOW: Operation = Operation("getReview", "reviews/{name}");
+const CHECK: Operation = Operation("checkReview", "reviews/{name}/check");
+const CREATE: Change = ("POST", "reviews");
+const CHANGE: Change = ("PATCH", "reviews/{name}");
+const REMOVE: Change = ("DELETE", "reviews/{name}");
+const MARK: Change = ("POST", "reviews/{name}/marks");
+const CLOSE: Change = ("POST", "reviews/{name}/closings");
+const SIGN: Change = ("POST", "reviews/{name}/sign-offs");
+
+/// What changes something: the method and the path of our own API.
+type Change = (&'static str, &'static str);
+
+pub fn run(data_dir: &DataDir, args: Args) -> anyhow::Result<()> {
+    let Args { command, server } = args;
+    let here = |request| data_dir.execute(Request::Review(request));
     match command {
         Command::Create { name, filter, project, namespace, due, zone, all: from_start, json } => {
-            let request =
-                ReviewRequest::Create { name, project, namespace, filter, zone, due, from_start };
-            one(&reviews(request)?, json)
+            let review = match server.remote()? {
+                Some(remote) => {
+                    let of = EventsQuery { project, namespace, ..EventsQuery::default() };
+                    let whose: Vec<_> = scope(&of).collect();
+                    let new = NewReview { name, filter, due, zone: Some(zone), all: from_start };
+                    remote.send(CREATE, &whose, body(&new)?)?
+                }
+                None => review(here(ReviewRequest::Create {
+                    name,
+                    project,
+                    namespace,
+                    filter,
+                    zone,
+                    due,
+                    from_start,
+                })?)?,
+            };
+            described(&review, json)
         }
         Command::Change { name, filter, due, zone, json } => {
-            one(&reviews(ReviewRequest::Change { name, filter, zone, due })?, json)
+            let review = match server.remote()? {
+                Some(remote) => send(&remote, CHANGE, &name, &ChangedReview { filter, due, zone })?,
+                None => review(here(ReviewRequest::Change { name, filter, zone, due })?)?,
+            };
+            described(&review, json)
         }
         Command::Remove { name } => {
-            let said = format!("{name} is reviewed no longer");
-            done(ReviewRequest::Remove { name }, said)
+            match server.remote()? {
+                Some(remote) => {
+                    let _: Done = send(&remote, REMOVE, &name, &())?;
+                }
+                None => done(here(ReviewRequest::Remove { name: name.clone() })?)?,
+            }
+            output::line(&format!("{name} is reviewed no longer"))
         }
-        Command::List { project, json } => {
-            let reviews = reviews(ReviewRequest::List { project })?;
+        Command::List { project, namespace, json } => {
+            let reviews = reviews(data_dir, &server, project, namespace)?;
             match json {
                 true => output::json(&reviews),
                 false => list(&reviews),
             }
         }
-        Command::Show { name, limit, json } => show(data_dir, &name, limit, json),
+        Command::Show { name, limit, json } => {
+            let round = round(data_dir, &server, &name, limit)?;
+            match json {
+                true => output::json(&round),
+                false => print(round),
+            }
+        }
         Command::Mark { name, row: rows, expected, note, .. } => {
             let kind = if expected { MarkKind::Expected } else { MarkKind::FollowUp };
-            let said = format!(
-                "{} marked {}",
-                output::count(rows.len() as u64, "row", "rows"),
-                kind.word()
-            );
-            done(ReviewRequest::Mark { name, rows, kind, note }, said)
+            let count = output::count(rows.len() as u64, "row", "rows");
+            match server.remote()? {
+                Some(remote) => {
+                    let _: Done = send(&remote, MARK, &name, &Marking { rows, kind, note })?;
+                }
+                None => done(here(ReviewRequest::Mark { name, rows, kind, note })?)?,
+            }
+            output::line(&format!("{count} marked {}", kind.word()))
         }
         Command::Close { name, row: rows, note } => {
-            let said = format!("{} closed", output::count(rows.len() as u64, "row", "rows"));
-            done(ReviewRequest::Close { name, rows, note }, said)
+            let count = output::count(rows.len() as u64, "row", "rows");
+            match server.remote()? {
+                Some(remote) => {
+                    let _: Done = send(&remote, CLOSE, &name, &Closing { rows, note })?;
+                }
+                None => done(here(ReviewRequest::Close { name, rows, note })?)?,
+            }
+            output::line(&format!("{count} closed"))
         }
         Command::Sign { name, round, decision, note, json } => {
             let decision = Decision::from_word(&decision).expect("clap knows the words");
-            let request = ReviewRequest::Sign { name: name.clone(), round, decision, note };
-            match ask(request)? {
-                Reply::SignedOff(sign) if json => output::json(&sign),
-                Reply::SignedOff(sign) => output::line(&format!(
-                    "signed round {} of {name}: {}, {}; manifest SHA-256 {}",
-                    sign.round,
-                    output::count(sign.count, "row", "rows"),
-                    sign.decision.word(),
-                    sign.manifest_sha256
-                )),
-                other => Err(out_of_turn(&other)),
-            }
+            let sign = match server.remote()? {
+                Some(remote) => send(&remote, SIGN, &name, &Signing { round, decision, note })?,
+                None => {
+                    let name = name.clone();
+                    match here(ReviewRequest::Sign { name, round, decision, note })? {
+                        Reply::SignedOff(sign) => *sign,
+                        other => return Err(out_of_turn(&other)),
+                    }
+                }
+            };
+            signed(&name, &sign, json)
         }
         Command::Check { name, round, json } => {
-            let checked = match ask(ReviewRequest::Check { name, round })? {
-                Reply::ReviewChecked(checked) => checked,
-                other => return Err(out_of_turn(&other)),
-            };
-            if json {
-                output::json(&checked)?;
-            }
-            let rows = output::count(checked.sign_off.count, "row", "rows");
-            match checked.same {
-                true if json => Ok(()),
-                true => output::line(&format!("{rows}, as they were signed")),
-                false => Err(Failure::failed(format!(
-                    "these are not the rows that were signed: {} of {rows} are there, with SHA-256 {}",
-                    checked.count, checked.rows_sha256
-                ))
-                .into()),
-            }
+            let mut history = History::open(data_dir, &server, &EventsQuery::default())?;
+            let parameters = [("round", round.to_string())];
+            let checked: CheckedRound = history.ask(CHECK, Some(&name), &parameters)?;
+            history.close()?;
+            tell(&checked, json)
         }
     }
 }
 
-fn one(reviews: &[ReviewView], json: bool) -> anyhow::Result<()> {
-    let Some(review) = reviews.first() else { return Ok(()) };
+/// What is done over the network.
+fn send<T: DeserializeOwned>(
+    remote: &Remote,
+    (method, path): Change,
+    name: &str,
+    what: &impl Serialize,
+) -> anyhow::Result<T> {
+    remote.send((method, &named(path, Some(name))), &[], body(what)?)
+}
+
+fn body(what: &impl Serialize) -> anyhow::Result<(&'static str, Vec<u8>)> {
+    Ok(("application/json", serde_json::to_vec(what)?))
+}
+
+fn done(reply: Reply) -> anyhow::Result<()> {
+    match reply {
+        Reply::Done => Ok(()),
+        other => Err(out_of_turn(&other)),
+    }
+}
+
+/// All reviews, over a network those of the key's own project; or those of a project or a namespace.
+fn reviews(
+    data_dir: &DataDir,
+    server: &ServerArgs,
+    project: Option<String>,
+    namespace: Option<String>,
+) -> anyhow::Result<Vec<Review>> {
+    let system = !server.is_named() && project.is_none() && namespace.is_none();
+    let of = EventsQuery { project, namespace, system, ..EventsQuery::default() };
+    let mut history = History::open(data_dir, server, &of)?;
+    let answer: Reviews = history.ask(LIST, None, &[])?;
+    history.close()?;
+    Ok(answer.reviews)
+}
+
+/// The open round, with at most so many rows; 0 for all.
+fn round(data_dir: &DataDir, server: &ServerArgs, name: &str, limit: u64) -> anyhow::Result<Round> {
+    let mut history = History::open(data_dir, server, &EventsQuery::default())?;
+    let mut left = if limit == 0 { u64::MAX } else { limit };
+    let page = |left: u64| ("limit", left.min(ROWS_MAX).to_string());
+    let mut round: Round = history.ask(SHOW, Some(name), &[page(left)])?;
+    left = left.saturating_sub(round.events.len() as u64);
+    while let Some(cursor) = round.cursor.take().filter(|_| left > 0) {
+        let next: Round = history.ask(SHOW, Some(name), &[("cursor", cursor), page(left)])?;
+        left = left.saturating_sub(next.events.len() as u64);
+        round.events.extend(next.events);
+        round.marks.extend(next.marks);
+        round.cursor = next.cursor;
+    }
+    history.close()?;
+    Ok(round)
+}
+
+fn signed(name: &str, sign: &SignOff, json: bool) -> anyhow::Result<()> {
+    match json {
+        true => output::json(sign),
+        false => output::line(&format!(
+            "signed round {} of {name}: {}, {}; manifest SHA-256 {}",
+            sign.round,
+            output::count(sign.count, "row", "rows"),
+            sign.decision.word(),
+            sign.manifest_sha256
+        )),
+    }
+}
+
+fn tell(checked: &CheckedRound, json: bool) -> anyhow::Result<()> {
+    if json {
+        output::json(checked)?;
+    }
+    let rows = output::count(checked.sign_off.count, "row", "rows");
+    match checked.same {
+        true if json => Ok(()),
+        true => output::line(&format!("{rows}, as they were signed")),
+        false => Err(Failure::failed(format!(
+            "these are not the rows that were signed: {} of {rows} are there, with SHA-256 {}",
+            checked.count, checked.rows_sha256
+        ))
+        .into()),
+    }
+}
+
+fn review(reply: Reply) -> anyhow::Result<Review> {
+    match reply {
+        Reply::Review(review) => Ok(*review),
+        other => Err(out_of_turn(&other)),
+    }
+}
+
+fn described(review: &Review, json: bool) -> anyhow::Result<()> {
     if json {
         return output::json(review);
     }
@@ -237,12 +381,12 @@ fn one(reviews: &[ReviewView], json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn whose(review: &ReviewView) -> &str {
+fn whose(review: &Review) -> &str {
     review.project.as_deref().or(review.namespace.as_deref()).unwrap_or_default()
 }
 
-fn list(reviews: &[ReviewView]) -> anyhow::Result<()> {
-    let row = |review: &ReviewView| {
+fn list(reviews: &[Review]) -> anyhow::Result<()> {
+    let row = |review: &Review| {
         let last = review.last.as_ref();
         vec![
             review.name.to_string(),
@@ -267,42 +411,7 @@ fn list(reviews: &[ReviewView]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn show(data_dir: &DataDir, name: &str, limit: usize, json: bool) -> anyhow::Result<()> {
-    let mut left = if limit == 0 { usize::MAX } else { limit };
-    let mut shown: Option<RoundView> = None;
-    let mut connection = data_dir.open()?;
-    loop {
-        let (round, after) = match &shown {
-            Some(shown) => (Some(shown.token.clone()), shown.next.clone()),
-            None => (None, None),
-        };
-        let request = ReviewRequest::Show { name: name.to_owned(), limit: left, round, after };
-        let page = match connection.execute(Request::Review(request))? {
-            Reply::Round(page) => *page,
-            other => return Err(out_of_turn(&other)),
-        };
-        left = left.saturating_sub(page.rows.len());
-        let is_end = page.next.is_none() || page.rows.is_empty() || left == 0;
-        match &mut shown {
-            None => shown = Some(page),
-            Some(shown) => {
-                shown.rows.extend(page.rows);
-                shown.next = page.next;
-            }
-        }
-        if is_end {
-            break;
-        }
-    }
-    connection.close()?;
-    let Some(round) = shown else { return Ok(()) };
-    match json {
-        true => output::json(&round),
-        false => print(&round),
-    }
-}
-
-fn print(round: &RoundView) -> anyhow::Result<()> {
+fn print(round: Round) -> anyhow::Result<()> {
     let review = &round.review;
     let state = if review.overdue { "overdue since" } else { "due at" };
     output::line(&format!("round {} of {}, {state} {}", review.round, review.name, review.due_at))?;
@@ -311,12 +420,15 @@ fn print(round: &RoundView) -> anyhow::Result<()> {
     if let Some(before) = round.lost_before {
         output::line(&format!("events before {before} are not kept: some may have gone unseen"))?;
     }
-    let row = |row: &RoundRow| {
-        let event = &row.event;
-        let mark = row.mark.as_ref();
+    let marks: BTreeMap<&str, &Mark> = round.marks.iter().map(|mark| (&*mark.id, mark)).collect();
+    let n_shown = round.events.len();
+    let row = |answer: doorbook_server::api::native::answers::Row| {
+        let id = answer.id.clone();
+        let event = EventRow::from_answer(answer)?;
+        let mark = marks.get(&*id);
         let note = mark.and_then(|mark| mark.note.as_deref()).unwrap_or_default();
-        vec![
-            row.id.clone(),
+        Some(vec![
+            id.clone(),
             event.event_time.to_string(),
             event.target.short(),
             event.action.clone(),
@@ -325,25 +437,28 @@ fn print(round: &RoundView) -> anyhow::Result<()> {
             event.address.map_or_else(|| event.peer.clone(), |address| address.to_string()),
             mark.map_or("", |mark| mark.kind.word()).to_owned(),
             note.to_owned(),
-        ]
+        ])
     };
     let headings = ["ROW", "TIME", "TARGET", "ACTION", "OUTCOME", "USER", "FROM", "MARK", "NOTE"];
-    if !round.rows.is_empty() {
+    let rows: Vec<_> = round.events.into_iter().filter_map(row).collect();
+    if !rows.is_empty() {
         output::heading("New:")?;
-        output::table(&headings, &round.rows.iter().map(row).collect::<Vec<_>>())?;
+        output::table(&headings, &rows)?;
     }
-    if !round.follow_ups.is_empty() {
+    let follow_ups = round.follow_ups.unwrap_or_default();
+    if !follow_ups.is_empty() {
         output::heading("To be followed up:")?;
-        let row = |mark: &doorbook_server::admin::reviews::MarkView| {
+        let row = |mark: &Mark| {
             let note = mark.note.as_deref().unwrap_or_default();
             vec![mark.id.clone(), mark.round.to_string(), mark.by.clone(), note.to_owned()]
         };
-        let rows: Vec<_> = round.follow_ups.iter().map(row).collect();
+        let rows: Vec<_> = follow_ups.iter().map(row).collect();
         output::table(&["ROW", "ROUND", "BY", "NOTE"], &rows)?;
     }
-    if !round.sign_offs.is_empty() {
+    let sign_offs = round.sign_offs.unwrap_or_default();
+    if !sign_offs.is_empty() {
         output::heading("Signed:")?;
-        let row = |sign: &SignOffView| {
+        let row = |sign: &SignOff| {
             vec![
                 sign.round.to_string(),
                 sign.at.to_string(),
@@ -357,10 +472,10 @@ fn print(round: &RoundView) -> anyhow::Result<()> {
         };
         let headings =
             ["ROUND", "SIGNED", "BY", "ROWS", "DECISION", "COVERAGE", "MANIFEST SHA-256", "FILTER"];
-        let rows: Vec<_> = round.sign_offs.iter().map(row).collect();
+        let rows: Vec<_> = sign_offs.iter().map(row).collect();
         output::table(&headings, &rows)?;
     }
-    eprintln!("{} of {} new rows shown.", round.rows.len(), round.total);
+    eprintln!("{n_shown} of {} new rows shown.", round.total);
     eprintln!(
         "To sign: doorbook review sign {} --decision accepted --round {}",
         review.name, round.token
@@ -369,7 +484,7 @@ fn print(round: &RoundView) -> anyhow::Result<()> {
 }
 
 /// What could be known, in few words.
-fn known(coverage: &CoveredView) -> String {
+fn known(coverage: &Covered) -> String {
     let gaps = match coverage.gaps {
         0 => String::new(),
         n => format!(" ({})", output::count(n, "gap", "gaps")),

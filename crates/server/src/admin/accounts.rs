@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use doorbook_event::record::Actor;
 use doorbook_event::{Text, Timestamp};
 use doorbook_store::filter::{OutcomeKind, PrincipalIs, Rank, SeenValue, TextIs, Wildcard};
-use doorbook_store::{Dimension, Filter};
+use doorbook_store::{Dimension, Filter, Store};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::request::EventsQuery;
-use crate::admin::reviews::CoveredView;
 use crate::admin::roster::{Account, AccountKind};
 use crate::admin::{Admin, Failure, Reply};
+use crate::api::native::answers::{Covered, Instant};
+use crate::api::native::reviews::covered_by;
 use crate::coverage;
 use crate::export::push_csv_text;
 
@@ -53,19 +55,20 @@ pub struct AccountsRequest {
 }
 
 /// What became of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountsReport {
     /// When it was made.
+    #[schemars(with = "Instant")]
     pub at: Timestamp,
     /// Whose history.
     pub scope: String,
     /// Which events.
     pub filter: String,
     /// The earliest event time that is kept; `null`: all is.
+    #[schemars(with = "Option<Instant>")]
     pub kept_from: Option<Timestamp>,
     /// What could be known. Never seen means little where nobody looked.
-    pub coverage: CoveredView,
+    pub coverage: Covered,
     /// How many accounts are on the roster.
     pub roster: u64,
     /// Names that were seen and are not told of, because there are too many.
@@ -75,26 +78,30 @@ pub struct AccountsReport {
 }
 
 /// An account.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AccountRow {
     /// Its name.
+    #[schemars(with = "String")]
     pub name: Text,
     /// What it is for, as the roster says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<AccountKind>,
     /// Who answers for it, as the roster says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub owner: Option<Text>,
     /// Whether the roster has it.
     pub in_roster: bool,
     /// What there is to say.
     pub findings: Vec<Finding>,
     /// When it was first seen, let in or not.
+    #[schemars(with = "Option<Instant>")]
     pub first_seen: Option<Timestamp>,
     /// When it was last let in.
+    #[schemars(with = "Option<Instant>")]
     pub last_seen: Option<Timestamp>,
     /// When somebody last tried it.
+    #[schemars(with = "Option<Instant>")]
     pub last_tried: Option<Timestamp>,
     /// Successes.
     pub success: u64,
@@ -108,19 +115,22 @@ pub struct AccountRow {
 }
 
 /// An application that an account was used from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct UsedFrom {
     /// What it calls itself.
+    #[schemars(with = "String")]
     pub application: Text,
     /// When it last did.
+    #[schemars(with = "Instant")]
     pub last: Timestamp,
     /// How often.
     pub count: u64,
 }
 
 /// What a reader should look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
     /// A program's account was used from an interactive application.
@@ -194,6 +204,31 @@ impl Admin {
         let filter = self.filter(&query)?;
         let asked = format!("report accounts {}", query.filter);
         self.record_query_of(by, &filter.scope, &asked)?;
+        let report = Report { store: &self.store, now: self.clock.now(), interactive };
+        let report = report.make(filter, query.filter, roster)?;
+        Ok(Reply::Accounts(Box::new(report)))
+    }
+}
+
+/// What a report is made of, beside filter and roster.
+pub(crate) struct Report<'a> {
+    /// Where the events are.
+    pub store: &'a Store,
+    /// The present.
+    pub now: Timestamp,
+    /// Names of interactive applications, `*` standing for anything.
+    pub interactive: Vec<String>,
+}
+
+impl Report<'_> {
+    /// Makes it, of the events of a filter, which is written as it was asked for.
+    pub fn make(
+        &self,
+        filter: Filter,
+        asked: String,
+        roster: Vec<Account>,
+    ) -> Result<AccountsReport, Failure> {
+        let interactive = &self.interactive;
         let applications =
             interactive.iter().map(|text| pattern(text)).collect::<Result<_, _>>()?;
         let all = self.names(&filter)?;
@@ -227,30 +262,25 @@ impl Admin {
         for row in &mut accounts {
             let is_program = row.kind == Some(AccountKind::Service);
             if is_program && by_hand.contains(&row.name) {
-                row.interactive = self.used_from(&filter, &row.name, &interactive)?;
+                row.interactive = self.used_from(&filter, &row.name)?;
             }
             row.find();
         }
         let rank =
             |row: &AccountRow| row.findings.first().copied().map_or((1, None), |of| (0, Some(of)));
         accounts.sort_by(|a, b| (rank(a), &a.name).cmp(&(rank(b), &b.name)));
-        let now = self.clock.now();
-        let known = coverage::of(&self.store, &self.store.catalog().registry, &filter, now);
+        let known = coverage::of(self.store, &self.store.catalog().registry, &filter, self.now);
         let kept_from = self.store.kept_from(&filter.scope);
-        Ok(Reply::Accounts(Box::new(AccountsReport {
-            at: now,
+        Ok(AccountsReport {
+            at: self.now,
             scope: filter.scope.to_string(),
-            filter: query.filter,
+            filter: asked,
             kept_from: (kept_from > Timestamp::MIN).then_some(kept_from),
-            coverage: CoveredView {
-                state: coverage::word(known.grade).to_owned(),
-                through: known.through,
-                gaps: known.gaps.len() as u64,
-            },
+            coverage: covered_by(&known),
             roster: n_roster,
             omitted: all.distinct.saturating_sub(n_named),
             accounts,
-        })))
+        })
     }
 
     fn names(&self, filter: &Filter) -> Result<doorbook_store::Seen, Failure> {
@@ -259,15 +289,11 @@ impl Admin {
     }
 
     /// The interactive applications that an account was used from, the latest first.
-    fn used_from(
-        &self,
-        filter: &Filter,
-        name: &Text,
-        interactive: &[String],
-    ) -> Result<Vec<UsedFrom>, Failure> {
+    fn used_from(&self, filter: &Filter, name: &Text) -> Result<Vec<UsedFrom>, Failure> {
+        let applications = self.interactive.iter().map(|text| pattern(text));
         let filter = Filter {
             principals: vec![PrincipalIs::Named(TextIs::Exactly(name.clone()))],
-            applications: interactive.iter().map(|text| pattern(text)).collect::<Result<_, _>>()?,
+            applications: applications.collect::<Result<_, _>>()?,
             ..filter.clone()
         };
         let order = (Rank::Last, APPLICATIONS_MAX);

@@ -18,7 +18,9 @@ use crate::admin::request::{Cursor, EventsQuery, ExportRequest, ImportDetails, R
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow};
 use crate::admin::{Admin, Failure, Reply, views};
 use crate::api::native;
+use crate::api::native::cursor::Cursor as NativeCursor;
 use crate::api::native::dispatch::Call;
+use crate::api::native::problem::Problem;
 use crate::api::native::query::Query;
 use crate::export::Export;
 use crate::filter::{About, Terms, Wrong};
@@ -76,31 +78,33 @@ impl Admin {
         let catalog = self.store.catalog();
         let registry = &catalog.registry;
         let (project, namespace) = (request.project.as_deref(), request.namespace.as_deref());
-        let scope = scope(registry, project, namespace, request.system)?;
+        let scope = match (native::is_of_review(&request.operation), &request.name) {
+            (true, Some(name)) => self.desk()?.review(name)?.scope.clone(),
+            _ => scope(registry, project, namespace, request.system)?,
+        };
         if !request.goes_on {
             let text = serde_json::to_string(request).expect("a request is plain data");
             self.record_query_of(by, &scope, &text)?;
         }
         let parameters =
             request.parameters.iter().map(|(name, value)| (name.as_str(), value.clone()));
+        let ids = PublicIds::new(&self.store.secret("public-ids")?);
+        let mut query = Query::of(parameters);
+        let cursor = NativeCursor::take(&mut query, &ids).map_err(failure)?;
         let mut call = Call {
             store: &self.store,
-            ids: &PublicIds::new(&self.store.secret("public-ids")?),
+            ids: &ids,
             sources: self.sources.as_ref(),
             now: self.clock.now(),
             registry,
             scope,
-            query: Query::of(parameters),
-            cursor: None,
-            last_segment: request.name.clone(),
+            query,
+            cursor,
+            name: request.name.clone(),
             rows: 0,
         };
         let answered = native::answer_here(&request.operation, &mut call);
-        let answer = answered.map_err(|problem| match problem.status.as_u16() {
-            404 => Failure::missing(problem.detail),
-            400 => Failure::invalid(problem.detail),
-            _ => Failure::failed(problem.detail),
-        })?;
+        let answer = answered.map_err(failure)?;
         Ok(Reply::Read(String::from_utf8(answer).expect("JSON is UTF-8")))
     }
 
@@ -297,6 +301,17 @@ impl Admin {
         rows.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
         rows.truncate(ImportDetails::QUARANTINE_ROWS_MAX);
         Ok(rows)
+    }
+}
+
+/// A problem of our own API, for who asked here.
+fn failure(problem: Problem) -> Failure {
+    match problem.status.as_u16() {
+        400 if problem.is_missing => Failure::missing(problem.detail),
+        400 => Failure::invalid(problem.detail),
+        404 => Failure::missing(problem.detail),
+        409 => Failure::exists(problem.detail),
+        _ => Failure::failed(problem.detail),
     }
 }
 

@@ -22,8 +22,9 @@ use crate::admin::arrays::{
     ArrayView, ArraysRequest, NewToken, NewUser, OrganizationView, UserView,
 };
 use crate::admin::doctor::Finding;
-use crate::admin::reviews::{CheckedView, ReviewRequest, ReviewView, RoundView, SignOffView};
+use crate::admin::reviews::ReviewRequest;
 use crate::admin::rows::{CoverageRow, EventRow, QuarantineRow, ReplayRow, RoutedRow, UnroutedRow};
+use crate::api::native::answers;
 use crate::estate::{Differs, Problem, Wanted};
 use crate::export::{Exported, Format};
 use crate::sources::State as SourceState;
@@ -301,7 +302,7 @@ pub struct ReadRequest {
     pub namespace: Option<String>,
     /// Which one, by its name in OpenAPI.
     pub operation: String,
-    /// What stands at the end of its path, if that is not its own.
+    /// What its path names, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Its parameters.
@@ -445,14 +446,10 @@ pub enum Reply {
     NewToken(NewToken),
     /// Arrays.
     Arrays(Vec<ArrayView>),
-    /// Reviews.
-    Reviews(Vec<ReviewView>),
-    /// The open round of a review.
-    Round(Box<RoundView>),
+    /// A review.
+    Review(Box<answers::Review>),
     /// What was signed.
-    SignedOff(Box<SignOffView>),
-    /// Whether what was signed is still there.
-    ReviewChecked(Box<CheckedView>),
+    SignedOff(Box<answers::SignOff>),
     /// Who was seen, of those who should be.
     Accounts(Box<AccountsReport>),
     /// What was checked, by which version.

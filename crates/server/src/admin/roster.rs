@@ -8,6 +8,7 @@
 //! `name` must be there; `kind`, `person` or `service`, and `owner` may. Other columns are not looked at.
 
 use doorbook_event::Text;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::Failure;
@@ -33,7 +34,7 @@ pub struct Account {
 }
 
 /// What an account is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountKind {
     /// A human being.

@@ -34,39 +34,13 @@ pub const PATH: &str = "/s3/notifications";
 /// One event is about a kilobyte; Amazon's messages have at most as much as this.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// What a body is, in the forms that stores send.
-#[derive(Debug, Deserialize)]
-struct Message {
-    /// What happened. There are none in what is sent to try the way.
-    #[serde(rename = "Records", default)]
-    records: Vec<Event>,
-    /// What SNS wraps.
-    #[serde(rename = "Message")]
-    message: Option<String>,
-    /// Where whoever set up a subscription of SNS confirms that he did.
-    #[serde(rename = "SubscribeURL")]
-    subscribe_url: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Event {
-    s3: Where,
-}
-
-#[derive(Debug, Deserialize)]
-struct Where {
-    bucket: Bucket,
-    object: Object,
-}
-
-#[derive(Debug, Deserialize)]
-struct Bucket {
-    name: String,
-}
-
-#[derive(Debug, Deserialize)]
-struct Object {
-    key: String,
+/// What a store, or a topic between it and us, has to say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Notification {
+    /// These objects changed, each by its bucket and its key; none in what is sent to try the way.
+    Changed(Vec<(String, String)>),
+    /// Who set up a subscription is to confirm it at this address.
+    Unconfirmed(String),
 }
 
 /// Why nothing was taken in.
@@ -137,34 +111,77 @@ async fn take(app: &App, parts: &Parts, body: Body) -> Result<(), Refused> {
 fn hint(buckets: &Buckets, sections: &[Settings], body: &[u8]) -> Result<(), Refused> {
     const MALFORMED: Refused =
         Refused(StatusCode::BAD_REQUEST, "This is no event of S3: {\"Records\": [{\"s3\": …}]}.");
-    let mut message: Message = serde_json::from_slice(body).map_err(|_| MALFORMED)?;
-    if let Some(url) = &message.subscribe_url {
-        // It is not for a stranger to say what we fetch.
-        tracing::info!(
-            url,
-            "a subscription to a bucket's notifications is to be confirmed: open its address"
-        );
-        return Ok(());
-    }
-    if let Some(wrapped) = message.message.take() {
-        message = serde_json::from_str(&wrapped).map_err(|_| MALFORMED)?;
-    }
-    let events = message.records.iter().map(|event| &event.s3);
-    let (own, others): (Vec<&Where>, Vec<&Where>) =
-        events.partition(|of| buckets.is_of(sections, &of.bucket.name));
+    let objects = match read(body).ok_or(MALFORMED)? {
+        Notification::Changed(objects) => objects,
+        Notification::Unconfirmed(url) => {
+            // It is not for a stranger to say what we fetch.
+            tracing::info!(
+                url,
+                "a subscription to a bucket's notifications is to be confirmed: open its address"
+            );
+            return Ok(());
+        }
+    };
+    let (own, others): (Vec<_>, Vec<_>) =
+        objects.iter().partition(|(bucket, _)| buckets.is_of(sections, bucket));
     if own.is_empty() && !others.is_empty() {
         return Err(Refused(StatusCode::FORBIDDEN, "This secret is of other buckets."));
     }
-    for Where { bucket, object } in own {
+    for (bucket, key) in own {
         // Amazon's S3 and MinIO escape keys, Ceph does not.
-        buckets.hints().tell(&bucket.name, &object.key);
-        let spaced = object.key.replace('+', " ");
+        buckets.hints().tell(bucket, key);
+        let spaced = key.replace('+', " ");
         let plain = percent_decode_str(&spaced).decode_utf8_lossy();
-        if plain != object.key {
-            buckets.hints().tell(&bucket.name, &plain);
+        if plain != *key {
+            buckets.hints().tell(bucket, &plain);
         }
     }
     Ok(())
+}
+
+/// Reads a body in the forms that stores send.
+pub fn read(body: &[u8]) -> Option<Notification> {
+    #[derive(Deserialize)]
+    struct Message {
+        #[serde(rename = "Records", default)]
+        records: Vec<Record>,
+        /// What SNS wraps.
+        #[serde(rename = "Message")]
+        wrapped: Option<String>,
+        #[serde(rename = "SubscribeURL")]
+        subscribe_url: Option<String>,
+    }
+
+    #[derive(Deserialize)]
+    struct Record {
+        s3: Where,
+    }
+
+    #[derive(Deserialize)]
+    struct Where {
+        bucket: Named,
+        object: Keyed,
+    }
+
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+
+    #[derive(Deserialize)]
+    struct Keyed {
+        key: String,
+    }
+
+    let mut message: Message = serde_json::from_slice(body).ok()?;
+    if let Some(url) = message.subscribe_url {
+        return Some(Notification::Unconfirmed(url));
+    }
+    if let Some(wrapped) = message.wrapped {
+        message = serde_json::from_str(&wrapped).ok()?;
+    }
+    let places = message.records.into_iter().map(|record| record.s3);
+    Some(Notification::Changed(places.map(|of| (of.bucket.name, of.object.key)).collect()))
 }
 
 /// Its file is read, which may take its time.

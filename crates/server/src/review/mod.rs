@@ -24,7 +24,7 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::admin::{Failure, with_causes};
+use crate::admin::{Failure, FailureKind, with_causes};
 use crate::api::native::seal_as_of;
 use crate::export::{Attested, Export, Format};
 use crate::filter::{About, Key, Terms, Wrong, time_zone};
@@ -278,6 +278,39 @@ impl Desk {
         };
         let page = self.store.select(&filter)?;
         Ok(page.rows.first().is_some_and(|row| (row.log, row.seq) == (log, seq)))
+    }
+
+    /// Signs the round that a token names. Who asks again, not having heard that it was done, is told what was done.
+    pub fn sign_seen(
+        &self,
+        by: &Actor,
+        review: &Review,
+        token: &str,
+        said: (Decision, Option<&str>),
+    ) -> Result<SignOff, Failure> {
+        let signed = self.look(review, Some(token)).and_then(|round| self.sign(by, &round, said));
+        signed.or_else(|failure| match failure.kind {
+            FailureKind::Exists => self.signed_so(by, review, token, said).ok_or(failure),
+            _ => Err(failure),
+        })
+    }
+
+    /// The sign-off of the round that a token names, if the same person signed just this with the same words.
+    fn signed_so(
+        &self,
+        by: &Actor,
+        review: &Review,
+        token: &str,
+        (decision, note): (Decision, Option<&str>),
+    ) -> Option<SignOff> {
+        let seen = Seen::open(&self.ids, &review.name, token)?;
+        let note = note.map(str::trim).filter(|note| !note.is_empty());
+        let reviews = self.reviews();
+        let sign =
+            reviews.of(&review.name).sign_offs.iter().find(|sign| sign.round == seen.round)?;
+        let is_seen = (sign.version, sign.to, &sign.as_of) == (seen.version, seen.at, &seen.as_of);
+        let is_said = (sign.decision, sign.note.as_deref()) == (decision, note);
+        (is_seen && is_said && sign.by.principal == by.principal).then(|| sign.clone())
     }
 
     /// Signs a round as it was seen.

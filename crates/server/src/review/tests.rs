@@ -18,6 +18,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::admin::FailureKind;
+use crate::admin::request::ReadRequest;
+use crate::api::native::answers;
 use crate::test_support::options_in;
 use doorbook_event::Record;
 
@@ -110,6 +112,11 @@ impl Office {
 fn rita() -> Actor {
     let principal = Principal::User { name: "rita".into(), database: "".into() };
     Actor { principal, peer: Peer::Unknown }
+}
+
+fn sam() -> Actor {
+    let principal = Principal::User { name: "sam".into(), database: "".into() };
+    Actor { principal, ..rita() }
 }
 
 fn described(filter: &str) -> Described {
@@ -399,39 +406,60 @@ fn commands_lead_from_a_review_to_a_sign_off() {
         from_start: true,
     };
     let reply = execute(create.clone()).expect("is made");
-    let Reply::Reviews(reviews) = reply else { panic!("{reply:?}") };
-    assert_eq!((&*reviews[0].rhythm, reviews[0].overdue), ("weekly", false));
-    assert!(reviews[0].notes[0].contains("no user may sign it"));
+    let Reply::Review(review) = reply else { panic!("{reply:?}") };
+    assert_eq!((&*review.rhythm, review.overdue), ("weekly", false));
+    assert!(review.notes[0].contains("no user may sign it"));
     assert_eq!(execute(create).expect_err("is there").kind, FailureKind::Exists);
-    let show = |round, after| {
-        let reply = execute(ReviewRequest::Show { name: name(), limit: 1, round, after });
-        match reply.expect("is shown") {
-            Reply::Round(round) => *round,
+    let read = |operation: &str, parameters: &[(&str, &str)]| -> Result<String, Failure> {
+        let parameters = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let request = ReadRequest {
+            operation: operation.into(),
+            name: Some(name()),
+            parameters: parameters.collect(),
+            ..ReadRequest::default()
+        };
+        match admin.execute(&rita(), Request::Read(Box::new(request)))? {
+            Reply::Read(answer) => Ok(answer),
             other => panic!("{other:?}"),
         }
     };
-    let round = show(None, None);
-    assert_eq!((round.total, round.rows.len(), round.from), (1, 1, None));
-    let next = show(Some(round.token.clone()), round.next);
-    assert_eq!((next.total, next.rows.len()), (1, 0));
-    let rows = vec![round.rows[0].id.clone()];
+    let show = |parameters: &[(&str, &str)]| -> answers::Round {
+        let answer = read("getReview", parameters).expect("is shown");
+        serde_json::from_str(&answer).expect("a round")
+    };
+    let round = show(&[("limit", "1")]);
+    assert_eq!((round.total, round.events.len(), round.from), (1, 1, None));
+    let again = show(&[("round", &round.token)]);
+    assert_eq!((again.token, again.events), (round.token.clone(), round.events.clone()));
+    let rows = vec![round.events[0].id.clone()];
     let (kind, note) = (MarkKind::Expected, Some("a test of ours".to_owned()));
     execute(ReviewRequest::Mark { name: name(), rows, kind, note }).expect("is marked");
-    let sign = ReviewRequest::Sign {
+    assert_eq!(show(&[]).marks[0].id, round.events[0].id);
+    let sign = |decision, note: Option<&str>| ReviewRequest::Sign {
         name: name(),
-        round: round.token,
-        decision: Decision::Accepted,
-        note: None,
+        round: round.token.clone(),
+        decision,
+        note: note.map(str::to_owned),
     };
-    let reply = execute(sign.clone()).expect("is signed");
+    let reply = execute(sign(Decision::Accepted, None)).expect("is signed");
     let Reply::SignedOff(signed) = reply else { panic!("{reply:?}") };
     assert_eq!((signed.count, signed.marked.expected), (1, 1));
-    assert_eq!(execute(sign).expect_err("was signed").kind, FailureKind::Exists);
-    let reply = execute(ReviewRequest::Check { name: name(), round: 1 }).expect("is read");
-    let Reply::ReviewChecked(checked) = reply else { panic!("{reply:?}") };
+    // Who did not hear of it asks again, and signs nothing else.
+    let again = execute(sign(Decision::Accepted, Some(" "))).expect("was signed");
+    assert_eq!(again, Reply::SignedOff(signed.clone()));
+    for other in [sign(Decision::FollowUp, None), sign(Decision::Accepted, Some("and more"))] {
+        assert_eq!(execute(other).expect_err("was signed").kind, FailureKind::Exists);
+    }
+    let by_another = admin.execute(&sam(), Request::Review(sign(Decision::Accepted, None)));
+    assert_eq!(by_another.expect_err("was signed").kind, FailureKind::Exists);
+    assert_eq!(show(&[]).sign_offs, Some(vec![*signed]));
+    let stale = read("getReview", &[("round", &round.token)]).expect_err("is over");
+    assert_eq!(stale.kind, FailureKind::Exists);
+    let checked = read("checkReview", &[("round", "1")]).expect("is read");
+    let checked: answers::CheckedRound = serde_json::from_str(&checked).expect("what was found");
     assert!(checked.same, "{checked:?}");
-    assert_eq!(show(None, None).sign_offs, [*signed]);
-    execute(ReviewRequest::Check { name: name(), round: 2 }).expect_err("was not signed");
+    let unsigned = read("checkReview", &[("round", "2")]).expect_err("was not signed");
+    assert_eq!(unsigned.kind, FailureKind::Missing);
     execute(ReviewRequest::Remove { name: name() }).expect("is removed");
     assert_eq!(
         execute(ReviewRequest::Remove { name: name() }).expect_err("gone").kind,

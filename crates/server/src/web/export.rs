@@ -17,7 +17,7 @@ use crate::export::{Export, Format};
 /// Where it is: with the parameters of the history, and `format`.
 pub const PATH: &str = "/history/export";
 
-/// Sends an archive, or says on a page why not. It is recorded when it has ended, however that was.
+/// Sends an archive, or says on a page why not. It is recorded when it begins, and when it has ended, however that was.
 pub async fn answer(visit: Arc<Visit>) -> Response<Body> {
     let refused = |answer: Answer| visit.finish(answer).map(Body::from);
     let Some(signed_in) = &visit.signed_in else { return refused(sign_in::ask_first(&visit)) };
@@ -35,11 +35,20 @@ pub async fn answer(visit: Arc<Visit>) -> Response<Body> {
         }
     };
     if visit.parts.method == Method::HEAD {
-        record(&visit, looked.scope.as_ref(), Ended { rows: 0, sha256: None, refusal: None });
+        record(
+            &visit,
+            looked.scope.as_ref(),
+            "head",
+            Ended { rows: 0, sha256: None, refusal: None },
+        );
         return export::head(export.format);
     }
+    let began = Ended { rows: 0, sha256: None, refusal: None };
+    record(&visit, looked.scope.as_ref(), "began", began);
+    let usage = visit.app.usage().clone();
     let visit = Arc::clone(&visit);
-    export::send(export, permit, move |ended| record(&visit, looked.scope.as_ref(), ended))
+    let ended = move |ended| record(&visit, looked.scope.as_ref(), "ended", ended);
+    export::send(export, permit, usage, ended)
 }
 
 fn prepare(
@@ -59,8 +68,9 @@ fn prepare(
     question.asked(visit).export(&params, shows_all, (format, &caller)).map(Ok)
 }
 
-fn record(visit: &Visit, scope: Option<&Scope>, ended: Ended) {
+fn record(visit: &Visit, scope: Option<&Scope>, part: &'static str, ended: Ended) {
     let mut details = visit.details();
+    details.push(("part", part.into()));
     details.extend(ended.sha256.map(|sha256| ("sha256", sha256)));
     let (rows, refusal, status) = (ended.rows, ended.refusal, StatusCode::OK);
     let seen = Seen { action: Action::Query, scope, status, refusal, rows, details };

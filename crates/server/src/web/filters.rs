@@ -132,7 +132,7 @@ impl Asked<'_> {
             scope: self.scope.clone(),
             query: rest.query(),
             cursor: None,
-            last_segment: None,
+            name: None,
             rows: 0,
         };
         let asked = filter::take(&mut call)?;

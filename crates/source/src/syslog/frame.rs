@@ -98,7 +98,8 @@ impl Framer {
     pub fn finish(mut self) -> Option<Frame> {
         if self.long.is_some() {
             self.outgrow(self.buffer.len());
-            return self.long.take().map(Long::frame);
+            let long = self.long.take().map(Long::frame);
+            return long.filter(|frame| !frame.bytes.is_empty());
         }
         // Of a length alone nothing was said yet.
         let begun = self.framing == Some(Framing::Lines) || self.counted.is_some();
@@ -323,6 +324,13 @@ mod tests {
         assert_eq!(framed(&[bytes]), expected, "{}", bytes.escape_ascii());
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         assert_eq!(framed(&single), expected, "byte by byte: {}", bytes.escape_ascii());
+    }
+
+    /// Once a message was empty whose length had been said, more than is kept, and of which nothing else came.
+    #[test]
+    fn a_length_alone_is_no_message() {
+        check(b"3 <ab9 ", &["<ab"]);
+        check(b"3 <ab9999999 ", &["<ab"]);
     }
 
     #[test]

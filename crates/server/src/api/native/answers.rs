@@ -4,6 +4,8 @@
 //! Answers that can have many rows are written by hand, since they are large; a test holds them to these
 //! types.
 
+mod reviews;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -12,6 +14,8 @@ use doorbook_event::record::ClockState;
 use doorbook_event::source::{SourceKind, State};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+pub use reviews::*;
 
 /// Events, or lines that could not be read, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -685,7 +689,7 @@ impl From<ClockState> for Clock {
 }
 
 /// An instant, as it is described to others.
-struct Instant;
+pub struct Instant;
 
 impl JsonSchema for Instant {
     fn schema_name() -> Cow<'static, str> {

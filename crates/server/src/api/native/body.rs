@@ -122,6 +122,7 @@ impl Taken {
     pub fn decompress(&mut self, max_bytes: usize) -> Result<Bytes, Problem> {
         let bytes = self.bytes.clone();
         match self.coding {
+            Coding::Identity if bytes.len() > max_bytes => Err(too_large(max_bytes)),
             Coding::Identity => Ok(bytes),
             Coding::Gzip => self.inflate(flate2::read::MultiGzDecoder::new(&bytes[..]), max_bytes),
             Coding::Zstd => {

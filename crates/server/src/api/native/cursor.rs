@@ -15,6 +15,9 @@ use doorbook_event::public_id::Names;
 use doorbook_event::{LogId, PublicId, PublicIds, Scope, Timestamp};
 use doorbook_store::filter::{AsOf, Order};
 
+use super::problem::Problem;
+use super::query::Query;
+
 const VERSION: u8 = 3;
 
 /// The way to the next page.
@@ -33,6 +36,20 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// Takes the cursor of a request. Of the other parameters only those of its first page are left.
+    pub fn take(query: &mut Query, ids: &PublicIds) -> Result<Option<Cursor>, Problem> {
+        let cursor =
+            query.read("cursor", "the cursor of an answer", |text| Cursor::open(ids, text))?;
+        if let Some(cursor) = &cursor {
+            let limit = query.all("limit");
+            // The question is the cursor's; another one would have another answer.
+            query.finish()?;
+            let limit = limit.into_iter().map(|limit| ("limit", limit));
+            *query = Query::of([("q", cursor.filter.clone())].into_iter().chain(limit));
+        }
+        Ok(cursor)
+    }
+
     /// As callers see it.
     pub fn seal(&self, ids: &PublicIds) -> String {
         let Order { event_time, log, seq } = self.after;

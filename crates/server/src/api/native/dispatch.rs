@@ -12,14 +12,16 @@ use doorbook_event::source::is_source_name;
 use doorbook_event::{Action, Principal, ProjectId, PublicIds, Scope, Target, Text, Timestamp};
 use doorbook_store::{Catalog, Store};
 use percent_encoding::percent_decode_str;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::agent::{self, Agent};
+use super::body::Taken;
 use super::cursor::Cursor;
 use super::ingest::{self, Arrival, Listed};
 use super::lines::{self, Lines};
 use super::problem::Problem;
 use super::query::Query;
-use super::{DiskIs, Operation, Serve, body, export, filter, lane, tail};
+use super::{DiskIs, OPERATIONS, Operation, PREFIX, Post, Serve, body, export, filter, lane, tail};
 use crate::api::body::{compress, until_taken};
 use crate::app::App;
 use crate::auth::{self, Caller, Decision, Identified, Object, authorize, home_of};
@@ -49,10 +51,28 @@ pub struct Call<'a> {
     pub query: Query,
     /// Where the page before ended.
     pub cursor: Option<Cursor>,
-    /// The last segment of the path, decoded.
-    pub last_segment: Option<String>,
+    /// What the path names, decoded.
+    pub name: Option<String>,
     /// Out: rows in the answer, for our own record.
     pub rows: u64,
+}
+
+/// What a request brings that is sent something.
+pub struct Sent<'a> {
+    /// Where it is served.
+    pub app: &'a App,
+    /// Who sends it.
+    pub caller: &'a Caller,
+    /// What is sent.
+    pub body: &'a [u8],
+}
+
+impl Call<'_> {
+    /// What the path names.
+    pub fn named(&self) -> Result<&str, Problem> {
+        let name = self.name.as_deref();
+        name.ok_or_else(|| Problem::not_found("There is nothing of that name."))
+    }
 }
 
 /// A request to an operation, or (`None`) to a path that there is not.
@@ -68,7 +88,15 @@ pub async fn dispatch(
         Ok((caller, operation)) => match operation.serve {
             Serve::Ingest | Serve::Lines => exchange.ingest(caller, operation, body).await,
             Serve::Orders | Serve::Advances => exchange.agent(caller, operation, body).await,
-            Serve::Read(serve) => return exchange.read(caller, operation, serve).await,
+            Serve::Read(serve) => {
+                let permit = exchange.permit(false).await;
+                return exchange.read(caller, operation, permit, serve).await;
+            }
+            Serve::ReadAll(serve) => {
+                let permit = exchange.permit(true).await;
+                return exchange.read(caller, operation, permit, serve).await;
+            }
+            Serve::Post(post) => return exchange.post(caller, operation, post, body).await,
             Serve::Export => return exchange.export(caller, operation).await,
             Serve::Tail => return exchange.tail(caller, operation),
         },
@@ -152,25 +180,41 @@ impl Exchange {
             || self.connection.peer.address().is_some_and(|address| address.is_loopback())
     }
 
+    /// Leave to answer, when there is room for one more; what takes long has as much as exports.
+    async fn permit(&self, is_long: bool) -> Result<OwnedSemaphorePermit, Problem> {
+        if is_long {
+            return export::permit(&self.app).await.ok_or_else(|| Problem::busy(60));
+        }
+        let permit = self.app.answers().clone().acquire_owned();
+        match tokio::time::timeout(self.app.settings().answer_wait, permit).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Problem::busy(5)),
+        }
+    }
+
     /// Answers a reading operation.
     async fn read(
         self: Arc<Exchange>,
         caller: Caller,
         operation: &'static Operation,
-        serve: fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>,
+        permit: Result<OwnedSemaphorePermit, Problem>,
+        serve: impl FnOnce(&mut Call<'_>) -> Result<Vec<u8>, Problem> + Send + 'static,
     ) -> Response<Body> {
-        let permit = self.app.answers().clone().acquire_owned();
-        let Ok(Ok(permit)) = tokio::time::timeout(self.app.settings().answer_wait, permit).await
-        else {
-            let problem = Problem::busy(5);
-            self.record(caller, None, Some(&problem), 0);
-            return self.finish(problem.response()).map(Body::from);
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(problem) => {
+                self.record(caller, None, Some(&problem), 0);
+                return self.finish(problem.response()).map(Body::from);
+            }
         };
         let answered = tokio::task::spawn_blocking(move || {
             let mut rows = 0;
             let mut scope = None;
             let answered = self.answer(&caller, operation, serve, &mut scope, &mut rows);
-            self.record(caller, scope.as_ref(), answered.as_ref().err(), rows);
+            // A change that was made is in the history by itself.
+            if answered.is_err() || !self.is(Serve::is_change) {
+                self.record(caller, scope.as_ref(), answered.as_ref().err(), rows);
+            }
             let response = answered.unwrap_or_else(|problem| problem.response());
             until_taken(self.finish(response), permit)
         });
@@ -178,7 +222,49 @@ impl Exchange {
         answered.await.unwrap_or_else(|_| Problem::unexpected().response().map(Body::from))
     }
 
-    /// Sends an export while it is written. It is recorded when it has ended, however that was.
+    /// Answers an operation that is sent something.
+    async fn post(
+        self: Arc<Exchange>,
+        caller: Caller,
+        operation: &'static Operation,
+        post: &'static Post,
+        body: Body,
+    ) -> Response<Body> {
+        let mut scope = None;
+        let body = match self.posted(&caller, operation, post, &mut scope, body).await {
+            Ok(body) => body,
+            Err(problem) => {
+                self.record(caller, scope.as_ref(), Some(&problem), 0);
+                return self.finish(problem.response()).map(Body::from);
+            }
+        };
+        let permit = self.permit(post.is_long).await;
+        let (app, by) = (self.app.clone(), caller.clone());
+        let serve = move |call: &mut Call<'_>| {
+            let (mut body, app, caller) = (body, &app, &by);
+            let body = body.decompress(post.body_bytes_max)?;
+            (post.serve)(call, &Sent { app, caller, body: &body })
+        };
+        self.read(caller, operation, permit, serve).await
+    }
+
+    /// What was sent, of somebody who may send it: that is known before it is read.
+    async fn posted(
+        &self,
+        caller: &Caller,
+        operation: &'static Operation,
+        post: &'static Post,
+        scope: &mut Option<Scope>,
+        body: Body,
+    ) -> Result<Taken, Problem> {
+        self.call(caller, operation, scope)?;
+        if operation.method != "DELETE" {
+            check_content_type(&self.parts.headers, &[post.content_type])?;
+        }
+        body::take(&self.app, &self.parts.headers, body).await
+    }
+
+    /// Sends an export while it is written. It is recorded when it begins, and when it has ended, however that was.
     async fn export(
         self: Arc<Exchange>,
         caller: Caller,
@@ -203,9 +289,12 @@ impl Exchange {
             self.record(caller, scope.as_ref(), None, 0);
             return export::head(export.format);
         }
+        self.record_part(&caller, scope.as_ref(), "began", 0);
         let exchange = Arc::clone(&self);
-        export::send(export, permit, move |ended| {
+        let usage = self.app.usage().clone();
+        export::send(export, permit, usage, move |ended| {
             let mut details = exchange.details();
+            details.push(("part", "ended".into()));
             details.extend(ended.sha256.map(|sha256| ("sha256", sha256)));
             let (rows, refusal) = (ended.rows, ended.refusal);
             let used = exchange.used(caller, scope.as_ref(), 200, refusal, rows, details);
@@ -213,7 +302,8 @@ impl Exchange {
         })
     }
 
-    /// Sends rows as they are recorded. It is recorded when it has ended, however that was.
+    /// Sends rows as they are recorded. Who reads is on the disk before a row is sent, and the rows are told soon after
+    /// they are and when it has ended, so that a server that is killed still knows who read.
     fn tail(self: Arc<Exchange>, caller: Caller, operation: &'static Operation) -> Response<Body> {
         let refused = |scope: Option<&Scope>, problem: &Problem| {
             self.record(caller.clone(), scope, Some(problem), 0);
@@ -239,9 +329,14 @@ impl Exchange {
         }
         let exchange = Arc::clone(&self);
         tokio::spawn(async move {
+            let tell = |part, rows| exchange.record_part(&caller, Some(&scope), part, rows);
+            tell("began", 0);
+            let usage = exchange.app.usage().clone();
+            // It cannot panic but with the process.
+            let _done = tokio::task::spawn_blocking(move || usage.flush()).await;
             let may_go_on = || exchange.may_still(&caller, operation, &scope);
-            let rows = tail.run(&sender, may_go_on).await;
-            exchange.record(caller, Some(&scope), None, rows);
+            let rows = tail.run(&sender, may_go_on, |rows| tell("goes on", rows)).await;
+            tell("ended", rows);
             drop(exchange);
             drop(permit);
             // The answer ends with it.
@@ -293,7 +388,7 @@ impl Exchange {
         &self,
         caller: &Caller,
         operation: &Operation,
-        serve: fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>,
+        serve: impl FnOnce(&mut Call<'_>) -> Result<Vec<u8>, Problem>,
         scope: &mut Option<Scope>,
         rows: &mut u64,
     ) -> Answered {
@@ -318,20 +413,16 @@ impl Exchange {
     ) -> Result<Call<'_>, Problem> {
         let mut query = Query::parse(self.parts.uri.query().unwrap_or_default())?;
         let ids = self.app.doors().ids();
-        let cursor =
-            query.read("cursor", "the cursor of an answer", |text| Cursor::open(ids, text))?;
+        let cursor = Cursor::take(&mut query, ids)?;
         let named = match &cursor {
-            Some(cursor) => {
-                let limit = query.all("limit");
-                // The question is the cursor's; another one would have another answer.
-                query.finish()?;
-                let limit = limit.into_iter().map(|limit| ("limit", limit));
-                query = Query::of([("q", cursor.filter.clone())].into_iter().chain(limit));
-                Named::of(&cursor.scope)
-            }
+            Some(cursor) => Named::of(&cursor.scope),
             None => Named::take(&mut query)?,
         };
-        let id = self.scope(caller, operation, named, &query)?;
+        let name = self.name(operation);
+        let id = match operation.is_of_review() {
+            true => self.scope_of_review(caller, operation, named, &query, name.as_deref())?,
+            false => self.scope(caller, operation, named, &query)?,
+        };
         *scope = Some(id.clone());
         Ok(Call {
             store: self.app.store(),
@@ -342,7 +433,7 @@ impl Exchange {
             scope: id,
             query,
             cursor,
-            last_segment: self.last_segment(),
+            name,
             rows: 0,
         })
     }
@@ -452,7 +543,7 @@ impl Exchange {
         let whose = whose(id, caller).ok_or_else(Problem::forbidden)?;
         let listed = query.read("lines", "quarantined, all or none", Listed::from_word)?;
         query.finish()?;
-        let source = self.source().ok_or_else(|| {
+        let source = self.source(operation).ok_or_else(|| {
             let expected = "1 to 64 lower-case letters, digits and -_., and not doorbook";
             Problem::invalid_parameter("source", expected)
         })?;
@@ -507,13 +598,15 @@ impl Exchange {
         served.await.unwrap_or_else(|_| Err(Problem::unexpected()))
     }
 
-    fn source(&self) -> Option<Text> {
-        self.last_segment().filter(|source| is_source_name(source)).map(Text::from)
+    fn source(&self, operation: &Operation) -> Option<Text> {
+        self.name(operation).filter(|source| is_source_name(source)).map(Text::from)
     }
 
-    fn last_segment(&self) -> Option<String> {
-        let last = self.parts.uri.path().rsplit('/').next().unwrap_or_default();
-        Some(percent_decode_str(last).decode_utf8().ok()?.into_owned())
+    /// What the path has where the operation's has a name in braces.
+    fn name(&self, operation: &Operation) -> Option<String> {
+        let at = operation.path.split('/').position(|segment| segment.starts_with('{'))?;
+        let path = self.parts.uri.path().strip_prefix(PREFIX)?;
+        Some(percent_decode_str(path.split('/').nth(at)?).decode_utf8().ok()?.into_owned())
     }
 
     async fn store(&self, arrival: Arrival, body: Body) -> Result<ingest::Answer, Problem> {
@@ -553,6 +646,34 @@ impl Exchange {
                 let home = home_of(registry, principal);
                 self.project(caller, operation, home, "of this key").map(Scope::Project)
             }
+        }
+    }
+
+    /// Whose history the review is about that the path names. A request may name it, too.
+    fn scope_of_review(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        named: Named,
+        query: &Query,
+        name: Option<&str>,
+    ) -> Result<Scope, Problem> {
+        let registry = &self.catalog.registry;
+        let absent = || {
+            let shown: String = name.unwrap_or_default().chars().take(64).collect();
+            Problem::not_found(format!("There is no review {shown}."))
+        };
+        let review = name.and_then(|name| registry.review(name));
+        if !matches!(named, Named::Nothing) {
+            let scope = self.scope(caller, operation, named, query)?;
+            let is_its = review.is_some_and(|review| review.scope == scope);
+            return if is_its { Ok(scope) } else { Err(absent()) };
+        }
+        let scope = &review.ok_or_else(absent)?.scope;
+        match authorize(registry, caller, operation.needs, scope) {
+            Decision::Allowed => Ok(scope.clone()),
+            Decision::RoleMissing => Err(Problem::forbidden()),
+            Decision::Invisible => Err(absent()),
         }
     }
 
@@ -622,7 +743,8 @@ impl Exchange {
         let is_agent = self.is(Serve::is_agent);
         let status = problem.map_or(StatusCode::OK, |problem| problem.status);
         let refusal = problem.map(|problem| problem.name.into());
-        let details = match (is_ingest, self.source()) {
+        let source = self.found.and_then(|operation| self.source(operation));
+        let details = match (is_ingest, source) {
             (true, Some(source)) => vec![("source", source)],
             // What cannot be a source is anything at all, and would not add up.
             (true, None) => Vec::new(),
@@ -635,6 +757,13 @@ impl Exchange {
             true => self.app.usage().record_summed(used),
             false => self.app.usage().record(used),
         }
+    }
+
+    /// Takes note of a part of an answer that lasts.
+    fn record_part(&self, caller: &Caller, scope: Option<&Scope>, part: &'static str, rows: u64) {
+        let mut details = self.details();
+        details.push(("part", part.into()));
+        self.app.usage().record(self.used(caller.clone(), scope, 200, None, rows, details));
     }
 
     fn used(
@@ -657,9 +786,14 @@ impl Exchange {
             }
             Some(Scope::System) | None => Target::Own { kind: "api".into(), name: "native".into() },
         };
+        let action = match self.is(Serve::is_change) {
+            true => Action::Review,
+            false if brings => Action::Import,
+            false => Action::Query,
+        };
         Use {
             caller,
-            action: if brings { Action::Import } else { Action::Query },
+            action,
             operation: format!("native.v1.{operation}").into(),
             target,
             status,
@@ -757,18 +891,29 @@ impl Serve {
         matches!(self, Serve::Advances)
     }
 
+    fn is_change(self) -> bool {
+        matches!(self, Serve::Post(post) if post.is_change)
+    }
+
     fn is_agent(self) -> bool {
         matches!(self, Serve::Orders | Serve::Advances)
     }
 }
 
 impl Operation {
-    fn takes(&self, method: &Method) -> bool {
+    pub(super) fn takes(&self, method: &Method) -> bool {
         method.as_str() == self.method || (self.method == "GET" && *method == Method::HEAD)
     }
 
+    /// What its path takes.
     fn allow(&self) -> HeaderValue {
-        HeaderValue::from_static(if self.method == "GET" { "GET, HEAD" } else { "POST" })
+        let beside = OPERATIONS.iter().filter(|operation| operation.path == self.path);
+        let methods = beside.map(|operation| match operation.method {
+            "GET" => "GET, HEAD",
+            method => method,
+        });
+        let methods: Vec<&str> = methods.collect();
+        HeaderValue::from_str(&methods.join(", ")).expect("methods are ASCII")
     }
 }
 

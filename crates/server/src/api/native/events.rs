@@ -49,7 +49,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
 pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     call.query.finish()?;
     let ids = call.ids;
-    let id = call.last_segment.as_deref().unwrap_or_default();
+    let id = call.name.as_deref().unwrap_or_default();
     let place = id.parse().ok().and_then(|id| ids.place(Names::Record, id));
     let absent = || Problem::not_found("There is no such event.");
     let (log, seq) = place.ok_or_else(absent)?;

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::export::{Export, Format};
 use crate::filter::zone_name;
+use crate::usage::Usage;
 
 /// Exports at a time; each has a thread, a page of rows, and of Parquet a row group in memory.
 pub const EXPORTS_MAX: usize = 2;
@@ -76,14 +77,16 @@ pub struct Ended {
 }
 
 /// Sends an export while it is written, with leave; it ends by itself: by its last row, or because the client went
-/// away or takes nothing.
+/// away or takes nothing. What was recorded of it before is on the disk before a row is sent.
 pub fn send(
     export: Export,
     permit: OwnedSemaphorePermit,
+    usage: Usage,
     ended: impl FnOnce(Ended) + Send + 'static,
 ) -> Response<Body> {
     let (response, mut chunks) = answer(export.format);
     drop(tokio::task::spawn_blocking(move || {
+        usage.flush();
         ended(match export.write(&mut chunks) {
             Ok(exported) => {
                 let sha256 = Some(exported.sha256.as_str().into());

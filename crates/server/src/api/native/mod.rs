@@ -11,7 +11,7 @@ pub mod answers;
 mod body;
 mod counts;
 mod coverage;
-pub(crate) mod cursor;
+pub mod cursor;
 pub(crate) mod cut;
 pub(crate) mod dispatch;
 pub(crate) mod events;
@@ -23,12 +23,15 @@ mod lines;
 pub mod openapi;
 pub(crate) mod principals;
 pub(crate) mod problem;
-pub(crate) mod query;
+pub mod query;
+mod reports;
+pub(crate) mod reviews;
 mod sources;
 mod tail;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -41,13 +44,14 @@ use doorbook_event::PublicIds;
 use doorbook_source::document::Reader;
 use tokio::sync::Semaphore;
 
+use crate::admin::roster;
 use crate::app::{App, Settings};
 use crate::auth;
 pub(crate) use coverage::write as write_coverage;
 pub(crate) use cursor::seal_as_of;
 pub(crate) use events::write_alone as write_row;
 
-use dispatch::Call;
+use dispatch::{Call, Sent};
 use problem::Problem;
 
 /// What all paths of this API begin with.
@@ -67,11 +71,22 @@ pub struct Operation {
     serve: Serve,
 }
 
+impl Operation {
+    /// Whether it is about the review that its path names.
+    fn is_of_review(&self) -> bool {
+        self.path.starts_with("reviews/{name}")
+    }
+}
+
 /// How an operation is served.
 #[derive(Clone, Copy)]
 enum Serve {
     /// From the history, without a body.
     Read(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
+    /// The same, by reading all rows that match: it takes as long as an export.
+    ReadAll(fn(&mut Call<'_>) -> Result<Vec<u8>, Problem>),
+    /// With what was sent.
+    Post(&'static Post),
     /// All rows, as a file that is sent while it is written.
     Export,
     /// Rows as they are recorded.
@@ -85,6 +100,27 @@ enum Serve {
     /// An agent says what it read.
     Advances,
 }
+
+/// How an operation is served that is sent something.
+struct Post {
+    /// The kind of body.
+    content_type: &'static str,
+    body_bytes_max: usize,
+    /// It reads all rows that match, and takes as long as an export.
+    is_long: bool,
+    /// It changes something, and that is in the history itself.
+    is_change: bool,
+    serve: fn(&mut Call<'_>, &Sent<'_>) -> Result<Vec<u8>, Problem>,
+}
+
+/// A change of a review: a thousand rows and a note.
+const CHANGE: Post = Post {
+    content_type: "application/json",
+    body_bytes_max: 128 << 10,
+    is_long: false,
+    is_change: true,
+    serve: reviews::mark,
+};
 
 /// Every operation that is served.
 pub static OPERATIONS: &[Operation] = &[
@@ -186,17 +222,96 @@ pub static OPERATIONS: &[Operation] = &[
         needs: auth::Operation::ReadHistory,
         serve: Serve::Read(coverage::serve),
     },
+    Operation {
+        id: "reportAccounts",
+        method: "POST",
+        path: "reports/accounts",
+        needs: auth::Operation::ReadHistory,
+        serve: Serve::Post(&Post {
+            content_type: "text/csv",
+            body_bytes_max: roster::SIZE_BYTES_MAX as usize,
+            is_long: true,
+            is_change: false,
+            serve: reports::accounts,
+        }),
+    },
+    Operation {
+        id: "listReviews",
+        method: "GET",
+        path: "reviews",
+        needs: auth::Operation::ReadReviews,
+        serve: Serve::Read(reviews::list),
+    },
+    Operation {
+        id: "createReview",
+        method: "POST",
+        path: "reviews",
+        needs: auth::Operation::ManageReviews,
+        serve: Serve::Post(&Post { serve: reviews::create, ..CHANGE }),
+    },
+    Operation {
+        id: "changeReview",
+        method: "PATCH",
+        path: "reviews/{name}",
+        needs: auth::Operation::ManageReviews,
+        serve: Serve::Post(&Post { serve: reviews::change, ..CHANGE }),
+    },
+    Operation {
+        id: "removeReview",
+        method: "DELETE",
+        path: "reviews/{name}",
+        needs: auth::Operation::ManageReviews,
+        serve: Serve::Post(&Post { serve: reviews::remove, ..CHANGE }),
+    },
+    Operation {
+        id: "getReview",
+        method: "GET",
+        path: "reviews/{name}",
+        needs: auth::Operation::ReadReviews,
+        serve: Serve::Read(reviews::show),
+    },
+    Operation {
+        id: "checkReview",
+        method: "GET",
+        path: "reviews/{name}/check",
+        needs: auth::Operation::ReadReviews,
+        serve: Serve::ReadAll(reviews::check),
+    },
+    Operation {
+        id: "markRows",
+        method: "POST",
+        path: "reviews/{name}/marks",
+        needs: auth::Operation::Review,
+        serve: Serve::Post(&CHANGE),
+    },
+    Operation {
+        id: "closeRows",
+        method: "POST",
+        path: "reviews/{name}/closings",
+        needs: auth::Operation::Review,
+        serve: Serve::Post(&Post { serve: reviews::close, ..CHANGE }),
+    },
+    Operation {
+        id: "signReview",
+        method: "POST",
+        path: "reviews/{name}/sign-offs",
+        needs: auth::Operation::Review,
+        serve: Serve::Post(&Post { serve: reviews::sign, is_long: true, ..CHANGE }),
+    },
 ];
 
 /// The router of this surface, and of every path below [`PREFIX`] that it does not know.
 pub fn router(app: &App) -> Router {
     let mut router = Router::new();
-    for operation in OPERATIONS {
+    let paths: BTreeSet<&'static str> = OPERATIONS.iter().map(|operation| operation.path).collect();
+    for path in paths {
         let serve = async move |State(app): State<App>, request: Request| {
-            let answer = dispatch::dispatch(app.clone(), Some(operation), request);
-            app.metrics().count("native", operation.id, answer).await
+            let operation = at(path, request.method());
+            let answer = dispatch::dispatch(app.clone(), operation, request);
+            let id = operation.map_or("none", |operation| operation.id);
+            app.metrics().count("native", id, answer).await
         };
-        router = router.route(&format!("{PREFIX}{}", operation.path), any(serve));
+        router = router.route(&format!("{PREFIX}{path}"), any(serve));
     }
     router = router.route(&format!("{PREFIX}openapi.json"), any(description));
     for unknown in ["/api/v1", PREFIX, "/api/v1/{*rest}"] {
@@ -211,11 +326,27 @@ pub fn router(app: &App) -> Router {
 
 /// Answers an operation of this API to somebody who may read everything, elsewhere than over HTTP.
 pub(crate) fn answer_here(id: &str, call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
-    match OPERATIONS.iter().find(|operation| operation.id == id).map(|found| found.serve) {
-        Some(Serve::Read(serve)) => serve(call),
+    match find(id).map(|found| found.serve) {
+        Some(Serve::Read(serve) | Serve::ReadAll(serve)) => serve(call),
         Some(Serve::Tail) => tail::piece(call),
         _ => Err(Problem::not_found(format!("There is no operation {id}."))),
     }
+}
+
+/// The operation of a path that takes a method, or else one that does not, which says so.
+fn at(path: &'static str, method: &Method) -> Option<&'static Operation> {
+    let mut there = OPERATIONS.iter().filter(|operation| operation.path == path);
+    let taking = there.clone().find(|operation| operation.takes(method));
+    taking.or_else(|| there.next())
+}
+
+/// Whether an operation is about the review that its path names, and so about that one's history.
+pub(crate) fn is_of_review(id: &str) -> bool {
+    find(id).is_some_and(Operation::is_of_review)
+}
+
+fn find(id: &str) -> Option<&'static Operation> {
+    OPERATIONS.iter().find(|operation| operation.id == id)
 }
 
 /// What this API is. The same everywhere, so that nobody need say who they are, and no use that is recorded.

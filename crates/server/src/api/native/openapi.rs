@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::{OPERATIONS, Operation, PREFIX, answers, counts};
+use crate::admin::accounts::AccountsReport;
 use crate::filter::Key;
 
 /// The description, as JSON.
@@ -226,12 +227,78 @@ fn about(operation: &Operation, schemas: &mut SchemaGenerator) -> About {
             [vec![limit(1, 10_000)], filter_of_now()].concat(),
             of::<answers::CoverageAlone>(schemas),
         ),
+        "reportAccounts" => About {
+            summary: "Who was seen, of those who should be",
+            parameters: [
+                scope(),
+                vec![
+                    shared("q"),
+                    query("interactive", many(), "One more application that people use by hand"),
+                ],
+            ]
+            .concat(),
+            body: Some(body(json!({"text/csv": {"schema": text()}}))),
+            answer: of::<AccountsReport>(schemas),
+        },
+        "listReviews" => read("Reviews", Vec::new(), of::<answers::Reviews>(schemas)),
+        "getReview" => read(
+            "What is new of a review since it was signed",
+            vec![
+                review(),
+                query("round", text(), "The token of the round, as it was shown; now by default"),
+                limit(0, 1000),
+                query("cursor", text(), "The cursor of an answer; besides limit nothing else"),
+            ],
+            of::<answers::Round>(schemas),
+        ),
+        "createReview" => About {
+            body: Some(json_body::<answers::NewReview>(schemas)),
+            ..read("Have something reviewed", Vec::new(), of::<answers::Review>(schemas))
+        },
+        "changeReview" => About {
+            body: Some(json_body::<answers::ChangedReview>(schemas)),
+            ..read("Describe a review anew", vec![review()], of::<answers::Review>(schemas))
+        },
+        "removeReview" => read("Review it no longer", vec![review()], of::<answers::Done>(schemas)),
+        "checkReview" => read(
+            "Whether what was signed is still there",
+            vec![
+                review(),
+                required(query("round", json!({"type": "integer", "minimum": 1}), "Which round")),
+            ],
+            of::<answers::CheckedRound>(schemas),
+        ),
+        "markRows" => About {
+            body: Some(json_body::<answers::Marking>(schemas)),
+            ..read("Say what rows are", vec![review()], of::<answers::Done>(schemas))
+        },
+        "closeRows" => About {
+            body: Some(json_body::<answers::Closing>(schemas)),
+            ..read(
+                "Say what came of rows that were to be followed up",
+                vec![review()],
+                of::<answers::Done>(schemas),
+            )
+        },
+        "signReview" => About {
+            body: Some(json_body::<answers::Signing>(schemas)),
+            ..read("Sign a round", vec![review()], of::<answers::SignOff>(schemas))
+        },
         other => unreachable!("{other} is an operation without a description"),
     }
 }
 
 fn of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     json!({"application/json": {"schema": schemas.subschema_for::<T>()}})
+}
+
+fn json_body<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
+    body(json!({"application/json": {"schema": schemas.subschema_for::<T>()}}))
+}
+
+/// The review that a path names.
+fn review() -> Value {
+    path("name", "The review")
 }
 
 fn cbor() -> Value {

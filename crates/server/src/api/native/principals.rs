@@ -55,7 +55,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
 /// Serves `principals/{name}`. One who was never seen has no times: that, too, is an answer, and what
 /// it can know stands beside it.
 pub fn one(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
-    let name = call.last_segment.clone().filter(|name| !name.is_empty());
+    let name = call.name.clone().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| Problem::not_found("There is no principal without a name."))?;
     let Asked { filter, zone, .. } = filter::take(call)?;
     call.query.finish()?;

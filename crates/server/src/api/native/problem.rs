@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use doorbook_source::document::write_text;
 use doorbook_store::{Error, ErrorKind};
 
-use crate::admin::with_causes;
+use crate::admin::{Failure, FailureKind, with_causes};
 
 /// An error of this API. The stable name is what programs should look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,6 +92,17 @@ impl Problem {
         Problem::new(StatusCode::URI_TOO_LONG, name, "At most 16384 bytes are read.")
     }
 
+    /// What is asked for cannot be done.
+    fn invalid(detail: String) -> Problem {
+        let name = ("invalid", "The request cannot be done");
+        Problem::new(StatusCode::BAD_REQUEST, name, detail)
+    }
+
+    /// Somebody else was faster.
+    fn conflict(detail: String) -> Problem {
+        Problem::new(StatusCode::CONFLICT, ("conflict", "Conflict"), detail)
+    }
+
     /// A parameter that cannot be read.
     pub fn invalid_parameter(name: &str, expected: impl std::fmt::Display) -> Problem {
         let title = ("invalid-parameter", "A parameter cannot be read");
@@ -159,18 +170,28 @@ impl Problem {
     }
 }
 
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        let Failure { kind, message } = failure;
+        match kind {
+            FailureKind::Invalid => Problem::invalid(message),
+            FailureKind::Missing => Problem::not_found(message),
+            FailureKind::Exists => Problem::conflict(message),
+            FailureKind::Failed => {
+                tracing::error!(error = message, "a request could not be served");
+                Problem::unexpected()
+            }
+        }
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Problem {
         match error.kind {
-            ErrorKind::Invalid => {
-                let name = ("invalid", "The request cannot be done");
-                Problem::new(StatusCode::BAD_REQUEST, name, error.message)
-            }
+            ErrorKind::Invalid => Problem::invalid(error.message),
             ErrorKind::Missing => Problem::not_found(error.message),
             ErrorKind::Busy => Problem::busy(1),
-            ErrorKind::Exists => {
-                Problem::new(StatusCode::CONFLICT, ("conflict", "Conflict"), error.message)
-            }
+            ErrorKind::Exists => Problem::conflict(error.message),
             ErrorKind::DiskFull => {
                 let detail = "Nothing was stored. The operator must make room.";
                 let name = ("disk-full", "The disk is full");

@@ -33,8 +33,7 @@ pub fn list(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     call.query.finish()?;
     let desk = desk(call);
     // Who asks here on the machine itself may ask for all.
-    let is_wanted =
-        |review: &&Review| call.scope == Scope::System || review.scope == call.scope;
+    let is_wanted = |review: &&Review| call.scope == Scope::System || review.scope == call.scope;
     let reviews = desk.catalog.registry.reviews().filter(is_wanted);
     let reviews: Vec<_> = reviews.map(|review| describe(&desk, review)).collect();
     call.rows = reviews.len() as u64;
@@ -112,6 +111,32 @@ pub fn check(call: &mut Call<'_>) -> Result<Vec<u8>, Problem> {
     })
 }
 
+/// Serves `POST reviews`.
+pub fn create(call: &mut Call<'_>, sent: &Sent<'_>) -> Result<Vec<u8>, Problem> {
+    let answers::NewReview { name, filter, due, zone, all: from_start } = read(sent)?;
+    let (project, namespace) = match &call.scope {
+        Scope::Project(id) => (Some(id.to_string()), None),
+        Scope::Namespace(name) => (None, Some(name.to_string())),
+        Scope::System => (None, None),
+    };
+    let zone = zone.unwrap_or_else(|| "UTC".to_owned());
+    let request = ReviewRequest::Create { name, project, namespace, filter, zone, due, from_start };
+    carry_out(call, sent, request)
+}
+
+/// Serves `PATCH reviews/{name}`.
+pub fn change(call: &mut Call<'_>, sent: &Sent<'_>) -> Result<Vec<u8>, Problem> {
+    let answers::ChangedReview { filter, due, zone } = read(sent)?;
+    let name = call.named()?.to_owned();
+    carry_out(call, sent, ReviewRequest::Change { name, filter, zone, due })
+}
+
+/// Serves `DELETE reviews/{name}`.
+pub fn remove(call: &mut Call<'_>, sent: &Sent<'_>) -> Result<Vec<u8>, Problem> {
+    let name = call.named()?.to_owned();
+    carry_out(call, sent, ReviewRequest::Remove { name })
+}
+
 /// Serves `reviews/{name}/marks`.
 pub fn mark(call: &mut Call<'_>, sent: &Sent<'_>) -> Result<Vec<u8>, Problem> {
     let answers::Marking { rows, kind, note } = read(sent)?;
@@ -147,6 +172,7 @@ fn carry_out(
     match done {
         Ok(Reply::Done) => json(&answers::Done { rows }),
         Ok(Reply::SignedOff(sign_off)) => json(&sign_off),
+        Ok(Reply::Review(review)) => json(&review),
         Ok(_) => Err(Problem::unexpected()),
         Err(Refused::Failed(failure)) => Err(failure.into()),
         Err(Refused::RoleMissing) => Err(Problem::forbidden()),

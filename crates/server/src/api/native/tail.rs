@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Response, header};
-use doorbook_event::{LogId, PublicIds, Scope, Seq};
+use doorbook_event::{LogId, PublicIds, Scope, Seq, Timestamp};
 use doorbook_store::filter::AsOf;
 use doorbook_store::{Error, Filter, Placed, Store};
 use tokio::sync::mpsc;
@@ -43,6 +43,9 @@ const LIFE: u32 = 5;
 
 /// Positions of the log that are looked at at once.
 const STRIDE_MAX: u64 = 10_000;
+
+/// Rows that were sent are told at least as often: those of a server that is killed are known but for the last of them.
+const TELL_SECONDS: i64 = 10;
 
 /// Memory of the rows of a piece.
 const PIECE_SIZE_BYTES_MAX: usize = 256 << 10;
@@ -120,16 +123,18 @@ pub fn answer() -> (Response<Body>, mpsc::Sender<std::io::Result<Bytes>>) {
 
 impl Tail {
     /// Sends what comes, until the client goes or may no longer, the server stops, or it lasted long
-    /// enough. How many rows were sent.
+    /// enough. How many rows were sent that were not told of.
     pub async fn run(
         self,
         sender: &mpsc::Sender<std::io::Result<Bytes>>,
         may_go_on: impl Fn() -> bool,
+        tell: impl Fn(u64),
     ) -> u64 {
         let life = self.app.settings().write_timeout * LIFE;
         let mut rows = 0;
         // What is not sent then comes first when the client comes again.
-        let _over = tokio::time::timeout(life, self.send(sender, may_go_on, &mut rows)).await;
+        let sent = self.send(sender, may_go_on, (&mut rows, tell));
+        let _over = tokio::time::timeout(life, sent).await;
         rows
     }
 
@@ -137,10 +142,11 @@ impl Tail {
         mut self,
         sender: &mpsc::Sender<std::io::Result<Bytes>>,
         may_go_on: impl Fn() -> bool,
-        rows: &mut u64,
+        (rows, tell): (&mut u64, impl Fn(u64)),
     ) {
         let pause = self.app.settings().tail_pause;
         let mut silence = Box::pin(tokio::time::sleep(HEARTBEAT));
+        let mut told = Timestamp::MIN;
         let mut next = Piece { text: self.beginning(), ..Piece::default() };
         while may_go_on() {
             if !next.text.is_empty() {
@@ -148,6 +154,11 @@ impl Tail {
                     break;
                 }
                 *rows += next.rows;
+                let now = self.app.clock().now();
+                if *rows > 0 && told.plus_seconds(TELL_SECONDS) <= now {
+                    tell(std::mem::take(rows));
+                    told = now;
+                }
                 silence = Box::pin(tokio::time::sleep(HEARTBEAT));
             }
             let mut is_silent = false;

@@ -10,7 +10,7 @@
 //! Signs of one kind and one instant are one sign, so that a log with whole seconds takes memory by the
 //! second. Without room what waits longest is interpreted early ([`Counts::hurried`]).
 //!
-//! [`sign`] says what a request alone tells, [`lane`] what several do, and [`events`] in which words.
+//! [`mod@sign`] says what a request alone tells, [`lane`] what several do, and [`events`] in which words.
 
 use std::collections::{BTreeMap, HashSet};
 

@@ -6,7 +6,7 @@ pub(super) trait Narrow: Copy {
 }
 
 /// Appends the first `count` of values of `bits` each. `bytes` hold them, and then
-/// [`PADDING_BYTES`].
+/// [`super::PADDING_BYTES`].
 pub(super) fn unpack_all<T: Narrow>(bytes: &[u8], bits: u32, count: usize, values: &mut Vec<T>) {
     // With a width that the compiler knows, eight values are a few instructions each, without a
     // branch: this is most of what a scan that nothing is cached for costs.

@@ -1,7 +1,7 @@
 //! Rows from a segment file.
 //!
 //! A [`Reader`] finds where the rows of interest are and hands them on in groups ([`rows`]); who wants one
-//! column only has it page by page ([`column`]). The file itself is opened late, and whatever stands in it is
+//! column only has it page by page ([`mod@column`]). The file itself is opened late, and whatever stands in it is
 //! an answer or an error ([`opened`]).
 
 mod column;

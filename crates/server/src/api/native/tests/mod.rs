@@ -7,6 +7,7 @@ mod ingest;
 mod lines;
 mod openapi;
 mod principals;
+mod reviews;
 mod sources;
 mod table;
 mod tail;

@@ -49,6 +49,10 @@ async fn answers_are_of_their_types() {
     }
     is_whole::<answers::Sources>(&read("sources").await);
     is_whole::<answers::CoverageAlone>(&read("coverage").await);
+    super::reviews::make(&doors, "all", "");
+    doors.ship(&[line("carol", 3)]).await;
+    is_whole::<answers::Reviews>(&read("reviews").await);
+    is_whole::<answers::Round>(&read("reviews/all").await);
     let problem = doors.get(OWNER, "/api/v1/events?q=rslt:x").await.json(400);
     is_whole::<answers::Problem>(&problem);
 }

@@ -19,7 +19,7 @@ use crate::tiledb::watch::{File, SETTLE_SECONDS, Uuid};
 pub(in crate::tiledb::watch) struct Going {
     /// The look that saw something gone first.
     pub(in crate::tiledb::watch) since: Timestamp,
-    /// When looks began before that, as [`ArrayWatch::looked`] had it.
+    /// When looks began before that, as the watch had it.
     pub(in crate::tiledb::watch) before: (Timestamp, Timestamp),
     /// The last look that saw more of it.
     pub(in crate::tiledb::watch) changed: Timestamp,
