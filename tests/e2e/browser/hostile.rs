@@ -51,6 +51,9 @@ const NAMES: [(&str, &str); 28] = [
     (LONG, LONG),
 ];
 
+/// Some of them.
+type Names = Vec<(&'static str, &'static str)>;
+
 /// Without a place to break it, and longer than a part of an address may be.
 const LONG: &str = {
     const BYTES: [u8; 2500] = [b'W'; 2500];
@@ -359,7 +362,7 @@ fn a_hostile_array_is_text_in_every_view() -> Result<()> {
     };
     let folders: Vec<(&str, &str)> = NAMES.iter().filter(is_of_folder).copied().collect();
     // A name with control characters is none for an array; which is told.
-    let (refused, arrays): (Vec<(&str, &str)>, Vec<(&str, &str)>) =
+    let (refused, arrays): (Names, Names) =
         folders.iter().copied().partition(|(name, _)| name.contains(char::is_control));
     ensure!(arrays.len() > 8 && refused.len() == 1, "{folders:?}");
     let mut client = Command::new(python)
