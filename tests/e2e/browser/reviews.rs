@@ -64,7 +64,7 @@ fn a_review_is_done_and_signed() -> Result<()> {
     ensure!(record.contains("alice") && record.contains("one open question"), "{record}");
     let told = site.data.run(&["review", "check", "failures", "1", "--json"])?;
     let checked: serde_json::Value = serde_json::from_str(&told)?;
-    let manifest = checked["signOff"]["manifestSha256"].as_str().context("a hash")?;
+    let manifest = checked["sign_off"]["manifest_sha256"].as_str().context("a hash")?;
     ensure!(checked["same"] == true && record.contains(manifest), "{told}");
 
     browser.click_text("Round 1")?;
