@@ -4,7 +4,7 @@
 //! **Invariant:** no I/O, no wall clock, no randomness, and no name of a foreign API or log format.
 //! Whoever needs the time or a random number is handed a [`Clock`] or a [`Random`].
 //!
-//! Suggested reading order: [`time`], [`target`], [`access`], [`record`], [`identity`],
+//! Suggested reading order: [`time`], [`mod@uuid`], [`target`], [`access`], [`record`], [`identity`],
 //! [`canonical`], [`registry`], [`arrays`], [`source`], [`review`], [`advance`], [`shipment`],
 //! [`retention`], [`public_id`].
 
@@ -25,6 +25,7 @@ pub mod target;
 pub mod text;
 pub mod time;
 pub mod unknown;
+pub mod uuid;
 
 pub use access::{Access, Action, Class, Classes, Client, Outcome, Peer, Principal, WrittenTime};
 pub use attributes::Attributes;
