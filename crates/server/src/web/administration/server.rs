@@ -101,7 +101,10 @@ fn retention(page: &Shown<'_>) -> Markup {
             tr {
                 th scope="row" { (whose) }
                 td { (limits(&view.limits)) }
-                td { (view.limits.minimum_days) " days" }
+                td { @match view.limits.minimum_days {
+                    0 => span.empty { "–" },
+                    days => { (days) " days" }
+                } }
                 td { @match &view.pending {
                     Some(pending) => { (limits(&pending.limits)) " from " (when::to_the_second(pending.from)) }
                     None => span.empty { "–" },
