@@ -188,9 +188,11 @@ impl Watched {
     fn view(&mut self, scope: &Scope, target: &Target, by: &Text, actions: &[Action]) -> &mut View {
         let views = self.targets.entry((scope.clone(), target.clone())).or_default();
         let view = Arc::make_mut(views).entry(by.clone()).or_default();
-        if view.actions.is_empty() {
-            view.actions = actions.to_vec();
-        }
+        // Of what somebody told at different times one timeline is kept: each stretch of it is of all the actions,
+        // so that it may hide one too many, and never one too few.
+        let new = actions.iter().filter(|action| !view.actions.contains(action));
+        let new: Vec<Action> = new.copied().collect();
+        view.actions.extend(new);
         view
     }
 }

@@ -351,6 +351,24 @@ fn seen(from: i64, to: i64, grade: Grade) -> Coverage {
     }
 }
 
+/// Bug: of what a source told of a target only the actions of its first gap were known: a later one of other
+/// actions was taken for one of these, and what it hid seemed to be seen.
+#[test]
+fn a_gap_is_of_its_own_actions_too() {
+    let place = Place::new();
+    let store = with_sources(&place, &["a"]);
+    let gap = |action: Action, from: i64| Coverage {
+        actions: vec![action],
+        source: Some("a".into()),
+        ..seen(from, from + 5, Grade::Blind)
+    };
+    let told = vec![gap(Action::Authenticate, 3), gap(Action::Authorize, 10)];
+    one(&store, Advance { coverage: told, ..advance("", "p", vec![]) }).expect("is stored");
+    let gaps = store.watched().unseen_of_arrays(&scope());
+    let later = gaps.iter().find(|gap| gap.from == at(10)).expect("the second gap");
+    assert!(later.actions.contains(&Action::Authorize), "{later:?}");
+}
+
 /// A file that was imported was watched from its first to its last line, until it is taken back.
 #[test]
 fn an_import_fills_what_it_watched_and_no_more() {
